@@ -1,0 +1,44 @@
+/* wire: the one text form between parent and worker, a JSON object a line.
+ *
+ * Parent to worker (worker's stdin)        Worker to parent (worker's stdout)
+ *   {"do":"hello"}                           {"is":"hello","device":{..},"environment":{..},
+ *                                             "providers":{"attention":["cuda/naive",..],..}}
+ *   {"do":"check","cell":KEY}                {"is":"check","cell":KEY,"supported":bool,"reason":"",
+ *                                             "bytes":tensors + workspace,"free_bytes":N}
+ *   {"do":"ceilings"}                        {"is":"ceilings","ceilings":[{..},..]}
+ *   {"do":"run","cell":KEY,"seed":"S",       {"is":"stage","stage":"proof"} .. (sign of life)
+ *    "policy":{..}}                          {"is":"record","record":{..}}
+ *   {"do":"profile","cell":KEY,"seed":"S"}   {"is":"record","record":{..}} (values and kernels only)
+ *   end of file                              exits 0
+ * A request that cannot be read: {"is":"error","message":".."}. 64-bit integers that may exceed 2^53
+ * travel as decimal strings; NAN as null. Cells travel as their canonical key.
+ */
+#ifndef SQ_BENCH_WIRE_H
+#define SQ_BENCH_WIRE_H
+
+#include <jansson.h>
+
+#include "bench/policy.h"
+#include "core/record.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+json_t *sq_wire_record(const sq_record *record);
+/* `record` must be initialised for its cell; replaces everything but uuid, cell, replicate, attempt. */
+sq_status sq_wire_record_parse(const json_t *json, sq_record *record, sq_error *err);
+
+json_t *sq_wire_device(const sq_device *device);
+sq_status sq_wire_device_parse(const json_t *json, sq_device *device, sq_error *err);
+json_t *sq_wire_environment(const sq_environment *environment);
+sq_status sq_wire_environment_parse(const json_t *json, sq_environment *environment, sq_error *err);
+json_t *sq_wire_policy(const sq_policy *policy);
+sq_status sq_wire_policy_parse(const json_t *json, sq_policy *policy, sq_error *err);
+json_t *sq_wire_ceiling(const sq_ceiling *ceiling);
+sq_status sq_wire_ceiling_parse(const json_t *json, sq_ceiling *ceiling, sq_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

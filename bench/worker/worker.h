@@ -1,0 +1,29 @@
+/* worker: proves, times and counts cells, one at a time, as its parent asks over a pipe.
+ *
+ * The same code is seqmark-worker (CUDA) and `seqmark --worker` (CPU): what differs is the set passed
+ * in. A worker holds one device; a sticky device error ends the process and the parent starts another.
+ */
+#ifndef SQ_BENCH_WORKER_H
+#define SQ_BENCH_WORKER_H
+
+#include "core/backend/backend.h"
+#include "kernels/op.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct {
+    const sq_backend *backend;
+    sq_providers_fn providers;
+    int device;
+    int in_fd, out_fd;
+} sq_worker_options;
+
+/* Serves requests (bench/wire.h) until end of file; the exit code of the process. */
+int sq_worker_serve(const sq_worker_options *options);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,72 @@
+/* backend: the device services that the harness needs, behind one table of functions.
+ *
+ * A backend knows memory, inputs, copies and time; it knows no operator, policy or file.
+ * core/backend/<b>/ implements it; backends.def lists them.
+ */
+#ifndef SQ_CORE_BACKEND_H
+#define SQ_CORE_BACKEND_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/cell.h"
+#include "core/record.h"
+#include "core/rng.h"
+#include "core/status.h"
+#include "core/tensor.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct sq_backend_device sq_backend_device; /* an open device; each backend has its own */
+
+/* Enqueues one launch on the device's stream. */
+typedef sq_status (*sq_launch_fn)(void *arg, sq_error *err);
+
+typedef struct sq_backend {
+    const char *name; /* "cpu", "cuda" */
+    /* Devices present; 0 with a reason in *why when there are none. */
+    int (*count)(sq_error *why);
+    sq_status (*open)(int index, sq_backend_device **out, sq_error *err);
+    void (*close)(sq_backend_device *device); /* accepts NULL */
+    const sq_device *(*facts)(const sq_backend_device *device);
+    /* Bytes that could be allocated now, and in all. */
+    sq_status (*memory)(sq_backend_device *device, size_t *free_bytes, size_t *total_bytes,
+                        sq_error *err);
+    /* At least 256-byte aligned. SQ_OUT_OF_MEMORY names the bytes asked for. bytes may be 0. */
+    sq_status (*alloc)(sq_backend_device *device, size_t bytes, void **out, sq_error *err);
+    void (*free)(sq_backend_device *device, void *data); /* accepts NULL */
+    /* The stream for sq_call.stream; NULL where the backend has none. */
+    void *(*stream)(sq_backend_device *device);
+    /* Draws a dense tensor (see core/rng.h). Asynchronous. */
+    sq_status (*fill)(sq_backend_device *device, const sq_tensor *tensor, sq_draw draw,
+                      uint64_t seed, uint32_t id, sq_error *err);
+    /* Sets every byte to 0xff: NaN in every float type. Asynchronous. */
+    sq_status (*poison)(sq_backend_device *device, void *data, size_t bytes, sq_error *err);
+    /* Packs a strided device view into dense host memory, in row-major order. Synchronous. */
+    sq_status (*gather)(sq_backend_device *device, const sq_tensor *view, void *host,
+                        sq_error *err);
+    /* Copies dense host memory to the device. Synchronous. */
+    sq_status (*upload)(sq_backend_device *device, void *data, const void *host, size_t bytes,
+                        sq_error *err);
+    /* A 64-bit checksum of the bytes of a dense tensor, order-independent. Synchronous. */
+    sq_status (*checksum)(sq_backend_device *device, const sq_tensor *tensor, uint64_t *out,
+                          sq_error *err);
+    /* Waits, and returns any error that launches left behind. */
+    sq_status (*sync)(sq_backend_device *device, sq_error *err);
+    /* One timed sample: puts the cache into the state asked for, then start, launch, stop.
+     * *ns: duration; *sm_mhz: clock around it or NAN. */
+    sq_status (*sample)(sq_backend_device *device, sq_cache cache, sq_launch_fn launch, void *arg,
+                        int32_t *ns, double *sm_mhz, sq_error *err);
+} sq_backend;
+
+#define SQ_BACKEND(name) extern const sq_backend sq_backend_##name;
+#include "core/backend/backends.def"
+#undef SQ_BACKEND
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,60 @@
+/* cell: the unit of measuring, and its canonical key.
+ *
+ *   attention@cuda/portable/fwd/bf16/B=8,L=2048,H=16,.../clean-cold,plain,unlocked
+ *   block:mamba@cuda/portable/fwd/bf16/B=8,L=2048,D=2048,.../clean-cold,plain,unlocked
+ *
+ * Two cells are the same if and only if their keys are. Rows of different cells are never averaged.
+ */
+#ifndef SQ_CORE_CELL_H
+#define SQ_CORE_CELL_H
+
+#include "core/axes.h"
+#include "core/dtype.h"
+#include "core/status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum { SQ_KEY_MAX = 640, SQ_HASH_TEXT = 17, SQ_NAME_MAX = 64 };
+
+typedef enum { SQ_KIND_OP, SQ_KIND_BLOCK, SQ_KIND_COUNT } sq_kind;
+typedef enum { SQ_PASS_FWD, SQ_PASS_BWD, SQ_PASS_FWDBWD, SQ_PASS_STEP, SQ_PASS_COUNT } sq_pass;
+typedef enum { SQ_CACHE_CLEAN_COLD, SQ_CACHE_HOT, SQ_CACHE_COUNT } sq_cache;
+typedef enum { SQ_LAUNCH_PLAIN, SQ_LAUNCH_COUNT } sq_launch;
+typedef enum { SQ_CLOCK_UNLOCKED, SQ_CLOCK_COUNT } sq_clock;
+
+const char *sq_kind_name(sq_kind kind); /* "op", "block" */
+const char *sq_pass_name(sq_pass pass); /* "fwd", ... */
+const char *sq_cache_name(sq_cache cache);
+const char *sq_launch_name(sq_launch launch);
+const char *sq_clock_name(sq_clock clock);
+sq_status sq_pass_parse(const char *name, sq_pass *out, sq_error *err);
+sq_status sq_cache_parse(const char *name, sq_cache *out, sq_error *err);
+
+typedef struct {
+    sq_kind kind;
+    char subject[SQ_NAME_MAX];  /* operator or family */
+    char provider[SQ_NAME_MAX]; /* "cpu/ref", "cuda/portable", "cufft" ... */
+    sq_pass pass;
+    sq_dtype dtype;
+    const sq_axis *axes; /* the subject's table (static storage) */
+    sq_axis_value value[SQ_MAX_AXES];
+    sq_cache cache;
+    sq_launch launch;
+    sq_clock clock;
+} sq_cell;
+
+/* Writes the canonical key. SQ_KEY_MAX is enough for every subject in the tree. */
+void sq_cell_key(const sq_cell *cell, char key[SQ_KEY_MAX]);
+
+/* 16 lower-case hex digits of a 64-bit hash of a text (FNV-1a). */
+void sq_hash_text(const char *text, char out[SQ_HASH_TEXT]);
+
+/* Value of the axis called `name` or flagged so; `fallback` where the subject has none. */
+double sq_cell_axis(const sq_cell *cell, const char *name, double fallback);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,63 @@
+/* db: the SQLite store. Knows records and rows; no CUDA, no operators, no files but its own. */
+#ifndef SQ_DB_DB_H
+#define SQ_DB_DB_H
+
+#include <stdbool.h>
+#include <sqlite3.h>
+
+#include "core/record.h"
+#include "core/status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define SQ_DB_SCHEMA_VERSION 1
+#define SQ_DB_APPLICATION_ID 0x73716d6b /* "sqmk" */
+
+typedef struct sq_db sq_db;
+
+typedef enum { SQ_DB_READ, SQ_DB_WRITE } sq_db_mode;
+
+/* Opens (SQ_DB_WRITE: creates, migrates) a store. Refuses, leaving the file untouched: not a database,
+ * not ours (application id), newer than this program, corrupt, unreadable, read-only for writing,
+ * locked by another writer. A read-only or copied file opens for reading. */
+sq_status sq_db_open(const char *path, sq_db_mode mode, sq_db **out, sq_error *err);
+/* Checkpoints the WAL back into the single file where it was written. Accepts NULL. */
+void sq_db_close(sq_db *db);
+sqlite3 *sq_db_handle(sq_db *db); /* for reading queries of reports and commands */
+
+/* A sink that stores a new campaign (begin) or goes on with one (after sq_db_resume). */
+sq_sink sq_db_sink(sq_db *db);
+
+typedef struct {
+    char uuid[SQ_UUID_TEXT];
+    uint64_t seed;
+    int planned, done;
+    char state[16];
+} sq_db_campaign;
+
+/* The latest campaign of this plan. found is false when there is none. */
+sq_status sq_db_find_campaign(sq_db *db, const char *plan_hash, sq_db_campaign *out, bool *found,
+                              sq_error *err);
+/* Makes the sink continue campaign `uuid`: begin() then only marks it running again. */
+sq_status sq_db_resume(sq_db *db, const char *uuid, sq_error *err);
+/* Whether the campaign has a run of this cell key and replicate whose status is not among the
+ * NULL-ended `retry` statuses (retry may be NULL). */
+sq_status sq_db_has_run(sq_db *db, const char *campaign_uuid, const char *cell_key, int replicate,
+                        const char *const *retry, bool *found, int *attempts, sq_error *err);
+
+/* campaign: uuid prefix, label, "latest", "latest~N". Writes the uuid; unknown or ambiguous: error
+ * that lists the nearest. */
+sq_status sq_db_resolve_campaign(sq_db *db, const char *text, char uuid[SQ_UUID_TEXT],
+                                 sq_error *err);
+/* text: run id, run uuid prefix, cell key or unique cell hash prefix. Writes the latest run's id. */
+sq_status sq_db_resolve_run(sq_db *db, const char *text, int64_t *run_id, sq_error *err);
+
+/* Copies a live store to one whole file (backup API). Refuses to overwrite. */
+sq_status sq_db_backup(sq_db *db, const char *path, sq_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

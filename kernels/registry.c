@@ -1,0 +1,91 @@
+/* registry: the operators by name, and the reference as a provider. */
+#include "kernels/op.h"
+
+#include <string.h>
+
+const sq_op *const sq_ops[] = {
+#define SQ_OP(name) &sq_op_##name,
+#include "kernels/registry.def"
+#undef SQ_OP
+    NULL,
+};
+
+static const char *const op_names[] = {
+#define SQ_OP(name) #name,
+#include "kernels/registry.def"
+#undef SQ_OP
+    NULL,
+};
+
+const char *const *sq_op_names(void) { return op_names; }
+
+const sq_op *sq_op_find(const char *name)
+{
+    for (int i = 0; sq_ops[i]; i++)
+        if (strcmp(sq_ops[i]->name, name) == 0)
+            return sq_ops[i];
+    return NULL;
+}
+
+static sq_status supports_any(const sq_call *call, const sq_device *device, sq_error *why)
+{
+    (void)device;
+    sq_tensor_list list;
+    return call->op->tensors(call->pass, call->dtype, call->axis, &list, why);
+}
+
+static sq_status launch_reference(const sq_call *call, void *plan, sq_error *err)
+{
+    (void)plan;
+    return call->op->reference(call, err);
+}
+
+static const sq_provider cpu_providers[] = {
+    {.name = "cpu/ref",
+     .note = "the reference: plain loops, double accumulation",
+     .supports = supports_any,
+     .launch = launch_reference},
+    {.name = NULL},
+};
+
+const sq_provider *sq_providers_cpu(const sq_op *op)
+{
+    (void)op;
+    return cpu_providers;
+}
+
+const sq_provider *sq_provider_find(sq_providers_fn providers, const sq_op *op, const char *name)
+{
+    for (const sq_provider *p = providers(op); p->name; p++)
+        if (strcmp(p->name, name) == 0)
+            return p;
+    return NULL;
+}
+
+static sq_tensor shaped(const sq_tensor_spec *spec)
+{
+    if (!spec->name)
+        return (sq_tensor){.rank = 0};
+    return sq_tensor_dense(NULL, spec->dtype, spec->rank, spec->dim);
+}
+
+sq_status sq_call_shape(sq_call *call, sq_tensor_list *list, sq_error *err)
+{
+    *list = (sq_tensor_list){.n_in = 0};
+    SQ_TRY(call->op->tensors(call->pass, call->dtype, call->axis, list, err));
+    for (int i = 0; i < SQ_MAX_IN; i++)
+        call->in[i] = i < list->n_in ? shaped(&list->in[i]) : (sq_tensor){.rank = 0};
+    for (int i = 0; i < SQ_MAX_OUT; i++)
+        call->out[i] = i < list->n_out ? shaped(&list->out[i]) : (sq_tensor){.rank = 0};
+    return SQ_OK;
+}
+
+sq_status sq_call_parse(const sq_op *op, sq_pass pass, sq_dtype dtype, const char *shape,
+                        sq_call *call, sq_error *err)
+{
+    *call = (sq_call){.op = op, .pass = pass, .dtype = dtype};
+    SQ_TRY(sq_axis_parse_assignments(op->axes, shape, call->axis, err));
+    SQ_TRY(op->check(call->axis, err));
+    sq_tensor_list list;
+    return sq_call_shape(call, &list, err);
+}

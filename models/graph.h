@@ -1,0 +1,107 @@
+/* graph: a static list of operator calls over planned buffers.
+ *
+ * A family builds a graph for (axes, pass, dtype): tensors (inputs, parameters, activations, outputs),
+ * views of them, and nodes (one operator call each, in execution order). The planner gives every
+ * tensor an offset in one arena, reusing the room of activations whose last reader has run, so the
+ * peak is known before anything is allocated. The executor is a loop over the nodes and runs on any
+ * backend; it allocates nothing, so on CUDA it can be captured.
+ *
+ * Nodes know their operator, pass and tensors by id, and parameters are apart from activations: what
+ * reverse-mode differentiation needs. It is not here yet.
+ */
+#ifndef SQ_MODELS_GRAPH_H
+#define SQ_MODELS_GRAPH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/rng.h"
+#include "core/status.h"
+#include "core/tensor.h"
+#include "kernels/op.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct sq_graph sq_graph;
+typedef int sq_tid; /* tensor id; negative: absent */
+
+typedef enum { SQ_TENSOR_INPUT, SQ_TENSOR_PARAM, SQ_TENSOR_ACTIVATION, SQ_TENSOR_OUTPUT } sq_tensor_kind;
+
+typedef struct {
+    const char *name; /* "in_proj.weight"; owned by the graph */
+    sq_tensor_kind kind;
+    sq_tensor_spec spec;
+    size_t offset; /* into the arena; valid after sq_graph_plan */
+} sq_graph_tensor;
+
+sq_graph *sq_graph_new(sq_dtype dtype); /* NULL on out of memory */
+void sq_graph_free(sq_graph *graph);    /* accepts NULL */
+
+/* --- building: a failure is remembered and returned by sq_graph_plan, so families read as a list --- */
+
+/* A (B, L, D) input or output, or an activation of any shape, in the graph's dtype. */
+sq_tid sq_graph_input(sq_graph *graph, const char *name, int rank, const int64_t *dim, sq_draw draw);
+sq_tid sq_graph_activation(sq_graph *graph, const char *name, int rank, const int64_t *dim);
+sq_tid sq_graph_output(sq_graph *graph, const char *name, int rank, const int64_t *dim);
+sq_tid sq_graph_param(sq_graph *graph, const char *name, sq_dtype dtype, int rank,
+                      const int64_t *dim, sq_draw draw);
+/* A view of `t`: its last axis cut to [start, start + count), then that axis split into `heads` by
+ * count/heads when heads > 0: (B, L, W) -> (B, L, heads, count/heads). */
+sq_tid sq_graph_view(sq_graph *graph, sq_tid t, int64_t start, int64_t count, int64_t heads);
+/* One operator call. `axes` in the form of sq_call_parse ("D=64,causal=1"); B and L come from the
+ * graph's own (B, L). in/out are positions of the operator's tensor list; -1 where absent. */
+void sq_graph_node(sq_graph *graph, const char *op, const char *axes, int n_in, const sq_tid *in,
+                   int n_out, const sq_tid *out);
+void sq_graph_set_extent(sq_graph *graph, int64_t batch, int64_t seqlen);
+
+/* --- planning and running --- */
+
+/* Checks every node's shapes against its operator and assigns offsets. Call once. */
+sq_status sq_graph_plan(sq_graph *graph, sq_error *err);
+size_t sq_graph_arena_bytes(const sq_graph *graph);
+size_t sq_graph_param_bytes(const sq_graph *graph);
+int sq_graph_tensor_count(const sq_graph *graph);
+const sq_graph_tensor *sq_graph_tensor_at(const sq_graph *graph, int i);
+int sq_graph_node_count(const sq_graph *graph);
+const sq_call *sq_graph_call_at(const sq_graph *graph, int i);
+/* Sum of the nodes' compulsory flops; bytes are the block's own: parameters, inputs and outputs once. */
+sq_cost sq_graph_cost(const sq_graph *graph);
+
+/* Picks each node's provider: `provider` where the operator has it, else the first that supports the
+ * call ("cuda/portable" first, then vendor libraries, then "cuda/naive"). SQ_UNSUPPORTED names the
+ * node. Afterwards workspace_bytes is known. */
+sq_status sq_graph_select(sq_graph *graph, sq_providers_fn providers, const char *provider,
+                          const sq_device *device, sq_error *err);
+size_t sq_graph_workspace_bytes(const sq_graph *graph);
+/* Binds memory (arena and workspace, device or host) and a stream, and prepares library plans. */
+sq_status sq_graph_bind(sq_graph *graph, void *arena, void *workspace, void *stream, sq_error *err);
+/* Runs all nodes once; asynchronous where the providers are. */
+sq_status sq_graph_launch(sq_graph *graph, sq_error *err);
+
+/* --- families --- */
+
+typedef struct {
+    const char *name, *source, *doc;
+    const sq_axis *axes; /* axis 0 is B, axis 1 is L, "D" is the model width */
+    sq_status (*check)(sq_axis_value *axis, sq_error *err);
+    sq_status (*at_width)(int64_t width, sq_axis_value *axis, sq_error *err);
+    sq_status (*build)(sq_graph *graph, sq_pass pass, const sq_axis_value *axis, sq_error *err);
+    sq_tolerance (*tolerance)(sq_dtype dtype, const sq_axis_value *axis);
+    double causality_bound; /* as in sq_op */
+} sq_family;
+
+#define SQ_FAMILY(name) extern const sq_family sq_family_##name;
+#include "models/registry.def"
+#undef SQ_FAMILY
+
+extern const sq_family *const sq_families[]; /* NULL-ended */
+const sq_family *sq_family_find(const char *name);
+const char *const *sq_family_names(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
