@@ -6,12 +6,15 @@
  *   {"do":"check","cell":KEY}                {"is":"check","cell":KEY,"supported":bool,"reason":"",
  *                                             "bytes":tensors + workspace,"free_bytes":N}
  *   {"do":"ceilings"}                        {"is":"ceilings","ceilings":[{..},..]}
+ *   {"do":"set-ceilings","ceilings":[..]}    {"is":"done"} (later records carry floor_ns)
  *   {"do":"run","cell":KEY,"seed":"S",       {"is":"stage","stage":"proof"} .. (sign of life)
  *    "policy":{..}}                          {"is":"record","record":{..}}
  *   {"do":"profile","cell":KEY,"seed":"S"}   {"is":"record","record":{..}} (values and kernels only)
  *   end of file                              exits 0
- * A request that cannot be read: {"is":"error","message":".."}. 64-bit integers that may exceed 2^53
- * travel as decimal strings; NAN as null. Cells travel as their canonical key.
+ * A request that cannot be served: {"is":"error","message":".."}. 64-bit integers that may exceed 2^53
+ * travel as decimal strings; NAN as null, infinities as "inf" and "-inf". A field of a device,
+ * environment or record that is not there is unknown; a policy or ceiling must be whole. Cells travel
+ * as their canonical key.
  */
 #ifndef SQ_BENCH_WIRE_H
 #define SQ_BENCH_WIRE_H

@@ -72,6 +72,13 @@ SQ_RNG_FN float sq_rng_draw(sq_draw draw, uint64_t seed, uint32_t tensor, int64_
     return draw.a + sq_rng_mul((float)sum, draw.b * unit_deviation);
 }
 
+/* One term of an order-independent checksum: the sum over all 32-bit words (the last one padded with
+ * zero bytes) modulo 2^64. Equal on every backend. */
+SQ_RNG_FN uint64_t sq_rng_checksum_term(int64_t index, uint32_t word)
+{
+    return sq_rng_mix(sq_rng_mix((uint64_t)index) ^ word);
+}
+
 #ifdef __cplusplus
 extern "C" {
 #endif

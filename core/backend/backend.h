@@ -51,13 +51,19 @@ typedef struct sq_backend {
     /* Copies dense host memory to the device. Synchronous. */
     sq_status (*upload)(sq_backend_device *device, void *data, const void *host, size_t bytes,
                         sq_error *err);
+    /* Copies between two places of the device, as fast as it can. Asynchronous. */
+    sq_status (*copy)(sq_backend_device *device, void *to, const void *from, size_t bytes,
+                      sq_error *err);
     /* A 64-bit checksum of the bytes of a dense tensor, order-independent. Synchronous. */
     sq_status (*checksum)(sq_backend_device *device, const sq_tensor *tensor, uint64_t *out,
                           sq_error *err);
     /* Waits, and returns any error that launches left behind. */
     sq_status (*sync)(sq_backend_device *device, sq_error *err);
+    /* Puts the cache into the clean-cold state: nothing of the inputs there, no dirty line that a later
+     * launch would have to write back. Asynchronous. */
+    sq_status (*cool)(sq_backend_device *device, sq_error *err);
     /* One timed sample: puts the cache into the state asked for, then start, launch, stop.
-     * *ns: duration; *sm_mhz: clock around it or NAN. */
+     * *ns: duration, INT32_MAX where it does not fit; *sm_mhz: clock around it or NAN. */
     sq_status (*sample)(sq_backend_device *device, sq_cache cache, sq_launch_fn launch, void *arg,
                         int32_t *ns, double *sm_mhz, sq_error *err);
 } sq_backend;

@@ -1,0 +1,283 @@
+/* cpu: the host as a device. Memory is malloc, time is the monotonic clock, launches are synchronous.
+ *
+ * It runs the references, so that sweep, store and report work end to end without a GPU. It is not a
+ * fast CPU library and its times are not meant to be compared with a GPU's.
+ */
+#include "core/backend/backend.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { ALIGNMENT = 256, CACHE_LINE = 64 };
+
+/* Reading this many times the last-level cache leaves nothing of the inputs there; the cap keeps a
+ * sample cheap on servers whose cache is hundreds of megabytes. */
+enum { SWEEP_CACHES = 3, SWEEP_MIN = 16 << 20, SWEEP_MAX = 64 << 20 };
+
+struct sq_backend_device {
+    sq_device facts;
+    unsigned char *sweep; /* NULL until the first cold sample */
+    size_t sweep_bytes;
+    unsigned sweep_sum; /* keeps the reads of the sweep alive */
+};
+
+/* --- facts --- */
+
+/* The text after the colon of the first line of `path` that starts with `key`; "" when none. */
+static void read_field(const char *path, const char *key, char *out, size_t size)
+{
+    char line[512];
+    out[0] = '\0';
+    FILE *file = fopen(path, "r");
+    if (!file)
+        return;
+    while (!out[0] && fgets(line, sizeof line, file)) {
+        const char *colon = strchr(line, ':');
+        if (!colon || strncmp(line, key, strlen(key)) != 0)
+            continue;
+        const char *value = colon + 1 + strspn(colon + 1, " \t");
+        snprintf(out, size, "%.*s", (int)strcspn(value, "\n"), value);
+    }
+    fclose(file);
+}
+
+/* MemAvailable, or the free pages where /proc is absent. */
+static size_t available_bytes(void)
+{
+    char text[64];
+    read_field("/proc/meminfo", "MemAvailable", text, sizeof text);
+    if (text[0])
+        return (size_t)strtoull(text, NULL, 10) * 1024;
+    return (size_t)sysconf(_SC_AVPHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+static int64_t cache_bytes(int name)
+{
+    long bytes = sysconf(name);
+    return bytes > 0 ? bytes : -1;
+}
+
+static sq_device read_facts(void)
+{
+    sq_device facts = {.backend = "cpu", .compute_major = -1, .compute_minor = -1,
+                       .shared_bytes_per_block = -1};
+    struct utsname machine;
+    memset(&machine, 0, sizeof machine);
+    uname(&machine);
+    snprintf(facts.arch, sizeof facts.arch, "%.15s", machine.machine);
+    read_field("/proc/cpuinfo", "model name", facts.name, sizeof facts.name);
+    if (!facts.name[0])
+        snprintf(facts.name, sizeof facts.name, "%.64s CPU", machine.machine);
+
+    char identity[256], hash[SQ_HASH_TEXT];
+    snprintf(identity, sizeof identity, "%.64s|%s", machine.nodename, facts.name);
+    sq_hash_text(identity, hash);
+    snprintf(facts.uuid, sizeof facts.uuid, "cpu-%s", hash);
+
+    facts.sm_count = (int)sysconf(_SC_NPROCESSORS_ONLN);
+    facts.memory_bytes = (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
+    facts.l2_bytes = cache_bytes(_SC_LEVEL2_CACHE_SIZE);
+    facts.max_sm_mhz = facts.max_memory_mhz = facts.memory_bus_bits = NAN;
+    return facts;
+}
+
+static int cpu_count(sq_error *why)
+{
+    (void)why;
+    return 1;
+}
+
+static sq_status cpu_open(int index, sq_backend_device **out, sq_error *err)
+{
+    *out = NULL;
+    if (index != 0)
+        return sq_fail(err, SQ_BAD_ARGUMENT, "cpu device %d: there is only device 0", index);
+    sq_backend_device *device = calloc(1, sizeof *device);
+    if (!device)
+        return sq_fail(err, SQ_OUT_OF_MEMORY, "cpu device: no memory");
+    device->facts = read_facts();
+    int64_t sweep = SWEEP_CACHES * cache_bytes(_SC_LEVEL3_CACHE_SIZE);
+    device->sweep_bytes = sweep < SWEEP_MIN ? SWEEP_MIN : sweep > SWEEP_MAX ? SWEEP_MAX : sweep;
+    *out = device;
+    return SQ_OK;
+}
+
+static void cpu_close(sq_backend_device *device)
+{
+    if (!device)
+        return;
+    free(device->sweep);
+    free(device);
+}
+
+static const sq_device *cpu_facts(const sq_backend_device *device) { return &device->facts; }
+
+/* --- memory --- */
+
+static sq_status cpu_memory(sq_backend_device *device, size_t *free_bytes, size_t *total_bytes,
+                            sq_error *err)
+{
+    (void)err;
+    *free_bytes = available_bytes();
+    *total_bytes = (size_t)device->facts.memory_bytes;
+    return SQ_OK;
+}
+
+/* Linux hands out more than there is and kills later, so what is not there is refused here. */
+static sq_status cpu_alloc(sq_backend_device *device, size_t bytes, void **out, sq_error *err)
+{
+    (void)device;
+    size_t rounded = (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    *out = NULL;
+    if (rounded >= bytes && rounded <= available_bytes())
+        *out = aligned_alloc(ALIGNMENT, rounded ? rounded : ALIGNMENT);
+    if (!*out)
+        return sq_fail(err, SQ_OUT_OF_MEMORY, "%zu bytes of host memory are not to be had", bytes);
+    return SQ_OK;
+}
+
+static void cpu_free(sq_backend_device *device, void *data)
+{
+    (void)device;
+    free(data);
+}
+
+static void *cpu_stream(sq_backend_device *device)
+{
+    (void)device;
+    return NULL;
+}
+
+/* --- contents --- */
+
+static sq_status cpu_fill(sq_backend_device *device, const sq_tensor *tensor, sq_draw draw,
+                          uint64_t seed, uint32_t id, sq_error *err)
+{
+    (void)device;
+    if (!sq_tensor_is_dense(tensor))
+        return sq_fail(err, SQ_BAD_ARGUMENT, "fill: the tensor is not dense");
+    sq_rng_fill(tensor, 0, draw, seed, id);
+    return SQ_OK;
+}
+
+static sq_status cpu_poison(sq_backend_device *device, void *data, size_t bytes, sq_error *err)
+{
+    (void)device;
+    (void)err;
+    if (bytes)
+        memset(data, 0xff, bytes);
+    return SQ_OK;
+}
+
+static sq_status cpu_gather(sq_backend_device *device, const sq_tensor *view, void *host,
+                            sq_error *err)
+{
+    (void)device;
+    (void)err;
+    size_t size = sq_dtype_size(view->dtype);
+    int64_t row = view->rank > 0 && view->stride[view->rank - 1] == 1 ? view->dim[view->rank - 1] : 1;
+    int64_t count = sq_tensor_count(view);
+    char *to = host;
+    for (int64_t i = 0; i < count; i += row, to += (size_t)row * size) {
+        const char *from = (const char *)view->data + sq_tensor_offset(view, i) * (int64_t)size;
+        memcpy(to, from, (size_t)row * size);
+    }
+    return SQ_OK;
+}
+
+static sq_status cpu_copy(sq_backend_device *device, void *to, const void *from, size_t bytes,
+                          sq_error *err)
+{
+    (void)device;
+    (void)err;
+    if (bytes)
+        memcpy(to, from, bytes);
+    return SQ_OK;
+}
+
+static sq_status cpu_checksum(sq_backend_device *device, const sq_tensor *tensor, uint64_t *out,
+                              sq_error *err)
+{
+    (void)device;
+    if (!sq_tensor_is_dense(tensor))
+        return sq_fail(err, SQ_BAD_ARGUMENT, "checksum: the tensor is not dense");
+    size_t bytes = sq_tensor_bytes(tensor);
+    const char *data = tensor->data;
+    uint64_t sum = 0;
+    for (size_t at = 0; at < bytes; at += sizeof(uint32_t)) {
+        uint32_t word = 0;
+        memcpy(&word, data + at, bytes - at < sizeof word ? bytes - at : sizeof word);
+        sum += sq_rng_checksum_term((int64_t)(at / sizeof word), word);
+    }
+    *out = sum;
+    return SQ_OK;
+}
+
+static sq_status cpu_sync(sq_backend_device *device, sq_error *err)
+{
+    (void)device;
+    (void)err;
+    return SQ_OK;
+}
+
+/* --- time --- */
+
+static sq_status cpu_cool(sq_backend_device *device, sq_error *err)
+{
+    if (!device->sweep) {
+        void *sweep = NULL;
+        SQ_TRY(cpu_alloc(device, device->sweep_bytes, &sweep, err));
+        device->sweep = sweep;
+        memset(sweep, 1, device->sweep_bytes);
+    }
+    unsigned sum = 0;
+    for (size_t at = 0; at < device->sweep_bytes; at += CACHE_LINE)
+        sum += ((volatile unsigned char *)device->sweep)[at];
+    device->sweep_sum += sum;
+    return SQ_OK;
+}
+
+static int64_t now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+static sq_status cpu_sample(sq_backend_device *device, sq_cache cache, sq_launch_fn launch,
+                            void *arg, int32_t *ns, double *sm_mhz, sq_error *err)
+{
+    *sm_mhz = NAN;
+    SQ_TRY(cache == SQ_CACHE_HOT ? launch(arg, err) : cpu_cool(device, err));
+    int64_t start = now_ns();
+    SQ_TRY(launch(arg, err));
+    int64_t elapsed = now_ns() - start;
+    *ns = elapsed > INT32_MAX ? INT32_MAX : (int32_t)elapsed;
+    return SQ_OK;
+}
+
+const sq_backend sq_backend_cpu = {
+    .name = "cpu",
+    .count = cpu_count,
+    .open = cpu_open,
+    .close = cpu_close,
+    .facts = cpu_facts,
+    .memory = cpu_memory,
+    .alloc = cpu_alloc,
+    .free = cpu_free,
+    .stream = cpu_stream,
+    .fill = cpu_fill,
+    .poison = cpu_poison,
+    .gather = cpu_gather,
+    .upload = cpu_copy,
+    .copy = cpu_copy,
+    .checksum = cpu_checksum,
+    .sync = cpu_sync,
+    .cool = cpu_cool,
+    .sample = cpu_sample,
+};
