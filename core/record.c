@@ -1,0 +1,119 @@
+#include "core/record.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "core/text.h"
+
+static const char *const status_names[] = {
+#define SQ_X(symbol, text) text,
+    SQ_RUN_STATUSES(SQ_X)
+#undef SQ_X
+    NULL};
+
+const char *sq_run_status_name(sq_run_status status) { return status_names[status]; }
+
+sq_status sq_run_status_parse(const char *name, sq_run_status *out, sq_error *err)
+{
+    for (int i = 0; status_names[i]; i++) {
+        if (strcmp(status_names[i], name) == 0) {
+            *out = (sq_run_status)i;
+            return SQ_OK;
+        }
+    }
+    return sq_fail_unknown(err, "status", name, status_names);
+}
+
+sq_status sq_uuid_new(char out[SQ_UUID_TEXT], sq_error *err)
+{
+    unsigned char b[16];
+    if (getrandom(b, sizeof b, 0) != (ssize_t)sizeof b)
+        return sq_fail(err, SQ_IO, "no randomness from the system for a uuid");
+    b[6] = (unsigned char)((b[6] & 0x0f) | 0x40);
+    b[8] = (unsigned char)((b[8] & 0x3f) | 0x80);
+    snprintf(out, SQ_UUID_TEXT,
+             "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1],
+             b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14],
+             b[15]);
+    return SQ_OK;
+}
+
+void sq_record_init(sq_record *record, const sq_cell *cell)
+{
+    *record = (sq_record){.cell = *cell,
+                          .status = SQ_RUN_ERROR,
+                          .cycles = NAN,
+                          .sm_mhz = NAN,
+                          .setup_ns = NAN,
+                          .peak_bytes = -1};
+}
+
+void sq_record_free(sq_record *record)
+{
+    if (!record)
+        return;
+    free(record->samples);
+    free(record->checks);
+    free(record->values);
+    free(record->kernels);
+    record->samples = NULL;
+    record->checks = NULL;
+    record->values = NULL;
+    record->kernels = NULL;
+    record->n_samples = record->n_checks = record->n_values = record->n_kernels = 0;
+}
+
+/* Appends `size` bytes to the array *items of *count; the array grows at powers of two. */
+static sq_status append(void **items, int *count, const void *item, size_t size)
+{
+    if ((*count & (*count - 1)) == 0) {
+        void *grown = realloc(*items, (size_t)(*count ? 2 * *count : 1) * size);
+        if (!grown)
+            return SQ_OUT_OF_MEMORY;
+        *items = grown;
+    }
+    memcpy((char *)*items + (size_t)*count * size, item, size);
+    (*count)++;
+    return SQ_OK;
+}
+
+sq_status sq_record_add_value(sq_record *record, const sq_value *value)
+{
+    return append((void **)&record->values, &record->n_values, value, sizeof *value);
+}
+
+sq_status sq_record_add_kernel(sq_record *record, const sq_kernel_record *kernel)
+{
+    return append((void **)&record->kernels, &record->n_kernels, kernel, sizeof *kernel);
+}
+
+sq_status sq_record_add_check(sq_record *record, const sq_check *check)
+{
+    return append((void **)&record->checks, &record->n_checks, check, sizeof *check);
+}
+
+sq_status sq_record_add_number(sq_record *record, const char *metric, double value)
+{
+    sq_value v = {.value = value, .n = 1, .spread = NAN, .sm_mhz = NAN, .validity = "ok"};
+    snprintf(v.metric, sizeof v.metric, "%s", metric);
+    return sq_record_add_value(record, &v);
+}
+
+sq_status sq_record_set_samples(sq_record *record, const int32_t *samples, int n)
+{
+    int32_t *copy = NULL;
+    if (n > 0) {
+        copy = (int32_t *)malloc((size_t)n * sizeof *copy);
+        if (!copy)
+            return SQ_OUT_OF_MEMORY;
+        memcpy(copy, samples, (size_t)n * sizeof *copy);
+    }
+    free(record->samples);
+    record->samples = copy;
+    record->n_samples = n;
+    record->stats = sq_stats_of(samples, n);
+    return SQ_OK;
+}
