@@ -1,0 +1,177 @@
+/* causal_conv1d: short depthwise convolution along the sequence, with bias and SiLU.
+ *
+ *   y_t = act(b + sum_{i < W} w_{W-1-i} x_{t-i})        x_t = 0 for t < 0; act(a) = a or a / (1 + e^-a)
+ *
+ * Source    Gu, Dao: Mamba (2312.00752), figure 3 ("Conv"); the authors' causal-conv1d: the last tap
+ *           multiplies the current input
+ * Symbols   B: batch;  L: sequence length;  D: channels;  W: taps of the filter
+ * in[0]     x  (B, L, D)  dtype             in[1]  w  (D, W)  dtype
+ * in[2]     b  (D)        dtype, if bias
+ * out[0]    y  (B, L, D)  dtype             accumulates in f32 (reference: f64)
+ * Needs     2 <= W <= 4
+ * Errors    SQ_UNSUPPORTED for every pass but fwd
+ * Cost      B L D (2 W + bias + silu) flop, 2 B L D special functions with silu; reads x, writes y once
+ */
+#include "kernels/op.h"
+
+#include <math.h>
+#include <stdio.h>
+
+enum { AXIS_B, AXIS_L, AXIS_D, AXIS_W, AXIS_SILU, AXIS_BIAS };
+enum { IN_X, IN_W, IN_BIAS, IN_COUNT };
+
+static const sq_axis axes[] = {
+    {"B", "batch", "sequences", SQ_AXIS_INT, 1, 1, 65536, NULL},
+    {"L", "seqlen", "steps of a sequence", SQ_AXIS_INT, 2048, 1, 1 << 24, NULL},
+    {"D", "channels", "channels", SQ_AXIS_INT, 4096, 1, 1 << 18, NULL},
+    {"W", "taps", "taps of the filter", SQ_AXIS_INT, 4, 2, 4, NULL},
+    {"silu", "silu", "1: SiLU follows", SQ_AXIS_INT, 1, 0, 1, NULL},
+    {"bias", "bias", "1: a bias is added", SQ_AXIS_INT, 1, 0, 1, NULL},
+    {.name = NULL},
+};
+
+static sq_status check(sq_axis_value *axis, sq_error *err)
+{
+    if (axis[AXIS_W] < 2 || axis[AXIS_W] > 4)
+        return sq_fail(err, SQ_BAD_SHAPE, "W=%g taps: 2, 3 or 4", axis[AXIS_W]);
+    return SQ_OK;
+}
+
+/* Mamba's: on the expanded channels. */
+static sq_status at_width(int64_t width, sq_axis_value *axis, sq_error *err)
+{
+    (void)err;
+    axis[AXIS_D] = (double)(2 * width);
+    return SQ_OK;
+}
+
+static sq_status tensors(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis,
+                         sq_tensor_list *list, sq_error *err)
+{
+    if (pass != SQ_PASS_FWD)
+        return sq_fail(err, SQ_UNSUPPORTED, "causal_conv1d has no pass %s", sq_pass_name(pass));
+    int64_t b = sq_axis_int(axis, AXIS_B), l = sq_axis_int(axis, AXIS_L);
+    int64_t d = sq_axis_int(axis, AXIS_D), w = sq_axis_int(axis, AXIS_W);
+    const sq_draw normal = {SQ_DRAW_NORMAL, 0.0f, 1.0f, 0}, half = {SQ_DRAW_NORMAL, 0.0f, 0.5f, 0};
+    *list = (sq_tensor_list){.n_in = IN_COUNT, .n_out = 1};
+    list->in[IN_X] = (sq_tensor_spec){"x", dtype, 3, {b, l, d}, 1, normal};
+    list->in[IN_W] = (sq_tensor_spec){"w", dtype, 2, {d, w}, -1, half};
+    if (axis[AXIS_BIAS] != 0)
+        list->in[IN_BIAS] = (sq_tensor_spec){"b", dtype, 1, {d}, -1, half};
+    list->out[0] = (sq_tensor_spec){"y", dtype, 3, {b, l, d}, 1, {0}};
+    return SQ_OK;
+}
+
+static sq_cost cost(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis)
+{
+    (void)pass;
+    double d = axis[AXIS_D], elements = axis[AXIS_B] * axis[AXIS_L] * d;
+    double size = (double)sq_dtype_size(dtype), silu = axis[AXIS_SILU], bias = axis[AXIS_BIAS];
+    return (sq_cost){
+        .flops = elements * (2 * axis[AXIS_W] + bias + silu),
+        .special = elements * 2 * silu, /* exp and reciprocal */
+        .bytes_read = size * (elements + d * (axis[AXIS_W] + bias)),
+        .bytes_written = size * elements,
+    };
+}
+
+/* f32: four products summed in f32 and a SiLU of two approximate special functions: a few ulp of 6e-8.
+ * 16 bit: inputs are exact, so only the rounding of y remains: an rms of 1.7e-3 (bf16) or 2e-4 (f16),
+ * and one ulp (2^-7 or 2^-10) of the largest |y|, which stays below 10 rms. */
+static sq_tolerance tolerance(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis)
+{
+    (void)pass;
+    (void)axis;
+    if (dtype == SQ_DTYPE_F32)
+        return (sq_tolerance){.rel_l2 = 1e-6, .max_abs = 1e-5};
+    if (dtype == SQ_DTYPE_F16)
+        return (sq_tolerance){.rel_l2 = 4e-4, .max_abs = 0.01};
+    return (sq_tolerance){.rel_l2 = 3e-3, .max_abs = 0.08};
+}
+
+static double convolve(const sq_call *call, int64_t b, int64_t t, int64_t d)
+{
+    const sq_tensor *x = &call->in[IN_X], *w = &call->in[IN_W], *bias = &call->in[IN_BIAS];
+    double sum = bias->data ? sq_load(bias->data, bias->dtype, d * bias->stride[0]) : 0;
+    for (int64_t i = 0; i < w->dim[1] && i <= t; i++) {
+        int64_t tap = d * w->stride[0] + (w->dim[1] - 1 - i) * w->stride[1];
+        int64_t at = b * x->stride[0] + (t - i) * x->stride[1] + d * x->stride[2];
+        sum += sq_load(w->data, w->dtype, tap) * sq_load(x->data, x->dtype, at);
+    }
+    return call->axis[AXIS_SILU] != 0 ? sum / (1 + exp(-sum)) : sum;
+}
+
+static sq_status reference(const sq_call *call, sq_error *err)
+{
+    (void)err;
+    const sq_tensor *y = &call->out[0];
+#pragma omp parallel for collapse(2)
+    for (int64_t b = 0; b < y->dim[0]; b++)
+        for (int64_t t = 0; t < y->dim[1]; t++)
+            for (int64_t d = 0; d < y->dim[2]; d++) {
+                int64_t at = b * y->stride[0] + t * y->stride[1] + d * y->stride[2];
+                sq_store(y->data, y->dtype, at, convolve(call, b, t, d));
+            }
+    return SQ_OK;
+}
+
+static double reference_work(const sq_axis_value *axis)
+{
+    double silu = 15 * axis[AXIS_SILU];
+    return axis[AXIS_B] * axis[AXIS_L] * axis[AXIS_D] * (4 * axis[AXIS_W] + 4 + silu);
+}
+
+/* One batch row, all steps, some neighbouring channels. */
+static sq_status slice(const sq_call *whole, sq_pick pick, sq_call *sub, char *what, size_t size)
+{
+    const sq_axis_value *axis = whole->axis;
+    double channel_work = reference_work(axis) / (axis[AXIS_B] * axis[AXIS_D]);
+    int64_t count = (int64_t)fmax(1, fmin(axis[AXIS_D], pick.max_work / channel_work));
+    int64_t b = (int64_t)(sq_rng_bits(pick.seed, 0, 0) % (uint64_t)axis[AXIS_B]);
+    uint64_t starts = (uint64_t)axis[AXIS_D] - (uint64_t)count + 1;
+    int64_t d = (int64_t)(sq_rng_bits(pick.seed, 0, 1) % starts);
+    *sub = *whole;
+    sub->axis[AXIS_B] = 1;
+    sub->axis[AXIS_D] = (double)count;
+    sq_tensor x = sq_tensor_slice(&whole->in[IN_X], 0, b, 1);
+    sq_tensor y = sq_tensor_slice(&whole->out[0], 0, b, 1);
+    sub->in[IN_X] = sq_tensor_slice(&x, 2, d, count);
+    sub->out[0] = sq_tensor_slice(&y, 2, d, count);
+    sub->in[IN_W] = sq_tensor_slice(&whole->in[IN_W], 0, d, count);
+    if (whole->in[IN_BIAS].rank)
+        sub->in[IN_BIAS] = sq_tensor_slice(&whole->in[IN_BIAS], 0, d, count);
+    snprintf(what, size, "b=%lld d=%lld..%lld", (long long)b, (long long)d, (long long)(d + count));
+    return SQ_OK;
+}
+
+static const char *const test_shapes[] = {
+    "B=2,L=1,D=8",
+    "B=1,L=2,D=5,W=4",
+    "B=3,L=3,D=64,W=2",
+    "B=2,L=127,D=96,W=3",
+    "B=1,L=257,D=130",
+    "B=1,L=1000,D=33,silu=0",
+    "B=2,L=131,D=256,bias=0",
+    "B=1,L=64,D=1032,W=2,silu=0,bias=0",
+    "B=5,L=65,D=72,W=3,bias=0",
+    "B=1,L=2049,D=512",
+    NULL,
+};
+
+const sq_op sq_op_causal_conv1d = {
+    .name = "causal_conv1d",
+    .source = "Gu, Dao: Mamba, arXiv 2312.00752, figure 3; github.com/Dao-AILab/causal-conv1d",
+    .doc = "y_t = silu(b + sum_{i < W} w_{W-1-i} x_{t-i})",
+    .is_mixer = false,
+    .axes = axes,
+    .check = check,
+    .at_width = at_width,
+    .tensors = tensors,
+    .cost = cost,
+    .tolerance = tolerance,
+    .reference = reference,
+    .reference_work = reference_work,
+    .slice = slice,
+    .test_shapes = test_shapes,
+    .causality_bound = 0,
+};
