@@ -1,0 +1,207 @@
+/* long_conv through cuFFT: gather -> real-to-complex -> product of spectra -> complex-to-real -> scatter,
+ * in f32, a chunk of rows at a time (rows.cuh).
+ *
+ * A row holds n + 2 floats: n real points (n >= 2 L - 1, a product of 2, 3, 5 and 7), transformed in
+ * place into n/2 + 1 complex ones. Workspace: filter rows, rows, and the work area of cuFFT's plans.
+ */
+#include "kernels/long_conv/cufft.h"
+
+#include <cufft.h>
+#include <cufftXt.h>
+#include <new>
+
+#include "kernels/long_conv/rows.cuh"
+
+namespace {
+
+using namespace sq_long_conv;
+
+struct layout {
+    int64_t n, row_stride; /* points of a transform; floats of a row, both even */
+    chunk size;
+    size_t filter_bytes, rows_bytes, work_bytes; /* parts of the workspace, in this order */
+};
+
+struct plans {
+    cufftHandle filter, forward, inverse; /* -1: not made */
+    void *work; /* ours only where cuFFT wants more than the workspace holds */
+    layout at;
+};
+
+bool is_smooth(int64_t n)
+{
+    for (int64_t p : {2, 3, 5, 7})
+        while (n % p == 0)
+            n /= p;
+    return n == 1;
+}
+
+/* The smallest even n >= 2 length - 1 without a prime factor above 7: those cuFFT transforms without
+ * Bluestein's detour. */
+int64_t fast_points(int64_t length)
+{
+    int64_t n = 2 * length;
+    while (!is_smooth(n))
+        n += 2;
+    return n;
+}
+
+size_t align_up(int64_t bytes) { return (size_t)sq_ceil_div(bytes, 256) * 256; }
+
+layout layout_of(const sq_call *call)
+{
+    const int64_t *dim = call->in[IN_V].dim;
+    layout at = {};
+    at.n = fast_points(dim[1]);
+    at.row_stride = at.n + 2;
+    const int64_t row_bytes = at.row_stride * (int64_t)sizeof(float);
+    at.size = chunk_size(dim[0], dim[2], row_bytes, row_bytes);
+    at.filter_bytes = align_up(at.size.nd * row_bytes);
+    at.rows_bytes = align_up(at.size.nb * at.size.nd * row_bytes);
+    /* A transform of several kernels passes its rows through the work area once. */
+    at.work_bytes = at.rows_bytes + 256;
+    return at;
+}
+
+sq_status check_fft(cufftResult result, const char *what, sq_error *err)
+{
+    if (result == CUFFT_SUCCESS)
+        return SQ_OK;
+    if (result == CUFFT_ALLOC_FAILED)
+        return sq_fail(err, SQ_OUT_OF_MEMORY, "%s: CUFFT_ALLOC_FAILED", what);
+    return sq_fail(err, SQ_DEVICE, "%s: cuFFT error %d", what, (int)result);
+}
+
+/* A batched in-place plan without a work area of its own; *work_bytes grows to what it needs. */
+sq_status make_plan(const layout *at, int64_t batch, bool is_forward, cufftHandle *plan,
+                    size_t *work_bytes, sq_error *err)
+{
+    long long n = at->n, real_stride = at->row_stride, complex_stride = at->row_stride / 2;
+    long long in = is_forward ? real_stride : complex_stride;
+    long long out = is_forward ? complex_stride : real_stride;
+    size_t bytes = 0;
+    SQ_TRY(check_fft(cufftCreate(plan), "cufftCreate", err));
+    SQ_TRY(check_fft(cufftSetAutoAllocation(*plan, 0), "cufftSetAutoAllocation", err));
+    SQ_TRY(check_fft(cufftXtMakePlanMany(*plan, 1, &n, &in, 1, in, is_forward ? CUDA_R_32F : CUDA_C_32F,
+                                         &out, 1, out, is_forward ? CUDA_C_32F : CUDA_R_32F, batch,
+                                         &bytes, CUDA_C_32F),
+                     "cufftXtMakePlanMany", err));
+    if (bytes > *work_bytes)
+        *work_bytes = bytes;
+    return SQ_OK;
+}
+
+sq_status make_plans(plans *p, sq_error *err)
+{
+    const layout *at = &p->at;
+    const int64_t rows = at->size.nb * at->size.nd;
+    size_t work_bytes = 0;
+    SQ_TRY(make_plan(at, at->size.nd, true, &p->filter, &work_bytes, err));
+    SQ_TRY(make_plan(at, rows, true, &p->forward, &work_bytes, err));
+    SQ_TRY(make_plan(at, rows, false, &p->inverse, &work_bytes, err));
+    if (work_bytes <= at->work_bytes)
+        return SQ_OK;
+    cudaError_t error = cudaMalloc(&p->work, work_bytes);
+    if (error == cudaErrorMemoryAllocation)
+        return sq_fail(err, SQ_OUT_OF_MEMORY, "cuFFT work area: %zu bytes", work_bytes);
+    return sq_cuda_check(error, "cuFFT work area", err);
+}
+
+/* rows[r][k] *= filter[r % nd][k] / n: the only scaling of the two unnormalised transforms. */
+__global__ void multiply_spectra(float2 *rows, const float2 *filter, int64_t n_rows, int64_t nd,
+                                 int64_t bins, int64_t stride, float scale)
+{
+    const int64_t k = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
+    if (k >= bins)
+        return;
+    for (int64_t r = blockIdx.y; r < n_rows; r += gridDim.y) {
+        const float2 h = filter[r % nd * stride + k];
+        float2 *u = &rows[r * stride + k];
+        const float2 x = *u;
+        *u = make_float2((x.x * h.x - x.y * h.y) * scale, (x.x * h.y + x.y * h.x) * scale);
+    }
+}
+
+sq_status execute(cufftHandle plan, void *rows, int direction, void *work, const sq_call *call,
+                  sq_error *err)
+{
+    SQ_TRY(check_fft(cufftSetStream(plan, sq_stream(call)), "cufftSetStream", err));
+    SQ_TRY(check_fft(cufftSetWorkArea(plan, work), "cufftSetWorkArea", err));
+    return check_fft(cufftXtExec(plan, rows, rows, direction), "cufftXtExec", err);
+}
+
+/* A chunk smaller than the plans' still transforms the whole scratch: the rows beyond are stale, and
+ * nobody reads them. */
+sq_status convolve_chunk(const sq_call *call, const plans *p, chunk c, bool is_new_filter,
+                         sq_error *err)
+{
+    const layout *at = &p->at;
+    char *filter = (char *)call->workspace, *rows = filter + at->filter_bytes;
+    void *work = p->work ? p->work : rows + at->rows_bytes;
+    if (is_new_filter) {
+        SQ_TRY(launch_filter_rows(call, c, at->n, at->row_stride, (float *)filter, err));
+        SQ_TRY(execute(p->filter, filter, CUFFT_FORWARD, work, call, err));
+    }
+    SQ_TRY(launch_gather(call, c, at->n, at->row_stride, (float *)rows, err));
+    SQ_TRY(execute(p->forward, rows, CUFFT_FORWARD, work, call, err));
+    const int64_t n_rows = c.nb * c.nd, bins = at->n / 2 + 1;
+    dim3 grid((unsigned)sq_ceil_div(bins, 256), (unsigned)min(n_rows, (int64_t)65535));
+    multiply_spectra<<<grid, 256, 0, sq_stream(call)>>>((float2 *)rows, (const float2 *)filter,
+                                                        n_rows, c.nd, bins, at->row_stride / 2,
+                                                        1.0f / (float)at->n);
+    SQ_TRY(sq_launched("long_conv product of spectra", err));
+    SQ_TRY(execute(p->inverse, rows, CUFFT_INVERSE, work, call, err));
+    return launch_scatter(call, c, at->row_stride, (const float *)rows, err);
+}
+
+} // namespace
+
+extern "C" sq_status sq_long_conv_cufft_supports(const sq_call *call, const sq_device *device,
+                                                 sq_error *why)
+{
+    (void)device;
+    return sq_supports_types(call, why);
+}
+
+extern "C" size_t sq_long_conv_cufft_workspace(const sq_call *call)
+{
+    layout at = layout_of(call);
+    return at.filter_bytes + at.rows_bytes + at.work_bytes;
+}
+
+extern "C" sq_status sq_long_conv_cufft_prepare(const sq_call *call, void **plan, sq_error *err)
+{
+    plans *p = new (std::nothrow) plans();
+    if (!p)
+        return sq_fail(err, SQ_OUT_OF_MEMORY, "cuFFT plans: %zu bytes", sizeof *p);
+    p->filter = p->forward = p->inverse = -1;
+    p->at = layout_of(call);
+    sq_status status = make_plans(p, err);
+    if (status != SQ_OK) {
+        sq_long_conv_cufft_release(p);
+        return status;
+    }
+    *plan = p;
+    return SQ_OK;
+}
+
+extern "C" sq_status sq_long_conv_cufft_launch(const sq_call *call, void *plan, sq_error *err)
+{
+    const plans *p = (const plans *)plan;
+    const int64_t *dim = call->in[IN_V].dim;
+    return for_each_chunk(p->at.size, dim[0], dim[2], [&](chunk c, bool is_new_filter) {
+        return convolve_chunk(call, p, c, is_new_filter, err);
+    });
+}
+
+extern "C" void sq_long_conv_cufft_release(void *plan)
+{
+    plans *p = (plans *)plan;
+    if (!p)
+        return;
+    for (cufftHandle handle : {p->filter, p->forward, p->inverse})
+        if (handle >= 0)
+            cufftDestroy(handle);
+    cudaFree(p->work);
+    delete p;
+}

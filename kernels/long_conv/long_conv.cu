@@ -1,0 +1,81 @@
+/* long_conv on CUDA. The operator: long_conv.c.
+ *
+ *   cuda/naive      one thread per output element, the sum as it is written: O(L^2)
+ *   cufft           batched transforms by cuFFT between fused transposing kernels (cufft.cu)
+ */
+#include <cuda_runtime.h>
+
+#include "kernels/hw/convert.cuh"
+#include "kernels/hw/launch.cuh"
+#include "kernels/long_conv/cufft.h"
+#include "kernels/long_conv/rows.cuh"
+#include "kernels/op.h"
+
+namespace {
+
+using namespace sq_long_conv;
+
+enum { NAIVE_THREADS = 128, NAIVE_MAX_LENGTH = 8192 };
+
+/* --- naive --- */
+
+template <typename T>
+__global__ void conv_naive(tokens<T> v, tokens<T> x1, tokens<T> x0, tokens<T> y, const float *h,
+                           int64_t h_stride, const float *bias, int64_t channels)
+{
+    const int64_t d = (int64_t)blockIdx.x * NAIVE_THREADS + threadIdx.x;
+    const int64_t t = blockIdx.y, b = blockIdx.z;
+    if (d >= channels)
+        return;
+    float sum = 0;
+    for (int64_t s = 0; s <= t; s++) {
+        float u = sq_to_f32(v.data[b * v.stride_b + s * v.stride_t + d]);
+        if (x1.data)
+            u *= sq_to_f32(x1.data[b * x1.stride_b + s * x1.stride_t + d]);
+        sum += h[d * h_stride + t - s] * u;
+        if (s == t)
+            sum += bias[d] * u;
+    }
+    if (x0.data)
+        sum *= sq_to_f32(x0.data[b * x0.stride_b + t * x0.stride_t + d]);
+    y.data[b * y.stride_b + t * y.stride_t + d] = sq_from_f32<T>(sum);
+}
+
+sq_status supports_naive(const sq_call *call, const sq_device *device, sq_error *why)
+{
+    (void)device;
+    const int64_t *dim = call->in[IN_V].dim;
+    if (dim[1] > NAIVE_MAX_LENGTH)
+        return sq_fail(why, SQ_UNSUPPORTED, "L > %d: the direct sum is quadratic in L",
+                       NAIVE_MAX_LENGTH);
+    if (dim[0] > 65535)
+        return sq_fail(why, SQ_UNSUPPORTED, "B > 65535: the batch is a grid dimension");
+    return sq_supports_types(call, why);
+}
+
+sq_status launch_naive(const sq_call *call, void *plan, sq_error *err)
+{
+    (void)plan;
+    const sq_tensor *in = call->in;
+    const int64_t *dim = in[IN_V].dim;
+    dim3 grid((unsigned)sq_ceil_div(dim[2], NAIVE_THREADS), (unsigned)dim[1], (unsigned)dim[0]);
+    return sq_with_type(call->dtype, err, [&](auto element) {
+        using T = decltype(element);
+        conv_naive<T><<<grid, NAIVE_THREADS, 0, sq_stream(call)>>>(
+            tokens_of<T>(&in[IN_V]), tokens_of<T>(&in[IN_X1]), tokens_of<T>(&in[IN_X0]),
+            tokens_of<T>(&call->out[0]), (const float *)in[IN_H].data, in[IN_H].stride[0],
+            (const float *)in[IN_BIAS].data, dim[2]);
+        return sq_launched("long_conv naive", err);
+    });
+}
+
+} // namespace
+
+extern "C" const sq_provider sq_cuda_long_conv[] = {
+    {"cuda/naive", "one thread per output element, the direct sum", supports_naive, NULL, NULL,
+     launch_naive, NULL},
+    {"cufft", "cuFFT real transforms between fused transposing kernels",
+     sq_long_conv_cufft_supports, sq_long_conv_cufft_workspace, sq_long_conv_cufft_prepare,
+     sq_long_conv_cufft_launch, sq_long_conv_cufft_release},
+    {NULL},
+};
