@@ -1,0 +1,277 @@
+/* attention_mma: the portable kernel for 16-bit types, sm_80 instructions (mma.sync, ldmatrix,
+ * cp.async).
+ *
+ * FlashAttention-2's plan (Dao, 2307.08691, sec. 3): a block holds a tile of query rows and walks over
+ * the key tiles from the last to the first; scores stay in registers, the softmax is online, the
+ * probabilities are rounded to 16 bits and are the A operand of P V without leaving the registers.
+ * Each warp owns 16 * MT whole rows, so warps meet only to share the key and value tiles: one barrier
+ * a tile, the next tile loads behind it.
+ *
+ * A row's running maximum is raised only when it falls behind by 2^8 (any base within f32's range
+ * gives the same quotient), so that the accumulators are seldom rescaled. The decision is each row's
+ * own: no later position changes one bit of an earlier row.
+ */
+#ifndef SQ_KERNELS_ATTENTION_MMA_CUH
+#define SQ_KERNELS_ATTENTION_MMA_CUH
+
+#include "kernels/attention/attention_tile.cuh"
+#include "kernels/hw/convert.cuh"
+#include "kernels/hw/copy_sm80.cuh"
+#include "kernels/hw/mma_sm80.cuh"
+#include "kernels/hw/reduce.cuh"
+
+/* One build of the kernel: D padded head dim, MT m16 tiles a warp, WARPS warps, BN keys a tile. */
+template <typename Element, int D_, int MT_, int WARPS_, int BN_, int BLOCKS_PER_SM_>
+struct attention_shape {
+    using T = Element;
+    static constexpr int D = D_, MT = MT_, WARPS = WARPS_, BN = BN_, BLOCKS_PER_SM = BLOCKS_PER_SM_;
+    static constexpr int BM = 16 * MT * WARPS, THREADS = 32 * WARPS, CHUNKS = D / 8, STAGES = 2;
+    static constexpr int Q_BYTES = BM * D * 2, TILE_BYTES = BN * D * 2;
+    static constexpr int SHARED_BYTES = Q_BYTES + 2 * STAGES * TILE_BYTES;
+};
+
+/* A warp's registers. Row r (0, 1) of m16 tile m is row 16 m + 8 r + lane / 4 of the warp. */
+template <typename S>
+struct attention_state {
+    float o[S::MT][S::D / 8][4];
+    float max[S::MT][2]; /* base of the exponent, in units of raw scores */
+    float sum[S::MT][2]; /* this lane's share */
+};
+
+template <typename S>
+__device__ __forceinline__ void attention_copy_kv(const attention_params &p,
+                                                  const attention_tile &t, uint32_t stage, int tile)
+{
+    using T = typename S::T;
+    const int key = tile * S::BN, h = t.h / p.heads_per_kv;
+    const T *k = (const T *)p.k + t.b * p.k_b + key * p.k_l + h * p.k_h;
+    const T *v = (const T *)p.v + t.b * p.v_b + key * p.v_l + h * p.v_h;
+    sq_tile_copy_async<S::BN, S::CHUNKS, S::THREADS>(stage, k, p.k_l, p.keys - key, p.d / 8);
+    sq_tile_copy_async<S::BN, S::CHUNKS, S::THREADS>(stage + S::TILE_BYTES, v, p.v_l,
+                                                     p.keys - key, p.d / 8);
+}
+
+/* s = Q K^T for the warp's rows and one key tile. */
+template <typename S>
+__device__ __forceinline__ void attention_scores(float (&s)[S::MT][S::BN / 8][4], uint32_t q_tile,
+                                                 uint32_t k_tile)
+{
+    const int warp_row = (int)threadIdx.x / 32 * 16 * S::MT;
+#pragma unroll
+    for (int m = 0; m < S::MT; m++)
+#pragma unroll
+        for (int n = 0; n < S::BN / 8; n++)
+            s[m][n][0] = s[m][n][1] = s[m][n][2] = s[m][n][3] = 0.0f;
+#pragma unroll
+    for (int k = 0; k < S::D; k += 16) {
+        uint32_t q[S::MT][4];
+#pragma unroll
+        for (int m = 0; m < S::MT; m++)
+            sq_load_a<S::CHUNKS>(q[m], q_tile, warp_row + 16 * m, k);
+#pragma unroll
+        for (int n = 0; n < S::BN / 16; n++) {
+            uint32_t b[4];
+            sq_load_b<S::CHUNKS>(b, k_tile, 16 * n, k);
+#pragma unroll
+            for (int m = 0; m < S::MT; m++) {
+                sq_mma<typename S::T>(s[m][2 * n], q[m], b[0], b[1]);
+                sq_mma<typename S::T>(s[m][2 * n + 1], q[m], b[2], b[3]);
+            }
+        }
+    }
+}
+
+/* Scores of keys that a row does not see become -inf. */
+template <typename S>
+__device__ __forceinline__ void attention_mask(float (&s)[S::MT][S::BN / 8][4],
+                                               const attention_params &p, int warp_row, int key)
+{
+    const int lane = (int)threadIdx.x % 32;
+#pragma unroll
+    for (int m = 0; m < S::MT; m++)
+#pragma unroll
+        for (int r = 0; r < 2; r++) {
+            const attention_keys seen =
+                attention_visible(p, warp_row + 16 * m + 8 * r + lane / 4);
+            const int first = seen.first - key - lane % 4 * 2;
+            const int last = min(seen.last, p.keys) - key - lane % 4 * 2;
+#pragma unroll
+            for (int n = 0; n < S::BN / 8; n++)
+#pragma unroll
+                for (int i = 0; i < 2; i++)
+                    if (8 * n + i < first || 8 * n + i >= last)
+                        s[m][n][2 * r + i] = -INFINITY;
+        }
+}
+
+/* Raises the bases that the tile's scores have left 2^8 behind, and rescales those rows. */
+template <typename S>
+__device__ __forceinline__ void attention_raise(attention_state<S> &state,
+                                                const float (&s)[S::MT][S::BN / 8][4],
+                                                float scale_log2)
+{
+    float top[S::MT][2];
+    bool is_behind = false;
+#pragma unroll
+    for (int m = 0; m < S::MT; m++)
+#pragma unroll
+        for (int r = 0; r < 2; r++) {
+            float x = fmaxf(s[m][0][2 * r], s[m][0][2 * r + 1]);
+#pragma unroll
+            for (int n = 1; n < S::BN / 8; n++)
+                x = fmaxf(x, fmaxf(s[m][n][2 * r], s[m][n][2 * r + 1]));
+            top[m][r] = sq_warp_max<4>(x);
+            is_behind |= (top[m][r] - state.max[m][r]) * scale_log2 > 8.0f;
+        }
+    if (!__any_sync(0xffffffffu, is_behind))
+        return;
+#pragma unroll
+    for (int m = 0; m < S::MT; m++)
+#pragma unroll
+        for (int r = 0; r < 2; r++) {
+            /* NaN (both -inf) compares false: a row without keys keeps -inf. */
+            const bool is_raised = (top[m][r] - state.max[m][r]) * scale_log2 > 8.0f;
+            const float factor =
+                is_raised ? sq_exp2((state.max[m][r] - top[m][r]) * scale_log2) : 1.0f;
+            state.max[m][r] = is_raised ? top[m][r] : state.max[m][r];
+            state.sum[m][r] *= factor;
+#pragma unroll
+            for (int n = 0; n < S::D / 8; n++) {
+                state.o[m][n][2 * r] *= factor;
+                state.o[m][n][2 * r + 1] *= factor;
+            }
+        }
+}
+
+/* Scores become probabilities relative to the row's base. */
+template <typename S>
+__device__ __forceinline__ void attention_exponentials(float (&s)[S::MT][S::BN / 8][4],
+                                                       attention_state<S> &state, float scale_log2)
+{
+#pragma unroll
+    for (int m = 0; m < S::MT; m++)
+#pragma unroll
+        for (int r = 0; r < 2; r++) {
+            const float max = state.max[m][r];
+            const float base = max == -INFINITY ? 0.0f : max * scale_log2;
+#pragma unroll
+            for (int n = 0; n < S::BN / 8; n++)
+#pragma unroll
+                for (int i = 0; i < 2; i++) {
+                    float &x = s[m][n][2 * r + i];
+                    x = sq_exp2(fmaf(x, scale_log2, -base));
+                    state.sum[m][r] += x;
+                }
+        }
+}
+
+/* o += P V: two neighbouring score tiles are one A operand (see mma_sm80.cuh). */
+template <typename S>
+__device__ __forceinline__ void attention_values(attention_state<S> &state,
+                                                 const float (&s)[S::MT][S::BN / 8][4],
+                                                 uint32_t v_tile)
+{
+    using T = typename S::T;
+#pragma unroll
+    for (int k = 0; k < S::BN / 16; k++) {
+        uint32_t a[S::MT][4];
+#pragma unroll
+        for (int m = 0; m < S::MT; m++)
+#pragma unroll
+            for (int i = 0; i < 4; i++)
+                a[m][i] = sq_pack2<T>(s[m][2 * k + i / 2][i % 2 * 2],
+                                      s[m][2 * k + i / 2][i % 2 * 2 + 1]);
+#pragma unroll
+        for (int n = 0; n < S::D / 16; n++) {
+            uint32_t b[4];
+            sq_load_b_trans<S::CHUNKS>(b, v_tile, 16 * k, 16 * n);
+#pragma unroll
+            for (int m = 0; m < S::MT; m++) {
+                sq_mma<T>(state.o[m][2 * n], a[m], b[0], b[1]);
+                sq_mma<T>(state.o[m][2 * n + 1], a[m], b[2], b[3]);
+            }
+        }
+    }
+}
+
+/* Divides by the sums and stores the warp's rows through its own (now unused) rows of the query tile,
+ * so that global stores are whole 16-byte chunks. */
+template <typename S>
+__device__ __forceinline__ void attention_store(const attention_params &p, const attention_tile &t,
+                                                attention_state<S> &state, unsigned char *q_tile)
+{
+    using T = typename S::T;
+    constexpr int rows_per_step = 32 / S::CHUNKS > 0 ? 32 / S::CHUNKS : 1;
+    const int lane = (int)threadIdx.x % 32, warp_row = (int)threadIdx.x / 32 * 16 * S::MT;
+#pragma unroll
+    for (int m = 0; m < S::MT; m++)
+#pragma unroll
+        for (int r = 0; r < 2; r++) {
+            const float sum = sq_warp_sum<4>(state.sum[m][r]);
+            const float factor = sum > 0.0f ? 1.0f / sum : 0.0f;
+            const int row = warp_row + 16 * m + 8 * r + lane / 4;
+#pragma unroll
+            for (int n = 0; n < S::D / 8; n++)
+                *(uint32_t *)(q_tile + sq_tile_offset<S::CHUNKS>(row, n) + lane % 4 * 4) =
+                    sq_pack2<T>(state.o[m][n][2 * r] * factor, state.o[m][n][2 * r + 1] * factor);
+        }
+    __syncwarp();
+    T *o = (T *)p.o + t.b * p.o_b + t.row * p.o_l + t.h * p.o_h;
+    const int chunk = lane % S::CHUNKS;
+#pragma unroll
+    for (int i = 0; i < 16 * S::MT; i += rows_per_step) {
+        const int row = warp_row + i + lane / S::CHUNKS;
+        if (row < t.count && chunk < p.d / 8)
+            sq_store16(o + row * p.o_l + chunk * 8,
+                       sq_load16(q_tile + sq_tile_offset<S::CHUNKS>(row, chunk)));
+    }
+}
+
+template <typename S>
+__global__ void __launch_bounds__(S::THREADS, S::BLOCKS_PER_SM)
+    attention_mma(const __grid_constant__ attention_params p)
+{
+    using T = typename S::T;
+    extern __shared__ __align__(128) unsigned char shared[];
+    const uint32_t q_tile = sq_shared_address(shared), stages = q_tile + S::Q_BYTES;
+    const attention_tile t = attention_block_tile(p, S::BM);
+    const attention_range range = attention_key_tiles(p, t, S::BN);
+    const int warp_row = t.row + (int)threadIdx.x / 32 * 16 * S::MT;
+
+    attention_state<S> state;
+#pragma unroll
+    for (int m = 0; m < S::MT; m++) {
+        state.max[m][0] = state.max[m][1] = -INFINITY;
+        state.sum[m][0] = state.sum[m][1] = 0.0f;
+#pragma unroll
+        for (int n = 0; n < S::D / 8; n++)
+            state.o[m][n][0] = state.o[m][n][1] = state.o[m][n][2] = state.o[m][n][3] = 0.0f;
+    }
+    if (range.first < range.last) {
+        const T *q = (const T *)p.q + t.b * p.q_b + t.row * p.q_l + t.h * p.q_h;
+        sq_tile_copy_async<S::BM, S::CHUNKS, S::THREADS>(q_tile, q, p.q_l, t.count, p.d / 8);
+        attention_copy_kv<S>(p, t, stages, range.last - 1);
+        sq_copy_commit();
+    }
+    uint32_t stage = 0;
+    for (int tile = range.last - 1; tile >= range.first; tile--) {
+        const uint32_t k_tile = stages + stage * 2 * S::TILE_BYTES;
+        stage ^= 1;
+        sq_copy_wait<0>();
+        __syncthreads(); /* the tile is here, and everybody is done with the other stage */
+        if (tile > range.first)
+            attention_copy_kv<S>(p, t, stages + stage * 2 * S::TILE_BYTES, tile - 1);
+        sq_copy_commit();
+
+        float s[S::MT][S::BN / 8][4];
+        attention_scores<S>(s, q_tile, k_tile);
+        if (tile < range.full_first || tile >= range.full_last)
+            attention_mask<S>(s, p, warp_row, tile * S::BN);
+        attention_raise<S>(state, s, p.scale_log2);
+        attention_exponentials<S>(s, state, p.scale_log2);
+        attention_values<S>(state, s, k_tile + S::TILE_BYTES);
+    }
+    attention_store<S>(p, t, state, shared);
+}
+
+#endif

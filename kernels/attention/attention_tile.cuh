@@ -1,0 +1,70 @@
+/* attention_tile: what every attention kernel shares: parameters, which keys a query row sees, and the
+ * order in which blocks take their tiles.
+ */
+#ifndef SQ_KERNELS_ATTENTION_TILE_CUH
+#define SQ_KERNELS_ATTENTION_TILE_CUH
+
+#include <stdint.h>
+
+/* Strides in elements: b batch, l position, h head; the head dim is contiguous. */
+struct attention_params {
+    const void *q, *k, *v;
+    void *o;
+    int64_t q_b, q_l, q_h, k_b, k_l, k_h, v_b, v_l, v_h, o_b, o_l, o_h;
+    int batch, queries, keys, heads, heads_per_kv, d;
+    bool is_causal;
+    int window;       /* 0: none */
+    float scale_log2; /* log2(e) / sqrt(D): softmax runs on powers of two */
+    int q_tiles;      /* tiles of query rows in a sequence */
+    int heads_at_once; /* (batch, head) pairs whose keys and values share the L2 */
+};
+
+/* Keys [first, last) that query `row` sees: bottom-right alignment, then the window. */
+struct attention_keys {
+    int first, last;
+};
+
+__device__ __forceinline__ attention_keys attention_visible(const attention_params &p, int row)
+{
+    if (!p.is_causal)
+        return {0, p.keys};
+    const int last = row + p.keys - p.queries + 1;
+    return {p.window > 0 ? max(0, last - p.window) : 0, max(0, last)};
+}
+
+/* Query rows [row, row + count) of one (batch, head). */
+struct attention_tile {
+    int b, h, row, count;
+};
+
+/* Tile of this block. Blocks start in the order of their index: the longest tiles of a causal
+ * sequence (its last rows) come first so that the short ones fill the tail, and the heads are taken in
+ * groups whose keys and values fit the L2 together. */
+__device__ __forceinline__ attention_tile attention_block_tile(const attention_params &p, int rows)
+{
+    const int64_t pairs = (int64_t)p.batch * p.heads;
+    const int64_t group = blockIdx.x / ((int64_t)p.heads_at_once * p.q_tiles);
+    const int64_t first = group * p.heads_at_once;
+    const int in_group = (int)min((int64_t)p.heads_at_once, pairs - first);
+    const int within = (int)(blockIdx.x - first * p.q_tiles);
+    const int64_t pair = first + within % in_group;
+    const int row = (p.q_tiles - 1 - within / in_group) * rows;
+    return {(int)(pair / p.heads), (int)(pair % p.heads), row, min(rows, p.queries - row)};
+}
+
+/* Key tiles [first, last) of `width` keys that any row of the tile sees, and [full_first, full_last),
+ * those that every row sees whole: they need no mask. */
+struct attention_range {
+    int first, last, full_first, full_last;
+};
+
+__device__ __forceinline__ attention_range attention_key_tiles(const attention_params &p,
+                                                               const attention_tile &t, int width)
+{
+    const attention_keys top = attention_visible(p, t.row);
+    const attention_keys bottom = attention_visible(p, t.row + t.count - 1);
+    return {top.first / width, (bottom.last + width - 1) / width,
+            (bottom.first + width - 1) / width, top.last / width};
+}
+
+#endif

@@ -1,0 +1,246 @@
+/* linear: a projection, y = x W^T, with optional bias and residual.
+ *
+ *   y_bln = sum_k x_blk w_nk  [+ b_n]  [+ r_bln]
+ *
+ * Source    definition
+ * Symbols   B: batch;  L: sequence length;  K: input features;  N: output features
+ * in[0]     x  (B, L, K)  dtype             in[1]  w  (N, K)     dtype
+ * in[2]     b  (N)        dtype, if bias    in[3]  r  (B, L, N)  dtype, if residual
+ * out[0]    y  (B, L, N)  dtype             accumulates in f32, never TF32 (reference: f64)
+ * Needs     all axes >= 1
+ * Errors    SQ_UNSUPPORTED for every pass but fwd; SQ_OUT_OF_MEMORY (reference)
+ * Cost      2 B L K N flop (+ B L N for each option); reads x, w, b, r once, writes y once
+ */
+#include "kernels/op.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "kernels/shared/rows.h"
+
+enum { AXIS_B, AXIS_L, AXIS_K, AXIS_N, AXIS_BIAS, AXIS_RESIDUAL };
+enum { IN_X, IN_W, IN_B, IN_R, IN_COUNT };
+enum { BLOCK = 64, UNROLL = 4 }; /* rows of x unpacked at once, and multiplied at once */
+
+static const sq_axis axes[] = {
+    {"B", "batch", "sequences", SQ_AXIS_INT, 1, 1, 1 << 20, NULL},
+    {"L", "seqlen", "steps of a sequence", SQ_AXIS_INT, 2048, 1, 1 << 24, NULL},
+    {"K", "in-features", "input features", SQ_AXIS_INT, 2048, 1, 1 << 22, NULL},
+    {"N", "out-features", "output features", SQ_AXIS_INT, 2048, 1, 1 << 22, NULL},
+    {"bias", "bias", "1: a bias is added", SQ_AXIS_INT, 0, 0, 1, NULL},
+    {"residual", "residual", "1: a residual is added", SQ_AXIS_INT, 0, 0, 1, NULL},
+    {.name = NULL},
+};
+
+static sq_status check(sq_axis_value *axis, sq_error *err)
+{
+    (void)axis;
+    (void)err;
+    return SQ_OK; /* the axes' ranges are all there is */
+}
+
+static sq_status at_width(int64_t width, sq_axis_value *axis, sq_error *err)
+{
+    (void)err;
+    axis[AXIS_K] = axis[AXIS_N] = (double)width;
+    return SQ_OK;
+}
+
+static sq_status tensors(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis,
+                         sq_tensor_list *list, sq_error *err)
+{
+    if (pass != SQ_PASS_FWD)
+        return sq_fail(err, SQ_UNSUPPORTED, "linear has no pass %s", sq_pass_name(pass));
+    const int64_t b = sq_axis_int(axis, AXIS_B), l = sq_axis_int(axis, AXIS_L);
+    const int64_t k = sq_axis_int(axis, AXIS_K), n = sq_axis_int(axis, AXIS_N);
+    const sq_draw normal = {SQ_DRAW_NORMAL, 0.0f, 1.0f, 0};
+    const sq_draw weight = {SQ_DRAW_NORMAL, 0.0f, (float)(1 / sqrt((double)k)), 0};
+    *list = (sq_tensor_list){.n_in = IN_COUNT, .n_out = 1};
+    list->in[IN_X] = (sq_tensor_spec){"x", dtype, 3, {b, l, k}, 1, normal};
+    list->in[IN_W] = (sq_tensor_spec){"w", dtype, 2, {n, k}, -1, weight};
+    if (axis[AXIS_BIAS] != 0)
+        list->in[IN_B] = (sq_tensor_spec){"b", dtype, 1, {n}, -1, normal};
+    if (axis[AXIS_RESIDUAL] != 0)
+        list->in[IN_R] = (sq_tensor_spec){"r", dtype, 3, {b, l, n}, 1, normal};
+    list->out[0] = (sq_tensor_spec){"y", dtype, 3, {b, l, n}, 1, {0}};
+    return SQ_OK;
+}
+
+static sq_cost cost(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis)
+{
+    (void)pass;
+    const double size = (double)sq_dtype_size(dtype), bias = axis[AXIS_BIAS];
+    const double m = axis[AXIS_B] * axis[AXIS_L], k = axis[AXIS_K], n = axis[AXIS_N];
+    const double residual = axis[AXIS_RESIDUAL];
+    return (sq_cost){
+        .flops = m * n * (2 * k + bias + residual),
+        .matrix_flops = dtype == SQ_DTYPE_F32 ? 0 : 2 * m * n * k,
+        .bytes_read = size * (m * k + n * k + bias * n + residual * m * n),
+        .bytes_written = size * m * n,
+    };
+}
+
+/* f32: a sum of K terms in any order: rounding grows as sqrt(K), about 2e-8 sqrt(K).
+ * 16 bit: products are exact in f32, so what remains is the rounding of y, an rms of 1.7e-3 (bf16) or
+ * 2.1e-4 (f16), in the reference's result too; the worst element is one ulp of the largest |y|, which
+ * stays below 16 rms. */
+static sq_tolerance tolerance(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis)
+{
+    (void)pass;
+    if (dtype == SQ_DTYPE_F32) {
+        const double relative = 5e-7 + 6e-8 * sqrt(axis[AXIS_K]);
+        return (sq_tolerance){.rel_l2 = relative, .max_abs = 12 * relative};
+    }
+    if (dtype == SQ_DTYPE_F16)
+        return (sq_tolerance){.rel_l2 = 4e-4, .max_abs = 0.009};
+    return (sq_tolerance){.rel_l2 = 3e-3, .max_abs = 0.07};
+}
+
+/* Element offset of row m of B x L rows. */
+static int64_t row_offset(const sq_tensor *t, int64_t m)
+{
+    return m / t->dim[1] * t->stride[0] + m % t->dim[1] * t->stride[1];
+}
+
+/* sums[i] = w . x[i] for UNROLL neighbouring rows of x: w is read once for all of them. */
+static void dots(const double *w, const double *x, int64_t k, double sums[UNROLL])
+{
+    double s0 = 0, s1 = 0, s2 = 0, s3 = 0;
+#pragma omp simd reduction(+ : s0, s1, s2, s3)
+    for (int64_t i = 0; i < k; i++) {
+        s0 += w[i] * x[i];
+        s1 += w[i] * x[k + i];
+        s2 += w[i] * x[2 * k + i];
+        s3 += w[i] * x[3 * k + i];
+    }
+    sums[0] = s0;
+    sums[1] = s1;
+    sums[2] = s2;
+    sums[3] = s3;
+}
+
+/* y[first .. first + count, n] from the unpacked rows x and the unpacked row w of W. */
+static void column(const sq_call *call, int64_t first, int64_t count, int64_t n, const double *x,
+                   const double *w)
+{
+    const sq_tensor *b = &call->in[IN_B], *r = &call->in[IN_R], *y = &call->out[0];
+    const int64_t k = call->in[IN_X].dim[2];
+    const double bias = b->data ? sq_load(b->data, b->dtype, n * b->stride[0]) : 0;
+    for (int64_t m = 0; m < count; m += UNROLL) {
+        double sums[UNROLL];
+        dots(w, x + m * k, k, sums);
+        for (int64_t i = 0; i < UNROLL && m + i < count; i++) {
+            const int64_t row = first + m + i;
+            const double add = r->data ? sq_load(r->data, r->dtype, row_offset(r, row) + n) : 0;
+            sq_store(y->data, y->dtype, row_offset(y, row) + n, sums[i] + bias + add);
+        }
+    }
+}
+
+/* y[first .. first + count, :]; false when out of memory. */
+static bool columns(const sq_call *call, int64_t first, int64_t count, const double *x)
+{
+    const sq_tensor *w = &call->in[IN_W];
+    bool is_ok = true;
+#pragma omp parallel reduction(&& : is_ok)
+    {
+        double *row = malloc((size_t)w->dim[1] * sizeof *row);
+        is_ok = row != NULL;
+#pragma omp for
+        for (int64_t n = 0; n < w->dim[0]; n++)
+            if (row) {
+                sq_row_read(w, n * w->stride[0], w->dim[1], row);
+                column(call, first, count, n, x, row);
+            }
+        free(row);
+    }
+    return is_ok;
+}
+
+/* Blocks of rows, so that an unpacked row of W serves many rows of x out of the cache. */
+static sq_status reference(const sq_call *call, sq_error *err)
+{
+    const sq_tensor *x = &call->in[IN_X];
+    const int64_t rows = x->dim[0] * x->dim[1], k = x->dim[2];
+    double *block = calloc((size_t)(BLOCK * k), sizeof *block);
+    bool is_ok = block != NULL;
+    for (int64_t m = 0; m < rows && is_ok; m += BLOCK) {
+        const int64_t count = rows - m < BLOCK ? rows - m : BLOCK;
+        for (int64_t i = 0; i < count; i++)
+            sq_row_read(x, row_offset(x, m + i), k, block + i * k);
+        is_ok = columns(call, m, count, block);
+    }
+    free(block);
+    if (!is_ok)
+        return sq_fail(err, SQ_OUT_OF_MEMORY, "linear reference: K=%lld", (long long)k);
+    return SQ_OK;
+}
+
+static double reference_work(const sq_axis_value *axis)
+{
+    return axis[AXIS_B] * axis[AXIS_L] * axis[AXIS_N] * axis[AXIS_K];
+}
+
+/* Some neighbouring rows of one sequence and some neighbouring output features, all of K. */
+static sq_status slice(const sq_call *whole, sq_pick pick, sq_call *sub, char *what, size_t size)
+{
+    const sq_axis_value *axis = whole->axis;
+    const int64_t l = sq_axis_int(axis, AXIS_L), n = sq_axis_int(axis, AXIS_N);
+    const double fit = fmax(1, pick.max_work / axis[AXIS_K]);
+    const int64_t rows = (int64_t)fmin((double)l, fmax(1, fmin(BLOCK, sqrt(fit))));
+    const int64_t cols = (int64_t)fmin((double)n, fmax(1, fit / (double)rows));
+    const int64_t b = sq_pick_start(pick, 0, whole->in[IN_X].dim[0], 1);
+    const int64_t row = sq_pick_start(pick, 1, l, rows), col = sq_pick_start(pick, 2, n, cols);
+
+    *sub = *whole;
+    sub->axis[AXIS_B] = 1;
+    sub->axis[AXIS_L] = (double)rows;
+    sub->axis[AXIS_N] = (double)cols;
+    sq_tensor *const by_row[3] = {&sub->in[IN_X], &sub->in[IN_R], &sub->out[0]};
+    for (int i = 0; i < 3; i++)
+        if (by_row[i]->rank) {
+            *by_row[i] = sq_tensor_slice(by_row[i], 0, b, 1);
+            *by_row[i] = sq_tensor_slice(by_row[i], 1, row, rows);
+        }
+    sub->in[IN_W] = sq_tensor_slice(&sub->in[IN_W], 0, col, cols);
+    if (sub->in[IN_B].rank)
+        sub->in[IN_B] = sq_tensor_slice(&sub->in[IN_B], 0, col, cols);
+    if (sub->in[IN_R].rank)
+        sub->in[IN_R] = sq_tensor_slice(&sub->in[IN_R], 2, col, cols);
+    sub->out[0] = sq_tensor_slice(&sub->out[0], 2, col, cols);
+    snprintf(what, size, "b=%lld rows=%lld..%lld n=%lld..%lld", (long long)b, (long long)row,
+             (long long)(row + rows), (long long)col, (long long)(col + cols));
+    return SQ_OK;
+}
+
+static const char *const test_shapes[] = {
+    "B=1,L=1,K=64,N=64",
+    "B=2,L=1,K=128,N=136,bias=1",
+    "B=1,L=128,K=32,N=128",
+    "B=2,L=67,K=96,N=200,residual=1",
+    "B=1,L=131,K=257,N=61",
+    "B=1,L=3,K=1,N=5,bias=1,residual=1",
+    "B=1,L=260,K=520,N=264,bias=1,residual=1",
+    "B=3,L=43,K=200,N=1000",
+    "B=1,L=129,K=1024,N=384",
+    NULL,
+};
+
+const sq_op sq_op_linear = {
+    .name = "linear",
+    .source = "definition",
+    .doc = "y = x W^T [+ b] [+ r]",
+    .is_mixer = false,
+    .axes = axes,
+    .check = check,
+    .at_width = at_width,
+    .tensors = tensors,
+    .cost = cost,
+    .tolerance = tolerance,
+    .reference = reference,
+    .reference_work = reference_work,
+    .slice = slice,
+    .test_shapes = test_shapes,
+    .causality_bound = 0,
+};
