@@ -1,0 +1,45 @@
+/* retention on CUDA: the shared recurrence kernels with one constant decay per head. */
+#include "kernels/chunk_core/decay_naive.cuh"
+#include "kernels/retention/retention.h"
+
+#include <math.h>
+
+static sq_decay_params params(const sq_call *call)
+{
+    const sq_axis_value *axis = call->axis;
+    sq_decay_params p = {};
+    p.q = sq_decay_view(&call->in[IN_Q]);
+    p.k = sq_decay_view(&call->in[IN_K]);
+    p.v = sq_decay_view(&call->in[IN_V]);
+    p.o = sq_decay_view(&call->out[0]);
+    p.length = sq_axis_int(axis, AXIS_L);
+    p.batch = (int)axis[AXIS_B];
+    p.heads = (int)axis[AXIS_H];
+    p.heads_per_group = 1;
+    p.keys = (int)axis[AXIS_K];
+    p.values = (int)axis[AXIS_V];
+    p.scale = (float)(1 / sqrt(axis[AXIS_K]));
+    p.first_head = (int)axis[AXIS_FIRST];
+    p.segments = 1;
+    return p;
+}
+
+static sq_status supports_naive(const sq_call *call, const sq_device *device, sq_error *why)
+{
+    (void)device;
+    if (call->axis[AXIS_CHUNK] != 0)
+        return sq_fail(why, SQ_UNSUPPORTED, "goes step by step: chunk=0 only");
+    return sq_decay_naive_supports(call, sq_axis_int(call->axis, AXIS_K), why);
+}
+
+static sq_status launch_naive(const sq_call *call, void *plan, sq_error *err)
+{
+    (void)plan;
+    return sq_decay_naive_launch(call, params(call), err);
+}
+
+extern "C" const sq_provider sq_cuda_retention[] = {
+    {"cuda/naive", "one warp per column of the state, step by step", supports_naive, NULL, NULL,
+     launch_naive, NULL},
+    {NULL},
+};

@@ -1,0 +1,186 @@
+/* decay_scan: see decay_scan.h. */
+#include "kernels/shared/decay_scan.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "kernels/shared/rows.h"
+
+/* Columns of V that share one reading of q and k. */
+enum { BLOCK = 8 };
+
+/* One (b, h, block of columns): columns [first, first + count). */
+typedef struct {
+    const sq_call *call;
+    const sq_decay_scan *scan;
+    int64_t b, h, first, count, keys;
+    double skip;
+} job;
+
+/* Scratch of a job; rows of up to `chunk` steps (1 for the step-by-step form). The state is stored
+ * [k][column]. */
+typedef struct {
+    double *state, *q, *k, *v, *log_sum, *weight;
+} scratch;
+
+static void read_step(const job *j, const sq_tensor *t, int64_t step, double *out)
+{
+    int64_t g = j->h / (j->scan->v->dim[2] / t->dim[2]);
+    sq_row_read(t, j->b * t->stride[0] + step * t->stride[1] + g * t->stride[2], j->keys, out);
+}
+
+static int64_t value_offset(const job *j, const sq_tensor *t, int64_t step)
+{
+    return j->b * t->stride[0] + step * t->stride[1] + j->h * t->stride[2] + j->first;
+}
+
+static void read_values(const job *j, int64_t step, double *out)
+{
+    sq_row_read(j->scan->v, value_offset(j, j->scan->v, step), j->count, out);
+}
+
+/* o[column] += factor * q^T state */
+static void add_query(const double *state, const double *q, int64_t keys, double factor, double *o)
+{
+    for (int64_t n = 0; n < keys; n++)
+        for (int c = 0; c < BLOCK; c++)
+            o[c] += factor * q[n] * state[n * BLOCK + c];
+}
+
+/* state = decay * state + weight * k v^T */
+static void add_key(double *state, const double *k, int64_t keys, double decay, double weight,
+                    const double *v)
+{
+    for (int64_t n = 0; n < keys; n++)
+        for (int c = 0; c < BLOCK; c++)
+            state[n * BLOCK + c] = decay * state[n * BLOCK + c] + weight * k[n] * v[c];
+}
+
+static void write_values(const job *j, int64_t step, const double *v, const double *sum)
+{
+    double o[BLOCK];
+    for (int64_t c = 0; c < j->count; c++)
+        o[c] = j->scan->scale * sum[c] + j->skip * v[c];
+    sq_row_write(j->scan->o, value_offset(j, j->scan->o, step), j->count, o);
+}
+
+static void run_steps(const job *j, const scratch *s)
+{
+    for (int64_t t = 0; t < j->scan->v->dim[1]; t++) {
+        sq_decay_gate gate = j->scan->gate(j->call, j->b, t, j->h);
+        double sum[BLOCK] = {0};
+        read_step(j, j->scan->q, t, s->q);
+        read_step(j, j->scan->k, t, s->k);
+        read_values(j, t, s->v);
+        add_key(s->state, s->k, j->keys, exp(gate.log_decay), gate.weight, s->v);
+        add_query(s->state, s->q, j->keys, 1, sum);
+        write_values(j, t, s->v, sum);
+    }
+}
+
+/* log_sum: ln of the product of the decays from the chunk's start, that step's own included. */
+static void read_chunk(const job *j, int64_t start, int64_t steps, const scratch *s)
+{
+    double sum = 0;
+    for (int64_t i = 0; i < steps; i++) {
+        sq_decay_gate gate = j->scan->gate(j->call, j->b, start + i, j->h);
+        s->log_sum[i] = sum += gate.log_decay;
+        s->weight[i] = gate.weight;
+        read_step(j, j->scan->q, start + i, s->q + i * j->keys);
+        read_step(j, j->scan->k, start + i, s->k + i * j->keys);
+        read_values(j, start + i, s->v + i * BLOCK);
+    }
+}
+
+/* Row i of (Q K^T o decays) V, on top of what the state before the chunk contributes. */
+static void chunk_row(const job *j, const scratch *s, int64_t i, double *sum)
+{
+    const double *q = s->q + i * j->keys;
+    add_query(s->state, q, j->keys, exp(s->log_sum[i]), sum);
+    for (int64_t e = 0; e <= i; e++) {
+        double score = 0;
+        for (int64_t n = 0; n < j->keys; n++)
+            score += q[n] * s->k[e * j->keys + n];
+        score *= exp(s->log_sum[i] - s->log_sum[e]) * s->weight[e];
+        for (int c = 0; c < BLOCK; c++)
+            sum[c] += score * s->v[e * BLOCK + c];
+    }
+}
+
+static void run_chunks(const job *j, const scratch *s, int64_t chunk)
+{
+    int64_t length = j->scan->v->dim[1];
+    for (int64_t start = 0; start < length; start += chunk) {
+        int64_t steps = length - start < chunk ? length - start : chunk;
+        read_chunk(j, start, steps, s);
+        for (int64_t i = 0; i < steps; i++) {
+            double sum[BLOCK] = {0};
+            chunk_row(j, s, i, sum);
+            write_values(j, start + i, s->v + i * BLOCK, sum);
+        }
+        double last = s->log_sum[steps - 1];
+        for (int64_t i = 0; i < steps; i++)
+            add_key(s->state, s->k + i * j->keys, j->keys, i == 0 ? exp(last) : 1,
+                    exp(last - s->log_sum[i]) * s->weight[i], s->v + i * BLOCK);
+    }
+}
+
+/* false: no memory. */
+static bool run_job(const job *j)
+{
+    int64_t length = j->scan->v->dim[1], chunk = j->scan->chunk;
+    int64_t rows = chunk == 0 ? 1 : chunk < length ? chunk : length;
+    size_t doubles = (size_t)(j->keys * BLOCK + rows * (2 * j->keys + BLOCK + 2));
+    double *memory = calloc(doubles, sizeof *memory);
+    if (!memory)
+        return false;
+    scratch s = {.state = memory};
+    s.q = s.state + j->keys * BLOCK;
+    s.k = s.q + rows * j->keys;
+    s.v = s.k + rows * j->keys;
+    s.log_sum = s.v + rows * BLOCK;
+    s.weight = s.log_sum + rows;
+    if (chunk == 0)
+        run_steps(j, &s);
+    else
+        run_chunks(j, &s, rows);
+    free(memory);
+    return true;
+}
+
+sq_status sq_decay_scan_reference(const sq_call *call, const sq_decay_scan *scan, sq_error *err)
+{
+    int64_t batch = scan->v->dim[0], heads = scan->v->dim[2], values = scan->v->dim[3];
+    int64_t blocks = (values + BLOCK - 1) / BLOCK;
+    bool is_short = false;
+#pragma omp parallel for collapse(3) schedule(dynamic) reduction(|| : is_short)
+    for (int64_t b = 0; b < batch; b++)
+        for (int64_t h = 0; h < heads; h++)
+            for (int64_t block = 0; block < blocks; block++) {
+                job j = {.call = call, .scan = scan, .b = b, .h = h, .first = block * BLOCK};
+                j.count = values - j.first < BLOCK ? values - j.first : BLOCK;
+                j.keys = scan->k->dim[3];
+                j.skip = scan->skip ? scan->skip(call, h) : 0;
+                is_short = !run_job(&j) || is_short;
+            }
+    if (is_short)
+        return sq_fail(err, SQ_OUT_OF_MEMORY, "%s: no memory for the reference", call->op->name);
+    return SQ_OK;
+}
+
+double sq_decay_scan_work(double batch, double length, double heads, double keys, double values,
+                          double chunk)
+{
+    double blocks = ceil(values / BLOCK);
+    double pairs = chunk == 0 ? 0 : (fmin(chunk, length) + 1) / 2; /* per step */
+    return batch * length * heads * blocks * (2 * keys * BLOCK + pairs * (keys + BLOCK));
+}
+
+int64_t sq_decay_scan_columns(double length, double keys, int64_t values, double chunk,
+                              double max_work)
+{
+    double blocks = floor(max_work / sq_decay_scan_work(1, length, 1, keys, BLOCK, chunk));
+    if (blocks * BLOCK >= (double)values)
+        return values;
+    return blocks < 1 ? (values < BLOCK ? values : BLOCK) : (int64_t)blocks * BLOCK;
+}

@@ -1,0 +1,47 @@
+/* ssd on CUDA: C, B, x are the queries, keys and values of the shared recurrence kernels. */
+#include "kernels/chunk_core/decay_naive.cuh"
+#include "kernels/ssd/ssd.h"
+
+static sq_decay_params params(const sq_call *call)
+{
+    const sq_axis_value *axis = call->axis;
+    sq_decay_params p = {};
+    p.q = sq_decay_view(&call->in[IN_C]);
+    p.k = sq_decay_view(&call->in[IN_B]);
+    p.v = sq_decay_view(&call->in[IN_X]);
+    p.o = sq_decay_view(&call->out[0]);
+    p.dt = sq_decay_view(&call->in[IN_DT]);
+    p.a = (const float *)call->in[IN_A].data;
+    p.skip = (const float *)call->in[IN_D].data;
+    p.bias = (const float *)call->in[IN_BIAS].data;
+    p.has_softplus = axis[AXIS_SOFTPLUS] != 0;
+    p.length = sq_axis_int(axis, AXIS_L);
+    p.batch = (int)axis[AXIS_B];
+    p.heads = (int)axis[AXIS_H];
+    p.heads_per_group = p.heads / (int)axis[AXIS_G];
+    p.keys = (int)axis[AXIS_N];
+    p.values = (int)axis[AXIS_P];
+    p.scale = 1.0f;
+    p.segments = 1;
+    return p;
+}
+
+static sq_status supports_naive(const sq_call *call, const sq_device *device, sq_error *why)
+{
+    (void)device;
+    if (call->axis[AXIS_CHUNK] != 0)
+        return sq_fail(why, SQ_UNSUPPORTED, "goes step by step: chunk=0 only");
+    return sq_decay_naive_supports(call, sq_axis_int(call->axis, AXIS_N), why);
+}
+
+static sq_status launch_naive(const sq_call *call, void *plan, sq_error *err)
+{
+    (void)plan;
+    return sq_decay_naive_launch(call, params(call), err);
+}
+
+extern "C" const sq_provider sq_cuda_ssd[] = {
+    {"cuda/naive", "one warp per column of the state, step by step", supports_naive, NULL, NULL,
+     launch_naive, NULL},
+    {NULL},
+};
