@@ -185,7 +185,7 @@ static const char *const test_shapes[] = {
     "B=1,L=97,H=2,K=12,V=20,chunk=256",
     "B=1,L=2053,H=8,K=32,V=64",
     "B=1,L=5000,H=2,K=64,V=64,first=6",
-    "B=1,L=1031,H=2,K=256,V=512",
+    "B=1,L=1031,H=2,K=256,V=128",
     NULL,
 };
 
