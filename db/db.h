@@ -19,9 +19,9 @@ typedef struct sq_db sq_db;
 
 typedef enum { SQ_DB_READ, SQ_DB_WRITE } sq_db_mode;
 
-/* Opens (SQ_DB_WRITE: creates, migrates) a store. Refuses, leaving the file untouched: not a database,
- * not ours (application id), newer than this program, corrupt, unreadable, read-only for writing,
- * locked by another writer. A read-only or copied file opens for reading. */
+/* Opens (SQ_DB_WRITE: creates, migrates) a store. Refuses, leaving the file untouched: not a
+ * database, not ours (application id), newer than this program, corrupt, unreadable, read-only for
+ * writing, locked by another writer. A read-only or copied file opens for reading. */
 sq_status sq_db_open(const char *path, sq_db_mode mode, sq_db **out, sq_error *err);
 /* Checkpoints the WAL back into the single file where it was written. Accepts NULL. */
 void sq_db_close(sq_db *db);
@@ -47,11 +47,12 @@ sq_status sq_db_resume(sq_db *db, const char *uuid, sq_error *err);
 sq_status sq_db_has_run(sq_db *db, const char *campaign_uuid, const char *cell_key, int replicate,
                         const char *const *retry, bool *found, int *attempts, sq_error *err);
 
-/* campaign: uuid prefix, label, "latest", "latest~N". Writes the uuid; unknown or ambiguous: error
- * that lists the nearest. */
+/* campaign: uuid prefix, label, "latest", "latest~N", "baseline:NAME". Writes the uuid; unknown or
+ * ambiguous: error that lists the nearest. */
 sq_status sq_db_resolve_campaign(sq_db *db, const char *text, char uuid[SQ_UUID_TEXT],
                                  sq_error *err);
-/* text: run id, run uuid prefix, cell key or unique cell hash prefix. Writes the latest run's id. */
+/* text: run id, run uuid prefix, cell key or unique cell hash prefix. Writes the latest run's id;
+ * unknown or ambiguous: as above. */
 sq_status sq_db_resolve_run(sq_db *db, const char *text, int64_t *run_id, sq_error *err);
 
 /* Copies a live store to one whole file (backup API). Refuses to overwrite. */

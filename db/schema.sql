@@ -1,5 +1,7 @@
 -- The store of seqmark. Rows are identified by uuids and content hashes, so that stores merge;
 -- the integer ids are local to one file. Times are Unix seconds; durations ns unless named.
+-- In a table WITHOUT ROWID the columns of the key come first: otherwise quick_check of SQLite 3.40
+-- takes a NULL of one column for one of another and calls a sound file corrupt.
 
 CREATE TABLE device (
     device_id INTEGER PRIMARY KEY,
@@ -129,19 +131,19 @@ CREATE TABLE kernel (
 CREATE TABLE check_result (
     run_id INTEGER NOT NULL REFERENCES run ON DELETE CASCADE,
     tensor TEXT NOT NULL,
+    slice TEXT NOT NULL,
     rel_l2 REAL, -- NULL: not finite
     max_abs REAL,
     tolerance REAL NOT NULL,
     tolerance_max REAL NOT NULL,
-    slice TEXT NOT NULL,
     PRIMARY KEY (run_id, tensor, slice)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE ceiling (
-    device_id INTEGER NOT NULL REFERENCES device,
-    env_id INTEGER NOT NULL REFERENCES environment,
     campaign_id INTEGER NOT NULL REFERENCES campaign,
     name TEXT NOT NULL,
+    device_id INTEGER NOT NULL REFERENCES device,
+    env_id INTEGER NOT NULL REFERENCES environment,
     unit TEXT NOT NULL,
     value REAL NOT NULL,
     lo REAL NOT NULL,
