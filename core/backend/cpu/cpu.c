@@ -13,6 +13,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "core/host.h"
+
 enum { ALIGNMENT = 256, CACHE_LINE = 64 };
 
 /* Reading this many times the last-level cache leaves nothing of the inputs there; the cap keeps a
@@ -28,29 +30,11 @@ struct sq_backend_device {
 
 /* --- facts --- */
 
-/* The text after the colon of the first line of `path` that starts with `key`; "" when none. */
-static void read_field(const char *path, const char *key, char *out, size_t size)
-{
-    char line[512];
-    out[0] = '\0';
-    FILE *file = fopen(path, "r");
-    if (!file)
-        return;
-    while (!out[0] && fgets(line, sizeof line, file)) {
-        const char *colon = strchr(line, ':');
-        if (!colon || strncmp(line, key, strlen(key)) != 0)
-            continue;
-        const char *value = colon + 1 + strspn(colon + 1, " \t");
-        snprintf(out, size, "%.*s", (int)strcspn(value, "\n"), value);
-    }
-    fclose(file);
-}
-
 /* MemAvailable, or the free pages where /proc is absent. */
 static size_t available_bytes(void)
 {
     char text[64];
-    read_field("/proc/meminfo", "MemAvailable", text, sizeof text);
+    sq_host_field("/proc/meminfo", "MemAvailable", text, sizeof text);
     if (text[0])
         return (size_t)strtoull(text, NULL, 10) * 1024;
     return (size_t)sysconf(_SC_AVPHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE);
@@ -70,7 +54,7 @@ static sq_device read_facts(void)
     memset(&machine, 0, sizeof machine);
     uname(&machine);
     snprintf(facts.arch, sizeof facts.arch, "%.15s", machine.machine);
-    read_field("/proc/cpuinfo", "model name", facts.name, sizeof facts.name);
+    sq_host_field("/proc/cpuinfo", "model name", facts.name, sizeof facts.name);
     if (!facts.name[0])
         snprintf(facts.name, sizeof facts.name, "%.64s CPU", machine.machine);
 

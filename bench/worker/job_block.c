@@ -1,0 +1,248 @@
+/* job_block: a block cell, i.e. a family's graph of operator calls.
+ *
+ * Proof: blocks are causal, so the first tokens of one batch row depend on those tokens alone. The
+ * same family is built on the host at B = 1 and a length whose references fit the work limit, with the
+ * same parameters and that row's inputs, and the outputs are compared over those tokens.
+ */
+#include "bench/worker/job.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct {
+    sq_job job; /* first: a sq_job * is a block_job * */
+    const sq_family *family;
+    sq_cell cell;
+    sq_graph *graph;
+    sq_guarded arena, workspace;
+    uint64_t seed;
+} block_job;
+
+/* A dense view of graph tensor `t` over `arena` (which may be NULL). */
+static sq_tensor tensor_of(const sq_graph_tensor *t, const void *arena)
+{
+    char *data = arena ? (char *)arena + t->offset : NULL;
+    return sq_tensor_dense(data, t->spec.dtype, t->spec.rank, t->spec.dim);
+}
+
+static bool is_drawn(const sq_graph_tensor *t)
+{
+    return t->kind == SQ_TENSOR_INPUT || t->kind == SQ_TENSOR_PARAM;
+}
+
+static sq_status build(const sq_family *family, sq_dtype dtype, sq_pass pass,
+                       const sq_axis_value *axis, sq_graph **out, sq_error *err)
+{
+    *out = sq_graph_new(dtype);
+    if (!*out)
+        return sq_fail(err, SQ_OUT_OF_MEMORY, "%s: no memory for the graph", family->name);
+    SQ_TRY(family->build(*out, pass, axis, err));
+    return sq_graph_plan(*out, err);
+}
+
+static sq_status prepare(sq_job *job, uint64_t seed, double *setup_ns, sq_error *err)
+{
+    block_job *self = (block_job *)job;
+    const sq_rig *rig = job->rig;
+    self->seed = seed;
+    SQ_TRY(sq_guarded_alloc(rig, sq_graph_arena_bytes(self->graph), &self->arena, err));
+    SQ_TRY(sq_guarded_alloc(rig, sq_graph_workspace_bytes(self->graph), &self->workspace, err));
+    for (int i = 0; i < sq_graph_tensor_count(self->graph); i++) {
+        const sq_graph_tensor *t = sq_graph_tensor_at(self->graph, i);
+        sq_tensor dense = tensor_of(t, self->arena.data);
+        if (is_drawn(t))
+            SQ_TRY(rig->backend->fill(rig->device, &dense, t->spec.draw, seed, (uint32_t)i, err));
+    }
+    SQ_TRY(rig->backend->sync(rig->device, err));
+    double start = sq_job_clock();
+    SQ_TRY(sq_graph_bind(self->graph, self->arena.data, self->workspace.data,
+                         rig->backend->stream(rig->device), err));
+    SQ_TRY(rig->backend->sync(rig->device, err));
+    *setup_ns = 1e9 * (sq_job_clock() - start);
+    return SQ_OK;
+}
+
+static sq_status launch(sq_job *job, sq_error *err)
+{
+    return sq_graph_launch(((block_job *)job)->graph, err);
+}
+
+static sq_status checksum(sq_job *job, uint64_t *sum, sq_error *err)
+{
+    block_job *self = (block_job *)job;
+    *sum = 0;
+    for (int i = 0; i < sq_graph_tensor_count(self->graph); i++) {
+        const sq_graph_tensor *t = sq_graph_tensor_at(self->graph, i);
+        if (t->kind != SQ_TENSOR_OUTPUT)
+            continue;
+        uint64_t one = 0;
+        sq_tensor dense = tensor_of(t, self->arena.data);
+        SQ_TRY(job->rig->backend->checksum(job->rig->device, &dense, &one, err));
+        *sum = sq_rng_mix(*sum ^ one);
+    }
+    return SQ_OK;
+}
+
+/* --- proof --- */
+
+/* The small graph on the host, and where it lies in the big one. */
+typedef struct {
+    sq_graph *graph;
+    int64_t row, length; /* batch row of the big run; tokens from its start */
+    void *arena, *workspace;
+} prefix;
+
+static double graph_work(const sq_graph *graph)
+{
+    double work = 0;
+    for (int i = 0; i < sq_graph_node_count(graph); i++) {
+        const sq_call *call = sq_graph_call_at(graph, i);
+        work += call->op->reference_work(call->axis);
+    }
+    return work;
+}
+
+/* Builds the longest prefix, of the lengths L, L/2, L/4 .. 1, whose references fit max_work. */
+static sq_status build_prefix(const block_job *self, double max_work, prefix *p, sq_error *err)
+{
+    p->length = sq_axis_int(self->cell.value, SQ_AXIS_L);
+    for (;; p->length /= 2) {
+        sq_axis_value axis[SQ_MAX_AXES];
+        memcpy(axis, self->cell.value, sizeof axis);
+        axis[SQ_AXIS_B] = 1;
+        axis[SQ_AXIS_L] = (double)p->length;
+        SQ_TRY(build(self->family, self->cell.dtype, self->cell.pass, axis, &p->graph, err));
+        if (p->length == 1 || graph_work(p->graph) <= max_work)
+            return SQ_OK;
+        sq_graph_free(p->graph);
+        p->graph = NULL;
+    }
+}
+
+/* The part of the big run's tensor that the prefix's tensor `small` stands for: inputs and outputs are
+ * cut to one batch row; every dim is cut to the small one's (the time of activations, and of parameters
+ * that have one, such as Hyena's filter). */
+static sq_tensor corresponding(const sq_tensor *big, sq_tensor_kind kind,
+                               const sq_graph_tensor *small, int64_t row)
+{
+    sq_tensor part = *big;
+    if (kind != SQ_TENSOR_PARAM)
+        part = sq_tensor_slice(&part, 0, row, 1);
+    for (int d = 0; d < part.rank; d++)
+        part = sq_tensor_slice(&part, d, 0, small->spec.dim[d]);
+    return part;
+}
+
+static void draw_prefix(const block_job *self, const prefix *p)
+{
+    for (int i = 0; i < sq_graph_tensor_count(p->graph); i++) {
+        const sq_graph_tensor *small = sq_graph_tensor_at(p->graph, i);
+        const sq_graph_tensor *big = sq_graph_tensor_at(self->graph, i);
+        if (!is_drawn(small))
+            continue;
+        sq_tensor whole = tensor_of(big, self->arena.data);
+        sq_tensor part = corresponding(&whole, small->kind, small, p->row);
+        int64_t shift = (const char *)part.data - (const char *)whole.data;
+        sq_draw_view(&part, shift / (int64_t)sq_dtype_size(part.dtype), big->spec.draw, self->seed,
+                     (uint32_t)i, (char *)p->arena + small->offset);
+    }
+}
+
+static sq_status run_prefix(const block_job *self, prefix *p, sq_error *err)
+{
+    SQ_TRY(sq_graph_select(p->graph, sq_providers_cpu, "cpu/ref", NULL, err));
+    p->arena = malloc(sq_graph_arena_bytes(p->graph) + 1);
+    p->workspace = malloc(sq_graph_workspace_bytes(p->graph) + 1);
+    if (!p->arena || !p->workspace)
+        return sq_fail(err, SQ_OUT_OF_MEMORY, "proof: no host memory for the reference");
+    draw_prefix(self, p);
+    SQ_TRY(sq_graph_bind(p->graph, p->arena, p->workspace, NULL, err));
+    return sq_graph_launch(p->graph, err);
+}
+
+static sq_status compare_prefix(const block_job *self, const prefix *p, sq_proof *proof,
+                                sq_error *err)
+{
+    sq_tolerance tolerance = self->family->tolerance(self->cell.dtype, self->cell.value);
+    char what[64];
+    snprintf(what, sizeof what, "b=%lld tokens=0..%lld", (long long)p->row, (long long)p->length);
+    for (int i = 0; i < sq_graph_tensor_count(p->graph); i++) {
+        const sq_graph_tensor *small = sq_graph_tensor_at(p->graph, i);
+        if (small->kind != SQ_TENSOR_OUTPUT)
+            continue;
+        sq_tensor whole = tensor_of(sq_graph_tensor_at(self->graph, i), self->arena.data);
+        sq_tensor got = corresponding(&whole, small->kind, small, p->row);
+        sq_tensor want = tensor_of(small, p->arena);
+        SQ_TRY(sq_prove_tensor(self->job.rig, small->name, &got, &want, tolerance, what, proof,
+                               err));
+    }
+    return SQ_OK;
+}
+
+static sq_status check_guards(const block_job *self, sq_error *err)
+{
+    SQ_TRY(sq_guarded_check(self->job.rig, &self->arena, "the block's tensors", err));
+    return sq_guarded_check(self->job.rig, &self->workspace, "its workspace", err);
+}
+
+static sq_status prove(sq_job *job, double max_work, sq_proof *proof, sq_error *err)
+{
+    block_job *self = (block_job *)job;
+    sq_error overrun;
+    sq_proof_init(proof);
+    sq_status status = check_guards(self, &overrun);
+    if (status != SQ_OK) {
+        proof->is_ok = false;
+        snprintf(proof->reason, sizeof proof->reason, "%.300s", overrun.message);
+        return status == SQ_MISMATCH ? SQ_OK : sq_fail(err, status, "%s", overrun.message);
+    }
+    uint64_t rows = (uint64_t)self->cell.value[SQ_AXIS_B];
+    prefix p = {.row = (int64_t)(sq_rng_mix(self->seed) % rows)};
+    if ((status = build_prefix(self, max_work, &p, err)) != SQ_OK)
+        goto done;
+    if ((status = run_prefix(self, &p, err)) != SQ_OK)
+        goto done;
+    status = compare_prefix(self, &p, proof, err);
+done:
+    sq_graph_free(p.graph);
+    free(p.arena);
+    free(p.workspace);
+    return status;
+}
+
+/* --- life --- */
+
+static void release(sq_job *job)
+{
+    block_job *self = (block_job *)job;
+    sq_graph_free(self->graph);
+    sq_guarded_free(job->rig, &self->arena);
+    sq_guarded_free(job->rig, &self->workspace);
+    free(self);
+}
+
+static const sq_job_ops ops = {prepare, launch, prove, checksum, release};
+
+sq_status sq_job_new_block(const sq_rig *rig, const sq_family *family, const sq_cell *cell,
+                           sq_job **job, sq_error *err)
+{
+    *job = NULL;
+    block_job *self = calloc(1, sizeof *self);
+    if (!self)
+        return sq_fail(err, SQ_OUT_OF_MEMORY, "%s: no memory for the job", family->name);
+    *self = (block_job){.job = {.ops = &ops, .rig = rig}, .family = family, .cell = *cell};
+    sq_status status = build(family, cell->dtype, cell->pass, cell->value, &self->graph, err);
+    if (status == SQ_OK)
+        status = sq_graph_select(self->graph, rig->providers, cell->provider,
+                                 rig->backend->facts(rig->device), err);
+    if (status != SQ_OK) {
+        release(&self->job);
+        return status;
+    }
+    self->job.bytes = sq_graph_arena_bytes(self->graph) + sq_graph_workspace_bytes(self->graph);
+    self->job.cost = sq_graph_cost(self->graph);
+    self->job.tokens = cell->value[SQ_AXIS_B] * cell->value[SQ_AXIS_L];
+    *job = &self->job;
+    return SQ_OK;
+}

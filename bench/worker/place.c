@@ -1,0 +1,170 @@
+#include "bench/worker/place.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    GUARD_BYTES = 256,
+    STRIDED_PAD = 16 /* elements before and after each row: keeps rows 16-byte aligned */
+};
+
+/* --- guard zones --- */
+
+sq_status sq_guarded_alloc(const sq_rig *rig, size_t bytes, sq_guarded *out, sq_error *err)
+{
+    size_t whole = bytes + 2 * GUARD_BYTES;
+    SQ_TRY(rig->backend->alloc(rig->device, whole, &out->block, err));
+    out->data = (char *)out->block + GUARD_BYTES;
+    out->bytes = bytes;
+    return rig->backend->poison(rig->device, out->block, whole, err);
+}
+
+void sq_guarded_free(const sq_rig *rig, sq_guarded *guarded)
+{
+    rig->backend->free(rig->device, guarded->block);
+    *guarded = (sq_guarded){.block = NULL};
+}
+
+static sq_status check_zone(const sq_rig *rig, void *zone, bool *is_intact, sq_error *err)
+{
+    unsigned char bytes[GUARD_BYTES];
+    sq_tensor view =
+        sq_tensor_dense(zone, SQ_DTYPE_BF16, 1, (int64_t[]){GUARD_BYTES / sizeof(uint16_t)});
+    SQ_TRY(rig->backend->gather(rig->device, &view, bytes, err));
+    for (int i = 0; i < GUARD_BYTES; i++)
+        *is_intact = *is_intact && bytes[i] == 0xff;
+    return SQ_OK;
+}
+
+sq_status sq_guarded_check(const sq_rig *rig, const sq_guarded *guarded, const char *what,
+                           sq_error *err)
+{
+    if (!guarded->block)
+        return SQ_OK;
+    bool is_intact = true;
+    SQ_TRY(check_zone(rig, guarded->block, &is_intact, err));
+    SQ_TRY(check_zone(rig, (char *)guarded->data + guarded->bytes, &is_intact, err));
+    if (!is_intact)
+        return sq_fail(err, SQ_MISMATCH, "a kernel wrote outside %s", what);
+    return SQ_OK;
+}
+
+/* --- layout --- */
+
+/* A view whose rows, everything after the time dim, lie STRIDED_PAD elements apart on each side. */
+static void widen(const sq_tensor_spec *spec, sq_tensor *view, sq_tensor *buffer)
+{
+    int64_t row = 1;
+    for (int d = spec->time_dim + 1; d < spec->rank; d++)
+        row *= spec->dim[d];
+    int64_t dim[SQ_MAX_RANK];
+    memcpy(dim, spec->dim, sizeof dim);
+    dim[spec->time_dim + 1] = row + 2 * STRIDED_PAD;
+    *buffer = sq_tensor_dense(NULL, spec->dtype, spec->time_dim + 2, dim);
+    for (int d = 0; d <= spec->time_dim; d++)
+        view->stride[d] = buffer->stride[d];
+}
+
+sq_status sq_place_plan(const sq_rig *rig, const sq_call *call, sq_layout layout, sq_place *place,
+                        sq_error *err)
+{
+    *place = (sq_place){.rig = rig, .call = *call};
+    SQ_TRY(sq_call_shape(&place->call, &place->list, err));
+    for (int i = 0; i < place->list.n_in; i++) {
+        const sq_tensor_spec *spec = &place->list.in[i];
+        place->buffer[i] = place->call.in[i];
+        if (spec->name && layout == SQ_LAYOUT_STRIDED && spec->time_dim >= 0 &&
+            spec->time_dim + 1 < spec->rank)
+            widen(spec, &place->call.in[i], &place->buffer[i]);
+    }
+    return SQ_OK;
+}
+
+size_t sq_place_bytes(const sq_place *place)
+{
+    size_t bytes = 0;
+    for (int i = 0; i < place->list.n_in; i++)
+        if (place->list.in[i].name)
+            bytes += sq_tensor_bytes(&place->buffer[i]);
+    for (int i = 0; i < place->list.n_out; i++)
+        if (place->list.out[i].name)
+            bytes += sq_tensor_bytes(&place->call.out[i]);
+    return bytes;
+}
+
+/* --- memory --- */
+
+static sq_status fill_input(sq_place *place, int i, sq_error *err)
+{
+    const sq_rig *rig = place->rig;
+    sq_tensor *buffer = &place->buffer[i], *view = &place->call.in[i];
+    SQ_TRY(rig->backend->alloc(rig->device, sq_tensor_bytes(buffer), &buffer->data, err));
+    bool is_widened = sq_tensor_count(buffer) != sq_tensor_count(view);
+    size_t shift = is_widened ? STRIDED_PAD * sq_dtype_size(view->dtype) : 0;
+    view->data = (char *)buffer->data + shift;
+    return rig->backend->fill(rig->device, buffer, place->list.in[i].draw, place->seed,
+                              (uint32_t)i, err);
+}
+
+sq_status sq_place_fill(sq_place *place, uint64_t seed, size_t workspace_bytes, sq_error *err)
+{
+    const sq_rig *rig = place->rig;
+    place->seed = seed;
+    for (int i = 0; i < place->list.n_in; i++)
+        if (place->list.in[i].name)
+            SQ_TRY(fill_input(place, i, err));
+    for (int i = 0; i < place->list.n_out; i++) {
+        if (!place->list.out[i].name)
+            continue;
+        size_t bytes = sq_tensor_bytes(&place->call.out[i]);
+        SQ_TRY(sq_guarded_alloc(rig, bytes, &place->out[i], err));
+        place->call.out[i].data = place->out[i].data;
+    }
+    SQ_TRY(sq_guarded_alloc(rig, workspace_bytes, &place->workspace, err));
+    place->call.workspace = place->workspace.data;
+    place->call.workspace_bytes = workspace_bytes;
+    place->call.stream = rig->backend->stream(rig->device);
+    return SQ_OK;
+}
+
+void sq_place_free(sq_place *place)
+{
+    for (int i = 0; i < SQ_MAX_IN; i++) {
+        place->rig->backend->free(place->rig->device, place->buffer[i].data);
+        place->buffer[i].data = NULL;
+    }
+    for (int i = 0; i < SQ_MAX_OUT; i++)
+        sq_guarded_free(place->rig, &place->out[i]);
+    sq_guarded_free(place->rig, &place->workspace);
+}
+
+sq_status sq_place_check_guards(const sq_place *place, sq_error *err)
+{
+    for (int i = 0; i < place->list.n_out; i++)
+        if (place->list.out[i].name)
+            SQ_TRY(sq_guarded_check(place->rig, &place->out[i], place->list.out[i].name, err));
+    return sq_guarded_check(place->rig, &place->workspace, "its workspace", err);
+}
+
+/* --- drawing again on the host --- */
+
+void sq_draw_view(const sq_tensor *view, int64_t base, sq_draw draw, uint64_t seed, uint32_t id,
+                  void *host)
+{
+    int64_t count = sq_tensor_count(view);
+    int64_t row = view->rank > 0 ? view->dim[view->rank - 1] : 1;
+    int64_t step = view->rank > 0 ? view->stride[view->rank - 1] : 0;
+    for (int64_t first = 0; first < count; first += row) {
+        int64_t index = base + sq_tensor_offset(view, first);
+        for (int64_t j = 0; j < row; j++)
+            sq_store(host, view->dtype, first + j,
+                     (double)sq_rng_draw(draw, seed, id, index + j * step));
+    }
+}
+
+void sq_place_draw(const sq_place *place, int i, const sq_tensor *view, void *host)
+{
+    int64_t shift = (const char *)view->data - (const char *)place->buffer[i].data;
+    sq_draw_view(view, shift / (int64_t)sq_dtype_size(view->dtype), place->list.in[i].draw,
+                 place->seed, (uint32_t)i, host);
+}

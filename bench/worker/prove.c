@@ -1,0 +1,138 @@
+#include "bench/worker/prove.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void sq_proof_init(sq_proof *proof) { *proof = (sq_proof){.is_ok = true}; }
+
+/* The worst tensor of a failed proof is the one farthest beyond its own bound. */
+static double excess(const sq_check *check)
+{
+    double l2 = check->rel_l2 / check->tolerance_rel_l2;
+    double abs = check->max_abs / check->tolerance_max_abs;
+    return l2 > abs ? l2 : abs;
+}
+
+static void describe_mismatch(const sq_check *check, const sq_compare_result *r, char *out,
+                              size_t size)
+{
+    snprintf(out, size,
+             "%s%s%s: rel_l2 %.3g (allowed %.3g), worst %.3g rms (allowed %.3g) at element %lld: got "
+             "%.6g, want %.6g",
+             check->tensor, check->slice[0] ? " " : "", check->slice, check->rel_l2,
+             check->tolerance_rel_l2, check->max_abs, check->tolerance_max_abs, (long long)r->worst,
+             r->got_worst, r->want_worst);
+}
+
+static void add_check(sq_proof *proof, const sq_check *check, const sq_compare_result *result)
+{
+    double worst_before = 0;
+    for (int i = 0; i < proof->n_checks; i++)
+        worst_before = fmax(worst_before, excess(&proof->checks[i]));
+    if (!result->is_ok && (proof->is_ok || excess(check) > worst_before))
+        describe_mismatch(check, result, proof->reason, sizeof proof->reason);
+    proof->is_ok = proof->is_ok && result->is_ok;
+    if (proof->n_checks < SQ_MAX_CHECKS)
+        proof->checks[proof->n_checks++] = *check;
+}
+
+sq_status sq_prove_tensor(const sq_rig *rig, const char *name, const sq_tensor *got,
+                          const sq_tensor *want, sq_tolerance tolerance, const char *slice,
+                          sq_proof *proof, sq_error *err)
+{
+    void *host = malloc(sq_tensor_bytes(got) + 1);
+    if (!host)
+        return sq_fail(err, SQ_OUT_OF_MEMORY, "proof of %s: no host memory", name);
+    sq_status status = rig->backend->gather(rig->device, got, host, err);
+    if (status == SQ_OK) {
+        sq_tensor dense = sq_tensor_dense(host, got->dtype, got->rank, got->dim);
+        sq_compare_result result = sq_compare(&dense, want, tolerance);
+        sq_check check = {.rel_l2 = result.rel_l2,
+                          .max_abs = result.max_abs,
+                          .tolerance_rel_l2 = tolerance.rel_l2,
+                          .tolerance_max_abs = tolerance.max_abs};
+        snprintf(check.tensor, sizeof check.tensor, "%s", name);
+        snprintf(check.slice, sizeof check.slice, "%s", slice);
+        add_check(proof, &check, &result);
+    }
+    free(host);
+    return status;
+}
+
+/* --- a placed call --- */
+
+/* Host memory for every tensor of a call; freed by free_host. */
+static sq_status host_tensors(const sq_tensor_list *list, const sq_call *sub, sq_call *host,
+                              sq_error *err)
+{
+    *host = *sub;
+    host->workspace = host->stream = NULL;
+    host->workspace_bytes = 0;
+    for (int i = 0; i < SQ_MAX_IN; i++)
+        host->in[i].data = NULL;
+    for (int i = 0; i < SQ_MAX_OUT; i++)
+        host->out[i].data = NULL;
+    for (int i = 0; i < list->n_in + list->n_out; i++) {
+        bool is_in = i < list->n_in;
+        sq_tensor *t = is_in ? &host->in[i] : &host->out[i - list->n_in];
+        if (!(is_in ? list->in[i].name : list->out[i - list->n_in].name))
+            continue;
+        *t = sq_tensor_dense(malloc(sq_tensor_bytes(t) + 1), t->dtype, t->rank, t->dim);
+        if (!t->data)
+            return sq_fail(err, SQ_OUT_OF_MEMORY, "proof: no host memory for the reference");
+    }
+    return SQ_OK;
+}
+
+static void free_host(sq_call *host)
+{
+    for (int i = 0; i < SQ_MAX_IN; i++)
+        free(host->in[i].data);
+    for (int i = 0; i < SQ_MAX_OUT; i++)
+        free(host->out[i].data);
+}
+
+static sq_status prove_sub(const sq_place *place, const sq_call *sub, sq_call *host,
+                           const char *what, sq_proof *proof, sq_error *err)
+{
+    const sq_tensor_list *list = &place->list;
+    SQ_TRY(host_tensors(list, sub, host, err));
+    for (int i = 0; i < list->n_in; i++)
+        if (list->in[i].name)
+            sq_place_draw(place, i, &sub->in[i], host->in[i].data);
+    SQ_TRY(sub->op->reference(host, err));
+    sq_tolerance tolerance = sub->op->tolerance(sub->pass, sub->dtype, place->call.axis);
+    for (int i = 0; i < list->n_out; i++)
+        if (list->out[i].name)
+            SQ_TRY(sq_prove_tensor(place->rig, list->out[i].name, &sub->out[i], &host->out[i],
+                                   tolerance, what, proof, err));
+    return SQ_OK;
+}
+
+sq_status sq_prove_place(const sq_place *place, double max_work, uint64_t seed, sq_proof *proof,
+                         sq_error *err)
+{
+    const sq_op *op = place->call.op;
+    sq_call sub = place->call, host = place->call;
+    char what[sizeof proof->checks[0].slice] = "";
+    sq_proof_init(proof);
+    sq_error overrun;
+    sq_status guards = sq_place_check_guards(place, &overrun);
+    if (guards == SQ_MISMATCH) {
+        proof->is_ok = false;
+        snprintf(proof->reason, sizeof proof->reason, "%.300s", overrun.message);
+        return SQ_OK;
+    }
+    SQ_TRY(guards);
+    sq_pick pick = {.seed = seed, .max_work = max_work};
+    sq_status status = SQ_OK;
+    if (op->reference_work(place->call.axis) > max_work)
+        status = op->slice(&place->call, pick, &sub, what, sizeof what);
+    if (status != SQ_OK)
+        return sq_fail(err, status, "%s: no slice of this call can be drawn", op->name);
+    status = prove_sub(place, &sub, &host, what, proof, err);
+    free_host(&host);
+    return status;
+}

@@ -1,0 +1,14 @@
+/* rig: what a cell is run on: a backend, one open device of it, and the providers this program has. */
+#ifndef SQ_BENCH_WORKER_RIG_H
+#define SQ_BENCH_WORKER_RIG_H
+
+#include "core/backend/backend.h"
+#include "kernels/op.h"
+
+typedef struct {
+    const sq_backend *backend;
+    sq_backend_device *device;
+    sq_providers_fn providers;
+} sq_rig;
+
+#endif

@@ -1,0 +1,243 @@
+#include "bench/worker/session.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/time.h>
+
+static void set_reason(sq_record *record, sq_run_status status, const char *text)
+{
+    record->status = status;
+    snprintf(record->reason, sizeof record->reason, "%.*s", SQ_REASON_MAX - 1, text);
+}
+
+/* The row that a failure of the library becomes. */
+static void fail_record(sq_record *record, sq_status status, const sq_error *err)
+{
+    sq_run_status outcome = status == SQ_UNSUPPORTED     ? SQ_RUN_UNSUPPORTED
+                            : status == SQ_OUT_OF_MEMORY ? SQ_RUN_OOM
+                            : status == SQ_MISMATCH      ? SQ_RUN_MISMATCH
+                                                         : SQ_RUN_ERROR;
+    const char *text = err->message[0] ? err->message : sq_status_text(status);
+    set_reason(record, outcome, text);
+}
+
+static void start_record(const sq_task *task, sq_record *record)
+{
+    struct timeval now;
+    gettimeofday(&now, NULL);
+    sq_record_init(record, &task->cell);
+    record->started = (double)now.tv_sec + 1e-6 * (double)now.tv_usec;
+}
+
+/* --- check --- */
+
+static sq_status free_bytes(const sq_rig *rig, size_t *out, sq_error *err)
+{
+    size_t total;
+    return rig->backend->memory(rig->device, out, &total, err);
+}
+
+void sq_session_check(sq_session *session, const sq_task *task, sq_fit *fit)
+{
+    sq_error err = {.status = SQ_OK};
+    sq_job *job = NULL;
+    size_t available = 0;
+    *fit = (sq_fit){.bytes = NAN, .free_bytes = NAN};
+    if (free_bytes(&session->rig, &available, &err) == SQ_OK)
+        fit->free_bytes = (double)available;
+    if (sq_job_new(&session->rig, &task->subject, &task->cell, &job, &err) == SQ_OK) {
+        fit->is_supported = true;
+        fit->bytes = (double)job->bytes;
+    } else {
+        snprintf(fit->reason, sizeof fit->reason, "%.*s", SQ_REASON_MAX - 1, err.message);
+    }
+    sq_job_free(job);
+}
+
+/* --- run --- */
+
+static sq_status check_memory(const sq_job *job, bool try_oom, sq_error *err)
+{
+    size_t available = 0;
+    SQ_TRY(free_bytes(job->rig, &available, err));
+    if (job->bytes <= available || try_oom)
+        return SQ_OK;
+    return sq_fail(err, SQ_OUT_OF_MEMORY, "needs %.3f GB, %.3f GB are free",
+                   1e-9 * (double)job->bytes, 1e-9 * (double)available);
+}
+
+static sq_status add_numbers(const sq_session *session, const sq_job *job, sq_record *record)
+{
+    const sq_cost *cost = &job->cost;
+    const sq_device *device = job->rig->backend->facts(job->rig->device);
+    double floor_ns =
+        sq_ceilings_floor_ns(&session->ceilings, device, record->cell.dtype, cost);
+    const struct {
+        const char *metric;
+        double value;
+    } numbers[] = {
+        {"flops", cost->flops},
+        {"matrix_flops", cost->matrix_flops},
+        {"special", cost->special},
+        {"bytes", cost->bytes_read + cost->bytes_written},
+        {"bytes_read", cost->bytes_read},
+        {"bytes_written", cost->bytes_written},
+        {"tokens", job->tokens},
+        {"floor_ns", floor_ns},
+    };
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
+        if (!isnan(numbers[i].value))
+            SQ_TRY(sq_record_add_number(record, numbers[i].metric, numbers[i].value));
+    return SQ_OK;
+}
+
+/* One launch on poisoned outputs, compared with the reference. *is_ok: nothing is wrong. */
+static sq_status prove(sq_session *session, sq_job *job, double max_work, uint64_t *sum,
+                       sq_record *record, bool *is_ok, sq_error *err)
+{
+    sq_proof proof;
+    session->on_stage(session->arg, "proof");
+    SQ_TRY(sq_job_run_once(job, err));
+    SQ_TRY(job->ops->checksum(job, sum, err));
+    SQ_TRY(job->ops->prove(job, max_work, &proof, err));
+    for (int i = 0; i < proof.n_checks; i++)
+        SQ_TRY(sq_record_add_check(record, &proof.checks[i]));
+    *is_ok = proof.is_ok;
+    if (!proof.is_ok)
+        set_reason(record, SQ_RUN_MISMATCH, proof.reason);
+    return SQ_OK;
+}
+
+static void on_alive(void *arg)
+{
+    sq_session *session = arg;
+    session->on_stage(session->arg, "samples");
+}
+
+static void drop_times(sq_record *record)
+{
+    sq_record_set_samples(record, NULL, 0);
+    record->sm_mhz = record->cycles = NAN;
+}
+
+/* The clock of a device that samples do not tell it of: as the driver says right after them. */
+static void read_clock(const sq_device *device, sq_record *record)
+{
+    sq_nvml_state state;
+    if (isnan(record->sm_mhz) && strcmp(device->backend, "cuda") == 0 &&
+        sq_nvml_read(device->pci, &state, NULL) == SQ_OK)
+        record->sm_mhz = state.sm_mhz;
+}
+
+static sq_status time_job(sq_session *session, const sq_task *task, sq_job *job, uint64_t proved,
+                          sq_record *record, sq_error *err)
+{
+    uint64_t sum = 0;
+    session->on_stage(session->arg, "warm-up");
+    SQ_TRY(sq_measure(job, &task->policy, task->cell.cache, on_alive, session, record, err));
+    read_clock(job->rig->backend->facts(job->rig->device), record);
+    SQ_TRY(job->ops->checksum(job, &sum, err));
+    if (sum != proved) {
+        drop_times(record);
+        set_reason(record, SQ_RUN_MISMATCH, "the output changed between launches: its checksum "
+                                            "differs from that of the proved launch");
+    }
+    return SQ_OK;
+}
+
+static sq_status run_job(sq_session *session, const sq_task *task, sq_job *job, sq_record *record,
+                         sq_error *err)
+{
+    bool is_ok = false;
+    uint64_t proved = 0;
+    SQ_TRY(add_numbers(session, job, record));
+    SQ_TRY(check_memory(job, task->policy.try_oom, err));
+    session->on_stage(session->arg, "prepare");
+    SQ_TRY(job->ops->prepare(job, task->seed, &record->setup_ns, err));
+    record->peak_bytes = (int64_t)job->bytes;
+    SQ_TRY(prove(session, job, task->policy.proof_work, &proved, record, &is_ok, err));
+    return is_ok ? time_job(session, task, job, proved, record, err) : SQ_OK;
+}
+
+void sq_session_run(sq_session *session, const sq_task *task, sq_record *record)
+{
+    char key[SQ_KEY_MAX];
+    sq_error err = {.status = SQ_OK};
+    sq_job *job = NULL;
+    start_record(task, record);
+    sq_cell_key(&task->cell, key);
+    sq_nvtx_push(key);
+    sq_status status = sq_job_new(&session->rig, &task->subject, &task->cell, &job, &err);
+    if (status == SQ_OK)
+        status = run_job(session, task, job, record, &err);
+    if (status != SQ_OK) {
+        drop_times(record);
+        fail_record(record, status, &err);
+    }
+    sq_job_free(job);
+    sq_nvtx_pop();
+}
+
+/* --- profile --- */
+
+static sq_status cool(void *arg, sq_error *err)
+{
+    sq_job *job = arg;
+    return job->rig->backend->cool(job->rig->device, err);
+}
+
+static sq_status wait(void *arg, sq_error *err)
+{
+    sq_job *job = arg;
+    return job->rig->backend->sync(job->rig->device, err);
+}
+
+static sq_status profile_job(sq_session *session, const sq_task *task, sq_job *job,
+                             const char *range, sq_record *record, sq_error *err)
+{
+    double setup_ns;
+    session->on_stage(session->arg, "prepare");
+    SQ_TRY(check_memory(job, false, err));
+    SQ_TRY(job->ops->prepare(job, task->seed, &setup_ns, err));
+    SQ_TRY(sq_job_run_once(job, err)); /* loads the kernels, which must not be counted */
+    session->on_stage(session->arg, "counters");
+    sq_launch_fn reset = task->cell.cache == SQ_CACHE_HOT ? NULL : cool;
+    SQ_TRY(sq_profiler_measure(session->profiler, range, sq_job_launch, reset, wait, job, record,
+                               err));
+    record->status = SQ_RUN_OK;
+    return SQ_OK;
+}
+
+static sq_status open_profiler(sq_session *session, sq_error *err)
+{
+    const sq_device *device = session->rig.backend->facts(session->rig.device);
+    if (session->profiler)
+        return SQ_OK;
+    if (strcmp(device->backend, "cuda") != 0)
+        return sq_fail(err, SQ_UNSUPPORTED, "backend %s has no counters", device->backend);
+    return sq_profiler_open(device->index, &session->profiler, err);
+}
+
+void sq_session_profile(sq_session *session, const sq_task *task, sq_record *record)
+{
+    char key[SQ_KEY_MAX];
+    sq_error err = {.status = SQ_OK};
+    sq_job *job = NULL;
+    start_record(task, record);
+    sq_cell_key(&task->cell, key);
+    sq_status status = open_profiler(session, &err);
+    if (status == SQ_OK)
+        status = sq_job_new(&session->rig, &task->subject, &task->cell, &job, &err);
+    if (status == SQ_OK)
+        status = profile_job(session, task, job, key, record, &err);
+    if (status != SQ_OK)
+        fail_record(record, status, &err);
+    sq_job_free(job);
+}
+
+void sq_session_close(sq_session *session)
+{
+    sq_profiler_close(session->profiler);
+    session->profiler = NULL;
+}

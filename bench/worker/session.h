@@ -1,0 +1,50 @@
+/* session: what a worker holds between requests, and the three things it does to a cell. */
+#ifndef SQ_BENCH_WORKER_SESSION_H
+#define SQ_BENCH_WORKER_SESSION_H
+
+#include "bench/worker/ceilings.h"
+#include "bench/worker/job.h"
+#include "bench/worker/measure.h"
+#include "profile/profile.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct {
+    sq_rig rig;
+    sq_ceilings ceilings; /* n == 0 until measured or set: then there are no floors */
+    sq_profiler *profiler; /* opened by the first profile */
+    void (*on_stage)(void *arg, const char *stage); /* sign of life */
+    void *arg;
+} sq_session;
+
+/* One cell to be run. */
+typedef struct {
+    sq_cell cell;
+    sq_subject subject;
+    uint64_t seed;
+    sq_policy policy;
+} sq_task;
+
+/* supports, bytes needed, bytes free. */
+typedef struct {
+    bool is_supported;
+    char reason[SQ_REASON_MAX];
+    double bytes, free_bytes; /* NAN unknown */
+} sq_fit;
+
+void sq_session_check(sq_session *session, const sq_task *task, sq_fit *fit);
+
+/* Proves and times a cell; every outcome is a status of `record`, which is initialised here. */
+void sq_session_run(sq_session *session, const sq_task *task, sq_record *record);
+
+/* Counts and traces a cell; no time is taken. */
+void sq_session_profile(sq_session *session, const sq_task *task, sq_record *record);
+
+void sq_session_close(sq_session *session);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

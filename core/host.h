@@ -1,0 +1,18 @@
+/* host: what text files of the system say about this machine. */
+#ifndef SQ_CORE_HOST_H
+#define SQ_CORE_HOST_H
+
+#include <stddef.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* The value of the first line "key<separator>value" of `path`, where the separator is ':' or '=', without
+ * blanks and quotes around it; "" where the file or the key is not there. */
+void sq_host_field(const char *path, const char *key, char *out, size_t size);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
