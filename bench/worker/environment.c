@@ -16,22 +16,16 @@
 typedef enum { BY_RESULT, BY_POINTER } version_call;
 
 typedef struct {
-    const char *const *names; /* NULL-ended, newest first */
-    const char *symbol;
+    const char *name, *symbol;
     version_call call;
     size_t offset; /* of the text in sq_environment, 32 bytes */
 } library;
 
-static const char *const cublas_names[] = {"libcublasLt.so.13", NULL};
-static const char *const cufft_names[] = {"libcufft.so.12", NULL};
-static const char *const cudnn_names[] = {"libcudnn.so.9", NULL};
-static const char *const cupti_names[] = {"libcupti.so.13", NULL};
-
 static const library libraries[] = {
-    {cublas_names, "cublasLtGetVersion", BY_RESULT, offsetof(sq_environment, cublas)},
-    {cufft_names, "cufftGetVersion", BY_POINTER, offsetof(sq_environment, cufft)},
-    {cudnn_names, "cudnnGetVersion", BY_RESULT, offsetof(sq_environment, cudnn)},
-    {cupti_names, "cuptiGetVersion", BY_POINTER, offsetof(sq_environment, cupti)},
+    {"libcublasLt.so.13", "cublasLtGetVersion", BY_RESULT, offsetof(sq_environment, cublas)},
+    {"libcufft.so.12", "cufftGetVersion", BY_POINTER, offsetof(sq_environment, cufft)},
+    {"libcudnn.so.9", "cudnnGetVersion", BY_RESULT, offsetof(sq_environment, cudnn)},
+    {"libcupti.so.13", "cuptiGetVersion", BY_POINTER, offsetof(sq_environment, cupti)},
 };
 
 /* dlsym gives an object pointer and C knows no way to cast it to a function. */
@@ -51,9 +45,7 @@ static size_t call_version(void *symbol, version_call how)
 /* The libraries stay open: some register exit handlers. */
 static void read_library(const library *l, sq_environment *out)
 {
-    void *handle = NULL;
-    for (int i = 0; l->names[i] && !handle; i++)
-        handle = dlopen(l->names[i], RTLD_LAZY | RTLD_LOCAL);
+    void *handle = dlopen(l->name, RTLD_LAZY | RTLD_LOCAL);
     void *symbol = handle ? dlsym(handle, l->symbol) : NULL;
     size_t version = symbol ? call_version(symbol, l->call) : 0;
     if (version > 0)

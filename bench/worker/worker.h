@@ -20,7 +20,12 @@ typedef struct {
     int in_fd, out_fd;
 } sq_worker_options;
 
-/* Serves requests (bench/wire.h) until end of file; the exit code of the process. */
+/* Exit codes of a worker. STICKY: the device can no longer be used by this process; the record that
+ * says why has been sent. */
+enum { SQ_WORKER_DONE = 0, SQ_WORKER_FAILED = 1, SQ_WORKER_NO_DEVICE = 5, SQ_WORKER_STICKY = 8 };
+
+/* Serves requests (bench/wire.h) until end of file; the exit code of the process. Without a device it
+ * answers {"is":"error"} with the reason at once. */
 int sq_worker_serve(const sq_worker_options *options);
 
 #ifdef __cplusplus
