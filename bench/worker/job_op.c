@@ -18,12 +18,13 @@ static sq_status prepare(sq_job *job, uint64_t seed, double *setup_ns, sq_error 
     const sq_rig *rig = job->rig;
     SQ_TRY(sq_place_fill(&self->place, seed, self->workspace_bytes, err));
     SQ_TRY(rig->backend->sync(rig->device, err));
+    *setup_ns = 0;
+    if (!self->provider->prepare)
+        return SQ_OK;
     double start = sq_job_clock();
-    if (self->provider->prepare) {
-        SQ_TRY(self->provider->prepare(&self->place.call, &self->plan, err));
-        self->is_prepared = true;
-        SQ_TRY(rig->backend->sync(rig->device, err));
-    }
+    SQ_TRY(self->provider->prepare(&self->place.call, &self->plan, err));
+    self->is_prepared = true;
+    SQ_TRY(rig->backend->sync(rig->device, err));
     *setup_ns = 1e9 * (sq_job_clock() - start);
     return SQ_OK;
 }
