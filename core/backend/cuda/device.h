@@ -1,0 +1,38 @@
+/* device: the kernels of the CUDA backend, as C sees them. Each enqueues on `stream`. */
+#ifndef SQ_CORE_BACKEND_CUDA_DEVICE_H
+#define SQ_CORE_BACKEND_CUDA_DEVICE_H
+
+#include <cuda_runtime_api.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/rng.h"
+#include "core/tensor.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Draws a dense tensor (core/rng.h). */
+cudaError_t sq_cuda_fill(const sq_tensor *tensor, sq_draw draw, uint64_t seed, uint32_t id,
+                         cudaStream_t stream);
+
+/* Packs elements [first, first + count) of a strided view, in row-major order, into `to`. */
+cudaError_t sq_cuda_pack(const sq_tensor *view, int64_t first, int64_t count, void *to,
+                         cudaStream_t stream);
+
+/* Adds the checksum of `bytes` bytes (core/rng.h) to *sum, which lies on the device. */
+cudaError_t sq_cuda_checksum(const void *data, size_t bytes, unsigned long long *sum,
+                             cudaStream_t stream);
+
+/* Copies; both pointers 16-byte aligned, a tail of bytes % 16 is copied too. */
+cudaError_t sq_cuda_copy(void *to, const void *from, size_t bytes, cudaStream_t stream);
+
+/* Writes, then reads, all of `data` (16-byte aligned, bytes a multiple of 16). `sink` keeps the reads
+ * alive: one word that is never written in practice. */
+cudaError_t sq_cuda_sweep(void *data, size_t bytes, unsigned *sink, cudaStream_t stream);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
