@@ -31,7 +31,7 @@ typedef int sq_tid; /* tensor id; negative: absent */
 typedef enum { SQ_TENSOR_INPUT, SQ_TENSOR_PARAM, SQ_TENSOR_ACTIVATION, SQ_TENSOR_OUTPUT } sq_tensor_kind;
 
 typedef struct {
-    const char *name; /* "in_proj.weight"; owned by the graph */
+    char name[SQ_NAME_MAX]; /* "in_proj.w" */
     sq_tensor_kind kind;
     sq_tensor_spec spec;
     size_t offset; /* into the arena; valid after sq_graph_plan */
@@ -42,20 +42,29 @@ void sq_graph_free(sq_graph *graph);    /* accepts NULL */
 
 /* --- building: a failure is remembered and returned by sq_graph_plan, so families read as a list --- */
 
-/* A (B, L, D) input or output, or an activation of any shape, in the graph's dtype. */
-sq_tid sq_graph_input(sq_graph *graph, const char *name, int rank, const int64_t *dim, sq_draw draw);
-sq_tid sq_graph_activation(sq_graph *graph, const char *name, int rank, const int64_t *dim);
-sq_tid sq_graph_output(sq_graph *graph, const char *name, int rank, const int64_t *dim);
-sq_tid sq_graph_param(sq_graph *graph, const char *name, sq_dtype dtype, int rank,
-                      const int64_t *dim, sq_draw draw);
-/* A view of `t`: its last axis cut to [start, start + count), then that axis split into `heads` by
- * count/heads when heads > 0: (B, L, W) -> (B, L, heads, count/heads). */
-sq_tid sq_graph_view(sq_graph *graph, sq_tid t, int64_t start, int64_t count, int64_t heads);
-/* One operator call. `axes` in the form of sq_call_parse ("D=64,causal=1"); B and L come from the
- * graph's own (B, L). in/out are positions of the operator's tensor list; -1 where absent. */
-void sq_graph_node(sq_graph *graph, const char *op, const char *axes, int n_in, const sq_tid *in,
-                   int n_out, const sq_tid *out);
+/* The (B, L) of every node; first of all. */
 void sq_graph_set_extent(sq_graph *graph, int64_t batch, int64_t seqlen);
+/* A (B, L, width) tensor in the graph's dtype. */
+sq_tid sq_graph_input(sq_graph *graph, const char *name, int64_t width, sq_draw draw);
+sq_tid sq_graph_output(sq_graph *graph, const char *name, int64_t width);
+/* A view of `t`: its last axis cut to [start, start + count), then that axis split into `heads` when
+ * heads > 0: (B, L, W) -> (B, L, heads, count / heads). heads == 0 keeps (B, L, count). */
+sq_tid sq_graph_view(sq_graph *graph, sq_tid t, int64_t start, int64_t count, int64_t heads);
+/* All of `t` with everything behind (B, L) joined: (B, L, H, P) -> (B, L, H*P). `t` must be dense. */
+sq_tid sq_graph_join(sq_graph *graph, sq_tid t);
+
+#define SQ_TID_NONE (-1)  /* an optional tensor that is absent, or an output to be made */
+#define SQ_TID_PARAM (-2) /* a parameter, shaped and drawn as the operator's own tensor list says */
+
+/* One operator call: `in` by position of the operator's tensor list, `axes` a printf format of
+ * sq_call_parse's form ("D=%lld,causal=1"; B and L are the graph's). Parameters are named
+ * "<name>.<tensor>". out == SQ_TID_NONE makes an activation; returns the output's id. */
+sq_tid sq_graph_node(sq_graph *graph, const char *name, const char *op, sq_tid out, int n_in,
+                     const sq_tid *in, const char *axes, ...)
+#if defined(__GNUC__)
+    __attribute__((format(printf, 7, 8)))
+#endif
+    ;
 
 /* --- planning and running --- */
 
@@ -70,9 +79,9 @@ const sq_call *sq_graph_call_at(const sq_graph *graph, int i);
 /* Sum of the nodes' compulsory flops; bytes are the block's own: parameters, inputs and outputs once. */
 sq_cost sq_graph_cost(const sq_graph *graph);
 
-/* Picks each node's provider: `provider` where the operator has it, else the first that supports the
- * call ("cuda/portable" first, then vendor libraries, then "cuda/naive"). SQ_UNSUPPORTED names the
- * node. Afterwards workspace_bytes is known. */
+/* Picks each node's provider, the first that supports the call of: the vendor library for what is no
+ * mixer (blocks are compared by their mixers, so projections run as fast as they can), `provider`,
+ * any other of the operator's. SQ_UNSUPPORTED names the node. Afterwards workspace_bytes is known. */
 sq_status sq_graph_select(sq_graph *graph, sq_providers_fn providers, const char *provider,
                           const sq_device *device, sq_error *err);
 size_t sq_graph_workspace_bytes(const sq_graph *graph);
