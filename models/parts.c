@@ -82,6 +82,22 @@ sq_tid sq_part_mamba(sq_graph *graph, const char *prefix, sq_tid x, sq_tid out, 
     return sq_part_linear_residual(graph, named(name, prefix, "out_proj"), y, x, out, inner, width);
 }
 
+sq_status sq_part_check_heads(int64_t width, sq_axis_value *heads, sq_axis_value *kv_heads,
+                              sq_error *err)
+{
+    if (*heads == 0)
+        *heads = width % 128 ? 1 : (sq_axis_value)(width / 128);
+    if (*kv_heads == 0)
+        *kv_heads = *heads;
+    if (width % (int64_t)*heads)
+        return sq_fail(err, SQ_BAD_SHAPE, "D = %lld does not divide into H = %.0f heads",
+                       (long long)width, *heads);
+    if ((int64_t)*heads % (int64_t)*kv_heads)
+        return sq_fail(err, SQ_BAD_SHAPE, "H = %.0f is no multiple of Hkv = %.0f", *heads,
+                       *kv_heads);
+    return SQ_OK;
+}
+
 sq_status sq_part_at_width(int64_t width, sq_axis_value *axis, sq_error *err)
 {
     if (width < 1 || width > 65536)

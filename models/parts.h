@@ -32,6 +32,10 @@ sq_tid sq_part_attention(sq_graph *graph, const char *prefix, sq_tid x, sq_tid o
 sq_tid sq_part_mamba(sq_graph *graph, const char *prefix, sq_tid x, sq_tid out, int64_t width,
                      int64_t state, int64_t conv);
 
+/* Resolves H (0: width / 128, or 1) and Hkv (0: H), and refuses heads that do not divide. */
+sq_status sq_part_check_heads(int64_t width, sq_axis_value *heads, sq_axis_value *kv_heads,
+                              sq_error *err);
+
 /* Default at_width: D = width and nothing else. */
 sq_status sq_part_at_width(int64_t width, sq_axis_value *axis, sq_error *err);
 /* Every node rounds its output to the dtype, and both sides of a proof round at the same places: what

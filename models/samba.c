@@ -22,15 +22,7 @@ static const sq_axis axes[] = {
 
 static sq_status check(sq_axis_value *axis, sq_error *err)
 {
-    int64_t width = sq_axis_int(axis, SQ_BLOCK_D);
-    if (axis[AX_H] == 0)
-        axis[AX_H] = width % 128 ? 1 : (sq_axis_value)(width / 128);
-    if (axis[AX_HKV] == 0)
-        axis[AX_HKV] = axis[AX_H];
-    if (width % sq_axis_int(axis, AX_H) || sq_axis_int(axis, AX_H) % sq_axis_int(axis, AX_HKV))
-        return sq_fail(err, SQ_BAD_SHAPE, "H = %.0f must divide D = %lld and be a multiple of Hkv = %.0f",
-                       axis[AX_H], (long long)width, axis[AX_HKV]);
-    return SQ_OK;
+    return sq_part_check_heads(sq_axis_int(axis, SQ_BLOCK_D), &axis[AX_H], &axis[AX_HKV], err);
 }
 
 static sq_status build(sq_graph *graph, sq_pass pass, const sq_axis_value *axis, sq_error *err)

@@ -1,0 +1,300 @@
+/* The graph: what it plans, what it refuses, and a block against plain loops. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "core/compare.h"
+#include "models/graph.h"
+
+static const sq_device host = {.backend = "cpu"};
+
+/* A planned graph of a family at the axes of `text`. */
+static sq_graph *build(const char *family_name, const char *text, sq_dtype dtype)
+{
+    const sq_family *family = sq_family_find(family_name);
+    assert_non_null(family);
+    sq_axis_value axis[SQ_MAX_AXES];
+    sq_error err = {.message = ""};
+    assert_int_equal(sq_axis_parse_assignments(family->axes, text, axis, &err), SQ_OK);
+    assert_int_equal(family->check(axis, &err), SQ_OK);
+    sq_graph *graph = sq_graph_new(dtype);
+    assert_non_null(graph);
+    sq_graph_set_extent(graph, sq_axis_int(axis, 0), sq_axis_int(axis, 1));
+    assert_int_equal(family->build(graph, SQ_PASS_FWD, axis, &err), SQ_OK);
+    if (sq_graph_plan(graph, &err) != SQ_OK)
+        fail_msg("%s: %s", family_name, err.message);
+    return graph;
+}
+
+static void draw(sq_graph *graph, char *arena)
+{
+    for (int i = 0; i < sq_graph_tensor_count(graph); i++) {
+        const sq_graph_tensor *t = sq_graph_tensor_at(graph, i);
+        sq_tensor whole = sq_tensor_dense(arena + t->offset, t->spec.dtype, t->spec.rank, t->spec.dim);
+        if (t->kind == SQ_TENSOR_INPUT || t->kind == SQ_TENSOR_PARAM)
+            sq_rng_fill(&whole, 0, t->spec.draw, 7, (uint32_t)i);
+        else
+            memset(whole.data, 0xff, sq_tensor_bytes(&whole));
+    }
+}
+
+static sq_tensor tensor_named(const sq_graph *graph, char *arena, const char *name)
+{
+    for (int i = 0; i < sq_graph_tensor_count(graph); i++) {
+        const sq_graph_tensor *t = sq_graph_tensor_at(graph, i);
+        if (strcmp(t->name, name) == 0)
+            return sq_tensor_dense(arena + t->offset, t->spec.dtype, t->spec.rank, t->spec.dim);
+    }
+    fail_msg("no tensor %s", name);
+    return (sq_tensor){.rank = 0};
+}
+
+static char *run(sq_graph *graph)
+{
+    sq_error err = {.message = ""};
+    assert_int_equal(sq_graph_select(graph, sq_providers_cpu, "cpu/ref", &host, &err), SQ_OK);
+    char *arena = malloc(sq_graph_arena_bytes(graph) + 1);
+    assert_non_null(arena);
+    draw(graph, arena);
+    assert_int_equal(sq_graph_bind(graph, arena, NULL, NULL, &err), SQ_OK);
+    if (sq_graph_launch(graph, &err) != SQ_OK)
+        fail_msg("%s", err.message);
+    return arena;
+}
+
+static const char *const small[][2] = {
+    {"transformer", "B=2,L=13,D=32,H=4,Hkv=2,window=5"}, {"mamba", "B=2,L=13,D=32,N=4"},
+    {"mamba2", "B=2,L=13,D=32,P=8,N=16,G=2"},            {"hyena", "B=2,L=13,D=32"},
+    {"retnet", "B=2,L=13,D=32,H=2"},                     {"samba", "B=2,L=13,D=32,N=4,H=4,window=3"},
+};
+enum { N_SMALL = sizeof small / sizeof *small };
+
+static void test_every_family_runs(void **state)
+{
+    (void)state;
+    int families = 0;
+    while (sq_families[families])
+        families++;
+    assert_int_equal(families, N_SMALL);
+    for (int i = 0; i < N_SMALL; i++) {
+        sq_graph *f32 = build(small[i][0], small[i][1], SQ_DTYPE_F32);
+        sq_graph *bf16 = build(small[i][0], small[i][1], SQ_DTYPE_BF16);
+        char *a = run(f32), *b = run(bf16);
+        sq_tensor want = tensor_named(f32, a, "y"), got = tensor_named(bf16, b, "y");
+        sq_compare_result r = sq_compare(&got, &want, (sq_tolerance){.rel_l2 = 0.05, .max_abs = 0.5});
+        if (!r.is_ok || r.rel_l2 == 0)
+            fail_msg("%s: bf16 against f32 is off by %g", small[i][0], r.rel_l2);
+        free(a);
+        free(b);
+        sq_graph_free(f32);
+        sq_graph_free(bf16);
+    }
+}
+
+/* Which node wrote each byte of the arena last: a node must read what its producer wrote. */
+static void test_no_activation_is_overwritten_while_needed(void **state)
+{
+    (void)state;
+    for (int f = 0; f < N_SMALL; f++) {
+        sq_graph *graph = build(small[f][0], small[f][1], SQ_DTYPE_F32);
+        sq_error err;
+        size_t bytes = sq_graph_arena_bytes(graph);
+        char *arena = malloc(bytes);
+        int *writer = malloc(bytes * sizeof *writer);
+        assert_non_null(arena);
+        assert_non_null(writer);
+        assert_int_equal(sq_graph_select(graph, sq_providers_cpu, "cpu/ref", &host, &err), SQ_OK);
+        assert_int_equal(sq_graph_bind(graph, arena, NULL, NULL, &err), SQ_OK);
+        for (size_t i = 0; i < bytes; i++)
+            writer[i] = -1; /* inputs and parameters */
+        for (int n = 0; n < sq_graph_node_count(graph); n++) {
+            const sq_call *call = sq_graph_call_at(graph, n);
+            for (int k = 0; k < SQ_MAX_IN; k++) {
+                const sq_tensor *in = &call->in[k];
+                if (!in->rank)
+                    continue;
+                size_t first = (size_t)((char *)in->data - arena);
+                int expected = writer[first];
+                for (int64_t e = 0; e < sq_tensor_count(in); e++) {
+                    size_t at = first + 4 * (size_t)sq_tensor_offset(in, e);
+                    assert_true(at < bytes);
+                    assert_int_equal(writer[at], expected);
+                }
+            }
+            size_t first = (size_t)((char *)call->out[0].data - arena);
+            for (size_t i = 0; i < sq_tensor_bytes(&call->out[0]); i++)
+                writer[first + i] = n;
+        }
+        free(arena);
+        free(writer);
+        sq_graph_free(graph);
+    }
+}
+
+static void test_activations_share_memory(void **state)
+{
+    (void)state;
+    sq_graph *graph = build("samba", "B=1,L=256,D=64,N=4,H=4", SQ_DTYPE_F32);
+    size_t sum = 0;
+    for (int i = 0; i < sq_graph_tensor_count(graph); i++) {
+        const sq_graph_tensor *t = sq_graph_tensor_at(graph, i);
+        sq_tensor whole = sq_tensor_dense(NULL, t->spec.dtype, t->spec.rank, t->spec.dim);
+        sum += sq_tensor_bytes(&whole);
+    }
+    assert_true(sq_graph_arena_bytes(graph) < sum * 3 / 4);
+    sq_graph_free(graph);
+}
+
+/* y = x + W_o softmax(q k / sqrt(P)) v in plain loops. */
+static void plain_transformer(const sq_graph *g, char *arena, int L, int D, int H, double *y)
+{
+    const float *x = tensor_named(g, arena, "x").data, *norm = tensor_named(g, arena, "norm.w").data;
+    const float *wqkv = tensor_named(g, arena, "qkv_proj.w").data;
+    const float *wo = tensor_named(g, arena, "out_proj.w").data;
+    int P = D / H;
+    double *qkv = calloc((size_t)(L * 3 * D), sizeof *qkv), *o = calloc((size_t)(L * D), sizeof *o);
+    assert_non_null(qkv);
+    assert_non_null(o);
+    for (int t = 0; t < L; t++) {
+        double square = 0;
+        for (int d = 0; d < D; d++)
+            square += (double)x[t * D + d] * x[t * D + d];
+        double scale = 1 / sqrt(square / D + 1e-5);
+        for (int n = 0; n < 3 * D; n++)
+            for (int d = 0; d < D; d++)
+                qkv[t * 3 * D + n] += wqkv[n * D + d] * scale * norm[d] * x[t * D + d];
+    }
+    for (int h = 0; h < H; h++)
+        for (int t = 0; t < L; t++) {
+            double sum = 0;
+            for (int s = 0; s <= t; s++) {
+                double score = 0;
+                for (int p = 0; p < P; p++)
+                    score += qkv[t * 3 * D + h * P + p] * qkv[s * 3 * D + D + h * P + p];
+                double weight = exp(score / sqrt(P));
+                sum += weight;
+                for (int p = 0; p < P; p++)
+                    o[t * D + h * P + p] += weight * qkv[s * 3 * D + 2 * D + h * P + p];
+            }
+            for (int p = 0; p < P; p++)
+                o[t * D + h * P + p] /= sum;
+        }
+    for (int t = 0; t < L; t++)
+        for (int n = 0; n < D; n++) {
+            y[t * D + n] = x[t * D + n];
+            for (int d = 0; d < D; d++)
+                y[t * D + n] += wo[n * D + d] * o[t * D + d];
+        }
+    free(qkv);
+    free(o);
+}
+
+static void test_transformer_against_plain_loops(void **state)
+{
+    (void)state;
+    enum { L = 11, D = 12, H = 3 };
+    sq_graph *graph = build("transformer", "B=1,L=11,D=12,H=3", SQ_DTYPE_F32);
+    char *arena = run(graph);
+    double want[L * D];
+    plain_transformer(graph, arena, L, D, H, want);
+    const float *got = tensor_named(graph, arena, "y").data;
+    for (int i = 0; i < L * D; i++)
+        assert_true(fabs(got[i] - want[i]) < 1e-5);
+    free(arena);
+    sq_graph_free(graph);
+}
+
+static void test_cost_counts_parameters_once(void **state)
+{
+    (void)state;
+    sq_graph *graph = build("transformer", "B=2,L=64,D=128,H=2", SQ_DTYPE_BF16);
+    sq_cost cost = sq_graph_cost(graph);
+    double tokens = 2 * 64, projections = 2 * tokens * 128 * (3 * 128 + 128);
+    assert_true(cost.flops > projections);
+    assert_true(cost.bytes_written == tokens * 128 * 2);
+    assert_true(cost.bytes_read == tokens * 128 * 2 + (double)sq_graph_param_bytes(graph));
+    sq_graph_free(graph);
+}
+
+static void expect_build_error(sq_graph *graph, const char *part)
+{
+    sq_error err = {.message = ""};
+    assert_int_not_equal(sq_graph_plan(graph, &err), SQ_OK);
+    if (!strstr(err.message, part))
+        fail_msg("\"%s\" does not say \"%s\"", err.message, part);
+    sq_graph_free(graph);
+}
+
+static sq_graph *begin(sq_tid *x)
+{
+    sq_graph *graph = sq_graph_new(SQ_DTYPE_F32);
+    assert_non_null(graph);
+    sq_graph_set_extent(graph, 1, 4);
+    *x = sq_graph_input(graph, "x", 8, (sq_draw){.kind = SQ_DRAW_NORMAL, .b = 1});
+    return graph;
+}
+
+static void test_mistakes_are_named(void **state)
+{
+    (void)state;
+    sq_tid x;
+    sq_graph *g = begin(&x);
+    sq_graph_node(g, "n", "no_such_op", SQ_TID_NONE, 1, &x, "D=8");
+    expect_build_error(g, "no_such_op");
+
+    g = begin(&x);
+    const sq_tid wrong[] = {x, SQ_TID_PARAM};
+    sq_graph_node(g, "n", "rmsnorm", SQ_TID_NONE, 2, wrong, "D=%d", 16);
+    expect_build_error(g, "does not have the shape");
+
+    g = begin(&x);
+    sq_graph_node(g, "n", "rmsnorm", SQ_TID_NONE, 1, &x, "D=8,weight=1");
+    expect_build_error(g, "needs tensor");
+
+    g = begin(&x);
+    sq_graph_view(g, x, 4, 8, 0);
+    expect_build_error(g, "no view");
+
+    g = begin(&x);
+    sq_graph_join(g, sq_graph_view(g, x, 0, 4, 0));
+    expect_build_error(g, "cannot be joined");
+}
+
+static void test_impossible_shapes_are_refused(void **state)
+{
+    (void)state;
+    static const char *const bad[][3] = {
+        {"transformer", "D=100,H=3", "divide"}, {"transformer", "D=96,H=6,Hkv=4", "multiple"},
+        {"mamba2", "D=30,P=64", "divide"},      {"mamba2", "D=64,P=64,G=4", "multiple"},
+        {"retnet", "D=100,H=3", "divide"},      {"samba", "D=100,H=3", "divide"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        const sq_family *family = sq_family_find(bad[i][0]);
+        sq_axis_value axis[SQ_MAX_AXES];
+        sq_error err = {.message = ""};
+        assert_int_equal(sq_axis_parse_assignments(family->axes, bad[i][1], axis, &err), SQ_OK);
+        assert_int_equal(family->check(axis, &err), SQ_BAD_SHAPE);
+        assert_non_null(strstr(err.message, bad[i][2]));
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_every_family_runs),
+        cmocka_unit_test(test_no_activation_is_overwritten_while_needed),
+        cmocka_unit_test(test_activations_share_memory),
+        cmocka_unit_test(test_transformer_against_plain_loops),
+        cmocka_unit_test(test_cost_counts_parameters_once),
+        cmocka_unit_test(test_mistakes_are_named),
+        cmocka_unit_test(test_impossible_shapes_are_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
