@@ -1,0 +1,1 @@
+set ylabel 'tensors and workspace (GiB)' noenhanced

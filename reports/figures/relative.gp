@@ -1,0 +1,3 @@
+set ylabel 'speed relative to ' . baseline_text . ' (times)' noenhanced
+reference = 1
+reference_text = baseline_text

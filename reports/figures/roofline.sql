@@ -1,0 +1,4 @@
+-- Arithmetic intensity (flops per byte, both compulsory) against TFLOP/s.
+SELECT subject, window_keys, provider, L, flops / bytes AS x, flops / ns / 1e3 AS y,
+       flops / hi / 1e3 AS lo, flops / lo / 1e3 AS hi
+FROM drawn WHERE flops > 0 AND bytes > 0 ORDER BY subject, window_keys, provider, L

@@ -1,0 +1,1 @@
+set ylabel 'time of one launch (ms)' noenhanced

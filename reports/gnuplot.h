@@ -1,0 +1,25 @@
+/* gnuplot: run as a process, without a shell; text of the store enters scripts only quoted. */
+#ifndef SQ_REPORTS_GNUPLOT_H
+#define SQ_REPORTS_GNUPLOT_H
+
+#include "core/status.h"
+#include "core/text.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Adds `string` as one single-quoted gnuplot string. Inside it only the quote itself means anything
+ * (no escapes, macros or command substitution); control characters become spaces. Draw it with
+ * `noenhanced`, so that _ ^ { } @ stay what they are. */
+void sq_gnuplot_quote(sq_text *script, const char *string);
+
+/* Runs `program -d script` in folder `dir` and waits (at most a minute). What it prints is added to
+ * `talk`. SQ_UNSUPPORTED: there is no such program; SQ_IO: it failed. */
+sq_status sq_gnuplot_run(const char *program, const char *dir, const char *script, sq_text *talk,
+                         sq_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,249 @@
+/* script: a figure's series as gnuplot data and settings; the drawing itself is figures/<id>.gp. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "reports/figures.h"
+#include "reports/gnuplot.h"
+
+enum { PROVIDER_STYLE = 100, SUBJECT_STYLE = 200, MAX_CROSSINGS = 16 };
+
+/* An interval is drawn where it is longer than its marker: 5 % of y on these axes. */
+static const double visible_interval = 1.05;
+
+typedef struct {
+    double x_lo, x_hi, y_lo, y_hi;
+} sq_span;
+
+static sq_span span_of(const sq_series_set *set)
+{
+    sq_span span = {INFINITY, 0, INFINITY, 0};
+    for (int i = 0; i < set->n_series; i++)
+        for (int k = 0; k < set->series[i].n_points; k++) {
+            const sq_point *p = &set->series[i].points[k];
+            span.x_lo = fmin(span.x_lo, p->x);
+            span.x_hi = fmax(span.x_hi, p->x);
+            span.y_lo = fmin(span.y_lo, p->y);
+            span.y_hi = fmax(span.y_hi, p->y);
+        }
+    return span;
+}
+
+static void add_number(sq_text *script, double value)
+{
+    if (isfinite(value))
+        sq_text_printf(script, " %.9g", value);
+    else
+        sq_text_add(script, " ?");
+}
+
+static void add_data(sq_text *script, const sq_series_set *set)
+{
+    sq_text_add(script, "$data << END_OF_DATA\n");
+    for (int i = 0; i < set->n_series; i++) {
+        const sq_series *series = &set->series[i];
+        for (int k = 0; k < series->n_points; k++) {
+            const sq_point *p = &series->points[k];
+            char length[SQ_LENGTH_TEXT];
+            sq_format_length(p->length, length);
+            add_number(script, p->x);
+            add_number(script, p->y);
+            /* Lengths are named at the two ends of a roofline trace only. */
+            bool is_end = k == 0 || k == series->n_points - 1;
+            sq_text_printf(script, " %s\n", is_end ? length : "\"\"");
+        }
+        sq_text_add(script, "\n\n");
+    }
+    sq_text_add(script, "END_OF_DATA\n");
+}
+
+static void add_bars(sq_text *script, const sq_series_set *set)
+{
+    bool has_bars = false;
+    sq_text_add(script, "$bars << END_OF_DATA\n");
+    for (int i = 0; i < set->n_series; i++) {
+        const sq_series *series = &set->series[i];
+        const char *colour = sq_series_colour(series->subject, series->window);
+        for (int k = 0; k < series->n_points; k++) {
+            const sq_point *p = &series->points[k];
+            if (!(p->lo > 0) || !(p->hi / p->lo > visible_interval))
+                continue;
+            has_bars = true;
+            sq_text_printf(script, " %.9g %.9g %.9g %.9g 0x%s\n", p->x, p->y, p->lo, p->hi,
+                           colour + 1);
+        }
+    }
+    sq_text_printf(script, "END_OF_DATA\nhas_bars = %d\n", has_bars);
+}
+
+static bool is_first_label(const sq_series_set *set, int i)
+{
+    return i == 0 || strcmp(set->series[i].label, set->series[i - 1].label) != 0;
+}
+
+static bool is_first_provider(const sq_series_set *set, int i)
+{
+    for (int k = 0; k < i; k++)
+        if (!strcmp(set->series[k].provider, set->series[i].provider))
+            return false;
+    return true;
+}
+
+/* Line styles 1..n for the series, and the legend in two parts: colours for subjects, lines and
+ * markers for providers. */
+static void add_styles(sq_text *script, const sq_series_set *set)
+{
+    int subjects = 0, providers = 0;
+    sq_text_printf(script, "n_series = %d\narray subject[%d]\narray provider[%d]\n", set->n_series,
+                   set->n_series, set->n_series);
+    for (int i = 0; i < set->n_series; i++) {
+        const sq_series *series = &set->series[i];
+        const char *colour = sq_series_colour(series->subject, series->window);
+        const char *style = sq_provider_style(series->provider);
+        sq_text_printf(script, "set style line %d lc rgb '%s' lw 1.8 %s\n", i + 1, colour, style);
+        if (is_first_label(set, i)) {
+            subjects++;
+            sq_text_printf(script, "set style line %d lc rgb '%s' lw 4 dt 1 pt 0\nsubject[%d] = ",
+                           SUBJECT_STYLE + subjects, colour, subjects);
+            sq_gnuplot_quote(script, series->label);
+            sq_text_add(script, "\n");
+        }
+        if (is_first_provider(set, i)) {
+            providers++;
+            sq_text_printf(script, "set style line %d lc rgb '#555555' lw 1.8 %s\nprovider[%d] = ",
+                           PROVIDER_STYLE + providers, style, providers);
+            sq_gnuplot_quote(script, series->provider);
+            sq_text_add(script, "\n");
+        }
+    }
+    sq_text_printf(script, "n_subjects = %d\nn_providers = %d\n", subjects, providers);
+}
+
+static void add_length_axis(sq_text *script, const sq_span *span)
+{
+    int first = (int)floor(log2(span->x_lo)), last = (int)ceil(log2(span->x_hi));
+    int step = last - first > 12 ? 2 : 1;
+    sq_text_printf(script, "set logscale x 2\nset xrange [%.9g:%.9g]\nset xtics (",
+                   span->x_lo * 0.84, span->x_hi * 1.19);
+    for (int k = first; k <= last; k++) {
+        char length[SQ_LENGTH_TEXT];
+        sq_format_length(ldexp(1, k), length);
+        sq_text_printf(script, "%s'%s' %.9g", k > first ? ", " : "",
+                       (k - first) % step ? "" : length, ldexp(1, k));
+    }
+    sq_text_add(script, ")\n");
+}
+
+/* Labels at 1, 2, 5 of each decade where few decades are shown, else at the decades. */
+static void add_value_axis(sq_text *script, double lo, double hi)
+{
+    double decades = log10(hi / lo);
+    lo /= pow(10, 0.06 * decades + 0.04);
+    hi *= pow(10, 0.06 * decades + 0.04);
+    sq_text_printf(script, "set yrange [%.9g:%.9g]\nset ytics (", lo, hi);
+    const char *comma = "";
+    for (int k = (int)floor(log10(lo)); k <= (int)ceil(log10(hi)); k++)
+        for (int digit = 1; digit <= 9; digit++) {
+            bool is_major = digit == 1 || (decades < 2.6 && (digit == 2 || digit == 5));
+            double value = digit * pow(10, k);
+            sq_text_add(script, comma);
+            if (is_major)
+                sq_text_printf(script, "gprintf(value_format, %.9g) %.9g", value, value);
+            else
+                sq_text_printf(script, "'' %.9g 1", value);
+            comma = ", ";
+        }
+    sq_text_add(script, ")\n");
+}
+
+static void add_crossings(sq_text *script, const sq_series_set *set)
+{
+    int marks = 0;
+    for (int i = 0; i < set->n_series; i++) {
+        sq_crossing crossing[MAX_CROSSINGS];
+        const sq_series *series = &set->series[i];
+        const char *colour = sq_series_colour(series->subject, series->window);
+        int count = sq_series_crossings(series, crossing, MAX_CROSSINGS);
+        for (int k = 0; k < count; k++) {
+            char length[SQ_LENGTH_TEXT];
+            sq_format_crossing(crossing[k].length, length);
+            marks++;
+            sq_text_printf(script,
+                           "set label %d '%s' at %.9g,1 left rotate by 55 front noenhanced "
+                           "textcolor rgb '%s' font ',10' point pt 6 ps 1.5 lw 2 lc rgb '%s' "
+                           "offset 0.5,0.6\n",
+                           marks, length, crossing[k].length, colour, colour);
+        }
+    }
+}
+
+static void add_title(sq_text *script, const sq_figure *figure, const sq_group *group)
+{
+    char detail[320];
+    snprintf(detail, sizeof detail, "%s, %s %s, D = %.0f, %.0f %s", group->device, group->dtype,
+             group->pass, group->width, group->amount,
+             group->is_tokens ? "tokens" : "sequences");
+    sq_text_add(script, "title_text = ");
+    sq_gnuplot_quote(script, figure->title);
+    sq_text_add(script, "\ndetail_text = ");
+    sq_gnuplot_quote(script, detail);
+    sq_text_add(script, "\ndtype_text = ");
+    sq_gnuplot_quote(script, group->dtype);
+    sq_text_add(script, "\nbaseline_text = ");
+    sq_gnuplot_quote(script, sq_baseline_of(figure->kind));
+    sq_text_add(script, "\n");
+}
+
+static double or_zero(double value) { return isfinite(value) ? value : 0; }
+
+/* y range of the data, and of the ceiling above it where the figure draws one. */
+static void add_axes(sq_text *script, const sq_figure *figure, const sq_series_set *set,
+                     const sq_group *group)
+{
+    sq_span span = span_of(set);
+    if (figure->is_ratio) {
+        span.y_lo = fmin(span.y_lo, 0.8);
+        span.y_hi = fmax(span.y_hi, 1.25);
+    }
+    double top = figure->query == sq_figure_gbytes_sql ? group->copy_gbytes_per_s
+                 : figure->query == sq_figure_tflops_sql || figure->is_roofline
+                     ? group->gemm_tflops
+                     : NAN;
+    span.y_hi = fmax(span.y_hi, top); /* fmax ignores NAN */
+    if (figure->is_roofline)
+        sq_text_printf(script, "set logscale x 2\nset xrange [%.9g:%.9g]\n",
+                       fmin(span.x_lo / 2, 8), fmax(span.x_hi * 2, 1024));
+    else
+        add_length_axis(script, &span);
+    add_value_axis(script, span.y_lo, span.y_hi);
+}
+
+void sq_figure_script(const sq_figure *figure, const sq_group *group, const sq_series_set *set,
+                      sq_text *script)
+{
+    sq_text_printf(script, "# %s: gnuplot %s.gp draws %s.svg and %s.png again.\n", figure->title,
+                   figure->id, figure->id, figure->id);
+    add_title(script, figure, group);
+    sq_text_printf(script,
+                   "copy_gbytes_per_s = %.9g\ngemm_tflops = %.9g\ngemm_f32_tflops = %.9g\n",
+                   or_zero(group->copy_gbytes_per_s), or_zero(group->gemm_tflops),
+                   or_zero(group->gemm_f32_tflops));
+    add_data(script, set);
+    add_bars(script, set);
+    add_styles(script, set);
+    sq_text_add(script, sq_figure_style_gp);
+    sq_text_add(script, figure->script);
+    add_axes(script, figure, set, group);
+    if (figure->is_ratio)
+        add_crossings(script, set);
+    sq_text_printf(script, "set terminal svg size 960,540 dynamic font 'Helvetica,Arial,sans-serif,13' "
+                           "background rgb 'white' noenhanced\nset output '%s.svg'\n",
+                   figure->id);
+    sq_text_add(script, figure->is_roofline ? sq_figure_roof_gp : sq_figure_lines_gp);
+    sq_text_printf(script,
+                   "set output\nif (strstrt(GPVAL_TERMINALS, 'pngcairo')) {\n"
+                   "  set terminal pngcairo size 1200,675 font 'DejaVu Sans,11' noenhanced\n"
+                   "} else {\n  set terminal png size 1200,675 noenhanced\n}\n"
+                   "set output '%s.png'\nreplot\nset output\n",
+                   figure->id);
+}
