@@ -1,12 +1,13 @@
 /* script: a figure's series as gnuplot data and settings; the drawing itself is figures/<id>.gp. */
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "reports/figures.h"
 #include "reports/gnuplot.h"
 
-enum { PROVIDER_STYLE = 100, SUBJECT_STYLE = 200, MAX_CROSSINGS = 16 };
+enum { PROVIDER_STYLE = 100, SUBJECT_STYLE = 200, MAX_MARKS = 32 };
 
 /* An interval is drawn where it is longer than its marker: 5 % of y on these axes. */
 static const double visible_interval = 1.05;
@@ -29,29 +30,47 @@ static sq_span span_of(const sq_series_set *set)
     return span;
 }
 
-static void add_number(sq_text *script, double value)
+static bool is_near(double a, double b, double factor) { return a < b * factor && b < a * factor; }
+
+/* Whether the two ends of a trace stand apart, so that each can be named. */
+static bool is_extended(const sq_series *series)
 {
-    if (isfinite(value))
-        sq_text_printf(script, " %.9g", value);
-    else
-        sq_text_add(script, " ?");
+    const sq_point *a = &series->points[0], *b = &series->points[series->n_points - 1];
+    return !is_near(a->x, b->x, 1.5) || !is_near(a->y, b->y, 1.25);
+}
+
+/* Whether an end of an earlier trace carries the same length at the same place. */
+static bool is_named_before(const sq_series_set *set, int series, const sq_point *point)
+{
+    for (int i = 0; i < series; i++)
+        for (int k = 0; k < 2; k++) {
+            const sq_series *other = &set->series[i];
+            const sq_point *end = &other->points[k ? other->n_points - 1 : 0];
+            if (is_extended(other) && end->length == point->length &&
+                is_near(end->x, point->x, 1.2) && is_near(end->y, point->y, 1.1))
+                return true;
+        }
+    return false;
+}
+
+/* x, y and a name: the length, at the ends of the traces of a roofline only. */
+static void add_point(sq_text *script, const sq_series_set *set, int i, int k)
+{
+    const sq_series *series = &set->series[i];
+    const sq_point *point = &series->points[k];
+    char length[SQ_LENGTH_TEXT];
+    sq_format_length(point->length, length);
+    bool is_named = (k == 0 || k == series->n_points - 1) && is_extended(series) &&
+                    !is_named_before(set, i, point);
+    sq_text_printf(script, " %.9g %.9g %s\n", point->x, point->y, is_named ? length : "\"\"");
 }
 
 static void add_data(sq_text *script, const sq_series_set *set)
 {
     sq_text_add(script, "$data << END_OF_DATA\n");
     for (int i = 0; i < set->n_series; i++) {
-        const sq_series *series = &set->series[i];
-        for (int k = 0; k < series->n_points; k++) {
-            const sq_point *p = &series->points[k];
-            char length[SQ_LENGTH_TEXT];
-            sq_format_length(p->length, length);
-            add_number(script, p->x);
-            add_number(script, p->y);
-            /* Lengths are named at the two ends of a roofline trace only. */
-            bool is_end = k == 0 || k == series->n_points - 1;
-            sq_text_printf(script, " %s\n", is_end ? length : "\"\"");
-        }
+        for (int k = 0; k < set->series[i].n_points; k++)
+            add_point(script, set, i, k);
         sq_text_add(script, "\n\n");
     }
     sq_text_add(script, "END_OF_DATA\n");
@@ -156,24 +175,49 @@ static void add_value_axis(sq_text *script, double lo, double hi)
     sq_text_add(script, ")\n");
 }
 
+typedef struct {
+    double length;
+    const char *colour;
+} sq_mark;
+
+static int by_length(const void *a, const void *b)
+{
+    double x = ((const sq_mark *)a)->length, y = ((const sq_mark *)b)->length;
+    return (x > y) - (x < y);
+}
+
+static int find_marks(const sq_series_set *set, sq_mark *marks)
+{
+    int count = 0;
+    for (int i = 0; i < set->n_series; i++) {
+        const sq_series *series = &set->series[i];
+        sq_crossing crossing[MAX_MARKS];
+        int found = sq_series_crossings(series, crossing, MAX_MARKS - count);
+        for (int k = 0; k < found; k++)
+            marks[count++] = (sq_mark){crossing[k].length,
+                                       sq_series_colour(series->subject, series->window)};
+    }
+    qsort(marks, (size_t)count, sizeof *marks, by_length);
+    return count;
+}
+
+/* A ring where a ratio passes 1 and a thin line down to its length; close neighbours are stacked. */
 static void add_crossings(sq_text *script, const sq_series_set *set)
 {
-    int marks = 0;
-    for (int i = 0; i < set->n_series; i++) {
-        sq_crossing crossing[MAX_CROSSINGS];
-        const sq_series *series = &set->series[i];
-        const char *colour = sq_series_colour(series->subject, series->window);
-        int count = sq_series_crossings(series, crossing, MAX_CROSSINGS);
-        for (int k = 0; k < count; k++) {
-            char length[SQ_LENGTH_TEXT];
-            sq_format_crossing(crossing[k].length, length);
-            marks++;
-            sq_text_printf(script,
-                           "set label %d '%s' at %.9g,1 left rotate by 55 front noenhanced "
-                           "textcolor rgb '%s' font ',10' point pt 6 ps 1.5 lw 2 lc rgb '%s' "
-                           "offset 0.5,0.6\n",
-                           marks, length, crossing[k].length, colour, colour);
-        }
+    sq_mark marks[MAX_MARKS];
+    int count = find_marks(set, marks), tier = 0;
+    for (int i = 0; i < count; i++) {
+        char length[SQ_LENGTH_TEXT];
+        sq_format_crossing(marks[i].length, length);
+        tier = i && is_near(marks[i].length, marks[i - 1].length, 1.5) ? tier + 1 : 0;
+        sq_text_printf(script,
+                       "set label %d '' at %.9g,1 front point pt 6 ps 1.5 lw 2 lc rgb '%s'\n"
+                       "set arrow %d from %.9g,1 to %.9g,graph 0 nohead lw 1 dt (2,3) lc rgb '%s'\n"
+                       "set label %d '%s' at %.9g,graph %.3g left offset 0.5,0 front noenhanced "
+                       "textcolor rgb '%s'\n",
+                       2 * i + 1, marks[i].length, marks[i].colour, i + 1, marks[i].length,
+                       marks[i].length, marks[i].colour, 2 * i + 2, length, marks[i].length,
+                       0.03 + 0.042 * tier, marks[i].colour);
     }
 }
 

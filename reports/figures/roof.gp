@@ -1,7 +1,7 @@
 roof(x, peak) = (copy_gbytes_per_s * x / 1e3 < peak) ? copy_gbytes_per_s * x / 1e3 : peak
 has_roof = copy_gbytes_per_s > 0 && gemm_tflops > 0
 has_f32_roof = has_roof && gemm_f32_tflops > 0 && dtype_text ne 'f32'
-roof_text = sprintf('copy %.0f GB/s,', copy_gbytes_per_s)
+roof_text = sprintf('copy %.0f GB/s and', copy_gbytes_per_s)
 peak_text = sprintf('%s GEMM %.0f TFLOP/s', dtype_text, gemm_tflops)
 f32_text = sprintf('f32 GEMM %.0f TFLOP/s', gemm_f32_tflops)
 set samples 1000
