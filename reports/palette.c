@@ -15,13 +15,13 @@ static const struct {
     bool is_windowed, own_window;
     const char *colour;
 } palette[] = {
-    {"attention", false, false, "#0072b2"}, {"transformer", false, false, "#0072b2"},
-    {"attention", true, false, "#4cb4e7"},  {"samba", true, true, "#4cb4e7"},
-    {"samba", false, true, "#4cb4e7"},      {"selective_scan", false, false, "#d1380b"},
-    {"mamba", false, false, "#d1380b"},     {"ssd", false, false, "#e69f00"},
-    {"mamba2", false, false, "#e69f00"},    {"retention", false, false, "#a5549c"},
-    {"retnet", false, false, "#a5549c"},    {"long_conv", false, false, "#009e73"},
-    {"hyena", false, false, "#009e73"},
+    {"attention", false, false, "#0072b2"},      {"transformer", false, false, "#0072b2"},
+    {"attention", true, false, "#4cb4e7"},       {"selective_scan", false, false, "#d1380b"},
+    {"mamba", false, false, "#d1380b"},          {"ssd", false, false, "#e69f00"},
+    {"mamba2", false, false, "#e69f00"},         {"retention", false, false, "#a5549c"},
+    {"retnet", false, false, "#a5549c"},         {"long_conv", false, false, "#009e73"},
+    {"hyena", false, false, "#009e73"},          {"samba", true, true, "#4cb4e7"},
+    {"samba", false, true, "#4cb4e7"},
 };
 enum { PALETTE = sizeof palette / sizeof palette[0] };
 

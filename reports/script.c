@@ -153,20 +153,32 @@ static void add_length_axis(sq_text *script, const sq_span *span)
     sq_text_add(script, ")\n");
 }
 
-/* Labels at 1, 2, 5 of each decade where few decades are shown, else at the decades. */
+/* A range of less than this factor would blow noise up. */
+static const double least_range = 4;
+
+/* Whether a tick at digit * 10^k has a label: all digits in one decade, 1 2 5 in a few. */
+static bool is_labelled(int digit, double decades)
+{
+    if (digit == 1)
+        return true;
+    return decades < 1 ? digit <= 6 || digit == 8 : decades < 2.6 && (digit == 2 || digit == 5);
+}
+
 static void add_value_axis(sq_text *script, double lo, double hi)
 {
-    double decades = log10(hi / lo);
-    lo /= pow(10, 0.06 * decades + 0.04);
-    hi *= pow(10, 0.06 * decades + 0.04);
+    double widen = hi / lo < least_range ? sqrt(least_range / (hi / lo)) : 1;
+    lo /= widen;
+    hi *= widen;
+    double decades = log10(hi / lo), margin = pow(10, 0.06 * decades + 0.02);
+    lo /= margin;
+    hi *= margin;
     sq_text_printf(script, "set yrange [%.9g:%.9g]\nset ytics (", lo, hi);
     const char *comma = "";
     for (int k = (int)floor(log10(lo)); k <= (int)ceil(log10(hi)); k++)
         for (int digit = 1; digit <= 9; digit++) {
-            bool is_major = digit == 1 || (decades < 2.6 && (digit == 2 || digit == 5));
             double value = digit * pow(10, k);
             sq_text_add(script, comma);
-            if (is_major)
+            if (is_labelled(digit, decades))
                 sq_text_printf(script, "gprintf(value_format, %.9g) %.9g", value, value);
             else
                 sq_text_printf(script, "'' %.9g 1", value);
@@ -254,6 +266,8 @@ static void add_axes(sq_text *script, const sq_figure *figure, const sq_series_s
                      ? group->gemm_tflops
                      : NAN;
     span.y_hi = fmax(span.y_hi, top); /* fmax ignores NAN */
+    if (figure->is_roofline && isfinite(top))
+        span.y_lo = fmin(span.y_lo, top / 30); /* so that the slope of the roof is seen */
     if (figure->is_roofline)
         sq_text_printf(script, "set logscale x 2\nset xrange [%.9g:%.9g]\n",
                        fmin(span.x_lo / 2, 8), fmax(span.x_hi * 2, 1024));

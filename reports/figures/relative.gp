@@ -1,3 +1,3 @@
 set ylabel 'speed relative to ' . baseline_text . ' (times)' noenhanced
 reference = 1
-reference_text = baseline_text
+reference_text = baseline_text . ' = 1'

@@ -1,0 +1,34 @@
+/* page: the parts of index.html. Every text of the store goes through sq_text_add_html. */
+#ifndef SQ_REPORTS_PAGE_H
+#define SQ_REPORTS_PAGE_H
+
+#include "reports/figures.h"
+#include "reports/report.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+void sq_page_begin(sq_text *page);
+void sq_page_end(sq_text *page);
+
+/* GPU, software, host and campaign of everything shown. */
+sq_status sq_page_environment(const sq_scope *scope, sq_text *page, sq_error *err);
+/* Failed and skipped cells by reason; *failures receives how many cells. */
+sq_status sq_page_failures(const sq_scope *scope, sq_text *page, int *failures, sq_error *err);
+/* One figure: the picture (the SVG at `svg_path` goes into the page) and its caption. svg_path is NULL
+ * where nothing was drawn. */
+sq_status sq_page_figure(const sq_figure *figure, const char *svg_path, const char *caption,
+                         sq_text *page, sq_error *err);
+/* Hardware counters by cell; nothing where none were taken. */
+sq_status sq_page_counters(const sq_scope *scope, sq_text *page, sq_error *err);
+/* The table of all cells; *cells receives how many were measured. */
+sq_status sq_page_cells(const sq_scope *scope, sq_text *page, int *cells, sq_error *err);
+
+/* <td> with a number to sort by; empty for NAN. */
+void sq_page_number(sq_text *page, double value);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
