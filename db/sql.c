@@ -22,6 +22,7 @@ sq_status sq_db_fail(const sq_db *db, int rc, const char *doing, sq_error *err)
 {
     const char *path = db->path;
     sq_status status = status_of(rc);
+    int reason = sqlite3_system_errno(db->handle); /* 0: the failing call left none */
     switch (rc & 0xff) {
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
@@ -43,8 +44,8 @@ sq_status sq_db_fail(const sq_db *db, int rc, const char *doing, sq_error *err)
         return sq_fail(err, status, "%s: read-only", path);
     case SQLITE_CANTOPEN:
     case SQLITE_IOERR:
-        return sq_fail(err, status, "%s: %s (%s), while %s", path, sqlite3_errmsg(db->handle),
-                       strerror(sqlite3_system_errno(db->handle)), doing);
+        return sq_fail(err, status, "%s: %s%s%s, while %s", path, sqlite3_errmsg(db->handle),
+                       reason ? ": " : "", reason ? strerror(reason) : "", doing);
     default:
         return sq_fail(err, status, "%s: %s, while %s", path, sqlite3_errmsg(db->handle), doing);
     }
