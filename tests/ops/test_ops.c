@@ -1,0 +1,116 @@
+/* The references against themselves: whole calls, strided inputs, slices and dtypes must agree. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "tests/support/op_cases.h"
+
+/* What one proof may cost: the whole of nearly all test shapes, on a small machine. */
+#define MAX_WORK 1e7
+
+static sq_case_filter filter;
+
+static sq_rig open_rig(void)
+{
+    sq_error err;
+    sq_rig rig = {.backend = &sq_backend_cpu, .providers = sq_providers_cpu};
+    if (rig.backend->open(0, &rig.device, &err) != SQ_OK)
+        fail_msg("%s", err.message);
+    return rig;
+}
+
+/* Dense device memory, strided views and the dense host copy that the proof makes: the same numbers. */
+static void every_shape_and_layout_agrees(void **state)
+{
+    (void)state;
+    sq_rig rig = open_rig();
+    sq_case_counts counts = {0};
+    sq_op_cases_run(&rig, &filter, MAX_WORK, &counts);
+    printf("%d passed, %d failed, %d unsupported\n", counts.passed, counts.failed,
+           counts.unsupported);
+    assert_true(counts.passed > 0);
+    assert_int_equal(counts.failed, 0);
+    rig.backend->close(rig.device);
+}
+
+/* A slice is a small call of its own; its result must be that part of the whole call's result. */
+static void slices_agree_with_the_whole(void **state)
+{
+    (void)state;
+    sq_rig rig = open_rig();
+    for (int i = 0; sq_ops[i]; i++) {
+        if (filter.op)
+            break;
+        for (const char *const *shape = sq_ops[i]->test_shapes; *shape; shape++) {
+            sq_error err = {.status = SQ_OK};
+            sq_call call;
+            assert_int_equal(sq_call_parse(sq_ops[i], SQ_PASS_FWD, SQ_DTYPE_F32, *shape, &call, &err),
+                             SQ_OK);
+            sq_op_case c = {sq_ops[i], rig.providers(sq_ops[i]), *shape, SQ_DTYPE_F32,
+                            SQ_LAYOUT_STRIDED};
+            double work = sq_ops[i]->reference_work(call.axis);
+            if (work > MAX_WORK)
+                continue;
+            if (sq_op_case_prove_slices(&rig, &c, work / 7, 5, &err) != SQ_OK)
+                fail_msg("%s %s: %s", sq_ops[i]->name, *shape, err.message);
+        }
+    }
+    rig.backend->close(rig.device);
+}
+
+/* Runs the reference of a shape at a dtype; its first output, dense, on the host. */
+static sq_tensor run_reference(const sq_rig *rig, const sq_op *op, const char *shape, sq_dtype dtype)
+{
+    sq_error err = {.status = SQ_OK};
+    sq_call call;
+    sq_job *job = NULL;
+    double setup_ns;
+    if (sq_call_parse(op, SQ_PASS_FWD, dtype, shape, &call, &err) != SQ_OK ||
+        sq_job_new_op(rig, &call, rig->providers(op), SQ_LAYOUT_DENSE, &job, &err) != SQ_OK ||
+        job->ops->prepare(job, SQ_CASE_SEED, &setup_ns, &err) != SQ_OK ||
+        sq_job_run_once(job, &err) != SQ_OK)
+        fail_msg("%s %s: %s", op->name, shape, err.message);
+    const sq_tensor *out = &sq_job_place(job)->call.out[0];
+    sq_tensor host = sq_tensor_dense(malloc(sq_tensor_bytes(out)), out->dtype, out->rank, out->dim);
+    assert_non_null(host.data);
+    assert_int_equal(rig->backend->gather(rig->device, out, host.data, &err), SQ_OK);
+    sq_job_free(job);
+    return host;
+}
+
+/* bf16 differs from f32 by the rounding of inputs and intermediates: percent, not more. */
+static void bf16_is_near_f32(void **state)
+{
+    (void)state;
+    sq_rig rig = open_rig();
+    for (int i = 0; sq_ops[i]; i++) {
+        if (filter.op)
+            break;
+        const char *shape = sq_ops[i]->test_shapes[2];
+        sq_tensor f32 = run_reference(&rig, sq_ops[i], shape, SQ_DTYPE_F32);
+        sq_tensor bf16 = run_reference(&rig, sq_ops[i], shape, SQ_DTYPE_BF16);
+        sq_compare_result r = sq_compare(&bf16, &f32, (sq_tolerance){0.05, 1});
+        if (!r.is_ok)
+            fail_msg("%s %s: rel_l2 %g, worst %g rms", sq_ops[i]->name, shape, r.rel_l2, r.max_abs);
+        free(f32.data);
+        free(bf16.data);
+    }
+    rig.backend->close(rig.device);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_shape_and_layout_agrees),
+        cmocka_unit_test(slices_agree_with_the_whole),
+        cmocka_unit_test(bf16_is_near_f32),
+    };
+    sq_case_filter_parse(argc, argv, &filter);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

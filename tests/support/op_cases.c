@@ -1,0 +1,243 @@
+#include "tests/support/op_cases.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static bool is_selected(const char *wanted, const char *name)
+{
+    return !wanted || strcmp(wanted, name) == 0;
+}
+
+const char *sq_case_filter_parse(int argc, char **argv, sq_case_filter *filter)
+{
+    const char **slot[] = {&filter->op, &filter->provider, &filter->shape, &filter->dtype};
+    const char *option = NULL;
+    *filter = (sq_case_filter){.program = argv[0]};
+    for (int i = 1, n = 0; i < argc; i++) {
+        if (strncmp(argv[i], "--", 2) == 0)
+            option = option ? option : argv[i];
+        else if (n < 4)
+            *slot[n++] = argv[i];
+    }
+    return option;
+}
+
+static void count(const sq_case_filter *filter, const sq_op_case *c, sq_status status,
+                  const sq_error *err, sq_case_counts *counts)
+{
+    counts->passed += status == SQ_OK;
+    counts->unsupported += status == SQ_UNSUPPORTED;
+    if (status == SQ_OK || status == SQ_UNSUPPORTED)
+        return;
+    counts->failed++;
+    printf("FAIL %s %s %s %s %s: %s\n     replay: %s %s %s %s %s\n", c->op->name, c->provider->name,
+           c->shape, sq_dtype_name(c->dtype), c->layout == SQ_LAYOUT_DENSE ? "dense" : "strided",
+           err->message, filter->program, c->op->name, c->provider->name, c->shape,
+           sq_dtype_name(c->dtype));
+    fflush(stdout);
+}
+
+/* --- one case --- */
+
+static sq_status open_case(const sq_rig *rig, const sq_op_case *c, sq_job **job, sq_error *err)
+{
+    sq_call call;
+    *job = NULL;
+    SQ_TRY(sq_call_parse(c->op, SQ_PASS_FWD, c->dtype, c->shape, &call, err));
+    return sq_job_new_op(rig, &call, c->provider, c->layout, job, err);
+}
+
+static sq_status inputs_checksum(sq_job *job, uint64_t *sum, sq_error *err)
+{
+    const sq_place *place = sq_job_place(job);
+    *sum = 0;
+    for (int i = 0; i < place->list.n_in; i++) {
+        uint64_t one = 0;
+        if (place->list.in[i].name)
+            SQ_TRY(job->rig->backend->checksum(job->rig->device, &place->buffer[i], &one, err));
+        *sum = sq_rng_mix(*sum ^ one);
+    }
+    return SQ_OK;
+}
+
+/* Launches twice and compares the bits; then the proof. */
+static sq_status exercise(sq_job *job, double max_work, sq_error *err)
+{
+    uint64_t before, after, first, second;
+    double setup_ns;
+    sq_proof proof;
+    SQ_TRY(job->ops->prepare(job, SQ_CASE_SEED, &setup_ns, err));
+    SQ_TRY(inputs_checksum(job, &before, err));
+    SQ_TRY(sq_job_run_once(job, err));
+    SQ_TRY(job->ops->checksum(job, &first, err));
+    SQ_TRY(job->ops->prove(job, max_work, &proof, err));
+    if (!proof.is_ok)
+        return sq_fail(err, SQ_MISMATCH, "%s", proof.reason);
+    SQ_TRY(sq_job_run_once(job, err));
+    SQ_TRY(job->ops->checksum(job, &second, err));
+    SQ_TRY(inputs_checksum(job, &after, err));
+    if (first != second)
+        return sq_fail(err, SQ_MISMATCH, "two launches gave different bits");
+    if (before != after)
+        return sq_fail(err, SQ_MISMATCH, "an input was written to");
+    return SQ_OK;
+}
+
+static sq_status run_case(const sq_rig *rig, const sq_op_case *c, double max_work, sq_error *err)
+{
+    sq_job *job;
+    SQ_TRY(open_case(rig, c, &job, err));
+    sq_status status = exercise(job, max_work, err);
+    sq_job_free(job);
+    return status;
+}
+
+static sq_status prove_slices(sq_job *job, double max_work, int seeds, sq_error *err)
+{
+    double setup_ns;
+    sq_proof proof;
+    SQ_TRY(job->ops->prepare(job, SQ_CASE_SEED, &setup_ns, err));
+    SQ_TRY(sq_job_run_once(job, err));
+    for (int seed = 0; seed < seeds; seed++) {
+        SQ_TRY(sq_prove_place(sq_job_place(job), max_work, (uint64_t)seed, &proof, err));
+        if (!proof.is_ok)
+            return sq_fail(err, SQ_MISMATCH, "%s", proof.reason);
+    }
+    return SQ_OK;
+}
+
+sq_status sq_op_case_prove_slices(const sq_rig *rig, const sq_op_case *c, double max_work, int seeds,
+                                  sq_error *err)
+{
+    sq_job *job;
+    SQ_TRY(open_case(rig, c, &job, err));
+    sq_status status = prove_slices(job, max_work, seeds, err);
+    sq_job_free(job);
+    return status;
+}
+
+/* --- all of them --- */
+
+static void run_shape(const sq_rig *rig, const sq_case_filter *filter, sq_op_case c,
+                      double max_work, sq_case_counts *counts)
+{
+    for (int dtype = 0; dtype < SQ_DTYPE_COUNT; dtype++)
+        for (int layout = SQ_LAYOUT_DENSE; layout <= SQ_LAYOUT_STRIDED; layout++) {
+            sq_error err = {.status = SQ_OK};
+            c.dtype = (sq_dtype)dtype;
+            c.layout = (sq_layout)layout;
+            if (is_selected(filter->dtype, sq_dtype_name(c.dtype)))
+                count(filter, &c, run_case(rig, &c, max_work, &err), &err, counts);
+        }
+}
+
+static void run_provider(const sq_rig *rig, const sq_case_filter *filter, sq_op_case c,
+                         double max_work, sq_case_counts *counts)
+{
+    sq_case_counts own = {0};
+    for (const char *const *shape = c.op->test_shapes; *shape; shape++) {
+        c.shape = *shape;
+        if (!filter->shape)
+            run_shape(rig, filter, c, max_work, &own);
+    }
+    c.shape = filter->shape;
+    if (filter->shape)
+        run_shape(rig, filter, c, max_work, &own);
+    if (own.passed + own.failed == 0) {
+        printf("FAIL %s %s: it supports none of the %d cases\n", c.op->name, c.provider->name,
+               own.unsupported);
+        own.failed++;
+    }
+    counts->passed += own.passed;
+    counts->failed += own.failed;
+    counts->unsupported += own.unsupported;
+}
+
+/* Calls `fn` for every operator and provider that the filter selects. */
+typedef void (*provider_fn)(const sq_rig *rig, const sq_case_filter *filter, sq_op_case c,
+                            double max_work, sq_case_counts *counts);
+
+static void each_provider(const sq_rig *rig, const sq_case_filter *filter, double max_work,
+                          provider_fn fn, sq_case_counts *counts)
+{
+    for (int i = 0; sq_ops[i]; i++)
+        for (const sq_provider *p = rig->providers(sq_ops[i]); p->name; p++)
+            if (is_selected(filter->op, sq_ops[i]->name) && is_selected(filter->provider, p->name))
+                fn(rig, filter, (sq_op_case){.op = sq_ops[i], .provider = p}, max_work, counts);
+}
+
+void sq_op_cases_run(const sq_rig *rig, const sq_case_filter *filter, double max_work,
+                     sq_case_counts *counts)
+{
+    each_provider(rig, filter, max_work, run_provider, counts);
+}
+
+/* --- beyond 2^31 elements --- */
+
+static int64_t largest_tensor(const sq_call *call)
+{
+    int64_t most = 0;
+    for (int i = 0; i < SQ_MAX_IN; i++)
+        most = call->in[i].rank > 0 && sq_tensor_count(&call->in[i]) > most
+                   ? sq_tensor_count(&call->in[i])
+                   : most;
+    return most;
+}
+
+/* The default shape with the batch that makes the largest tensor 1.5 * 2^31 elements. */
+static sq_status large_shape(const sq_op *op, char *shape, size_t size, sq_error *err)
+{
+    sq_call call;
+    SQ_TRY(sq_call_parse(op, SQ_PASS_FWD, SQ_DTYPE_BF16, "B=64", &call, err));
+    int64_t wanted = (int64_t)3 << 30, row = largest_tensor(&call) / 64;
+    snprintf(shape, size, "B=%lld", (long long)(wanted / row + 1));
+    return SQ_OK;
+}
+
+static bool has_room(const sq_rig *rig, const sq_op_case *c, char *why, size_t size)
+{
+    sq_error err = {.status = SQ_OK};
+    size_t available = 0, total = 0;
+    sq_job *job = NULL;
+    if (open_case(rig, c, &job, &err) != SQ_OK ||
+        rig->backend->memory(rig->device, &available, &total, &err) != SQ_OK) {
+        snprintf(why, size, "%.200s", err.message);
+        sq_job_free(job);
+        return false;
+    }
+    bool fits = job->bytes < available;
+    snprintf(why, size, "needs %.1f GB of %.1f free", 1e-9 * (double)job->bytes,
+             1e-9 * (double)available);
+    sq_job_free(job);
+    return fits;
+}
+
+typedef struct {
+    sq_rig rig;
+    int seeds;
+} large_rig;
+
+static void run_large(const sq_rig *rig, const sq_case_filter *filter, sq_op_case c,
+                      double max_work, sq_case_counts *counts)
+{
+    char shape[64], why[256];
+    sq_error err = {.status = SQ_OK};
+    c.dtype = SQ_DTYPE_BF16;
+    c.shape = shape;
+    sq_status status = large_shape(c.op, shape, sizeof shape, &err);
+    if (status == SQ_OK && !has_room(rig, &c, why, sizeof why)) {
+        printf("skip %s %s %s: %s\n", c.op->name, c.provider->name, shape, why);
+        counts->unsupported++;
+        return;
+    }
+    if (status == SQ_OK)
+        status = sq_op_case_prove_slices(rig, &c, max_work, ((const large_rig *)rig)->seeds, &err);
+    count(filter, &c, status, &err, counts);
+}
+
+void sq_op_cases_run_large(const sq_rig *rig, const sq_case_filter *filter, double max_work,
+                           int seeds, sq_case_counts *counts)
+{
+    large_rig large = {.rig = *rig, .seeds = seeds};
+    each_provider(&large.rig, filter, max_work, run_large, counts);
+}
