@@ -1,11 +1,11 @@
-/* attention: softmax attention, optionally causal, with grouped key/value heads and a sliding window.
+/* attention: softmax attention: causal or not, grouped key/value heads, sliding window.
  *
  *   o_i = sum_j p_ij v_j,   p_ij = exp(s_ij) / sum_j' exp(s_ij'),   s_ij = q_i . k_j / sqrt(D)
  *
  * over the keys j that query i sees. Queries stand at the end of the keys (bottom-right alignment):
- * with c = Lk - L, a causal query i sees j <= i + c, with a window W of those only j > i + c - W (its
- * own key and the W - 1 before it); a query that sees no key yields 0. Query head h reads key/value
- * head h / (H / Hkv).
+ * with c = Lk - L, a causal query i sees j <= i + c, with a window W of those only j > i + c - W
+ * (its own key and the W - 1 before it); a query that sees no key yields 0. Query head h reads
+ * key/value head h / (H / Hkv).
  *
  * Source    Vaswani et al., 1706.03762, eq. 1; grouped heads: Ainslie et al., 2305.13245;
  *           window: Beltagy et al., 2004.05150, sec. 3.1
@@ -15,8 +15,8 @@
  * out[0]    o  (B, L, H, D)     dtype       accumulates in f32 (reference: f64)
  * Needs     Hkv divides H; a window needs causal = 1; D <= 256
  * Errors    SQ_BAD_SHAPE; SQ_UNSUPPORTED for every pass but fwd
- * Cost      4 D flop and one exp for each visible (query, key) pair and head; reads q and the keys and
- *           values that any query sees once, writes o once
+ * Cost      4 D flop and one exp for each visible (query, key) pair and head; reads q and the keys
+ *           and values that any query sees once, writes o once
  */
 #include "kernels/op.h"
 
@@ -148,12 +148,12 @@ static double variance_sum(double n)
     return n <= e ? n : e * (1 + log(n / e));
 }
 
-/* With q, k, v of variance 1 an output of n keys is a mean of about n/e independent values: variance
- * min(1, e/n). So the first rows are the largest, and an error relative to them may be many times the
- * mean square of a long sequence.
+/* With q, k, v of variance 1 an output of n keys is a mean of about n/e independent values:
+ * variance min(1, e/n). So the first rows are the largest, and an error relative to them may be
+ * many times the root mean square of a long sequence.
  *   16 bit: rounding o and rounding each p cost one half-ulp each (rms 1.7e-3 for bf16), together
  *           2.4e-3, and rounding the reference another 1.7e-3: 2.9e-3 in all.
- *   f32: a few ulp of exp2 and of the scores, and sums of Lk terms whose rounding grows as sqrt(Lk).
+ *   f32: a few ulp of exp2 and of the scores, and sums of Lk terms: rounding grows as sqrt(Lk).
  * The worst element is a few times the root mean square of its row's error. */
 static sq_tolerance tolerance(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis)
 {

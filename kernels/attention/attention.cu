@@ -23,8 +23,9 @@ static attention_params params_of(const sq_call *call)
     p.k_b = k->stride[0], p.k_l = k->stride[1], p.k_h = k->stride[2];
     p.v_b = v->stride[0], p.v_l = v->stride[1], p.v_h = v->stride[2];
     p.o_b = o->stride[0], p.o_l = o->stride[1], p.o_h = o->stride[2];
-    p.batch = (int)q->dim[0], p.queries = (int)q->dim[1], p.keys = (int)k->dim[1];
-    p.heads = (int)q->dim[2], p.heads_per_kv = (int)(q->dim[2] / k->dim[2]), p.d = (int)q->dim[3];
+    p.batch = (unsigned)q->dim[0], p.heads = (unsigned)q->dim[2];
+    p.queries = (int)q->dim[1], p.keys = (int)k->dim[1], p.d = (int)q->dim[3];
+    p.heads_per_kv = (int)(q->dim[2] / k->dim[2]);
     p.is_causal = call->axis[AXIS_CAUSAL] != 0;
     p.window = (int)call->axis[AXIS_WINDOW];
     p.scale_log2 = (float)(1.4426950408889634 / sqrt((double)p.d));
@@ -43,7 +44,8 @@ __global__ void attention_naive(const __grid_constant__ attention_params p)
     if (index >= (int64_t)p.batch * p.heads * p.queries)
         return;
     const int lane = (int)threadIdx.x % 32, row = (int)(index % p.queries);
-    const int h = (int)(index / p.queries % p.heads), b = (int)(index / p.queries / p.heads);
+    const int64_t pair = index / p.queries;
+    const int h = (int)(pair % p.heads), b = (int)(pair / p.heads);
     const T *q = (const T *)p.q + b * p.q_b + row * p.q_l + h * p.q_h;
     const T *k = (const T *)p.k + b * p.k_b + h / p.heads_per_kv * p.k_h;
     const T *v = (const T *)p.v + b * p.v_b + h / p.heads_per_kv * p.v_h;
@@ -155,7 +157,8 @@ static unsigned plan_tiles(const sq_call *call, attention_params *p, int rows)
     const int64_t kv_bytes = 2ll * p->keys * p->d * (int64_t)sq_dtype_size(call->dtype);
     const int64_t fit = ((int64_t)32 << 20) * p->heads_per_kv / kv_bytes;
     p->q_tiles = (int)sq_ceil_div(p->queries, rows);
-    p->heads_at_once = (int)(fit < 1 ? 1 : fit > pairs ? pairs : fit);
+    p->heads_at_once = (unsigned)(fit < 1 ? 1 : fit > pairs ? pairs : fit);
+    p->blocks_at_once = p->heads_at_once * (unsigned)p->q_tiles;
     return (unsigned)(pairs * p->q_tiles);
 }
 

@@ -1,14 +1,14 @@
 /* attention_mma: the portable kernel for 16-bit types, sm_80 instructions (mma.sync, ldmatrix,
  * cp.async).
  *
- * FlashAttention-2's plan (Dao, 2307.08691, sec. 3): a block holds a tile of query rows and walks over
- * the key tiles from the last to the first; scores stay in registers, the softmax is online, the
- * probabilities are rounded to 16 bits and are the A operand of P V without leaving the registers.
- * Each warp owns 16 * MT whole rows, so warps meet only to share the key and value tiles: one barrier
- * a tile, the next tile loads behind it.
+ * FlashAttention-2's plan (Dao, 2307.08691, sec. 3): a block holds a tile of query rows and walks
+ * over the key tiles from the last to the first; scores stay in registers, the softmax is online,
+ * the probabilities are rounded to 16 bits and are the A operand of P V where they are.
+ * Each warp owns 16 * MT whole rows, so warps meet only to share the key and value tiles: one
+ * barrier a tile, the next tile loads behind it.
  *
  * A row's running maximum is raised only when it falls behind by 2^8 (any base within f32's range
- * gives the same quotient), so that the accumulators are seldom rescaled. The decision is each row's
+ * gives the same quotient), so the accumulators are seldom rescaled. The decision is each row's
  * own: no later position changes one bit of an earlier row.
  */
 #ifndef SQ_KERNELS_ATTENTION_MMA_CUH
@@ -38,63 +38,63 @@ struct attention_state {
     float sum[S::MT][2]; /* this lane's share */
 };
 
+/* Tiles of one head's keys and values into one stage. */
 template <typename S>
 __device__ __forceinline__ void attention_copy_kv(const attention_params &p,
-                                                  const attention_tile &t, uint32_t stage, int tile)
+                                                  const typename S::T *k, const typename S::T *v,
+                                                  uint32_t stage, int key)
 {
-    using T = typename S::T;
-    const int key = tile * S::BN, h = t.h / p.heads_per_kv;
-    const T *k = (const T *)p.k + t.b * p.k_b + key * p.k_l + h * p.k_h;
-    const T *v = (const T *)p.v + t.b * p.v_b + key * p.v_l + h * p.v_h;
-    sq_tile_copy_async<S::BN, S::CHUNKS, S::THREADS>(stage, k, p.k_l, p.keys - key, p.d / 8);
-    sq_tile_copy_async<S::BN, S::CHUNKS, S::THREADS>(stage + S::TILE_BYTES, v, p.v_l,
+    sq_tile_copy_async<S::BN, S::CHUNKS, S::THREADS>(stage, k + key * p.k_l, p.k_l, p.keys - key,
+                                                     p.d / 8);
+    sq_tile_copy_async<S::BN, S::CHUNKS, S::THREADS>(stage + S::TILE_BYTES, v + key * p.v_l, p.v_l,
                                                      p.keys - key, p.d / 8);
 }
 
-/* s = Q K^T for the warp's rows and one key tile. */
+/* s = Q K^T for the warp's rows and one key tile. q, k: the lane's addresses (sq_address_...) of
+ * the warp's rows and of the tile. */
 template <typename S>
-__device__ __forceinline__ void attention_scores(float (&s)[S::MT][S::BN / 8][4], uint32_t q_tile,
-                                                 uint32_t k_tile)
+__device__ __forceinline__ void attention_scores(float (&s)[S::MT][S::BN / 8][4], uint32_t q,
+                                                 uint32_t k)
 {
-    const int warp_row = (int)threadIdx.x / 32 * 16 * S::MT;
 #pragma unroll
     for (int m = 0; m < S::MT; m++)
 #pragma unroll
         for (int n = 0; n < S::BN / 8; n++)
             s[m][n][0] = s[m][n][1] = s[m][n][2] = s[m][n][3] = 0.0f;
 #pragma unroll
-    for (int k = 0; k < S::D; k += 16) {
-        uint32_t q[S::MT][4];
+    for (int d = 0; d < S::D; d += 16) {
+        uint32_t a[S::MT][4];
 #pragma unroll
         for (int m = 0; m < S::MT; m++)
-            sq_load_a<S::CHUNKS>(q[m], q_tile, warp_row + 16 * m, k);
+            sq_ldmatrix(a[m], sq_address_step<S::CHUNKS>(q, 16 * m, d));
 #pragma unroll
         for (int n = 0; n < S::BN / 16; n++) {
             uint32_t b[4];
-            sq_load_b<S::CHUNKS>(b, k_tile, 16 * n, k);
+            sq_ldmatrix(b, sq_address_step<S::CHUNKS>(k, 16 * n, d));
 #pragma unroll
             for (int m = 0; m < S::MT; m++) {
-                sq_mma<typename S::T>(s[m][2 * n], q[m], b[0], b[1]);
-                sq_mma<typename S::T>(s[m][2 * n + 1], q[m], b[2], b[3]);
+                sq_mma<typename S::T>(s[m][2 * n], a[m], b[0], b[1]);
+                sq_mma<typename S::T>(s[m][2 * n + 1], a[m], b[2], b[3]);
             }
         }
     }
 }
 
-/* Scores of keys that a row does not see become -inf. */
+/* Scores of keys that a row does not see become -inf.
+ * warp_row: the warp's first row in the sequence; key: the tile's first key. */
 template <typename S>
 __device__ __forceinline__ void attention_mask(float (&s)[S::MT][S::BN / 8][4],
-                                               const attention_params &p, int warp_row, int key)
+                                               const attention_params &p, int warp_row, int lane,
+                                               int key)
 {
-    const int lane = (int)threadIdx.x % 32;
+    asm volatile("" : "+r"(warp_row)); /* edge tiles only: not to be prepared for every tile */
+    key += (int)threadIdx.x % 4 * 2;
 #pragma unroll
     for (int m = 0; m < S::MT; m++)
 #pragma unroll
         for (int r = 0; r < 2; r++) {
-            const attention_keys seen =
-                attention_visible(p, warp_row + 16 * m + 8 * r + lane / 4);
-            const int first = seen.first - key - lane % 4 * 2;
-            const int last = min(seen.last, p.keys) - key - lane % 4 * 2;
+            const attention_keys seen = attention_visible(p, warp_row + 16 * m + 8 * r + lane / 4);
+            const int first = seen.first - key, last = min(seen.last, p.keys) - key;
 #pragma unroll
             for (int n = 0; n < S::BN / 8; n++)
 #pragma unroll
@@ -165,11 +165,12 @@ __device__ __forceinline__ void attention_exponentials(float (&s)[S::MT][S::BN /
         }
 }
 
-/* o += P V: two neighbouring score tiles are one A operand (see mma_sm80.cuh). */
+/* o += P V; v: the lane's address of the tile. Two neighbouring score tiles are one A operand (see
+ * mma_sm80.cuh). */
 template <typename S>
 __device__ __forceinline__ void attention_values(attention_state<S> &state,
                                                  const float (&s)[S::MT][S::BN / 8][4],
-                                                 uint32_t v_tile)
+                                                 uint32_t v)
 {
     using T = typename S::T;
 #pragma unroll
@@ -184,7 +185,7 @@ __device__ __forceinline__ void attention_values(attention_state<S> &state,
 #pragma unroll
         for (int n = 0; n < S::D / 16; n++) {
             uint32_t b[4];
-            sq_load_b_trans<S::CHUNKS>(b, v_tile, 16 * k, 16 * n);
+            sq_ldmatrix_trans(b, sq_address_step<S::CHUNKS>(v, 16 * k, 16 * n));
 #pragma unroll
             for (int m = 0; m < S::MT; m++) {
                 sq_mma<T>(state.o[m][2 * n], a[m], b[0], b[1]);
@@ -194,10 +195,10 @@ __device__ __forceinline__ void attention_values(attention_state<S> &state,
     }
 }
 
-/* Divides by the sums and stores the warp's rows through its own (now unused) rows of the query tile,
- * so that global stores are whole 16-byte chunks. */
+/* Divides by the sums and stores the warp's rows through its own (now unused) rows of the query
+ * tile, so that global stores are whole 16-byte chunks. */
 template <typename S>
-__device__ __forceinline__ void attention_store(const attention_params &p, const attention_tile &t,
+__device__ __forceinline__ void attention_store(const attention_params &p,
                                                 attention_state<S> &state, unsigned char *q_tile)
 {
     using T = typename S::T;
@@ -216,6 +217,7 @@ __device__ __forceinline__ void attention_store(const attention_params &p, const
                     sq_pack2<T>(state.o[m][n][2 * r] * factor, state.o[m][n][2 * r + 1] * factor);
         }
     __syncwarp();
+    const attention_tile t = attention_block_tile(p, S::BM);
     T *o = (T *)p.o + t.b * p.o_b + t.row * p.o_l + t.h * p.o_h;
     const int chunk = lane % S::CHUNKS;
 #pragma unroll
@@ -227,16 +229,21 @@ __device__ __forceinline__ void attention_store(const attention_params &p, const
     }
 }
 
+/* The loop has no register to spare at D = 128 (o 128, s 64, operands): what it needs of thread and
+ * tile numbers is made again in each round, from an opaque copy, where it would else be kept and
+ * spilled. */
 template <typename S>
 __global__ void __launch_bounds__(S::THREADS, S::BLOCKS_PER_SM)
     attention_mma(const __grid_constant__ attention_params p)
 {
     using T = typename S::T;
-    extern __shared__ __align__(128) unsigned char shared[];
+    extern __shared__ __align__(1024) unsigned char shared[];
     const uint32_t q_tile = sq_shared_address(shared), stages = q_tile + S::Q_BYTES;
     const attention_tile t = attention_block_tile(p, S::BM);
     const attention_range range = attention_key_tiles(p, t, S::BN);
-    const int warp_row = t.row + (int)threadIdx.x / 32 * 16 * S::MT;
+    const int h_kv = t.h / p.heads_per_kv;
+    const T *const k_head = (const T *)p.k + t.b * p.k_b + h_kv * p.k_h;
+    const T *const v_head = (const T *)p.v + t.b * p.v_b + h_kv * p.v_h;
 
     attention_state<S> state;
 #pragma unroll
@@ -250,28 +257,35 @@ __global__ void __launch_bounds__(S::THREADS, S::BLOCKS_PER_SM)
     if (range.first < range.last) {
         const T *q = (const T *)p.q + t.b * p.q_b + t.row * p.q_l + t.h * p.q_h;
         sq_tile_copy_async<S::BM, S::CHUNKS, S::THREADS>(q_tile, q, p.q_l, t.count, p.d / 8);
-        attention_copy_kv<S>(p, t, stages, range.last - 1);
+        attention_copy_kv<S>(p, k_head, v_head, stages, (range.last - 1) * S::BN);
         sq_copy_commit();
     }
-    uint32_t stage = 0;
+    uint32_t stage_offset = 0;
     for (int tile = range.last - 1; tile >= range.first; tile--) {
-        const uint32_t k_tile = stages + stage * 2 * S::TILE_BYTES;
-        stage ^= 1;
+        int thread = (int)threadIdx.x;
+        asm volatile("" : "+r"(thread));
+        const int lane = thread % 32, warp_row = thread / 32 * 16 * S::MT;
+        const uint32_t stage = stages + stage_offset;
+        stage_offset = 2 * S::TILE_BYTES - stage_offset;
+
         sq_copy_wait<0>();
         __syncthreads(); /* the tile is here, and everybody is done with the other stage */
         if (tile > range.first)
-            attention_copy_kv<S>(p, t, stages + stage * 2 * S::TILE_BYTES, tile - 1);
+            attention_copy_kv<S>(p, k_head, v_head, stages + stage_offset, (tile - 1) * S::BN);
         sq_copy_commit();
 
         float s[S::MT][S::BN / 8][4];
-        attention_scores<S>(s, q_tile, k_tile);
+        const uint32_t at = sq_address_a<S::CHUNKS>(0, 0, 0, lane); /* and of the transposed B */
+        attention_scores<S>(s, sq_address_step<S::CHUNKS>(q_tile + at, warp_row, 0),
+                            sq_address_b<S::CHUNKS>(stage, 0, 0, lane));
         if (tile < range.full_first || tile >= range.full_last)
-            attention_mask<S>(s, p, warp_row, tile * S::BN);
+            attention_mask<S>(s, p, attention_block_tile(p, S::BM).row + warp_row, lane,
+                              tile * S::BN);
         attention_raise<S>(state, s, p.scale_log2);
         attention_exponentials<S>(s, state, p.scale_log2);
-        attention_values<S>(state, s, k_tile + S::TILE_BYTES);
+        attention_values<S>(state, s, stage + S::TILE_BYTES + at);
     }
-    attention_store<S>(p, t, state, shared);
+    attention_store<S>(p, state, shared);
 }
 
 #endif

@@ -2,8 +2,8 @@
  *
  * The tiling and the online softmax of attention_mma.cuh with 64 query rows and 64 keys a tile and
  * 128 threads. Thread (x, y), x < 16, y < 8, computes rows y + 8 i (i < 8): scores of keys x + 16 j
- * (j < 4) and outputs of chunks x + 16 j (j < D / 64) of four channels. A half-warp owns whole rows,
- * so probabilities pass through shared memory without a barrier.
+ * (j < 4) and outputs of chunks x + 16 j (j < D / 64) of four channels. A half-warp owns whole
+ * rows, so probabilities pass through shared memory without a barrier.
  */
 #ifndef SQ_KERNELS_ATTENTION_SIMT_CUH
 #define SQ_KERNELS_ATTENTION_SIMT_CUH
@@ -58,10 +58,9 @@ __device__ __forceinline__ void attention_simt_scores(float (&acc)[8][4], const 
 /* Masks row i, turns its scores into probabilities in `prob`, returns the factor for what was
  * accumulated before. key: the tile's first key; `seen` of the row. */
 template <typename S>
-__device__ __forceinline__ float attention_simt_softmax(const float (&score)[4], attention_keys seen,
-                                                        int key, float scale_log2, float &max,
-                                                        float &sum, unsigned char *prob, int row,
-                                                        int x)
+__device__ __forceinline__ float
+attention_simt_softmax(const float (&score)[4], attention_keys seen, int key, float scale_log2,
+                       float &max, float &sum, unsigned char *prob, int row, int x)
 {
     float s[4], top = max;
 #pragma unroll
@@ -124,7 +123,7 @@ template <typename S>
 __global__ void __launch_bounds__(S::THREADS, 2)
     attention_simt(const __grid_constant__ attention_params p)
 {
-    extern __shared__ __align__(128) unsigned char shared[];
+    extern __shared__ __align__(1024) unsigned char shared[];
     unsigned char *const q_tile = shared, *const k_tile = q_tile + S::TILE_BYTES;
     unsigned char *const v_tile = k_tile + S::TILE_BYTES, *const prob = v_tile + S::TILE_BYTES;
     const attention_tile t = attention_block_tile(p, S::BM);

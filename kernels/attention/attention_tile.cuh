@@ -1,5 +1,5 @@
-/* attention_tile: what every attention kernel shares: parameters, which keys a query row sees, and the
- * order in which blocks take their tiles.
+/* attention_tile: what every attention kernel shares: parameters, which keys a query row sees, and
+ * the order in which blocks take their tiles.
  */
 #ifndef SQ_KERNELS_ATTENTION_TILE_CUH
 #define SQ_KERNELS_ATTENTION_TILE_CUH
@@ -11,12 +11,14 @@ struct attention_params {
     const void *q, *k, *v;
     void *o;
     int64_t q_b, q_l, q_h, k_b, k_l, k_h, v_b, v_l, v_h, o_b, o_l, o_h;
-    int batch, queries, keys, heads, heads_per_kv, d;
+    int queries, keys, heads_per_kv, d;
+    unsigned batch, heads;
     bool is_causal;
     int window;       /* 0: none */
     float scale_log2; /* log2(e) / sqrt(D): softmax runs on powers of two */
     int q_tiles;      /* tiles of query rows in a sequence */
-    int heads_at_once; /* (batch, head) pairs whose keys and values share the L2 */
+    unsigned heads_at_once;  /* (batch, head) pairs whose keys and values share the L2 */
+    unsigned blocks_at_once; /* q_tiles * heads_at_once */
 };
 
 /* Keys [first, last) that query `row` sees: bottom-right alignment, then the window. */
@@ -38,22 +40,22 @@ struct attention_tile {
 };
 
 /* Tile of this block. Blocks start in the order of their index: the longest tiles of a causal
- * sequence (its last rows) come first so that the short ones fill the tail, and the heads are taken in
- * groups whose keys and values fit the L2 together. */
+ * sequence (its last rows) come first so that the short ones fill the tail, and the heads are taken
+ * in groups whose keys and values fit the L2 together. Cheap enough to be called again where the
+ * result would otherwise sit in registers through the main loop. */
 __device__ __forceinline__ attention_tile attention_block_tile(const attention_params &p, int rows)
 {
-    const int64_t pairs = (int64_t)p.batch * p.heads;
-    const int64_t group = blockIdx.x / ((int64_t)p.heads_at_once * p.q_tiles);
-    const int64_t first = group * p.heads_at_once;
-    const int in_group = (int)min((int64_t)p.heads_at_once, pairs - first);
-    const int within = (int)(blockIdx.x - first * p.q_tiles);
-    const int64_t pair = first + within % in_group;
-    const int row = (p.q_tiles - 1 - within / in_group) * rows;
+    unsigned block = blockIdx.x;
+    asm volatile("" : "+r"(block)); /* opaque: a second call shall not reuse the first's result */
+    const unsigned first = block / p.blocks_at_once * p.heads_at_once;
+    const unsigned in_group = min(p.heads_at_once, p.batch * p.heads - first);
+    const unsigned within = block % p.blocks_at_once, pair = first + within % in_group;
+    const int row = (p.q_tiles - 1 - (int)(within / in_group)) * rows;
     return {(int)(pair / p.heads), (int)(pair % p.heads), row, min(rows, p.queries - row)};
 }
 
-/* Key tiles [first, last) of `width` keys that any row of the tile sees, and [full_first, full_last),
- * those that every row sees whole: they need no mask. */
+/* Key tiles [first, last) of `width` keys that any row of the tile sees, and [full_first,
+ * full_last), those that every row sees whole: they need no mask. */
 struct attention_range {
     int first, last, full_first, full_last;
 };

@@ -1,5 +1,5 @@
-/* convert: element types of the kernels (float, __nv_bfloat16, __half) to and from f32, one at a time,
- * in pairs (one 32-bit register) and in 16-byte vectors; and the exponentials built on ex2.approx.
+/* convert: element types of the kernels (float, __nv_bfloat16, __half) to and from f32, one at a
+ * time, in pairs (one 32-bit register) and in 16-byte vectors; exponentials built on ex2.approx.
  */
 #ifndef SQ_KERNELS_HW_CONVERT_CUH
 #define SQ_KERNELS_HW_CONVERT_CUH

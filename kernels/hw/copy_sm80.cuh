@@ -16,11 +16,17 @@ __device__ __forceinline__ uint32_t sq_shared_address(const void *p)
     return (uint32_t)__cvta_generic_to_shared(p);
 }
 
-/* 16 bytes, global -> shared, past L1. Both addresses 16-byte aligned. When !is_valid nothing is read
- * and 16 zero bytes are written (source must still be a valid pointer value, any aligned one). */
+/* 16 bytes, global -> shared, past L1. Both addresses 16-byte aligned. */
+__device__ __forceinline__ void sq_copy_async(uint32_t shared, const void *source)
+{
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(shared), "l"(source) : "memory");
+}
+
+/* The same; when !is_valid nothing is read (source may point anywhere) and 16 zero bytes are
+ * written. */
 __device__ __forceinline__ void sq_copy_async(uint32_t shared, const void *source, bool is_valid)
 {
-    int bytes = is_valid ? 16 : 0;
+    const int bytes = is_valid ? 16 : 0;
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared), "l"(source),
                  "r"(bytes)
                  : "memory");
@@ -40,13 +46,13 @@ __device__ __forceinline__ void sq_copy_wait()
     asm volatile("cp.async.wait_group %0;" ::"n"(PENDING) : "memory");
 }
 
-/* Byte offset of chunk `chunk` of row `row` in a swizzled tile (see the top). CHUNKS: 4, or a multiple
- * of 8. */
+/* Byte offset of chunk `chunk` of row `row` in a swizzled tile (see the top). CHUNKS: 4, or a
+ * multiple of 8. */
 template <int CHUNKS>
 __device__ __forceinline__ uint32_t sq_tile_offset(int row, int chunk)
 {
     static_assert(CHUNKS == 4 || CHUNKS % 8 == 0, "no conflict-free swizzle for this width");
-    int swizzle = CHUNKS == 4 ? (row >> 1) & 3 : row & 7;
+    const int swizzle = CHUNKS == 4 ? (row >> 1) & 3 : row & 7;
     return (uint32_t)((row * CHUNKS + (chunk ^ swizzle)) * 16);
 }
 
@@ -59,17 +65,21 @@ __device__ __forceinline__ void sq_tile_copy_async(uint32_t tile, const T *sourc
                                                    int valid_chunks)
 {
     static_assert(THREADS % CHUNKS == 0 && ROWS * CHUNKS % THREADS == 0, "uneven copy");
-    constexpr int rows_per_step = THREADS / CHUNKS;
-    const int chunk = (int)threadIdx.x % CHUNKS;
-    const int first = (int)threadIdx.x / CHUNKS;
+    constexpr int step = THREADS / CHUNKS;
+    int thread = (int)threadIdx.x;
+    asm volatile("" : "+r"(thread)); /* opaque: addresses are cheaper to make again than to keep */
+    const int chunk = thread % CHUNKS, first = thread / CHUNKS;
     const T *from = source + first * row_stride + chunk * (16 / (int)sizeof(T));
+    if (valid_rows >= ROWS && valid_chunks >= CHUNKS) { /* the common case, without predicates */
 #pragma unroll
-    for (int i = 0; i < ROWS / rows_per_step; i++) {
-        const int row = first + i * rows_per_step;
-        const bool is_valid = row < valid_rows && chunk < valid_chunks;
-        sq_copy_async(tile + sq_tile_offset<CHUNKS>(row, chunk), is_valid ? from : source,
-                      is_valid);
-        from += rows_per_step * row_stride;
+        for (int row = 0; row < ROWS; row += step, from += step * row_stride)
+            sq_copy_async(tile + sq_tile_offset<CHUNKS>(first + row, chunk), from);
+    } else {
+        const int rows = chunk < valid_chunks ? valid_rows : 0;
+#pragma unroll
+        for (int row = 0; row < ROWS; row += step, from += step * row_stride)
+            sq_copy_async(tile + sq_tile_offset<CHUNKS>(first + row, chunk), from,
+                          first + row < rows);
     }
 }
 

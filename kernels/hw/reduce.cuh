@@ -1,5 +1,5 @@
-/* reduce: sums and maxima over the lanes of a warp (or an aligned power-of-two part of it) and over a
- * block. Fixed order: the same inputs give the same bits.
+/* reduce: sums and maxima over the lanes of a warp (or an aligned power-of-two part of it) and over
+ * a block. Fixed order: the same inputs give the same bits.
  */
 #ifndef SQ_KERNELS_HW_REDUCE_CUH
 #define SQ_KERNELS_HW_REDUCE_CUH

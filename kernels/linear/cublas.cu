@@ -1,8 +1,9 @@
 /* cublas: linear through cublasLt.
  *
- * cublasLt is column-major: it sees y^T (N x M) = op(W) x^T with W stored K x N (transposed by op) and
- * x^T stored K x M, so the row strides of our row-major views are its leading dimensions. The residual
- * is its C matrix with beta = 1, the bias its epilogue. Split-K sums in f32 only, in a fixed order.
+ * cublasLt is column-major: it sees y^T (N x M) = op(W) x^T with W stored K x N (transposed by op)
+ * and x^T stored K x M, so the row strides of our row-major views are its leading dimensions. The
+ * residual is its C matrix with beta = 1, the bias its epilogue. Split-K sums in f32 only, in a
+ * fixed order.
  */
 #include <cublasLt.h>
 #include <stdlib.h>

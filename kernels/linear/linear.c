@@ -82,9 +82,9 @@ static sq_cost cost(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis)
 }
 
 /* f32: a sum of K terms in any order: rounding grows as sqrt(K), about 2e-8 sqrt(K).
- * 16 bit: products are exact in f32, so what remains is the rounding of y, an rms of 1.7e-3 (bf16) or
- * 2.1e-4 (f16), in the reference's result too; the worst element is one ulp of the largest |y|, which
- * stays below 16 rms. */
+ * 16 bit: products are exact in f32, so what remains is the rounding of y, an rms of 1.7e-3 (bf16)
+ * or 2.1e-4 (f16), in the reference's result too; the worst element is one ulp of the largest |y|,
+ * which stays below 16 rms. */
 static sq_tolerance tolerance(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis)
 {
     (void)pass;

@@ -60,7 +60,10 @@ __global__ void linear_naive(const __grid_constant__ linear_params p)
     store_output<T>(p, m, n, sum);
 }
 
-static int64_t naive_blocks(const linear_params &p) { return sq_ceil_div(p.m * p.n, NAIVE_THREADS); }
+static int64_t naive_blocks(const linear_params &p)
+{
+    return sq_ceil_div(p.m * p.n, NAIVE_THREADS);
+}
 
 static sq_status supports_naive(const sq_call *call, const sq_device *, sq_error *why)
 {
@@ -228,6 +231,7 @@ extern "C" const sq_provider sq_cuda_linear[] = {
     {"cuda/portable", "128 x 128 tiles: mma.sync for 16-bit types, FMA otherwise",
      supports_portable, NULL, NULL, launch_portable, NULL},
     {"cublas", "cublasLt, best algorithm of its heuristic; no TF32", sq_linear_cublas_supports,
-     sq_linear_cublas_workspace, sq_linear_cublas_prepare, sq_linear_cublas_launch, sq_linear_cublas_release},
+     sq_linear_cublas_workspace, sq_linear_cublas_prepare, sq_linear_cublas_launch,
+     sq_linear_cublas_release},
     {NULL},
 };

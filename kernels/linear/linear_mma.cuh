@@ -1,5 +1,5 @@
-/* linear_mma: y = x W^T for 16-bit types, sm_80 instructions: 128 x 128 tiles of y, K in steps of 64,
- * three stages of cp.async, 8 warps of 64 x 32.
+/* linear_mma: y = x W^T for 16-bit types, sm_80 instructions: 128 x 128 tiles of y, K in steps of
+ * 64, three stages of cp.async, 8 warps of 64 x 32.
  */
 #ifndef SQ_KERNELS_LINEAR_MMA_CUH
 #define SQ_KERNELS_LINEAR_MMA_CUH
@@ -83,14 +83,14 @@ __device__ __forceinline__ void linear_store_pair(const linear_params &p, int64_
     *(uint32_t *)((T *)p.y + row * p.y_m + col) = sq_pack2<T>(first, second);
 }
 
-/* Needs K and N multiples of 8, 16-byte aligned rows, evenly spaced rows. Blocks: the row tiles of one
- * column tile follow each other, so that a column tile of W stays in the L2. */
+/* Needs K and N multiples of 8, 16-byte aligned rows, evenly spaced rows. Blocks: the row tiles of
+ * one column tile follow each other, so that a column tile of W stays in the L2. */
 template <typename T>
 __global__ void __launch_bounds__(linear_mma_shape::THREADS, 2)
     linear_mma(const __grid_constant__ linear_params p)
 {
     using S = linear_mma_shape;
-    extern __shared__ __align__(128) unsigned char shared[];
+    extern __shared__ __align__(1024) unsigned char shared[];
     const uint32_t stages = sq_shared_address(shared);
     const unsigned row_tiles = (unsigned)((p.m + S::BM - 1) / S::BM);
     const int64_t row = (int64_t)(blockIdx.x % row_tiles) * S::BM;

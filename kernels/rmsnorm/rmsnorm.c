@@ -6,16 +6,16 @@
  *
  * The mean runs over each of `groups` equal contiguous parts of a row; silu(z) = z / (1 + e^-z).
  *
- * Source    Zhang, Sennrich, 1910.07467, eq. 4; gated and grouped: Dao, Gu, 2405.21060, sec. 7.3 and
- *           fig. 6 (pre: norm_before_gate = False in the authors' code)
+ * Source    Zhang, Sennrich, 1910.07467, eq. 4; gated and grouped: Dao, Gu, 2405.21060, and
+ *           RMSNormGated in the authors' code (pre: norm_before_gate = False)
  * Symbols   B: batch;  L: sequence length;  D: channels
  * in[0]     x  (B, L, D)  dtype             in[1]  w  (D)  f32, if weight
  * in[2]     z  (B, L, D)  dtype, if gate
  * out[0]    y  (B, L, D)  dtype             accumulates in f32 (reference: f64)
  * Needs     groups divides D; eps > 0
  * Errors    SQ_BAD_SHAPE; SQ_UNSUPPORTED for every pass but fwd; SQ_OUT_OF_MEMORY (reference)
- * Cost      B L D (3 + weight + 2 gate) flop, 2 B L D special functions with a gate, one root a group;
- *           reads x, z and w once, writes y once
+ * Cost      B L D (3 + weight + 2 gate) flop, 2 B L D special functions with a gate, one root a
+ *           group; reads x, z and w once, writes y once
  */
 #include "kernels/op.h"
 
@@ -93,8 +93,8 @@ static sq_cost cost(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis)
 
 /* f32: a sum of D positive terms in f32 (relative error far below sqrt(D) ulp, whatever the order)
  * and a few roundings. 16 bit: only the rounding of y, rms 1.7e-3 (bf16) or 2.1e-4 (f16), in the
- * reference too. The worst element is one ulp of the largest |y|: 5 rms, or 18 rms with a gate, whose
- * product of two drawn numbers has a long tail. */
+ * reference too. The worst element is one ulp of the largest |y|: 5 rms, or 28 rms with a gate,
+ * whose product of two drawn numbers has a long tail. */
 static sq_tolerance tolerance(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis)
 {
     (void)pass;

@@ -12,7 +12,7 @@ enum { AXIS_B, AXIS_L, AXIS_D, AXIS_GROUPS, AXIS_WEIGHT, AXIS_GATE, AXIS_EPS };
 enum { GATE_NONE, GATE_PRE, GATE_POST };
 enum { NAIVE_WARPS = 8, THREADS = 256 };
 
-/* Strides in elements: b batch, l position. Runs: the B * L * groups pieces normalised on their own. */
+/* Strides in elements: b batch, l position. Runs: the B * L * groups pieces normalised apart. */
 struct rmsnorm_params {
     const void *x, *z;
     const float *w; /* NULL: 1 */
@@ -91,7 +91,7 @@ static sq_status launch_naive(const sq_call *call, void *, sq_error *err)
 
 /* --- portable --- */
 
-/* LANES threads (part of a warp, a warp, or the block) hold one run, VECTORS 16-byte vectors each. */
+/* LANES threads (part of a warp, a warp, the block) hold one run, VECTORS 16-byte vectors each. */
 template <typename T, int LANES, int VECTORS>
 __global__ void __launch_bounds__(THREADS) rmsnorm_vectors(const __grid_constant__ rmsnorm_params p)
 {
@@ -187,7 +187,7 @@ static void launch_vectors(const rmsnorm_params &p, cudaStream_t stream)
     rmsnorm_vectors<T, LANES, VECTORS><<<blocks, THREADS, 0, stream>>>(p);
 }
 
-/* The fewest threads a run that hold it: several runs share a warp, then one a warp, one a block. */
+/* The fewest threads that hold a run: several runs share a warp, then one a warp, one a block. */
 template <typename T>
 static void launch_width(const rmsnorm_params &p, cudaStream_t stream)
 {

@@ -19,7 +19,7 @@ void sq_row_read(const sq_tensor *t, int64_t offset, int64_t n, double *out);
 /* t.data[offset + i] = in[i], rounded to the tensor's dtype. */
 void sq_row_write(const sq_tensor *t, int64_t offset, int64_t n, const double *in);
 
-/* The start of a run of `count` out of `total` positions; `which` numbers the draws of one slice. */
+/* The start of a run of `count` out of `total` positions; `which` numbers a slice's draws. */
 int64_t sq_pick_start(sq_pick pick, int which, int64_t total, int64_t count);
 
 #ifdef __cplusplus
