@@ -1,0 +1,141 @@
+#include "profile/counter_config.h"
+
+#include "profile/profile.h"
+
+#ifdef SQ_HAS_CUPTI
+
+#include <stdlib.h>
+
+static sq_status fail(const sq_cupti *api, CUptiResult code, const char *what, sq_error *err)
+{
+    char why[160];
+    sq_cupti_explain(api, code, why, sizeof why);
+    return sq_fail(err, SQ_UNSUPPORTED, "%s: %s", what, why);
+}
+
+static CUptiResult open_host(const sq_cupti *api, const char *chip, const uint8_t *availability,
+                             CUpti_Profiler_Host_Object **host)
+{
+    SQ_CUPTI_PARAMS(CUpti_Profiler_Host_Initialize, p);
+    p.profilerType = CUPTI_PROFILER_TYPE_RANGE_PROFILER;
+    p.pChipName = chip;
+    p.pCounterAvailabilityImage = availability;
+    CUptiResult code = api->cuptiProfilerHostInitialize(&p);
+    *host = code == CUPTI_SUCCESS ? p.pHostObject : NULL;
+    return code;
+}
+
+static void close_host(const sq_cupti *api, CUpti_Profiler_Host_Object *host)
+{
+    SQ_CUPTI_PARAMS(CUpti_Profiler_Host_Deinitialize, p);
+    p.pHostObject = host;
+    if (host)
+        api->cuptiProfilerHostDeinitialize(&p);
+}
+
+static CUptiResult add_metrics(const sq_cupti *api, CUpti_Profiler_Host_Object *host,
+                               const char **names, size_t n)
+{
+    SQ_CUPTI_PARAMS(CUpti_Profiler_Host_ConfigAddMetrics, p);
+    p.pHostObject = host;
+    p.ppMetricNames = names;
+    p.numMetrics = n;
+    return api->cuptiProfilerHostConfigAddMetrics(&p);
+}
+
+static int is_known(const sq_cupti *api, const char *chip, const uint8_t *availability,
+                    const char *name)
+{
+    CUpti_Profiler_Host_Object *host = NULL;
+    int known = open_host(api, chip, availability, &host) == CUPTI_SUCCESS &&
+                add_metrics(api, host, &name, 1) == CUPTI_SUCCESS;
+    close_host(api, host);
+    return known;
+}
+
+static CUptiResult make_image(const sq_cupti *api, sq_counter_config *config)
+{
+    SQ_CUPTI_PARAMS(CUpti_Profiler_Host_GetConfigImageSize, size);
+    size.pHostObject = config->host;
+    CUptiResult code = api->cuptiProfilerHostGetConfigImageSize(&size);
+    if (code != CUPTI_SUCCESS)
+        return code;
+    config->image_bytes = size.configImageSize;
+    config->image = calloc(config->image_bytes, 1);
+    if (!config->image)
+        return CUPTI_ERROR_OUT_OF_MEMORY;
+    SQ_CUPTI_PARAMS(CUpti_Profiler_Host_GetConfigImage, get);
+    get.pHostObject = config->host;
+    get.configImageSize = config->image_bytes;
+    get.pConfigImage = config->image;
+    code = api->cuptiProfilerHostGetConfigImage(&get);
+    if (code != CUPTI_SUCCESS)
+        return code;
+    SQ_CUPTI_PARAMS(CUpti_Profiler_Host_GetNumOfPasses, passes);
+    passes.configImageSize = config->image_bytes;
+    passes.pConfigImage = config->image;
+    code = api->cuptiProfilerHostGetNumOfPasses(&passes);
+    config->passes = passes.numOfPasses;
+    return code;
+}
+
+sq_status sq_counter_config_open(const sq_cupti *api, const char *chip, const uint8_t *availability,
+                                 const char *const *names, size_t n_names, sq_counter_config *config,
+                                 sq_error *err)
+{
+    *config = (sq_counter_config){.host = NULL};
+    CUptiResult code = open_host(api, chip, availability, &config->host);
+    if (code != CUPTI_SUCCESS)
+        return fail(api, code, "counters: host object", err);
+    for (size_t i = 0; i < n_names && config->n_metrics < SQ_MAX_COUNTERS; i++)
+        if (is_known(api, chip, availability, names[i]))
+            config->metrics[config->n_metrics++] = names[i];
+    if (config->n_metrics == 0)
+        return sq_fail(err, SQ_UNSUPPORTED, "counters: no metric of the set is known on %s", chip);
+    code = add_metrics(api, config->host, config->metrics, config->n_metrics);
+    if (code != CUPTI_SUCCESS)
+        return fail(api, code, "counters: metric list", err);
+    code = make_image(api, config);
+    return code == CUPTI_SUCCESS ? SQ_OK : fail(api, code, "counters: configuration", err);
+}
+
+void sq_counter_config_close(const sq_cupti *api, sq_counter_config *config)
+{
+    close_host(api, config->host);
+    free(config->image);
+    *config = (sq_counter_config){.host = NULL};
+}
+
+sq_status sq_counters_offline_passes(const char *chip, const char *const *cupti_names, int count,
+                                     int *passes, sq_error *err)
+{
+    sq_cupti api;
+    sq_counter_config config;
+    SQ_TRY(sq_cupti_load(&api, err));
+    sq_status status =
+        sq_counter_config_open(&api, chip, NULL, cupti_names, (size_t)count, &config, err);
+    size_t k = 0;
+    for (int i = 0; i < count && status == SQ_OK; i++) {
+        if (k < config.n_metrics && config.metrics[k] == cupti_names[i])
+            k++;
+        else
+            status = sq_fail(err, SQ_UNSUPPORTED, "%s has no metric %s", chip, cupti_names[i]);
+    }
+    *passes = status == SQ_OK ? (int)config.passes : 0;
+    sq_counter_config_close(&api, &config);
+    return status;
+}
+
+#else
+
+sq_status sq_counters_offline_passes(const char *chip, const char *const *cupti_names, int count,
+                                     int *passes, sq_error *err)
+{
+    (void)chip;
+    (void)cupti_names;
+    (void)count;
+    *passes = 0;
+    return sq_fail(err, SQ_UNSUPPORTED, "built without CUPTI headers");
+}
+
+#endif

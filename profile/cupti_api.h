@@ -1,0 +1,71 @@
+/* cupti_api: CUPTI loaded at run time, as a table of functions. Internal to profile/. */
+#ifndef SQ_PROFILE_CUPTI_API_H
+#define SQ_PROFILE_CUPTI_API_H
+
+#include "core/status.h"
+
+#ifdef SQ_HAS_CUPTI
+#include <cuda.h>
+#include <cupti.h>
+#include <cupti_profiler_host.h>
+#include <cupti_profiler_target.h>
+#include <cupti_range_profiler.h>
+#include <cupti_target.h>
+
+#define SQ_CUPTI_FUNCTIONS(X)                                                                      \
+    X(cuptiGetVersion)                                                                             \
+    X(cuptiGetResultString)                                                                        \
+    X(cuptiSubscribe)                                                                              \
+    X(cuptiUnsubscribe)                                                                            \
+    X(cuptiActivityRegisterCallbacks)                                                              \
+    X(cuptiActivityEnable)                                                                         \
+    X(cuptiActivityDisable)                                                                        \
+    X(cuptiActivityFlushAll)                                                                       \
+    X(cuptiActivityGetNextRecord)                                                                  \
+    X(cuptiDeviceGetChipName)                                                                      \
+    X(cuptiProfilerInitialize)                                                                     \
+    X(cuptiProfilerDeInitialize)                                                                   \
+    X(cuptiProfilerDeviceSupported)                                                                \
+    X(cuptiProfilerGetCounterAvailability)                                                         \
+    X(cuptiProfilerHostInitialize)                                                                 \
+    X(cuptiProfilerHostDeinitialize)                                                               \
+    X(cuptiProfilerHostConfigAddMetrics)                                                           \
+    X(cuptiProfilerHostGetConfigImageSize)                                                         \
+    X(cuptiProfilerHostGetConfigImage)                                                             \
+    X(cuptiProfilerHostGetNumOfPasses)                                                             \
+    X(cuptiProfilerHostEvaluateToGpuValues)                                                        \
+    X(cuptiRangeProfilerEnable)                                                                    \
+    X(cuptiRangeProfilerDisable)                                                                   \
+    X(cuptiRangeProfilerGetCounterDataSize)                                                        \
+    X(cuptiRangeProfilerCounterDataImageInitialize)                                                \
+    X(cuptiRangeProfilerSetConfig)                                                                 \
+    X(cuptiRangeProfilerStart)                                                                     \
+    X(cuptiRangeProfilerStop)                                                                      \
+    X(cuptiRangeProfilerPushRange)                                                                 \
+    X(cuptiRangeProfilerPopRange)                                                                  \
+    X(cuptiRangeProfilerDecodeData)                                                                \
+    X(cuptiRangeProfilerGetCounterDataInfo)
+
+typedef struct {
+#define SQ_X(name) __typeof__(&name) name;
+    SQ_CUPTI_FUNCTIONS(SQ_X)
+#undef SQ_X
+} sq_cupti;
+
+/* A zeroed parameter struct of a CUPTI call, with its size set as the library wants it. */
+#define SQ_CUPTI_PARAMS(type, name) type##_Params name = {.structSize = type##_Params_STRUCT_SIZE}
+
+/* Loads libnvperf_host (which libcupti finds only when it is loaded already), then libcupti, and
+ * compares its version with that of the headers. Needs no driver. The libraries stay loaded. */
+sq_status sq_cupti_load(sq_cupti *api, sq_error *err);
+
+/* "INSUFFICIENT_PRIVILEGES (35)", with what to do where that is known. */
+void sq_cupti_explain(const sq_cupti *api, CUptiResult result, char *out, size_t size);
+
+/* SQ_OK where a driver with a device is there: without one, target-side CUPTI calls of 13.0 crash. */
+sq_status sq_driver_check(sq_error *err);
+/* The current context of the calling thread. */
+sq_status sq_driver_context(CUcontext *out, sq_error *err);
+#endif
+
+#endif

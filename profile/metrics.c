@@ -1,0 +1,51 @@
+/* metrics: every number that a run may carry, in one table.
+ *
+ * source: "derived", "nvml", or "cupti:" and the CUPTI metric that counts it. The basic counter set is
+ * the rows with a CUPTI source; together they take one pass on GH100 (a unit test pins that).
+ */
+#include "profile/profile.h"
+
+#include <string.h>
+
+const sq_metric_def sq_metrics[] = {
+    /* derived from the cell */
+    {"flops", "FLOP", "", "derived", "compulsory operations; a multiply-add counts 2"},
+    {"matrix_flops", "FLOP", "", "derived", "share of flops that tensor cores can do"},
+    {"special", "op", "", "derived", "compulsory exp2-like operations"},
+    {"bytes", "B", "", "derived", "compulsory traffic: every input read once, every output written once"},
+    {"bytes_read", "B", "", "derived", "compulsory bytes read"},
+    {"bytes_written", "B", "", "derived", "compulsory bytes written"},
+    {"tokens", "token", "", "derived", "batch times sequence length"},
+    {"width", "channel", "", "derived", "model width that the shape was matched to"},
+    {"floor_ns", "ns", "", "derived",
+     "least time under the measured ceilings: the largest of bytes, flops and special functions"},
+    {"temperature_c", "C", "lower", "nvml", "GPU temperature after the run"},
+    {"power_w", "W", "lower", "nvml", "board power after the run, averaged by the driver over 1 s"},
+    /* counted */
+    {"counter_time_ns", "ns", "", "cupti:gpu__time_duration.sum",
+     "duration inside the counter pass; normalises counters, never a performance"},
+    {"counter_sm_hz", "Hz", "", "cupti:sm__cycles_elapsed.avg.per_second",
+     "SM clock inside the counter pass"},
+    {"dram_bytes_read", "B", "lower", "cupti:dram__bytes_read.sum", "bytes read from device memory"},
+    {"dram_bytes_written", "B", "lower", "cupti:dram__bytes_write.sum",
+     "bytes written to device memory"},
+    {"dram_pct", "%", "", "cupti:dram__throughput.avg.pct_of_peak_sustained_elapsed",
+     "device memory throughput, of its peak"},
+    {"tensor_pipe_pct", "%", "", "cupti:sm__pipe_tensor_cycles_active.avg.pct_of_peak_sustained_elapsed",
+     "tensor pipe busy, of its peak"},
+    {"tensor_ops_bf16", "FLOP", "", "cupti:sm__ops_path_tensor_src_bf16_dst_fp32.sum",
+     "bf16 tensor operations executed, f32 accumulation; a multiply-add counts 2"},
+    {"occupancy_pct", "%", "", "cupti:sm__warps_active.avg.pct_of_peak_sustained_active",
+     "warps resident, of what the SM can hold"},
+    {"l2_hit_pct", "%", "", "cupti:LTS.TriageCompute.lts__average_t_sector_hit_rate_realtime.pct",
+     "L2 sector hit rate, one-pass measure (differs from lts__t_sector_hit_rate)"},
+    {.name = NULL},
+};
+
+const sq_metric_def *sq_metric_find(const char *name)
+{
+    for (const sq_metric_def *m = sq_metrics; m->name; m++)
+        if (strcmp(m->name, name) == 0)
+            return m;
+    return NULL;
+}
