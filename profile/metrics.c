@@ -1,7 +1,7 @@
 /* metrics: every number that a run may carry, in one table.
  *
  * source: "derived", "nvml", or "cupti:" and the CUPTI metric that counts it. The basic counter set is
- * the rows with a CUPTI source; together they take one pass on GH100 (a unit test pins that).
+ * the rows with a CUPTI source; together they take two passes on GH100 (a unit test pins that).
  */
 #include "profile/profile.h"
 

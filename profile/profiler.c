@@ -30,7 +30,7 @@ static sq_status add_absent(sq_record *record, const char *metric, const char *w
 {
     sq_value value = {.value = NAN, .spread = NAN, .sm_mhz = NAN};
     snprintf(value.metric, sizeof value.metric, "%s", metric);
-    snprintf(value.validity, sizeof value.validity, "%s", why);
+    snprintf(value.validity, sizeof value.validity, "%.95s", why);
     return sq_record_add_value(record, &value);
 }
 
@@ -53,7 +53,6 @@ struct sq_profiler {
     uint8_t *availability, *data;
     size_t data_bytes;
     char refused[96]; /* why counters are absent; empty where they are there */
-    char no_trace[96];
 };
 
 static void CUPTIAPI ignore_callback(void *user, CUpti_CallbackDomain domain, CUpti_CallbackId id,
@@ -174,10 +173,7 @@ static sq_status open_parts(sq_profiler *p, int device, sq_error *err)
     SQ_TRY(sq_cupti_load(&p->api, err));
     SQ_TRY(tell(p, p->api.cuptiSubscribe(&p->subscriber, ignore_callback, NULL), "subscribe", err));
     p->is_subscribed = true;
-    sq_error why;
-    p->has_trace = sq_activity_register(&p->api, &why) == SQ_OK;
-    if (!p->has_trace)
-        snprintf(p->no_trace, sizeof p->no_trace, "%s", why.message);
+    p->has_trace = sq_activity_register(&p->api, NULL) == SQ_OK;
     return open_counters(p, device, err);
 }
 
@@ -188,7 +184,7 @@ sq_status sq_profiler_open(int device_index, sq_profiler **out, sq_error *err)
     if (!p)
         return sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for the profiler");
     if (open_parts(p, device_index, &why) != SQ_OK)
-        snprintf(p->refused, sizeof p->refused, "%s", why.message);
+        snprintf(p->refused, sizeof p->refused, "%.95s", why.message);
     *out = p;
     return SQ_OK;
 }
