@@ -2,6 +2,7 @@
 #ifndef SQ_BENCH_SUBJECT_H
 #define SQ_BENCH_SUBJECT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "core/cell.h"
@@ -23,6 +24,13 @@ typedef struct {
 sq_status sq_subject_find(sq_kind kind, const char *name, sq_subject *out, sq_error *err);
 const char *sq_subject_name(const sq_subject *subject);
 const sq_axis *sq_subject_axes(const sq_subject *subject);
+
+/* Makes `cell` one of this subject, with the defaults of its axes (not yet checked); provider is
+ * empty, pass fwd, dtype bf16, the modes their first. */
+void sq_subject_init_cell(const sq_subject *subject, sq_cell *cell);
+
+/* Calls visit for every axis of every operator and family, until it returns false. */
+void sq_subject_each_axis(bool (*visit)(const sq_axis *axis, void *arg), void *arg);
 
 /* Resolves dependent defaults of cell->value and refuses impossible shapes. */
 sq_status sq_subject_check(const sq_subject *subject, sq_cell *cell, sq_error *err);

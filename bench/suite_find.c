@@ -1,0 +1,91 @@
+/* suite_find: where suite files live, and which there are. */
+#include "bench/suite.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "bench/paths.h"
+#include "core/text.h"
+
+const char *const *sq_suite_folders(void)
+{
+    static char installed[1100], in_tree[1100];
+    static const char *folders[3];
+    char here[1024];
+    if (!sq_program_folder(here, sizeof here))
+        return folders;
+    /* In the tree: build/<preset>/seqmark. Installed: bin/seqmark and share/seqmark/suites. */
+    snprintf(in_tree, sizeof in_tree, "%s/../../bench/suites", here);
+    snprintf(installed, sizeof installed, "%s/../share/seqmark/suites", here);
+    folders[0] = in_tree;
+    folders[1] = installed;
+    return folders;
+}
+
+static bool ends_in_yaml(const char *name)
+{
+    size_t n = strlen(name);
+    return (n > 5 && strcmp(name + n - 5, ".yaml") == 0) ||
+           (n > 4 && strcmp(name + n - 4, ".yml") == 0);
+}
+
+static void add_folder(const char *folder, sq_text *list)
+{
+    DIR *dir = opendir(folder);
+    for (struct dirent *e = dir ? readdir(dir) : NULL; e; e = readdir(dir)) {
+        size_t n = strlen(e->d_name);
+        if (n > 5 && strcmp(e->d_name + n - 5, ".yaml") == 0)
+            sq_text_printf(list, "%s%.*s", list->length ? "," : "", (int)(n - 5), e->d_name);
+    }
+    if (dir)
+        closedir(dir);
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+sq_status sq_suite_names(sq_names *out, sq_error *err)
+{
+    sq_text list = {.data = NULL};
+    *out = (sq_names){.count = 0};
+    for (const char *const *f = sq_suite_folders(); *f; f++)
+        add_folder(*f, &list);
+    sq_status s = list.length ? sq_names_split(list.data, out, err) : SQ_OK;
+    sq_text_free(&list);
+    if (out->count)
+        qsort(out->item, (size_t)out->count, sizeof *out->item, by_name);
+    return s;
+}
+
+static sq_status fail_unknown_suite(const char *name, sq_error *err)
+{
+    sq_names names;
+    SQ_TRY(sq_suite_names(&names, err));
+    const char **candidates = calloc((size_t)names.count + 1, sizeof *candidates);
+    for (int i = 0; candidates && i < names.count; i++)
+        candidates[i] = names.item[i];
+    sq_status s = candidates ? sq_fail_unknown(err, "suite", name, candidates)
+                             : sq_fail(err, SQ_BAD_ARGUMENT, "unknown suite \"%s\"", name);
+    free(candidates);
+    sq_names_free(&names);
+    return s;
+}
+
+sq_status sq_suite_find(const char *name, char *path, size_t size, sq_error *err)
+{
+    if (strchr(name, '/') || ends_in_yaml(name)) {
+        snprintf(path, size, "%s", name);
+        return SQ_OK;
+    }
+    for (const char *const *f = sq_suite_folders(); *f; f++) {
+        snprintf(path, size, "%s/%s.yaml", *f, name);
+        if (access(path, R_OK) == 0)
+            return SQ_OK;
+    }
+    return fail_unknown_suite(name, err);
+}
