@@ -1,0 +1,216 @@
+/* runner: see runner.h. */
+#include "bench/runner.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "bench/session.h"
+#include "bench/signals.h"
+
+typedef struct {
+    const sq_runner_options *options;
+    sq_runner_result *result;
+    sq_session timing, profiling;
+    double started;
+    int replicate; /* of the batch that `timing` works on */
+} runner;
+
+bool sq_status_is_failure(sq_run_status status)
+{
+    return status == SQ_RUN_CRASHED || status == SQ_RUN_TIMEOUT || status == SQ_RUN_ERROR ||
+           status == SQ_RUN_MISMATCH;
+}
+
+static double monotonic(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static double wall(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+/* --- one run --- */
+
+static sq_status describe(const sq_plan_item *item, sq_record *record, sq_error *err)
+{
+    const sq_cell *cell = &item->cell;
+    sq_status s = SQ_OK;
+    if (item->width > 0)
+        s = sq_record_add_number(record, "width", (double)item->width);
+    if (s == SQ_OK)
+        s = sq_record_add_number(record, "tokens",
+                                 cell->value[SQ_AXIS_B] * cell->value[SQ_AXIS_L]);
+    return s == SQ_OK ? s : sq_fail(err, s, "no memory for the values of a run");
+}
+
+static bool has_time(const sq_record *record)
+{
+    return record->status == SQ_RUN_OK || record->status == SQ_RUN_NOISY ||
+           record->status == SQ_RUN_THROTTLED;
+}
+
+/* Counters once per cell and campaign: with its first replicate. */
+static bool wants_profile(const runner *r, const sq_plan_item *item, const sq_record *record)
+{
+    return r->options->has_counters && item->replicate == 0 && has_time(record) &&
+           strcmp(r->options->target->device.backend, "cuda") == 0;
+}
+
+static sq_status measure(runner *r, const sq_plan_item *item, sq_record *record, sq_error *err)
+{
+    record->started = wall();
+    record->replicate = item->replicate;
+    record->attempt = item->attempt;
+    SQ_TRY(sq_uuid_new(record->uuid, err));
+    if (item->status != SQ_RUN_OK) {
+        record->status = item->status;
+        snprintf(record->reason, sizeof record->reason, "%s", item->reason);
+    } else {
+        SQ_TRY(sq_session_run(&r->timing, item, record, err));
+        if (wants_profile(r, item, record))
+            SQ_TRY(sq_session_profile(&r->profiling, item, record, err));
+    }
+    return describe(item, record, err);
+}
+
+static void count_row(runner *r, const sq_plan_item *item, const sq_record *record)
+{
+    sq_runner_result *result = r->result;
+    result->count[record->status]++;
+    result->done++;
+    if (sq_status_is_failure(record->status) && !result->first_failure[0])
+        snprintf(result->first_failure, sizeof result->first_failure, "%s %s: %s",
+                 sq_run_status_name(record->status), item->key, record->reason);
+}
+
+/* Measures one item and keeps it. */
+static sq_status run_item(runner *r, sq_plan_item *item, sq_error *err)
+{
+    const sq_observer *observer = &r->options->observer;
+    sq_record record;
+    sq_record_init(&record, &item->cell);
+    if (observer->started)
+        observer->started(observer->self, item);
+    sq_status s = measure(r, item, &record, err);
+    if (s == SQ_OK)
+        s = r->options->sink.run(r->options->sink.self, &record, err);
+    if (s == SQ_OK) {
+        item->is_done = true;
+        count_row(r, item, &record);
+        if (observer->finished)
+            observer->finished(observer->self, item, &record);
+    }
+    sq_record_free(&record);
+    return s;
+}
+
+/* --- the campaign --- */
+
+/* Replicates of a cell never share a process, so a batch ends with its round. */
+static void change_worker(runner *r, const sq_plan_item *item)
+{
+    if (r->timing.cells < SQ_BATCH_CELLS && item->replicate == r->replicate)
+        return;
+    sq_session_stop(&r->timing);
+    r->replicate = item->replicate;
+}
+
+static bool is_over_budget(const runner *r, const sq_plan_item *item)
+{
+    double budget = r->options->budget_seconds;
+    return budget > 0 && monotonic() - r->started + item->seconds > budget;
+}
+
+static sq_status run_items(runner *r, const char **state, sq_error *err)
+{
+    sq_plan *plan = r->options->plan;
+    *state = "finished";
+    for (int i = 0; i < plan->count; i++) {
+        sq_plan_item *item = &plan->item[i];
+        if (item->is_done)
+            continue;
+        if (sq_signals_count() > 0) {
+            *state = "interrupted";
+            return SQ_OK;
+        }
+        if (is_over_budget(r, item)) {
+            *state = "budget"; /* a shorter cell further on may still fit */
+            continue;
+        }
+        change_worker(r, item);
+        SQ_TRY(run_item(r, item, err));
+    }
+    return SQ_OK;
+}
+
+static sq_status keep_ceiling(void *arg, const sq_ceiling *ceiling, sq_error *err)
+{
+    const sq_sink *sink = arg;
+    return sink->ceiling(sink->self, ceiling, err);
+}
+
+static sq_status measure_ceilings(runner *r, sq_error *err)
+{
+    char note[512];
+    sq_sink sink = r->options->sink;
+    SQ_TRY(sq_session_ceilings(&r->timing, keep_ceiling, &sink, note, sizeof note, err));
+    if (note[0] && r->options->observer.note)
+        r->options->observer.note(r->options->observer.self, note);
+    return SQ_OK;
+}
+
+static int count_left(const sq_plan *plan)
+{
+    int left = 0;
+    for (int i = 0; i < plan->count; i++)
+        left += !plan->item[i].is_done;
+    return left;
+}
+
+/* SQ_INTERRUPTED is the second signal: the run in flight is lost, everything before is kept. */
+static sq_status carry_out(runner *r, const char **state, sq_error *err)
+{
+    sq_status s = measure_ceilings(r, err);
+    if (s == SQ_OK)
+        s = run_items(r, state, err);
+    if (s == SQ_INTERRUPTED) {
+        *state = "interrupted";
+        s = SQ_OK;
+    }
+    if (sq_signals_count() >= 2) {
+        sq_session_kill(&r->timing);
+        sq_session_kill(&r->profiling);
+    }
+    sq_session_stop(&r->timing);
+    sq_session_stop(&r->profiling);
+    return s;
+}
+
+sq_status sq_runner_run(const sq_runner_options *options, sq_runner_result *result, sq_error *err)
+{
+    sq_session session = {.target = options->target,
+                          .policy = options->policy,
+                          .seed = options->campaign->seed};
+    runner r = {.options = options, .result = result, .timing = session, .profiling = session,
+                .started = monotonic()};
+    const sq_sink *sink = &options->sink;
+    const char *state = "failed";
+    *result = (sq_runner_result){.done = 0};
+    SQ_TRY(sink->begin(sink->self, options->campaign, &options->target->environment,
+                       &options->target->device, options->metrics, err));
+    sq_status s = carry_out(&r, &state, err);
+    result->left = count_left(options->plan);
+    if (s == SQ_OK)
+        s = sink->finish(sink->self, state, err);
+    else
+        sink->finish(sink->self, "failed", NULL);
+    snprintf(result->state, sizeof result->state, "%s", s == SQ_OK ? state : "failed");
+    return s;
+}

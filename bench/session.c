@@ -1,0 +1,301 @@
+/* session: see session.h. */
+#include "bench/session.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bench/wire.h"
+#include "core/text.h"
+
+/* Measuring the ceilings of a device takes seconds, and shows no sign of life meanwhile. */
+static const double ceilings_seconds = 120;
+
+void sq_session_stop(sq_session *session)
+{
+    sq_client_stop(session->client);
+    session->client = NULL;
+    session->cells = 0;
+}
+
+void sq_session_kill(sq_session *session)
+{
+    sq_client_kill(session->client);
+    session->client = NULL;
+    session->cells = 0;
+}
+
+static sq_status ensure_worker(sq_session *session, sq_error *err)
+{
+    if (session->client)
+        return SQ_OK;
+    return sq_target_start_worker(session->target, &session->client, err);
+}
+
+static sq_status make_request(const sq_session *session, const char *verb,
+                              const sq_plan_item *item, json_t **out, sq_error *err)
+{
+    char seed[24];
+    snprintf(seed, sizeof seed, "%" PRIu64, session->seed);
+    json_t *policy = strcmp(verb, "run") == 0 ? sq_wire_policy(session->policy) : json_null();
+    *out = policy ? json_pack("{s:s, s:s, s:s, s:o}", "do", verb, "cell", item->key, "seed", seed,
+                              "policy", policy)
+                  : NULL;
+    return *out ? SQ_OK : sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for a request");
+}
+
+static bool is_message(const json_t *message, const char *kind)
+{
+    const char *is = json_string_value(json_object_get(message, "is"));
+    return is && strcmp(is, kind) == 0;
+}
+
+static const char *text_of(const json_t *message, const char *key, const char *fallback)
+{
+    const char *text = json_string_value(json_object_get(message, key));
+    return text && *text ? text : fallback;
+}
+
+/* Asks and waits for a message `kind`; stages on the way are signs of life. `stage` (may be NULL)
+ * receives the last one. */
+static sq_status ask(sq_session *session, json_t *request, const char *kind, double seconds,
+                     char stage[32], json_t **out, sq_error *err)
+{
+    *out = NULL;
+    /* A dead worker is described by its end, which receiving finds; not by the broken pipe. */
+    sq_client_send(session->client, request, NULL);
+    for (;;) {
+        json_t *message = NULL;
+        SQ_TRY(sq_client_receive(session->client, seconds, &message, err));
+        if (is_message(message, kind)) {
+            *out = message;
+            return SQ_OK;
+        }
+        if (is_message(message, "stage") && stage)
+            snprintf(stage, 32, "%s", text_of(message, "stage", ""));
+        sq_status s = SQ_OK;
+        if (is_message(message, "error"))
+            s = sq_fail(err, SQ_BAD_ARGUMENT, "the worker refuses: %.300s",
+                        text_of(message, "message", "no reason given"));
+        else if (!is_message(message, "stage"))
+            s = sq_fail(err, SQ_INTERNAL, "the worker answered \"%.40s\" where %s belongs",
+                        text_of(message, "is", "?"), kind);
+        json_decref(message);
+        SQ_TRY(s);
+    }
+}
+
+static void conclude(sq_record *record, sq_run_status status, const char *reason)
+{
+    record->status = status;
+    snprintf(record->reason, sizeof record->reason, "%s", reason);
+}
+
+/* What a failed exchange means for the cell. The worker is of no more use. */
+static sq_status blame(sq_session *session, sq_status s, const char *stage, const sq_error *why,
+                       sq_record *record)
+{
+    char reason[SQ_REASON_MAX];
+    if (s == SQ_BAD_ARGUMENT) {
+        conclude(record, SQ_RUN_ERROR, why->message);
+        return SQ_OK; /* a refusal: the worker is well */
+    }
+    snprintf(reason, sizeof reason, "%.240s%s%.31s", why->message, *stage ? ", in stage " : "",
+             stage);
+    sq_session_kill(session);
+    conclude(record,
+             s == SQ_TIMEOUT ? SQ_RUN_TIMEOUT
+             : s == SQ_IO    ? SQ_RUN_CRASHED
+                             : SQ_RUN_ERROR,
+             reason);
+    return SQ_OK;
+}
+
+/* --- check --- */
+
+static double number_of(const json_t *message, const char *key)
+{
+    const json_t *value = json_object_get(message, key);
+    if (json_is_number(value))
+        return json_number_value(value);
+    return json_is_string(value) ? strtod(json_string_value(value), NULL) : NAN;
+}
+
+/* Unsupported cells and those that cannot fit become rows without being tried. */
+static void judge_check(const sq_session *session, const json_t *answer, sq_record *record)
+{
+    double bytes = number_of(answer, "bytes"), free_bytes = number_of(answer, "free_bytes");
+    char need[32], have[32], reason[SQ_REASON_MAX];
+    if (!json_is_true(json_object_get(answer, "supported"))) {
+        snprintf(reason, sizeof reason, "%.300s", text_of(answer, "reason", "no reason given"));
+        conclude(record, SQ_RUN_UNSUPPORTED, reason);
+    } else if (bytes > free_bytes && !session->policy->try_oom) {
+        sq_format_bytes(bytes, need, sizeof need);
+        sq_format_bytes(free_bytes, have, sizeof have);
+        snprintf(reason, sizeof reason, "needs %s, %s are free (predicted; --try-oom on tries)",
+                 need, have);
+        conclude(record, SQ_RUN_OOM, reason);
+        record->peak_bytes = (int64_t)bytes;
+    }
+}
+
+static sq_status exchange(sq_session *session, const char *verb, const char *kind,
+                          const sq_plan_item *item, char stage[32], json_t **answer, sq_error *err)
+{
+    json_t *request = NULL;
+    SQ_TRY(make_request(session, verb, item, &request, err));
+    sq_status s =
+        ask(session, request, kind, session->policy->timeout_seconds, stage, answer, err);
+    json_decref(request);
+    return s;
+}
+
+/* A worker may have died of the cell before (a sticky error): then the check, which measures nothing,
+ * is asked again of a new one. */
+static sq_status check(sq_session *session, const sq_plan_item *item, sq_record *record,
+                       sq_error *err)
+{
+    json_t *answer = NULL;
+    char stage[32] = "";
+    SQ_TRY(ensure_worker(session, err));
+    bool was_used = session->cells > 0;
+    sq_status s = exchange(session, "check", "check", item, stage, &answer, err);
+    if (s == SQ_IO && was_used) {
+        sq_session_kill(session);
+        SQ_TRY(ensure_worker(session, err));
+        s = exchange(session, "check", "check", item, stage, &answer, err);
+    }
+    session->cells++;
+    if (s == SQ_INTERRUPTED || s == SQ_OUT_OF_MEMORY)
+        return s;
+    if (s != SQ_OK)
+        return blame(session, s, "check", err, record);
+    judge_check(session, answer, record);
+    json_decref(answer);
+    return SQ_OK;
+}
+
+/* --- run --- */
+
+static sq_status take_record(sq_session *session, const json_t *answer, sq_record *record)
+{
+    sq_error why = {.status = SQ_OK};
+    sq_status s = sq_wire_record_parse(json_object_get(answer, "record"), record, &why);
+    if (s == SQ_OK)
+        return SQ_OK;
+    sq_session_kill(session);
+    conclude(record, SQ_RUN_ERROR, why.message);
+    return SQ_OK;
+}
+
+sq_status sq_session_run(sq_session *session, const sq_plan_item *item, sq_record *record,
+                         sq_error *err)
+{
+    json_t *answer = NULL;
+    char stage[32] = "";
+    record->status = SQ_RUN_OK;
+    SQ_TRY(check(session, item, record, err));
+    if (record->status != SQ_RUN_OK)
+        return SQ_OK;
+    sq_status s = exchange(session, "run", "record", item, stage, &answer, err);
+    if (s == SQ_INTERRUPTED || s == SQ_OUT_OF_MEMORY)
+        return s;
+    if (s != SQ_OK)
+        return blame(session, s, stage, err, record);
+    s = take_record(session, answer, record);
+    json_decref(answer);
+    return s;
+}
+
+/* --- profile --- */
+
+static sq_status no_profile(sq_record *record, const char *why)
+{
+    sq_value value = {.metric = "profile", .value = NAN, .spread = NAN, .sm_mhz = NAN};
+    snprintf(value.validity, sizeof value.validity, "refused: %.80s", why);
+    return sq_record_add_value(record, &value);
+}
+
+/* The profile's values and kernels join the record; the measured numbers stay. */
+static sq_status merge(const json_t *answer, sq_record *record, sq_error *err)
+{
+    sq_record profile;
+    sq_record_init(&profile, &record->cell);
+    sq_status s = sq_wire_record_parse(json_object_get(answer, "record"), &profile, err);
+    for (int i = 0; s == SQ_OK && i < profile.n_values; i++)
+        s = sq_record_add_value(record, &profile.values[i]);
+    for (int i = 0; s == SQ_OK && i < profile.n_kernels; i++)
+        s = sq_record_add_kernel(record, &profile.kernels[i]);
+    if (s == SQ_OK && profile.n_values == 0 && profile.reason[0])
+        s = no_profile(record, profile.reason);
+    sq_record_free(&profile);
+    return s;
+}
+
+sq_status sq_session_profile(sq_session *session, const sq_plan_item *item, sq_record *record,
+                             sq_error *err)
+{
+    json_t *answer = NULL;
+    char stage[32] = "";
+    sq_error why = {.status = SQ_OK};
+    sq_status s = ensure_worker(session, &why);
+    if (s == SQ_OK)
+        s = exchange(session, "profile", "record", item, stage, &answer, &why);
+    session->cells++;
+    if (s == SQ_OK)
+        s = merge(answer, record, &why);
+    json_decref(answer);
+    if (s == SQ_OK)
+        return SQ_OK;
+    if (s == SQ_INTERRUPTED)
+        return sq_fail(err, s, "%s", why.message);
+    if (s != SQ_BAD_ARGUMENT)
+        sq_session_kill(session);
+    return no_profile(record, why.message);
+}
+
+/* --- ceilings --- */
+
+static sq_status take_ceilings(const json_t *answer,
+                               sq_status (*take)(void *, const sq_ceiling *, sq_error *),
+                               void *arg, char *note, size_t size, sq_error *err)
+{
+    json_t *list = json_object_get(answer, "ceilings"), *item;
+    size_t i;
+    json_array_foreach(list, i, item)
+    {
+        sq_ceiling ceiling;
+        sq_error why = {.status = SQ_OK};
+        if (sq_wire_ceiling_parse(item, &ceiling, &why) == SQ_OK)
+            SQ_TRY(take(arg, &ceiling, err));
+        else
+            snprintf(note, size, "a ceiling cannot be read: %s", why.message);
+    }
+    return SQ_OK;
+}
+
+sq_status sq_session_ceilings(sq_session *session,
+                              sq_status (*take)(void *arg, const sq_ceiling *, sq_error *),
+                              void *arg, char *note, size_t size, sq_error *err)
+{
+    sq_error why = {.status = SQ_OK};
+    json_t *request = json_pack("{s:s}", "do", "ceilings"), *answer = NULL;
+    note[0] = 0;
+    sq_status s = request ? ensure_worker(session, &why) : SQ_OUT_OF_MEMORY;
+    if (s == SQ_OK)
+        s = ask(session, request, "ceilings", ceilings_seconds, NULL, &answer, &why);
+    json_decref(request);
+    if (s == SQ_INTERRUPTED)
+        return sq_fail(err, s, "%s", why.message);
+    if (s != SQ_OK) {
+        snprintf(note, size, "no ceilings measured: %s", why.message);
+        if (s != SQ_BAD_ARGUMENT)
+            sq_session_kill(session);
+        return SQ_OK;
+    }
+    s = take_ceilings(answer, take, arg, note, size, err);
+    json_decref(answer);
+    return s;
+}
