@@ -1,0 +1,138 @@
+/* cmd_common: see command.h. */
+#include "bench/command.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void sq_outcome_set(sq_outcome *outcome, int code, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    outcome->code = code;
+    vsnprintf(outcome->why, sizeof outcome->why, format, arguments);
+    va_end(arguments);
+}
+
+void sq_outcome_error(sq_outcome *outcome, sq_status status, const sq_error *err)
+{
+    int code = status == SQ_DEVICE ? SQ_EXIT_UNFIT : SQ_EXIT_ERROR;
+    sq_outcome_set(outcome, code, "%s",
+                   err->message[0] ? err->message : sq_status_text(status));
+}
+
+static void print_help(const sq_verb *verb)
+{
+    sq_text text = {.data = NULL};
+    sq_text_printf(&text, "Usage: seqmark %s\n\n%s\n\nOptions:\n", verb->usage, verb->text);
+    sq_options_help(verb->options, &text);
+    fputs(text.data ? text.data : "", stdout);
+    sq_text_free(&text);
+}
+
+bool sq_verb_parse(const sq_verb *verb, int argc, char **argv, sq_given *given,
+                   sq_outcome *outcome)
+{
+    sq_error err = {.status = SQ_OK};
+    sq_status s = sq_options_parse(verb->options, verb->more, argc, argv, given, &err);
+    if (s != SQ_OK) {
+        sq_outcome_error(outcome, s, &err);
+        return false;
+    }
+    if (!sq_given_has(given, "help"))
+        return true;
+    print_help(verb);
+    return false;
+}
+
+const char *sq_given_db(const sq_given *given)
+{
+    return sq_given_value(given, "db", "seqmark.db");
+}
+
+sq_status sq_given_format(const sq_given *given, sq_format *out, sq_error *err)
+{
+    return sq_format_parse(sq_given_value(given, "output", "table"), out, err);
+}
+
+sq_status sq_text_print(const sq_text *text, sq_error *err)
+{
+    if (text->is_failed)
+        return sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for the output");
+    if (text->length && fwrite(text->data, 1, text->length, stdout) != text->length)
+        return sq_fail(err, SQ_IO, "cannot write to stdout: %s", strerror(errno));
+    if (fflush(stdout) != 0)
+        return sq_fail(err, SQ_IO, "cannot write to stdout: %s", strerror(errno));
+    return SQ_OK;
+}
+
+sq_status sq_table_print(sq_table *table, sq_format format, sq_error *err)
+{
+    sq_text text = {.data = NULL};
+    sq_status s = table ? sq_table_render(table, format, &text)
+                        : sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for a table");
+    if (table && s != SQ_OK)
+        sq_fail(err, s, "cannot render a table: %s", sq_status_text(s));
+    if (s == SQ_OK)
+        s = sq_text_print(&text, err);
+    sq_text_free(&text);
+    sq_table_free(table);
+    return s;
+}
+
+/* --- queries --- */
+
+static void add_column(sq_table *table, sqlite3_stmt *statement, int i)
+{
+    int type = sqlite3_column_type(statement, i);
+    if (type == SQLITE_FLOAT || type == SQLITE_INTEGER)
+        sq_table_number(table, sqlite3_column_double(statement, i), 6);
+    else if (type == SQLITE_NULL)
+        sq_table_number(table, NAN, 6);
+    else
+        sq_table_text(table, (const char *)sqlite3_column_text(statement, i));
+}
+
+static sq_table *new_table(sqlite3_stmt *statement)
+{
+    const char *columns[128] = {NULL};
+    int n = sqlite3_column_count(statement);
+    for (int i = 0; i < n && i < 127; i++)
+        columns[i] = sqlite3_column_name(statement, i);
+    return sq_table_new(columns);
+}
+
+static sq_status fetch(sqlite3 *handle, sqlite3_stmt *statement, sq_table *table, sq_error *err)
+{
+    int n = sqlite3_column_count(statement), rc;
+    while ((rc = sqlite3_step(statement)) == SQLITE_ROW)
+        for (int i = 0; i < n; i++)
+            add_column(table, statement, i);
+    return rc == SQLITE_DONE ? SQ_OK
+                             : sq_fail(err, SQ_STORE, "query: %s", sqlite3_errmsg(handle));
+}
+
+sq_status sq_query_table(sqlite3 *handle, const char *sql, const char *first, const char *second,
+                         sq_table **out, sq_error *err)
+{
+    sqlite3_stmt *statement = NULL;
+    *out = NULL;
+    if (sqlite3_prepare_v2(handle, sql, -1, &statement, NULL) != SQLITE_OK)
+        return sq_fail(err, SQ_STORE, "query: %s", sqlite3_errmsg(handle));
+    if (first)
+        sqlite3_bind_text(statement, 1, first, -1, SQLITE_STATIC);
+    if (second)
+        sqlite3_bind_text(statement, 2, second, -1, SQLITE_STATIC);
+    sq_table *table = new_table(statement);
+    sq_status s = table ? fetch(handle, statement, table, err)
+                        : sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for a table");
+    sqlite3_finalize(statement);
+    if (s == SQ_OK)
+        *out = table;
+    else
+        sq_table_free(table);
+    return s;
+}

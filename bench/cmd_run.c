@@ -1,0 +1,325 @@
+/* seqmark run: plans, measures, stores; resumes what was cut short. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "bench/cmd_run.h"
+#include "bench/output.h"
+#include "bench/runner.h"
+#include "bench/signals.h"
+#include "core/stamp.h"
+#include "profile/profile.h"
+#include "reports/report.h"
+
+const sq_option sq_run_options[] = {
+    SQ_OPTION_HELP,
+    {"suite", 0, "NAME|FILE", "a named set of cells: quick, nightly, paper, or a YAML file"},
+    {"cell", 0, "KEY", "one cell by its whole key; may be repeated"},
+    SQ_OPTION_DEVICE,
+    SQ_OPTION_DB,
+    {"label", 0, "TEXT", "a name for the campaign"},
+    {"dry-run", 0, NULL, "prints the plan with predicted bytes and times, and measures nothing"},
+    {"show-config", 0, NULL, "prints every setting and where it was said, and measures nothing"},
+    {"resume", 0, NULL, "continues the latest unfinished campaign of the same plan"},
+    {"retry", 0, "STATUSES", "with --resume: runs with these statuses again (crashed,timeout ...)"},
+    SQ_OPTION_OUTPUT,
+    {NULL, 0, NULL, NULL},
+};
+
+static const char usage[] = "run [options]";
+static const char text[] =
+    "Plans cells, measures each in a worker process (proof, time, counters) and stores every\n"
+    "result. Give --suite, --op, --family or --cell. Every axis is an option too, by its name or\n"
+    "flag (\"seqmark list axes\"): --seqlen 1k..128k*2 --batch 1,8 --heads @file. Beside --suite,\n"
+    "--op and --family select from the suite and everything else overrides it.";
+
+enum { MAX_NAMED = 100 };
+
+/* --- the store --- */
+
+static sq_status parse_retry(const sq_run *run, sq_names *out, sq_error *err)
+{
+    const char *statuses = sq_given_value(&run->given, "retry", NULL);
+    sq_run_status ignored;
+    if (!statuses)
+        return SQ_OK;
+    SQ_TRY(sq_names_split(statuses, out, err));
+    for (int i = 0; i < out->count; i++)
+        SQ_TRY(sq_run_status_parse(out->item[i], &ignored, err));
+    return SQ_OK;
+}
+
+/* Marks what campaign `uuid` has already. */
+static sq_status mark_done(sq_run *run, sq_db *db, const char *uuid, const sq_names *retry,
+                           int *left, sq_error *err)
+{
+    const char *statuses[SQ_RUN_STATUS_COUNT + 1] = {NULL};
+    for (int i = 0; i < retry->count && i < SQ_RUN_STATUS_COUNT; i++)
+        statuses[i] = retry->item[i];
+    *left = 0;
+    for (int i = 0; i < run->plan.count; i++) {
+        sq_plan_item *item = &run->plan.item[i];
+        SQ_TRY(sq_db_has_run(db, uuid, item->key, item->replicate, statuses, &item->is_done,
+                             &item->attempt, err));
+        *left += !item->is_done;
+    }
+    return SQ_OK;
+}
+
+/* Prepares the sink to go on with the latest campaign of this plan, in its own order. */
+static sq_status resume(sq_run *run, sq_db *db, const sq_db_campaign *found, int *left,
+                        sq_error *err)
+{
+    sq_names retry = {.count = 0};
+    if (sq_settings_get(&run->campaign, "seed") && run->seed != found->seed)
+        return sq_fail(err, SQ_BAD_ARGUMENT, "campaign %.8s was begun with seed %llu", found->uuid,
+                       (unsigned long long)found->seed);
+    run->seed = found->seed;
+    SQ_TRY(sq_run_plan(run, err));
+    SQ_TRY(sq_db_resume(db, found->uuid, err));
+    sq_status s = parse_retry(run, &retry, err);
+    if (s == SQ_OK)
+        s = mark_done(run, db, found->uuid, &retry, left, err);
+    sq_names_free(&retry);
+    if (s == SQ_OK && *left)
+        fprintf(stderr, "resuming campaign %.8s: %d of %d runs are left\n", found->uuid, *left,
+                run->plan.count);
+    return s;
+}
+
+/* --- the campaign --- */
+
+static void join_argv(int argc, char **argv, char *out, size_t size)
+{
+    size_t n = (size_t)snprintf(out, size, "seqmark");
+    for (int i = 0; i < argc && n < size; i++)
+        n += (size_t)snprintf(out + n, size - n, " %s", argv[i]);
+}
+
+static sq_status make_campaign(const sq_run *run, int argc, char **argv, sq_campaign *out,
+                               sq_error *err)
+{
+    *out = (sq_campaign){.seed = run->seed,
+                         .planned = run->plan.count,
+                         .started = (double)time(NULL),
+                         .git_dirty = sq_build_stamp.is_dirty};
+    snprintf(out->suite, sizeof out->suite, "%s", run->has_suite ? run->suite.name : "");
+    snprintf(out->label, sizeof out->label, "%s", sq_given_value(&run->given, "label", ""));
+    snprintf(out->plan_hash, sizeof out->plan_hash, "%s", run->plan.hash);
+    snprintf(out->version, sizeof out->version, "%s", sq_build_stamp.version);
+    snprintf(out->git_commit, sizeof out->git_commit, "%s", sq_build_stamp.git_commit);
+    join_argv(argc, argv, out->argv, sizeof out->argv);
+    return sq_uuid_new(out->uuid, err);
+}
+
+static void print_left(const sq_plan *plan, int left)
+{
+    int named = 0;
+    fprintf(stderr, "not reached (seqmark run --resume goes on):\n");
+    for (int i = 0; i < plan->count && named < MAX_NAMED; i++)
+        if (!plan->item[i].is_done && ++named)
+            fprintf(stderr, "  %s\n", plan->item[i].key);
+    if (left > named)
+        fprintf(stderr, "  and %d more\n", left - named);
+}
+
+/* "58 ok, 2 unsupported" */
+static void format_counts(const sq_runner_result *result, char *out, size_t size)
+{
+    size_t n = 0;
+    out[0] = 0;
+    for (int i = 0; i < SQ_RUN_STATUS_COUNT && n < size; i++)
+        if (result->count[i])
+            n += (size_t)snprintf(out + n, size - n, "%s%d %s", n ? ", " : "", result->count[i],
+                                  sq_run_status_name((sq_run_status)i));
+}
+
+static void conclude(const sq_run *run, const sq_runner_result *result, sq_outcome *outcome)
+{
+    char counts[256];
+    int failed = 0;
+    for (int i = 0; i < SQ_RUN_STATUS_COUNT; i++)
+        if (sq_status_is_failure((sq_run_status)i))
+            failed += result->count[i];
+    format_counts(result, counts, sizeof counts);
+    if (strcmp(result->state, "interrupted") == 0)
+        sq_outcome_set(outcome, SQ_EXIT_INTERRUPTED,
+                       "interrupted; %d runs are stored, %d are left (--resume goes on)",
+                       result->done, result->left);
+    else if (result->count[SQ_RUN_MISMATCH])
+        sq_outcome_set(outcome, SQ_EXIT_WRONG, "wrong numbers: %s; first: %.700s", counts,
+                       result->first_failure);
+    else if (failed > run->allow_failed)
+        sq_outcome_set(outcome, SQ_EXIT_FAILED, "%d runs failed: %s; first: %.700s", failed,
+                       counts, result->first_failure);
+    else if (result->left)
+        sq_outcome_set(outcome, SQ_EXIT_FINE, "the budget is spent: %s; %d runs are left", counts,
+                       result->left);
+    else
+        sq_outcome_set(outcome, SQ_EXIT_FINE, "%d runs: %s", result->done, counts);
+}
+
+static sq_status measure(sq_run *run, sq_db *db, const sq_campaign *campaign,
+                         sq_runner_result *result, sq_error *err)
+{
+    sq_progress progress;
+    sq_progress_begin(&progress, &run->plan, stderr, isatty(STDERR_FILENO));
+    sq_runner_options options = {.plan = &run->plan,
+                                 .target = &run->target,
+                                 .policy = &run->policy,
+                                 .campaign = campaign,
+                                 .metrics = sq_metrics,
+                                 .sink = sq_db_sink(db),
+                                 .observer = sq_progress_observer(&progress),
+                                 .budget_seconds = run->budget_seconds,
+                                 .has_counters = run->has_counters};
+    sq_signals_install();
+    sq_status s = sq_runner_run(&options, result, err);
+    sq_progress_end(&progress);
+    return s;
+}
+
+static sq_status print_summary(const sq_run *run, sq_db *db, const char *uuid, sq_error *err)
+{
+    sq_format format;
+    sq_text summary = {.data = NULL};
+    SQ_TRY(sq_given_format(&run->given, &format, err));
+    sq_status s = sq_report_summary(db, uuid, (int)format, &summary, err);
+    if (s == SQ_OK)
+        s = sq_text_print(&summary, err);
+    sq_text_free(&summary);
+    return s;
+}
+
+/* A campaign whose last run was stored but that was killed before its end only needs its end. */
+static sq_status end_only(sq_run *run, sq_db *db, const sq_db_campaign *found,
+                          const sq_campaign *campaign, sq_outcome *outcome, sq_error *err)
+{
+    sq_sink sink = sq_db_sink(db);
+    if (strcmp(found->state, "finished") != 0) {
+        SQ_TRY(sink.begin(sink.self, campaign, &run->target.environment, &run->target.device,
+                          sq_metrics, err));
+        SQ_TRY(sink.finish(sink.self, "finished", err));
+    }
+    sq_outcome_set(outcome, SQ_EXIT_FINE, "campaign %.8s of this plan is finished: nothing to do",
+                   found->uuid);
+    return SQ_OK;
+}
+
+static sq_status find_campaign(sq_run *run, sq_db *db, sq_db_campaign *found, bool *is_found,
+                               int *left, sq_error *err)
+{
+    bool wants = sq_given_has(&run->given, "resume") || sq_given_has(&run->given, "retry");
+    *is_found = false;
+    *left = run->plan.count;
+    if (!wants)
+        return SQ_OK;
+    SQ_TRY(sq_db_find_campaign(db, run->plan.hash, found, is_found, err));
+    if (*is_found)
+        return resume(run, db, found, left, err);
+    fprintf(stderr, "no campaign of this plan to resume: beginning one\n");
+    return SQ_OK;
+}
+
+static sq_status run_campaign(sq_run *run, sq_db *db, int argc, char **argv, sq_outcome *outcome,
+                              sq_error *err)
+{
+    sq_db_campaign found;
+    sq_campaign campaign;
+    sq_runner_result result;
+    bool is_found;
+    int left;
+    SQ_TRY(find_campaign(run, db, &found, &is_found, &left, err));
+    SQ_TRY(make_campaign(run, argc, argv, &campaign, err));
+    if (is_found)
+        snprintf(campaign.uuid, sizeof campaign.uuid, "%s", found.uuid);
+    if (!left)
+        return end_only(run, db, &found, &campaign, outcome, err);
+    fprintf(stderr, "campaign %.8s: %d runs on %s, seed %llu, into %s\n", campaign.uuid, left,
+            run->target.device.name, (unsigned long long)run->seed, sq_given_db(&run->given));
+    SQ_TRY(measure(run, db, &campaign, &result, err));
+    SQ_TRY(print_summary(run, db, campaign.uuid, err));
+    if (result.left && strcmp(result.state, "budget") == 0)
+        print_left(&run->plan, result.left);
+    conclude(run, &result, outcome);
+    return SQ_OK;
+}
+
+/* --- the verb --- */
+
+/* Ceilings that an earlier campaign measured make better predictions; a store that cannot be read is
+ * met later, where it matters. */
+static void use_known_ceilings(sq_run *run)
+{
+    static const char sql[] =
+        "SELECT name, unit, value FROM ceiling JOIN device USING (device_id) "
+        "JOIN campaign USING (campaign_id) WHERE device.uuid = ?1 ORDER BY started";
+    const char *path = sq_given_db(&run->given);
+    sq_db *db = NULL;
+    sqlite3_stmt *statement = NULL;
+    if (access(path, R_OK) != 0 || sq_db_open(path, SQ_DB_READ, &db, NULL) != SQ_OK)
+        return;
+    if (sqlite3_prepare_v2(sq_db_handle(db), sql, -1, &statement, NULL) == SQLITE_OK) {
+        sqlite3_bind_text(statement, 1, run->target.device.uuid, -1, SQLITE_STATIC);
+        while (sqlite3_step(statement) == SQLITE_ROW) {
+            sq_ceiling ceiling = {.value = sqlite3_column_double(statement, 2)};
+            snprintf(ceiling.name, sizeof ceiling.name, "%s", sqlite3_column_text(statement, 0));
+            snprintf(ceiling.unit, sizeof ceiling.unit, "%s", sqlite3_column_text(statement, 1));
+            sq_rates_use(&run->rates, &ceiling);
+        }
+    }
+    sqlite3_finalize(statement);
+    sq_db_close(db);
+}
+
+static sq_status with_store(sq_run *run, int argc, char **argv, sq_outcome *outcome, sq_error *err)
+{
+    sq_db *db = NULL;
+    SQ_TRY(sq_db_open(sq_given_db(&run->given), SQ_DB_WRITE, &db, err));
+    sq_status s = run_campaign(run, db, argc, argv, outcome, err);
+    sq_db_close(db);
+    return s;
+}
+
+static sq_status execute(sq_run *run, int argc, char **argv, sq_outcome *outcome, sq_error *err)
+{
+    sq_format format;
+    SQ_TRY(sq_given_format(&run->given, &format, err));
+    if (run->given.n_arguments)
+        return sq_fail(err, SQ_BAD_ARGUMENT, "run takes options only, not \"%s\"",
+                       run->given.argument[0]);
+    SQ_TRY(sq_run_read(run, err));
+    if (sq_given_has(&run->given, "show-config"))
+        return sq_run_print_config(run, format, err);
+    SQ_TRY(sq_run_open_target(run, err));
+    if (run->target.note[0])
+        fprintf(stderr, "%s: measuring on the CPU\n", run->target.note);
+    use_known_ceilings(run);
+    SQ_TRY(sq_run_plan(run, err));
+    if (sq_given_has(&run->given, "dry-run"))
+        return sq_run_print_plan(run, format, err);
+    return with_store(run, argc, argv, outcome, err);
+}
+
+void sq_cmd_run(int argc, char **argv, sq_outcome *outcome)
+{
+    sq_error err = {.status = SQ_OK};
+    sq_option *options = NULL;
+    sq_run *run = calloc(1, sizeof *run);
+    sq_status s = run ? sq_run_make_options(run, &options, &err) : SQ_OUT_OF_MEMORY;
+    if (s == SQ_OK) {
+        sq_verb verb = {.usage = usage, .text = text, .options = options,
+                        .more = run->axis_options};
+        if (sq_verb_parse(&verb, argc, argv, &run->given, outcome))
+            s = execute(run, argc, argv, outcome, &err);
+    }
+    if (s != SQ_OK)
+        sq_outcome_error(outcome, s, &err);
+    if (run)
+        sq_run_free(run);
+    free(options);
+    free(run);
+}

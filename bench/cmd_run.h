@@ -1,0 +1,53 @@
+/* cmd_run: what the parts of `seqmark run` share. */
+#ifndef SQ_BENCH_CMD_RUN_H
+#define SQ_BENCH_CMD_RUN_H
+
+#include "bench/command.h"
+#include "bench/plan.h"
+#include "bench/suite.h"
+#include "bench/target.h"
+
+enum { SQ_MAX_CELL_OPTIONS = 64 };
+
+/* One `seqmark run`, from its words to its plan. Zero-initialise; sq_run_free. */
+typedef struct {
+    sq_given given;
+    sq_option *axis_options; /* every axis of every subject as an option */
+    bool has_suite;
+    sq_suite suite;
+    sq_settings campaign;  /* default < suite < command line */
+    sq_settings overrides; /* the command line's, for every group */
+    sq_settings *groups;   /* the suite's, with its defaults; or one of the command line */
+    int n_groups;
+    sq_names ops, families; /* of the command line, to select from a suite */
+    const char *cells[SQ_MAX_CELL_OPTIONS + 1];
+    sq_filter *filter;
+    sq_policy policy;
+    sq_rates rates;
+    int replicates, allow_failed;
+    bool is_random, has_counters;
+    uint64_t seed;
+    double budget_seconds;
+    sq_target target;
+    sq_plan plan;
+} sq_run;
+
+extern const sq_option sq_run_options[];
+
+/* --- cmd_run_request.c --- */
+
+/* All options and axes as one table each; the second is owned by `run`. */
+sq_status sq_run_make_options(sq_run *run, sq_option **options, sq_error *err);
+/* Reads suite and settings. */
+sq_status sq_run_read(sq_run *run, sq_error *err);
+/* Starts the device's worker once and plans; the seed counts. */
+sq_status sq_run_open_target(sq_run *run, sq_error *err);
+sq_status sq_run_plan(sq_run *run, sq_error *err);
+void sq_run_free(sq_run *run);
+
+/* --- cmd_run_print.c --- */
+
+sq_status sq_run_print_plan(const sq_run *run, sq_format format, sq_error *err);
+sq_status sq_run_print_config(const sq_run *run, sq_format format, sq_error *err);
+
+#endif

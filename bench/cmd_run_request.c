@@ -1,0 +1,277 @@
+/* cmd_run_request: from the words of a command line to a plan. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bench/cmd_run.h"
+#include "core/rng.h"
+#include "profile/profile.h"
+
+static const char command_line[] = "command line";
+
+/* --- options: the table of the verb, the settings, and every axis --- */
+
+enum { MAX_AXIS_OPTIONS = 512 };
+
+typedef struct {
+    sq_option *table;
+    int count;
+} axis_table;
+
+static void add_axis_option(axis_table *t, const char *name, const sq_axis *axis)
+{
+    for (int i = 0; i < t->count; i++)
+        if (strcmp(t->table[i].name, name) == 0)
+            return;
+    if (t->count < MAX_AXIS_OPTIONS && !sq_setting_find(name))
+        t->table[t->count++] = (sq_option){.name = name, .metavar = "LIST", .doc = axis->doc};
+}
+
+static bool visit_axis(const sq_axis *axis, void *arg)
+{
+    add_axis_option(arg, axis->flag, axis);
+    add_axis_option(arg, axis->name, axis);
+    return true;
+}
+
+static int count_own(void)
+{
+    int n = 0;
+    while (sq_run_options[n].name)
+        n++;
+    return n;
+}
+
+static int count_settings(void)
+{
+    int n = 0;
+    while (sq_setting_defs[n].option.name)
+        n++;
+    return n;
+}
+
+sq_status sq_run_make_options(sq_run *run, sq_option **options, sq_error *err)
+{
+    int own = count_own(), settings = count_settings(), n = 0;
+    axis_table axes = {.table = calloc(MAX_AXIS_OPTIONS + 1, sizeof(sq_option))};
+    sq_option *all = calloc((size_t)(own + settings) + 1, sizeof *all);
+    run->axis_options = axes.table;
+    *options = all;
+    if (!axes.table || !all)
+        return sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for the options");
+    for (int i = 0; i < own; i++)
+        all[n++] = sq_run_options[i];
+    for (int i = 0; i < settings; i++)
+        if (strcmp(sq_setting_defs[i].option.name, "on") != 0) /* a suite file's own */
+            all[n++] = sq_setting_defs[i].option;
+    sq_subject_each_axis(visit_axis, &axes);
+    return SQ_OK;
+}
+
+/* --- settings --- */
+
+/* Sorts what was given into campaign settings and overrides of the groups. */
+static sq_status sort_given(sq_run *run, sq_settings *campaign, sq_error *err)
+{
+    for (int i = 0; i < run->given.count; i++) {
+        const char *name = run->given.option[i]->name;
+        const sq_setting_def *def = sq_setting_find(name);
+        bool is_group = def ? def->scope == SQ_SCOPE_GROUP : sq_setting_is_axis(name);
+        if (def || is_group)
+            SQ_TRY(sq_settings_set(is_group ? &run->overrides : campaign, name,
+                                   run->given.value[i], command_line, err));
+    }
+    return SQ_OK;
+}
+
+static sq_status collect_cells(sq_run *run, sq_error *err)
+{
+    int n = 0;
+    for (int i = 0; i < run->given.count; i++) {
+        if (strcmp(run->given.option[i]->name, "cell") != 0)
+            continue;
+        if (n == SQ_MAX_CELL_OPTIONS)
+            return sq_fail(err, SQ_BAD_ARGUMENT, "more than %d --cell", SQ_MAX_CELL_OPTIONS);
+        run->cells[n++] = run->given.value[i];
+    }
+    for (int i = 0; n && i < run->overrides.count; i++)
+        if (strcmp(run->overrides.item[i].key, "width") != 0)
+            return sq_fail(err, SQ_BAD_ARGUMENT,
+                           "--cell says the whole cell; --%s cannot be given beside it",
+                           run->overrides.item[i].key);
+    return SQ_OK;
+}
+
+static sq_status drop_setting(sq_settings *settings, const char *key, sq_names *out, sq_error *err)
+{
+    const sq_setting *found = sq_settings_get(settings, key);
+    if (!found)
+        return SQ_OK;
+    SQ_TRY(sq_names_split(found->value, out, err));
+    sq_settings rest = {.count = 0};
+    for (int i = 0; i < settings->count; i++)
+        if (strcmp(settings->item[i].key, key) != 0)
+            SQ_TRY(sq_settings_set(&rest, settings->item[i].key, settings->item[i].value,
+                                   settings->item[i].origin, err));
+    sq_settings_free(settings);
+    *settings = rest;
+    return SQ_OK;
+}
+
+/* Beside a suite, --op and --family select from it; unknown names are refused all the same. */
+static sq_status read_selection(sq_run *run, sq_error *err)
+{
+    sq_subject subject;
+    SQ_TRY(drop_setting(&run->overrides, "op", &run->ops, err));
+    SQ_TRY(drop_setting(&run->overrides, "family", &run->families, err));
+    for (int i = 0; i < run->ops.count; i++)
+        SQ_TRY(sq_subject_find(SQ_KIND_OP, run->ops.item[i], &subject, err));
+    for (int i = 0; i < run->families.count; i++)
+        SQ_TRY(sq_subject_find(SQ_KIND_BLOCK, run->families.item[i], &subject, err));
+    return SQ_OK;
+}
+
+static sq_status read_suite(sq_run *run, const char *name, sq_error *err)
+{
+    char path[1024];
+    SQ_TRY(sq_suite_find(name, path, sizeof path, err));
+    SQ_TRY(sq_suite_load(path, &run->suite, err));
+    run->has_suite = true;
+    run->groups = calloc((size_t)run->suite.n_groups, sizeof *run->groups);
+    if (!run->groups)
+        return sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for a suite");
+    run->n_groups = run->suite.n_groups;
+    for (int i = 0; i < run->n_groups; i++) {
+        SQ_TRY(sq_settings_merge(&run->groups[i], &run->suite.defaults, err));
+        SQ_TRY(sq_settings_merge(&run->groups[i], &run->suite.groups[i], err));
+    }
+    return read_selection(run, err);
+}
+
+static sq_status read_groups(sq_run *run, sq_error *err)
+{
+    const char *suite = sq_given_value(&run->given, "suite", NULL);
+    if (suite && run->cells[0])
+        return sq_fail(err, SQ_BAD_ARGUMENT, "--cell and --suite exclude each other");
+    if (suite)
+        return read_suite(run, suite, err);
+    if (run->cells[0])
+        return SQ_OK;
+    if (!sq_settings_get(&run->overrides, "op") && !sq_settings_get(&run->overrides, "family"))
+        return sq_fail(err, SQ_BAD_ARGUMENT, "nothing is selected: give --suite, --op, --family "
+                       "or --cell (\"seqmark list\" says what there is)");
+    run->groups = calloc(1, sizeof *run->groups);
+    run->n_groups = 1;
+    return run->groups ? SQ_OK : sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for a group");
+}
+
+static sq_status read_seed(sq_run *run, sq_error *err)
+{
+    const sq_setting *s = sq_settings_get(&run->campaign, "seed");
+    char *end = NULL;
+    if (s) {
+        run->seed = strtoull(s->value, &end, 10);
+        if (!*s->value || *end || s->value[0] == '-')
+            return sq_fail(err, SQ_BAD_ARGUMENT, "%s: seed: \"%s\" is no whole number", s->origin,
+                           s->value);
+        return SQ_OK;
+    }
+    char uuid[SQ_UUID_TEXT], digits[9] = "";
+    SQ_TRY(sq_uuid_new(uuid, err));
+    memcpy(digits, uuid, 8);
+    run->seed = strtoull(digits, NULL, 16);
+    return SQ_OK;
+}
+
+static sq_status read_order(sq_run *run, sq_error *err)
+{
+    static const char *const orders[] = {"random", "plan", NULL};
+    const char *order = sq_settings_text(&run->campaign, "order", "random");
+    run->is_random = strcmp(order, "random") == 0;
+    if (!run->is_random && strcmp(order, "plan") != 0)
+        return sq_fail_unknown(err, "order", order, orders);
+    return SQ_OK;
+}
+
+static sq_status read_campaign(sq_run *run, sq_error *err)
+{
+    double replicates = 1, allow_failed = 0;
+    const char *filter = sq_settings_text(&run->campaign, "filter", NULL);
+    run->has_counters = true;
+    SQ_TRY(sq_settings_number(&run->campaign, "replicates", &replicates, err));
+    SQ_TRY(sq_settings_number(&run->campaign, "allow-failed", &allow_failed, err));
+    SQ_TRY(sq_settings_seconds(&run->campaign, "budget", &run->budget_seconds, err));
+    SQ_TRY(sq_settings_switch(&run->campaign, "counters", &run->has_counters, err));
+    SQ_TRY(sq_settings_policy(&run->campaign, &run->policy, err));
+    SQ_TRY(read_order(run, err));
+    SQ_TRY(read_seed(run, err));
+    if (replicates < 1 || replicates > 1000)
+        return sq_fail(err, SQ_BAD_ARGUMENT, "replicates: 1 to 1000");
+    run->replicates = (int)replicates;
+    run->allow_failed = allow_failed < 1e6 ? (int)allow_failed : 1000000;
+    return filter ? sq_filter_parse(filter, &run->filter, err) : SQ_OK;
+}
+
+sq_status sq_run_read(sq_run *run, sq_error *err)
+{
+    sq_settings said = {.count = 0};
+    sq_status s = sort_given(run, &said, err);
+    if (s == SQ_OK)
+        s = collect_cells(run, err);
+    if (s == SQ_OK)
+        s = read_groups(run, err);
+    if (s == SQ_OK)
+        s = sq_settings_merge(&run->campaign, &run->suite.campaign, err);
+    if (s == SQ_OK)
+        s = sq_settings_merge(&run->campaign, &said, err);
+    if (s == SQ_OK)
+        s = read_campaign(run, err);
+    sq_settings_free(&said);
+    return s;
+}
+
+/* --- plan --- */
+
+sq_status sq_run_open_target(sq_run *run, sq_error *err)
+{
+    const char *device = sq_given_value(&run->given, "device", NULL);
+    SQ_TRY(sq_target_open(device, &run->target, err));
+    run->rates = sq_rates_nominal(&run->target.device);
+    return SQ_OK;
+}
+
+sq_status sq_run_plan(sq_run *run, sq_error *err)
+{
+    sq_plan_request request = {.groups = run->groups,
+                               .n_groups = run->n_groups,
+                               .overrides = &run->overrides,
+                               .only_ops = run->ops.count ? &run->ops : NULL,
+                               .only_families = run->families.count ? &run->families : NULL,
+                               .cells = run->cells,
+                               .catalog = &run->target.catalog,
+                               .filter = run->filter,
+                               .policy = &run->policy,
+                               .rates = &run->rates,
+                               .replicates = run->replicates,
+                               .is_random = run->is_random,
+                               .has_counters = run->has_counters,
+                               .seed = run->seed};
+    sq_plan_free(&run->plan);
+    return sq_plan_build(&request, &run->plan, err);
+}
+
+void sq_run_free(sq_run *run)
+{
+    for (int i = 0; run->groups && i < run->n_groups; i++)
+        sq_settings_free(&run->groups[i]);
+    free(run->groups);
+    free(run->axis_options);
+    sq_suite_free(&run->suite);
+    sq_settings_free(&run->campaign);
+    sq_settings_free(&run->overrides);
+    sq_names_free(&run->ops);
+    sq_names_free(&run->families);
+    sq_filter_free(run->filter);
+    sq_target_close(&run->target);
+    sq_plan_free(&run->plan);
+}

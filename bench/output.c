@@ -1,0 +1,110 @@
+/* output: see output.h. */
+#include "bench/output.h"
+
+#include <math.h>
+#include <string.h>
+#include <time.h>
+
+#include "core/text.h"
+
+static double monotonic(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+void sq_progress_begin(sq_progress *progress, const sq_plan *plan, FILE *stream, bool is_terminal)
+{
+    *progress = (sq_progress){.stream = stream, .is_terminal = is_terminal,
+                              .started = monotonic()};
+    for (int i = 0; i < plan->count; i++) {
+        if (plan->item[i].is_done)
+            continue;
+        progress->total++;
+        if (plan->item[i].status == SQ_RUN_OK)
+            progress->predicted_total += plan->item[i].seconds;
+    }
+}
+
+/* The prediction of what is left, scaled by how the prediction of what is done came out. */
+static void format_eta(const sq_progress *p, char *out, size_t size)
+{
+    double elapsed = monotonic() - p->started;
+    double scale = p->predicted_done > 0 ? elapsed / p->predicted_done : 1;
+    double left = fmax(0, (p->predicted_total - p->predicted_done) * scale);
+    int seconds = (int)fmin(ceil(left), 359999);
+    if (seconds >= 3600)
+        snprintf(out, size, "%d:%02d:%02d", seconds / 3600, seconds / 60 % 60, seconds % 60);
+    else
+        snprintf(out, size, "%d:%02d", seconds / 60, seconds % 60);
+}
+
+static void rewrite(sq_progress *p, const char *line)
+{
+    int n = (int)strlen(line);
+    fprintf(p->stream, "\r%s%*s", line, p->shown > n ? p->shown - n : 0, "");
+    fflush(p->stream);
+    p->shown = n;
+}
+
+static void wipe(sq_progress *p)
+{
+    if (p->is_terminal && p->shown)
+        fprintf(p->stream, "\r%*s\r", p->shown, "");
+    p->shown = 0;
+}
+
+static void on_started(void *self, const sq_plan_item *item)
+{
+    sq_progress *p = self;
+    char line[120], eta[16];
+    if (!p->is_terminal)
+        return;
+    format_eta(p, eta, sizeof eta);
+    /* One terminal line: a longer one could not be rewritten. */
+    snprintf(line, 79, "[%d/%d] %d failed, ETA %s  %s", p->done + 1, p->total, p->failed, eta,
+             item->key);
+    rewrite(p, line);
+}
+
+static void print_row(sq_progress *p, const sq_plan_item *item, const sq_record *record)
+{
+    char time[32] = "", eta[16];
+    if (record->n_samples)
+        sq_format_ns(record->stats.median, time, sizeof time);
+    format_eta(p, eta, sizeof eta);
+    fprintf(p->stream, "[%d/%d, ETA %s] %s%s%s %s%s%s\n", p->done, p->total, eta,
+            sq_run_status_name(record->status), *time ? " " : "", time, item->key,
+            record->reason[0] ? ": " : "", record->reason);
+    fflush(p->stream);
+}
+
+static void on_finished(void *self, const sq_plan_item *item, const sq_record *record)
+{
+    sq_progress *p = self;
+    p->done++;
+    if (item->status == SQ_RUN_OK)
+        p->predicted_done += item->seconds;
+    bool is_failure = sq_status_is_failure(record->status);
+    p->failed += is_failure;
+    if (is_failure)
+        wipe(p);
+    if (is_failure || !p->is_terminal)
+        print_row(p, item, record);
+}
+
+static void on_note(void *self, const char *line)
+{
+    sq_progress *p = self;
+    wipe(p);
+    fprintf(p->stream, "%s\n", line);
+}
+
+sq_observer sq_progress_observer(sq_progress *progress)
+{
+    return (sq_observer){
+        .self = progress, .started = on_started, .finished = on_finished, .note = on_note};
+}
+
+void sq_progress_end(sq_progress *progress) { wipe(progress); }
