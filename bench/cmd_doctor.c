@@ -1,0 +1,241 @@
+/* seqmark doctor: what this machine can do, and how to mend what is missing. */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "bench/command.h"
+#include "bench/paths.h"
+#include "profile/profile.h"
+
+static const sq_option options[] = {
+    SQ_OPTION_HELP,
+    SQ_OPTION_DEVICE,
+    SQ_OPTION_DB,
+    SQ_OPTION_OUTPUT,
+    {NULL, 0, NULL, NULL},
+};
+
+typedef struct {
+    const sq_given *given;
+    sq_table *table;
+    sq_target target;
+    char unfit[512]; /* the first thing that a campaign cannot do without */
+} examination;
+
+/* state: "ok", "limited" (works, with less), "missing" (nothing can be measured), "absent" (not here,
+ * not needed). */
+static void add(examination *e, const char *check, const char *state, const char *detail,
+                const char *mend)
+{
+    sq_table_text(e->table, check);
+    sq_table_text(e->table, state);
+    sq_table_text(e->table, detail);
+    sq_table_text(e->table, mend);
+    if (strcmp(state, "missing") == 0 && !e->unfit[0])
+        snprintf(e->unfit, sizeof e->unfit, "%s: %s", check, detail);
+}
+
+/* --- devices --- */
+
+static void check_cpu(examination *e)
+{
+    sq_error err = {.status = SQ_OK};
+    sq_target target = {.name = ""};
+    char detail[400];
+    if (sq_target_open("cpu", &target, &err) != SQ_OK) {
+        add(e, "cpu backend", "missing", err.message, "build seqmark again");
+    } else {
+        snprintf(detail, sizeof detail, "%s, %d cores, %d operator/provider pairs",
+                 target.device.name, target.device.sm_count, target.catalog.count);
+        add(e, "cpu backend", "ok", detail, "");
+    }
+    sq_target_close(&target);
+}
+
+/* The driver's control file: there is a GPU that should work. */
+static bool has_driver(void) { return access("/dev/nvidiactl", F_OK) == 0; }
+
+static void describe_gpu(examination *e)
+{
+    const sq_device *d = &e->target.device;
+    char detail[400], memory[32];
+    sq_format_bytes((double)d->memory_bytes, memory, sizeof memory);
+    snprintf(detail, sizeof detail, "%s, %s, %d SMs, %s", d->name, d->arch, d->sm_count, memory);
+    add(e, "gpu", "ok", detail, "");
+    snprintf(detail, sizeof detail, "driver %s, toolkit %s, cuBLAS %s, cuFFT %s",
+             e->target.environment.driver, e->target.environment.toolkit,
+             e->target.environment.cublas, e->target.environment.cufft);
+    add(e, "cuda", "ok", detail, "");
+    snprintf(detail, sizeof detail, "up to %.0f MHz SM, %.0f MHz memory; never changed by seqmark",
+             d->max_sm_mhz, d->max_memory_mhz);
+    add(e, "clocks", "ok", detail, "");
+}
+
+static void check_gpu(examination *e)
+{
+    const char *device = sq_given_value(e->given, "device", "0");
+    sq_error err = {.status = SQ_OK};
+    bool is_asked = sq_given_has(e->given, "device") && strcmp(device, "cpu") != 0;
+    if (strcmp(device, "cpu") == 0)
+        return;
+    if (sq_target_open(device, &e->target, &err) == SQ_OK) {
+        describe_gpu(e);
+        return;
+    }
+    add(e, "gpu", is_asked || has_driver() ? "missing" : "absent", err.message,
+        has_driver() ? "build with nvcc on PATH (cmake --preset release), or set SEQMARK_WORKER"
+                     : "an NVIDIA GPU with a driver for CUDA 13, and a build with nvcc");
+}
+
+/* --- CUPTI and NVML, asked in a process of their own: without a driver some of their calls crash,
+ * and this program touches no CUDA --- */
+
+typedef void (*describe_fn)(char *out, size_t size);
+
+static void describe_in_child(describe_fn describe, int out)
+{
+    char line[400] = "";
+    describe(line, sizeof line);
+    ssize_t n = write(out, line, strlen(line));
+    _exit(n < 0);
+}
+
+/* What `describe` writes, or how it failed. */
+static void ask_child(describe_fn describe, char *out, size_t size)
+{
+    int fds[2], status = 0;
+    ssize_t n = -1;
+    snprintf(out, size, "absent: cannot ask");
+    if (pipe(fds) != 0)
+        return;
+    pid_t child = fork();
+    if (child == 0)
+        describe_in_child(describe, fds[1]);
+    close(fds[1]);
+    if (child > 0) {
+        if (poll(&(struct pollfd){.fd = fds[0], .events = POLLIN}, 1, 20000) > 0)
+            n = read(fds[0], out, size - 1);
+        kill(child, SIGKILL); /* it has answered, or it hangs */
+        waitpid(child, &status, 0);
+    }
+    close(fds[0]);
+    if (n > 0)
+        out[n] = 0;
+    else
+        snprintf(out, size, "absent: asking crashed or hung");
+}
+
+static void check_described(examination *e, const char *check, describe_fn describe,
+                            const char *mend)
+{
+    char line[400];
+    ask_child(describe, line, sizeof line);
+    bool is_absent = strncmp(line, "absent", 6) == 0;
+    bool is_refused = strstr(line, "refused") || strstr(line, "not permitted");
+    bool has_gpu = e->target.name[0] != 0;
+    const char *state = !is_absent && !is_refused ? "ok" : has_gpu ? "limited" : "absent";
+    add(e, check, state, line, strcmp(state, "limited") == 0 ? mend : "");
+}
+
+/* --- the rest --- */
+
+static void check_gnuplot(examination *e)
+{
+    char path[1024];
+    if (sq_find_program("gnuplot", path, sizeof path))
+        add(e, "gnuplot", "ok", path, "");
+    else
+        add(e, "gnuplot", "limited", "not on PATH: reports have tables, no figures",
+            "apt install gnuplot-nox");
+}
+
+static void check_threads(examination *e)
+{
+    char detail[200];
+    const char *told = getenv("OMP_NUM_THREADS");
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    snprintf(detail, sizeof detail, "%ld cores online, OMP_NUM_THREADS %s", cores,
+             told && *told ? told : "not set: the reference uses all");
+    bool is_odd = told && *told && (atol(told) < 1 || atol(told) > cores);
+    add(e, "threads", is_odd ? "limited" : "ok", detail,
+        is_odd ? "set OMP_NUM_THREADS to at most the number of cores" : "");
+}
+
+static bool can_create(const char *path)
+{
+    char folder[1024];
+    snprintf(folder, sizeof folder, "%s", path);
+    char *slash = strrchr(folder, '/');
+    if (slash)
+        slash[slash == folder] = 0;
+    return access(slash ? folder : ".", W_OK) == 0;
+}
+
+static void check_store(examination *e)
+{
+    const char *path = sq_given_db(e->given);
+    sq_error err = {.status = SQ_OK};
+    sq_db *db = NULL;
+    char detail[1200];
+    if (access(path, F_OK) != 0) {
+        snprintf(detail, sizeof detail, "%s %s", path,
+                 can_create(path) ? "can be created" : "cannot be created here");
+        add(e, "store", can_create(path) ? "ok" : "missing", detail,
+            can_create(path) ? "" : "--db FILE in a folder that you may write to");
+    } else if (sq_db_open(path, SQ_DB_WRITE, &db, &err) != SQ_OK) {
+        add(e, "store", "missing", err.message, "--db FILE names another store");
+    } else {
+        add(e, "store", "ok", path, "");
+    }
+    sq_db_close(db);
+}
+
+static sq_status examine(const sq_given *given, sq_outcome *outcome, sq_error *err)
+{
+    static const char *const columns[] = {"check", "state", "detail", "mend", NULL};
+    sq_format format;
+    examination e = {.given = given};
+    SQ_TRY(sq_given_format(given, &format, err));
+    e.table = sq_table_new(columns);
+    if (!e.table)
+        return sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for a table");
+    check_cpu(&e);
+    check_gpu(&e);
+    check_described(&e, "cupti", sq_profile_describe_cupti,
+                    "counters: modprobe nvidia NVreg_RestrictProfilingToAdminUsers=0, or run as "
+                    "root; library: install cuda-cupti-13-0");
+    check_described(&e, "nvml", sq_profile_describe_nvml,
+                    "install the driver's libnvidia-ml.so.1");
+    check_gnuplot(&e);
+    check_threads(&e);
+    check_store(&e);
+    sq_target_close(&e.target);
+    SQ_TRY(sq_table_print(e.table, format, err));
+    if (e.unfit[0])
+        sq_outcome_set(outcome, SQ_EXIT_UNFIT, "this machine cannot measure yet: %s", e.unfit);
+    return SQ_OK;
+}
+
+void sq_cmd_doctor(int argc, char **argv, sq_outcome *outcome)
+{
+    static const sq_verb verb = {
+        .usage = "doctor [options]",
+        .text = "Says what this machine can do and how to mend what is missing. Exit code 5 when\n"
+                "nothing can be measured, or not on the device asked for.",
+        .options = options};
+    sq_error err = {.status = SQ_OK};
+    sq_given given;
+    if (!sq_verb_parse(&verb, argc, argv, &given, outcome))
+        return;
+    sq_status s = given.n_arguments
+                      ? sq_fail(&err, SQ_BAD_ARGUMENT, "doctor takes options only, not \"%s\"",
+                                given.argument[0])
+                      : examine(&given, outcome, &err);
+    if (s != SQ_OK)
+        sq_outcome_error(outcome, s, &err);
+}

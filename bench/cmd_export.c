@@ -1,0 +1,136 @@
+/* seqmark export: rows, samples, or a whole copy of a store. */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "bench/command.h"
+
+static const sq_option options[] = {
+    SQ_OPTION_HELP,
+    {"db", 0, "FILE", "the store (default seqmark.db); a FILE that does not exist yet, given with "
+     "neither --copy, --samples nor -o, becomes a copy of seqmark.db"},
+    {"copy", 0, "FILE", "copies the store, also a live one, to one whole file"},
+    {"samples", 0, NULL, "one row a sample, instead of one a run"},
+    {"failures", 0, NULL, "the runs without a time, with their reasons"},
+    {"campaign", 0, "CAMPAIGN", "uuid prefix, label, latest, latest~N; default: all campaigns"},
+    {"output", 'o', "FORMAT", "csv (default), json, jsonl, md, table"},
+    {NULL, 0, NULL, NULL},
+};
+
+/* --- samples --- */
+
+static int32_t little_endian(const unsigned char *b)
+{
+    return (int32_t)((uint32_t)b[0] | (uint32_t)b[1] << 8 | (uint32_t)b[2] << 16 |
+                     (uint32_t)b[3] << 24);
+}
+
+static void add_samples(sq_table *table, sqlite3_stmt *row)
+{
+    const unsigned char *blob = sqlite3_column_blob(row, 3);
+    int n = sqlite3_column_bytes(row, 3) / 4;
+    for (int i = 0; i < n; i++) {
+        sq_table_text(table, (const char *)sqlite3_column_text(row, 0));
+        sq_table_text(table, (const char *)sqlite3_column_text(row, 1));
+        sq_table_number(table, sqlite3_column_int(row, 2), 6);
+        sq_table_number(table, i, 9);
+        sq_table_number(table, little_endian(blob + 4 * i), 10);
+    }
+}
+
+static sq_status query_samples(sqlite3 *handle, const char *campaign, sq_table **out,
+                               sq_error *err)
+{
+    static const char sql[] =
+        "SELECT run.uuid, cell.key, replicate, samples FROM run JOIN cell USING (cell_id) "
+        "JOIN campaign USING (campaign_id) "
+        "WHERE samples IS NOT NULL AND (?1 IS NULL OR campaign.uuid = ?1) ORDER BY run_id";
+    static const char *const columns[] = {"run_uuid", "key", "replicate", "i", "ns", NULL};
+    sqlite3_stmt *statement = NULL;
+    int rc;
+    *out = NULL;
+    if (sqlite3_prepare_v2(handle, sql, -1, &statement, NULL) != SQLITE_OK)
+        return sq_fail(err, SQ_STORE, "query: %s", sqlite3_errmsg(handle));
+    if (campaign)
+        sqlite3_bind_text(statement, 1, campaign, -1, SQLITE_STATIC);
+    sq_table *table = sq_table_new(columns);
+    while ((rc = sqlite3_step(statement)) == SQLITE_ROW && table)
+        add_samples(table, statement);
+    sqlite3_finalize(statement);
+    *out = table;
+    if (!table)
+        return sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for a table");
+    return rc == SQLITE_DONE ? SQ_OK
+                             : sq_fail(err, SQ_STORE, "query: %s", sqlite3_errmsg(handle));
+}
+
+/* --- the verb --- */
+
+static sq_status export_rows(const sq_given *given, sq_db *db, sq_error *err)
+{
+    static const char results[] =
+        "SELECT * FROM v_result WHERE ?1 IS NULL OR campaign = ?1 ORDER BY run_id";
+    static const char failures[] =
+        "SELECT * FROM v_failure WHERE ?1 IS NULL OR campaign = ?1 ORDER BY run_id";
+    const char *campaign = sq_given_value(given, "campaign", NULL);
+    char uuid[SQ_UUID_TEXT] = "";
+    sq_format format;
+    sq_table *table = NULL;
+    SQ_TRY(sq_format_parse(sq_given_value(given, "output", "csv"), &format, err));
+    if (campaign)
+        SQ_TRY(sq_db_resolve_campaign(db, campaign, uuid, err));
+    campaign = campaign ? uuid : NULL;
+    sqlite3 *handle = sq_db_handle(db);
+    sq_status s = sq_given_has(given, "samples")
+                      ? query_samples(handle, campaign, &table, err)
+                      : sq_query_table(handle,
+                                       sq_given_has(given, "failures") ? failures : results,
+                                       campaign, NULL, &table, err);
+    if (s != SQ_OK) {
+        sq_table_free(table);
+        return s;
+    }
+    return sq_table_print(table, format, err);
+}
+
+/* `export --db COPY`, the short way to make a copy: nothing else is asked for, and there is no COPY. */
+static bool is_short_copy(const sq_given *given)
+{
+    const char *db = sq_given_value(given, "db", NULL);
+    return db && !sq_given_has(given, "copy") && !sq_given_has(given, "samples") &&
+           !sq_given_has(given, "failures") && !sq_given_has(given, "output") &&
+           access(db, F_OK) != 0;
+}
+
+static sq_status export_store(const sq_given *given, sq_error *err)
+{
+    bool is_short = is_short_copy(given);
+    const char *copy = is_short ? sq_given_value(given, "db", NULL)
+                                : sq_given_value(given, "copy", NULL);
+    const char *from = is_short ? "seqmark.db" : sq_given_db(given);
+    sq_db *db = NULL;
+    if (given->n_arguments)
+        return sq_fail(err, SQ_BAD_ARGUMENT, "export takes options only, not \"%s\"",
+                       given->argument[0]);
+    SQ_TRY(sq_db_open(from, SQ_DB_READ, &db, err));
+    sq_status s = copy ? sq_db_backup(db, copy, err) : export_rows(given, db, err);
+    if (s == SQ_OK && copy)
+        fprintf(stderr, "%s copied to %s\n", from, copy);
+    sq_db_close(db);
+    return s;
+}
+
+void sq_cmd_export(int argc, char **argv, sq_outcome *outcome)
+{
+    static const sq_verb verb = {
+        .usage = "export [options]",
+        .text = "Writes the measured runs (view v_result) to stdout, or copies the store.",
+        .options = options};
+    sq_error err = {.status = SQ_OK};
+    sq_given given;
+    if (!sq_verb_parse(&verb, argc, argv, &given, outcome))
+        return;
+    sq_status s = export_store(&given, &err);
+    if (s != SQ_OK)
+        sq_outcome_error(outcome, s, &err);
+}
