@@ -5,13 +5,17 @@
 #include <string.h>
 #include <time.h>
 
-#include "bench/session.h"
+#include "bench/ask.h"
 #include "bench/signals.h"
+
+enum { MAX_CEILINGS = 16 };
 
 typedef struct {
     const sq_runner_options *options;
     sq_runner_result *result;
-    sq_session timing, profiling;
+    sq_asker timing, profiling;
+    sq_ceiling ceiling[MAX_CEILINGS];
+    int n_ceilings;
     double started;
     int replicate; /* of the batch that `timing` works on */
 } runner;
@@ -38,13 +42,22 @@ static double wall(void)
 
 /* --- one run --- */
 
+static bool has_value(const sq_record *record, const char *metric)
+{
+    for (int i = 0; i < record->n_values; i++)
+        if (strcmp(record->values[i].metric, metric) == 0)
+            return true;
+    return false;
+}
+
+/* What the plan knows and the worker does not, or did not come to say. */
 static sq_status describe(const sq_plan_item *item, sq_record *record, sq_error *err)
 {
     const sq_cell *cell = &item->cell;
     sq_status s = SQ_OK;
     if (item->width > 0)
         s = sq_record_add_number(record, "width", (double)item->width);
-    if (s == SQ_OK)
+    if (s == SQ_OK && !has_value(record, "tokens"))
         s = sq_record_add_number(record, "tokens",
                                  cell->value[SQ_AXIS_B] * cell->value[SQ_AXIS_L]);
     return s == SQ_OK ? s : sq_fail(err, s, "no memory for the values of a run");
@@ -73,9 +86,9 @@ static sq_status measure(runner *r, const sq_plan_item *item, sq_record *record,
         record->status = item->status;
         snprintf(record->reason, sizeof record->reason, "%s", item->reason);
     } else {
-        SQ_TRY(sq_session_run(&r->timing, item, record, err));
+        SQ_TRY(sq_ask_run(&r->timing, item, record, err));
         if (wants_profile(r, item, record))
-            SQ_TRY(sq_session_profile(&r->profiling, item, record, err));
+            SQ_TRY(sq_ask_profile(&r->profiling, item, record, err));
     }
     return describe(item, record, err);
 }
@@ -118,7 +131,7 @@ static void change_worker(runner *r, const sq_plan_item *item)
 {
     if (r->timing.cells < SQ_BATCH_CELLS && item->replicate == r->replicate)
         return;
-    sq_session_stop(&r->timing);
+    sq_asker_stop(&r->timing);
     r->replicate = item->replicate;
 }
 
@@ -150,19 +163,24 @@ static sq_status run_items(runner *r, const char **state, sq_error *err)
     return SQ_OK;
 }
 
+/* Stores a ceiling and keeps it for the workers to come. */
 static sq_status keep_ceiling(void *arg, const sq_ceiling *ceiling, sq_error *err)
 {
-    const sq_sink *sink = arg;
+    runner *r = arg;
+    const sq_sink *sink = &r->options->sink;
+    if (r->n_ceilings < MAX_CEILINGS)
+        r->ceiling[r->n_ceilings++] = *ceiling;
     return sink->ceiling(sink->self, ceiling, err);
 }
 
 static sq_status measure_ceilings(runner *r, sq_error *err)
 {
     char note[512];
-    sq_sink sink = r->options->sink;
-    SQ_TRY(sq_session_ceilings(&r->timing, keep_ceiling, &sink, note, sizeof note, err));
+    SQ_TRY(sq_ask_ceilings(&r->timing, keep_ceiling, r, note, sizeof note, err));
     if (note[0] && r->options->observer.note)
         r->options->observer.note(r->options->observer.self, note);
+    r->timing.ceilings = r->profiling.ceilings = r->ceiling;
+    r->timing.n_ceilings = r->profiling.n_ceilings = r->n_ceilings;
     return SQ_OK;
 }
 
@@ -185,20 +203,20 @@ static sq_status carry_out(runner *r, const char **state, sq_error *err)
         s = SQ_OK;
     }
     if (sq_signals_count() >= 2) {
-        sq_session_kill(&r->timing);
-        sq_session_kill(&r->profiling);
+        sq_asker_kill(&r->timing);
+        sq_asker_kill(&r->profiling);
     }
-    sq_session_stop(&r->timing);
-    sq_session_stop(&r->profiling);
+    sq_asker_stop(&r->timing);
+    sq_asker_stop(&r->profiling);
     return s;
 }
 
 sq_status sq_runner_run(const sq_runner_options *options, sq_runner_result *result, sq_error *err)
 {
-    sq_session session = {.target = options->target,
+    sq_asker asker = {.target = options->target,
                           .policy = options->policy,
                           .seed = options->campaign->seed};
-    runner r = {.options = options, .result = result, .timing = session, .profiling = session,
+    runner r = {.options = options, .result = result, .timing = asker, .profiling = asker,
                 .started = monotonic()};
     const sq_sink *sink = &options->sink;
     const char *state = "failed";

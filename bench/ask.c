@@ -1,5 +1,5 @@
-/* session: see session.h. */
-#include "bench/session.h"
+/* ask: see ask.h. */
+#include "bench/ask.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -13,37 +13,30 @@
 /* Measuring the ceilings of a device takes seconds, and shows no sign of life meanwhile. */
 static const double ceilings_seconds = 120;
 
-void sq_session_stop(sq_session *session)
+void sq_asker_stop(sq_asker *asker)
 {
-    sq_client_stop(session->client);
-    session->client = NULL;
-    session->cells = 0;
+    sq_client_stop(asker->client);
+    asker->client = NULL;
+    asker->cells = 0;
 }
 
-void sq_session_kill(sq_session *session)
+void sq_asker_kill(sq_asker *asker)
 {
-    sq_client_kill(session->client);
-    session->client = NULL;
-    session->cells = 0;
+    sq_client_kill(asker->client);
+    asker->client = NULL;
+    asker->cells = 0;
 }
 
-static sq_status ensure_worker(sq_session *session, sq_error *err)
-{
-    if (session->client)
-        return SQ_OK;
-    return sq_target_start_worker(session->target, &session->client, err);
-}
-
-static sq_status make_request(const sq_session *session, const char *verb,
+static sq_status make_request(const sq_asker *asker, const char *verb,
                               const sq_plan_item *item, json_t **out, sq_error *err)
 {
     char seed[24];
-    snprintf(seed, sizeof seed, "%" PRIu64, session->seed);
-    json_t *policy = strcmp(verb, "run") == 0 ? sq_wire_policy(session->policy) : json_null();
-    *out = policy ? json_pack("{s:s, s:s, s:s, s:o}", "do", verb, "cell", item->key, "seed", seed,
-                              "policy", policy)
-                  : NULL;
-    return *out ? SQ_OK : sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for a request");
+    snprintf(seed, sizeof seed, "%" PRIu64, asker->seed);
+    *out = json_pack("{s:s, s:s, s:s}", "do", verb, "cell", item->key, "seed", seed);
+    bool is_made = *out != NULL;
+    if (is_made && strcmp(verb, "run") == 0)
+        is_made = json_object_set_new(*out, "policy", sq_wire_policy(asker->policy)) == 0;
+    return is_made ? SQ_OK : sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for a request");
 }
 
 static bool is_message(const json_t *message, const char *kind)
@@ -60,15 +53,15 @@ static const char *text_of(const json_t *message, const char *key, const char *f
 
 /* Asks and waits for a message `kind`; stages on the way are signs of life. `stage` (may be NULL)
  * receives the last one. */
-static sq_status ask(sq_session *session, json_t *request, const char *kind, double seconds,
+static sq_status ask(sq_asker *asker, json_t *request, const char *kind, double seconds,
                      char stage[32], json_t **out, sq_error *err)
 {
     *out = NULL;
     /* A dead worker is described by its end, which receiving finds; not by the broken pipe. */
-    sq_client_send(session->client, request, NULL);
+    sq_client_send(asker->client, request, NULL);
     for (;;) {
         json_t *message = NULL;
-        SQ_TRY(sq_client_receive(session->client, seconds, &message, err));
+        SQ_TRY(sq_client_receive(asker->client, seconds, &message, err));
         if (is_message(message, kind)) {
             *out = message;
             return SQ_OK;
@@ -87,6 +80,33 @@ static sq_status ask(sq_session *session, json_t *request, const char *kind, dou
     }
 }
 
+/* Tells a new worker the ceilings, so that it can give floors. */
+static sq_status tell_ceilings(sq_asker *asker, sq_error *err)
+{
+    json_t *list = json_array(), *answer = NULL;
+    for (int i = 0; i < asker->n_ceilings; i++)
+        json_array_append_new(list, sq_wire_ceiling(&asker->ceilings[i]));
+    json_t *request = json_pack("{s:s, s:o}", "do", "set-ceilings", "ceilings", list);
+    if (!request)
+        return sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for a request");
+    sq_status s =
+        ask(asker, request, "done", asker->policy->timeout_seconds, NULL, &answer, err);
+    json_decref(answer);
+    json_decref(request);
+    return s;
+}
+
+/* A worker that cannot even be told the ceilings shows its trouble with the cell itself. */
+static sq_status ensure_worker(sq_asker *asker, sq_error *err)
+{
+    if (asker->client)
+        return SQ_OK;
+    SQ_TRY(sq_target_start_worker(asker->target, &asker->client, err));
+    if (asker->n_ceilings && tell_ceilings(asker, err) == SQ_INTERRUPTED)
+        return SQ_INTERRUPTED;
+    return SQ_OK;
+}
+
 static void conclude(sq_record *record, sq_run_status status, const char *reason)
 {
     record->status = status;
@@ -94,7 +114,7 @@ static void conclude(sq_record *record, sq_run_status status, const char *reason
 }
 
 /* What a failed exchange means for the cell. The worker is of no more use. */
-static sq_status blame(sq_session *session, sq_status s, const char *stage, const sq_error *why,
+static sq_status blame(sq_asker *asker, sq_status s, const char *stage, const sq_error *why,
                        sq_record *record)
 {
     char reason[SQ_REASON_MAX];
@@ -104,7 +124,7 @@ static sq_status blame(sq_session *session, sq_status s, const char *stage, cons
     }
     snprintf(reason, sizeof reason, "%.240s%s%.31s", why->message, *stage ? ", in stage " : "",
              stage);
-    sq_session_kill(session);
+    sq_asker_kill(asker);
     conclude(record,
              s == SQ_TIMEOUT ? SQ_RUN_TIMEOUT
              : s == SQ_IO    ? SQ_RUN_CRASHED
@@ -124,14 +144,14 @@ static double number_of(const json_t *message, const char *key)
 }
 
 /* Unsupported cells and those that cannot fit become rows without being tried. */
-static void judge_check(const sq_session *session, const json_t *answer, sq_record *record)
+static void judge_check(const sq_asker *asker, const json_t *answer, sq_record *record)
 {
     double bytes = number_of(answer, "bytes"), free_bytes = number_of(answer, "free_bytes");
     char need[32], have[32], reason[SQ_REASON_MAX];
     if (!json_is_true(json_object_get(answer, "supported"))) {
         snprintf(reason, sizeof reason, "%.300s", text_of(answer, "reason", "no reason given"));
         conclude(record, SQ_RUN_UNSUPPORTED, reason);
-    } else if (bytes > free_bytes && !session->policy->try_oom) {
+    } else if (bytes > free_bytes && !asker->policy->try_oom) {
         sq_format_bytes(bytes, need, sizeof need);
         sq_format_bytes(free_bytes, have, sizeof have);
         snprintf(reason, sizeof reason, "needs %s, %s are free (predicted; --try-oom on tries)",
@@ -141,70 +161,70 @@ static void judge_check(const sq_session *session, const json_t *answer, sq_reco
     }
 }
 
-static sq_status exchange(sq_session *session, const char *verb, const char *kind,
+static sq_status exchange(sq_asker *asker, const char *verb, const char *kind,
                           const sq_plan_item *item, char stage[32], json_t **answer, sq_error *err)
 {
     json_t *request = NULL;
-    SQ_TRY(make_request(session, verb, item, &request, err));
+    SQ_TRY(make_request(asker, verb, item, &request, err));
     sq_status s =
-        ask(session, request, kind, session->policy->timeout_seconds, stage, answer, err);
+        ask(asker, request, kind, asker->policy->timeout_seconds, stage, answer, err);
     json_decref(request);
     return s;
 }
 
 /* A worker may have died of the cell before (a sticky error): then the check, which measures nothing,
  * is asked again of a new one. */
-static sq_status check(sq_session *session, const sq_plan_item *item, sq_record *record,
+static sq_status check(sq_asker *asker, const sq_plan_item *item, sq_record *record,
                        sq_error *err)
 {
     json_t *answer = NULL;
     char stage[32] = "";
-    SQ_TRY(ensure_worker(session, err));
-    bool was_used = session->cells > 0;
-    sq_status s = exchange(session, "check", "check", item, stage, &answer, err);
+    SQ_TRY(ensure_worker(asker, err));
+    bool was_used = asker->cells > 0;
+    sq_status s = exchange(asker, "check", "check", item, stage, &answer, err);
     if (s == SQ_IO && was_used) {
-        sq_session_kill(session);
-        SQ_TRY(ensure_worker(session, err));
-        s = exchange(session, "check", "check", item, stage, &answer, err);
+        sq_asker_kill(asker);
+        SQ_TRY(ensure_worker(asker, err));
+        s = exchange(asker, "check", "check", item, stage, &answer, err);
     }
-    session->cells++;
+    asker->cells++;
     if (s == SQ_INTERRUPTED || s == SQ_OUT_OF_MEMORY)
         return s;
     if (s != SQ_OK)
-        return blame(session, s, "check", err, record);
-    judge_check(session, answer, record);
+        return blame(asker, s, "check", err, record);
+    judge_check(asker, answer, record);
     json_decref(answer);
     return SQ_OK;
 }
 
 /* --- run --- */
 
-static sq_status take_record(sq_session *session, const json_t *answer, sq_record *record)
+static sq_status take_record(sq_asker *asker, const json_t *answer, sq_record *record)
 {
     sq_error why = {.status = SQ_OK};
     sq_status s = sq_wire_record_parse(json_object_get(answer, "record"), record, &why);
     if (s == SQ_OK)
         return SQ_OK;
-    sq_session_kill(session);
+    sq_asker_kill(asker);
     conclude(record, SQ_RUN_ERROR, why.message);
     return SQ_OK;
 }
 
-sq_status sq_session_run(sq_session *session, const sq_plan_item *item, sq_record *record,
+sq_status sq_ask_run(sq_asker *asker, const sq_plan_item *item, sq_record *record,
                          sq_error *err)
 {
     json_t *answer = NULL;
     char stage[32] = "";
     record->status = SQ_RUN_OK;
-    SQ_TRY(check(session, item, record, err));
+    SQ_TRY(check(asker, item, record, err));
     if (record->status != SQ_RUN_OK)
         return SQ_OK;
-    sq_status s = exchange(session, "run", "record", item, stage, &answer, err);
+    sq_status s = exchange(asker, "run", "record", item, stage, &answer, err);
     if (s == SQ_INTERRUPTED || s == SQ_OUT_OF_MEMORY)
         return s;
     if (s != SQ_OK)
-        return blame(session, s, stage, err, record);
-    s = take_record(session, answer, record);
+        return blame(asker, s, stage, err, record);
+    s = take_record(asker, answer, record);
     json_decref(answer);
     return s;
 }
@@ -234,16 +254,16 @@ static sq_status merge(const json_t *answer, sq_record *record, sq_error *err)
     return s;
 }
 
-sq_status sq_session_profile(sq_session *session, const sq_plan_item *item, sq_record *record,
+sq_status sq_ask_profile(sq_asker *asker, const sq_plan_item *item, sq_record *record,
                              sq_error *err)
 {
     json_t *answer = NULL;
     char stage[32] = "";
     sq_error why = {.status = SQ_OK};
-    sq_status s = ensure_worker(session, &why);
+    sq_status s = ensure_worker(asker, &why);
     if (s == SQ_OK)
-        s = exchange(session, "profile", "record", item, stage, &answer, &why);
-    session->cells++;
+        s = exchange(asker, "profile", "record", item, stage, &answer, &why);
+    asker->cells++;
     if (s == SQ_OK)
         s = merge(answer, record, &why);
     json_decref(answer);
@@ -252,7 +272,7 @@ sq_status sq_session_profile(sq_session *session, const sq_plan_item *item, sq_r
     if (s == SQ_INTERRUPTED)
         return sq_fail(err, s, "%s", why.message);
     if (s != SQ_BAD_ARGUMENT)
-        sq_session_kill(session);
+        sq_asker_kill(asker);
     return no_profile(record, why.message);
 }
 
@@ -276,23 +296,23 @@ static sq_status take_ceilings(const json_t *answer,
     return SQ_OK;
 }
 
-sq_status sq_session_ceilings(sq_session *session,
+sq_status sq_ask_ceilings(sq_asker *asker,
                               sq_status (*take)(void *arg, const sq_ceiling *, sq_error *),
                               void *arg, char *note, size_t size, sq_error *err)
 {
     sq_error why = {.status = SQ_OK};
     json_t *request = json_pack("{s:s}", "do", "ceilings"), *answer = NULL;
     note[0] = 0;
-    sq_status s = request ? ensure_worker(session, &why) : SQ_OUT_OF_MEMORY;
+    sq_status s = request ? ensure_worker(asker, &why) : SQ_OUT_OF_MEMORY;
     if (s == SQ_OK)
-        s = ask(session, request, "ceilings", ceilings_seconds, NULL, &answer, &why);
+        s = ask(asker, request, "ceilings", ceilings_seconds, NULL, &answer, &why);
     json_decref(request);
     if (s == SQ_INTERRUPTED)
         return sq_fail(err, s, "%s", why.message);
     if (s != SQ_OK) {
         snprintf(note, size, "no ceilings measured: %s", why.message);
         if (s != SQ_BAD_ARGUMENT)
-            sq_session_kill(session);
+            sq_asker_kill(asker);
         return SQ_OK;
     }
     s = take_ceilings(answer, take, arg, note, size, err);
