@@ -110,7 +110,7 @@ static sq_status ensure_worker(sq_asker *asker, sq_error *err)
 static void conclude(sq_record *record, sq_run_status status, const char *reason)
 {
     record->status = status;
-    snprintf(record->reason, sizeof record->reason, "%s", reason);
+    snprintf(record->reason, sizeof record->reason, "%.*s", SQ_REASON_MAX - 1, reason);
 }
 
 /* What a failed exchange means for the cell. The worker is of no more use. */

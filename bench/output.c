@@ -7,6 +7,8 @@
 
 #include "core/text.h"
 
+enum { MAX_COLUMNS = 79 }; /* of the line that is rewritten */
+
 static double monotonic(void)
 {
     struct timespec t;
@@ -58,13 +60,14 @@ static void wipe(sq_progress *p)
 static void on_started(void *self, const sq_plan_item *item)
 {
     sq_progress *p = self;
-    char line[120], eta[16];
+    char line[128], eta[16];
     if (!p->is_terminal)
         return;
     format_eta(p, eta, sizeof eta);
     /* One terminal line: a longer one could not be rewritten. */
-    snprintf(line, 79, "[%d/%d] %d failed, ETA %s  %s", p->done + 1, p->total, p->failed, eta,
-             item->key);
+    snprintf(line, sizeof line, "[%d/%d] %d failed, ETA %s  %.60s", p->done + 1, p->total, p->failed,
+             eta, item->key);
+    line[MAX_COLUMNS] = 0;
     rewrite(p, line);
 }
 

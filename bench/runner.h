@@ -41,7 +41,7 @@ typedef struct {
     int count[SQ_RUN_STATUS_COUNT]; /* rows of this call, by status */
     int done, left;                 /* runs stored; runs of the plan not reached */
     char state[16];                 /* "finished", "budget", "interrupted" */
-    char first_failure[SQ_KEY_MAX + SQ_REASON_MAX];
+    char first_failure[SQ_KEY_MAX + SQ_REASON_MAX + 32];
 } sq_runner_result;
 
 /* Runs every item that is not done. An error means that the campaign could not be kept (the store
