@@ -251,7 +251,7 @@ static sq_status run_by_id(sq_db *db, const char *text, int64_t *run_id, sq_erro
         return SQ_OK;
     sq_row row = sq_row_new(db, SQ_SQL_RUN_BY_ID);
     sq_row_int(&row, strtoll(text, NULL, 10));
-    return sq_row_write(&row, run_id, err);
+    return sq_row_run(&row, run_id, err);
 }
 
 /* Runs by the beginning of their uuid and cells by that of their hash, together. */
@@ -284,7 +284,7 @@ sq_status sq_db_resolve_run(sq_db *db, const char *text, int64_t *run_id, sq_err
         return SQ_OK;
     sq_row row = sq_row_new(db, SQ_SQL_RUN_BY_KEY);
     sq_row_text(&row, text);
-    SQ_TRY(sq_row_write(&row, run_id, err));
+    SQ_TRY(sq_row_run(&row, run_id, err));
     if (*run_id)
         return SQ_OK;
     int n;

@@ -29,7 +29,7 @@ static sq_status put_metrics(sq_db *db, const sq_metric_def *metrics, sq_error *
         sq_row_text(&row, metric->better);
         sq_row_text(&row, metric->source);
         sq_row_text(&row, metric->doc);
-        SQ_TRY(sq_row_write(&row, NULL, err));
+        SQ_TRY(sq_row_run(&row, NULL, err));
     }
     return SQ_OK;
 }
@@ -50,7 +50,7 @@ static sq_status put_device(sq_db *db, const sq_device *device, sq_error *err)
     sq_row_real(&row, device->max_sm_mhz);
     sq_row_real(&row, device->max_memory_mhz);
     sq_row_real(&row, device->memory_bus_bits);
-    return sq_row_write(&row, &db->device_id, err);
+    return sq_row_run(&row, &db->device_id, err);
 }
 
 static sq_status put_environment(sq_db *db, const sq_environment *environment, sq_error *err)
@@ -65,7 +65,7 @@ static sq_status put_environment(sq_db *db, const sq_environment *environment, s
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         sq_row_text(&row, texts[i]);
     sq_row_real(&row, environment->power_limit_w);
-    return sq_row_write(&row, &db->env_id, err);
+    return sq_row_run(&row, &db->env_id, err);
 }
 
 static sq_status put_campaign(sq_db *db, const sq_campaign *campaign, sq_error *err)
@@ -86,14 +86,14 @@ static sq_status put_campaign(sq_db *db, const sq_campaign *campaign, sq_error *
     sq_row_int(&row, db->env_id);
     sq_row_int(&row, db->device_id);
     sq_row_real(&row, campaign->started);
-    return sq_row_write(&row, &db->campaign_id, err);
+    return sq_row_run(&row, &db->campaign_id, err);
 }
 
 static sq_status continue_campaign(sq_db *db, sq_error *err)
 {
     sq_row row = sq_row_new(db, SQ_SQL_CONTINUE_CAMPAIGN);
     sq_row_text(&row, db->resume_uuid);
-    SQ_TRY(sq_row_write(&row, &db->campaign_id, err));
+    SQ_TRY(sq_row_run(&row, &db->campaign_id, err));
     if (!db->campaign_id)
         return sq_fail(err, SQ_STORE, "%s: campaign %s is gone", db->path, db->resume_uuid);
     return SQ_OK;
@@ -147,7 +147,7 @@ static sq_status put_axes(sq_db *db, int64_t cell_id, const sq_cell *cell, sq_er
         sq_row_text(&row, cell->axes[i].name);
         sq_row_real(&row, cell->value[i]);
         sq_row_text(&row, text);
-        SQ_TRY(sq_row_write(&row, NULL, err));
+        SQ_TRY(sq_row_run(&row, NULL, err));
     }
     return SQ_OK;
 }
@@ -159,7 +159,7 @@ static sq_status put_cell(sq_db *db, const sq_cell *cell, int64_t *cell_id, sq_e
     sq_hash_text(key, hash);
     sq_row row = sq_row_new(db, SQ_SQL_FIND_CELL);
     sq_row_text(&row, key);
-    SQ_TRY(sq_row_write(&row, cell_id, err));
+    SQ_TRY(sq_row_run(&row, cell_id, err));
     if (*cell_id)
         return SQ_OK;
     row = sq_row_new(db, SQ_SQL_PUT_CELL);
@@ -173,7 +173,7 @@ static sq_status put_cell(sq_db *db, const sq_cell *cell, int64_t *cell_id, sq_e
     sq_row_text(&row, sq_cache_name(cell->cache));
     sq_row_text(&row, sq_launch_name(cell->launch));
     sq_row_text(&row, sq_clock_name(cell->clock));
-    SQ_TRY(sq_row_write(&row, cell_id, err));
+    SQ_TRY(sq_row_run(&row, cell_id, err));
     return put_axes(db, *cell_id, cell, err);
 }
 
@@ -226,7 +226,7 @@ static sq_status put_run(sq_db *db, const sq_record *record, int64_t cell_id, in
     sq_row_real(&row, record->setup_ns);
     sq_row_count(&row, record->peak_bytes);
     sq_row_blob(&row, samples, (size_t)record->n_samples * 4);
-    sq_status status = sq_row_write(&row, run_id, err);
+    sq_status status = sq_row_run(&row, run_id, err);
     free(samples);
     return status;
 }
@@ -241,7 +241,7 @@ static sq_status put_check(sq_db *db, int64_t run_id, const sq_check *check, sq_
     sq_row_real(&row, check->tolerance_rel_l2);
     sq_row_real(&row, check->tolerance_max_abs);
     sq_row_text(&row, check->slice);
-    return sq_row_write(&row, NULL, err);
+    return sq_row_run(&row, NULL, err);
 }
 
 static sq_status put_value(sq_db *db, int64_t run_id, const sq_value *value, sq_error *err)
@@ -254,7 +254,7 @@ static sq_status put_value(sq_db *db, int64_t run_id, const sq_value *value, sq_
     sq_row_real(&row, value->spread);
     sq_row_real(&row, value->sm_mhz);
     sq_row_text(&row, value->validity);
-    return sq_row_write(&row, NULL, err);
+    return sq_row_run(&row, NULL, err);
 }
 
 static sq_status put_kernel(sq_db *db, int64_t run_id, int i, const sq_kernel_record *kernel,
@@ -274,7 +274,7 @@ static sq_status put_kernel(sq_db *db, int64_t run_id, int i, const sq_kernel_re
     sq_row_text(&row, block);
     sq_row_int(&row, kernel->registers);
     sq_row_int(&row, kernel->shared_bytes);
-    return sq_row_write(&row, NULL, err);
+    return sq_row_run(&row, NULL, err);
 }
 
 static sq_status put_record(sq_db *db, const sq_record *record, sq_error *err)
@@ -314,7 +314,7 @@ static sq_status put_ceiling(void *self, const sq_ceiling *ceiling, sq_error *er
     sq_row_real(&row, ceiling->value);
     sq_row_real(&row, ceiling->lo);
     sq_row_real(&row, ceiling->hi);
-    return sq_row_write(&row, NULL, err);
+    return sq_row_run(&row, NULL, err);
 }
 
 static sq_status finish(void *self, const char *state, sq_error *err)
@@ -325,7 +325,7 @@ static sq_status finish(void *self, const char *state, sq_error *err)
     sq_row_int(&row, db->campaign_id);
     sq_row_text(&row, state);
     sq_row_real(&row, now_s());
-    SQ_TRY(sq_row_write(&row, NULL, err));
+    SQ_TRY(sq_row_run(&row, NULL, err));
     db->campaign_id = 0;
     db->resume_uuid[0] = '\0';
     sq_db_make_whole(db);
@@ -343,7 +343,7 @@ sq_status sq_db_resume(sq_db *db, const char *uuid, sq_error *err)
     int64_t id;
     sq_row row = sq_row_new(db, SQ_SQL_FIND_CAMPAIGN);
     sq_row_text(&row, uuid);
-    SQ_TRY(sq_row_write(&row, &id, err));
+    SQ_TRY(sq_row_run(&row, &id, err));
     if (!id)
         return sq_fail(err, SQ_BAD_ARGUMENT, "%s: no campaign %s to resume", db->path, uuid);
     snprintf(db->resume_uuid, sizeof db->resume_uuid, "%s", uuid);

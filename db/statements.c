@@ -166,7 +166,7 @@ sq_status sq_row_step(sq_row *row, bool *found, sq_error *err)
     return status;
 }
 
-sq_status sq_row_write(sq_row *row, int64_t *id, sq_error *err)
+sq_status sq_row_run(sq_row *row, int64_t *id, sq_error *err)
 {
     bool found;
     SQ_TRY(sq_row_step(row, &found, err));

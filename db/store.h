@@ -88,7 +88,7 @@ void sq_row_count(sq_row *row, int64_t value);                 /* negative: unkn
 void sq_row_real(sq_row *row, double value);                   /* not finite: NULL */
 void sq_row_blob(sq_row *row, const void *data, size_t bytes); /* data NULL: NULL */
 /* Executes; *id (or NULL) receives the first column of RETURNING, or 0 where nothing came back. */
-sq_status sq_row_write(sq_row *row, int64_t *id, sq_error *err);
+sq_status sq_row_run(sq_row *row, int64_t *id, sq_error *err);
 /* Steps a query: *found says whether there is a row to read with sqlite3_column_*. After the last
  * row, or a failure, the statement is reset; call sq_row_end to stop earlier. */
 sq_status sq_row_step(sq_row *row, bool *found, sq_error *err);
