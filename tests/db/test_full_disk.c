@@ -116,23 +116,28 @@ static void expect_whole(int stored)
 
 /* --- a real full disk --- */
 
-/* Who is not root may mount as the root of a user namespace of his own, in which he must exist. */
-static bool become_root_of_own(uid_t uid)
+static bool write_proc(const char *name, const char *text)
 {
-    char map[32];
-    int n = snprintf(map, sizeof map, "0 %u 1", (unsigned)uid);
-    if (unshare(CLONE_NEWUSER) != 0)
-        return false;
-    int fd = open("/proc/self/uid_map", O_WRONLY);
-    bool is_mapped = fd >= 0 && write(fd, map, (size_t)n) == n;
+    int fd = open(name, O_WRONLY);
+    bool is_written = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
     close(fd);
-    return is_mapped;
+    return is_written;
+}
+
+/* Who is not root may mount as the root of a user namespace of his own, in which user and group
+ * must exist (user_namespaces(7)). */
+static bool become_root_of_own(void)
+{
+    char users[32], groups[32];
+    snprintf(users, sizeof users, "0 %u 1", (unsigned)geteuid());
+    snprintf(groups, sizeof groups, "0 %u 1", (unsigned)getegid());
+    return unshare(CLONE_NEWUSER) == 0 && write_proc("/proc/self/uid_map", users) &&
+           write_proc("/proc/self/setgroups", "deny") && write_proc("/proc/self/gid_map", groups);
 }
 
 static void mount_small_disk(void)
 {
-    uid_t uid = geteuid();
-    if ((uid != 0 && !become_root_of_own(uid)) || unshare(CLONE_NEWNS) != 0 ||
+    if ((geteuid() != 0 && !become_root_of_own()) || unshare(CLONE_NEWNS) != 0 ||
         mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
         mount("tmpfs", folder, "tmpfs", 0, "size=1m") != 0)
         _exit(CANNOT);
