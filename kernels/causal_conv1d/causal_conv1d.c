@@ -85,8 +85,8 @@ static sq_tolerance tolerance(sq_pass pass, sq_dtype dtype, const sq_axis_value 
     if (dtype == SQ_DTYPE_F32)
         return (sq_tolerance){.rel_l2 = 1e-6, .max_abs = 1e-5};
     if (dtype == SQ_DTYPE_F16)
-        return (sq_tolerance){.rel_l2 = 4e-4, .max_abs = 0.01};
-    return (sq_tolerance){.rel_l2 = 3e-3, .max_abs = 0.08};
+        return (sq_tolerance){.rel_l2 = 5e-4, .max_abs = 0.01};
+    return (sq_tolerance){.rel_l2 = 4e-3, .max_abs = 0.08};
 }
 
 static double convolve(const sq_call *call, int64_t b, int64_t t, int64_t d)

@@ -94,8 +94,8 @@ static sq_tolerance tolerance(sq_pass pass, sq_dtype dtype, const sq_axis_value 
     if (dtype == SQ_DTYPE_F32)
         return (sq_tolerance){.rel_l2 = 5e-6, .max_abs = 5e-5};
     if (dtype == SQ_DTYPE_F16)
-        return (sq_tolerance){.rel_l2 = 4e-4, .max_abs = 0.02};
-    return (sq_tolerance){.rel_l2 = 3e-3, .max_abs = 0.15};
+        return (sq_tolerance){.rel_l2 = 5e-4, .max_abs = 0.02};
+    return (sq_tolerance){.rel_l2 = 4e-3, .max_abs = 0.15};
 }
 
 /* --- reference --- */

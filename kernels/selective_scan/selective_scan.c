@@ -131,8 +131,8 @@ static sq_tolerance tolerance(sq_pass pass, sq_dtype dtype, const sq_axis_value 
     if (dtype == SQ_DTYPE_F32)
         return (sq_tolerance){.rel_l2 = 2e-5, .max_abs = 3e-4};
     if (dtype == SQ_DTYPE_F16)
-        return (sq_tolerance){.rel_l2 = 4e-4, .max_abs = 0.015};
-    return (sq_tolerance){.rel_l2 = 3e-3, .max_abs = 0.12};
+        return (sq_tolerance){.rel_l2 = 5e-4, .max_abs = 0.015};
+    return (sq_tolerance){.rel_l2 = 4e-3, .max_abs = 0.12};
 }
 
 /* --- reference --- */

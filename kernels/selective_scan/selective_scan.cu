@@ -1,43 +1,23 @@
 /* selective_scan on CUDA. The operator: selective_scan.c.
  *
  *   cuda/naive      one thread per (batch row, channel), serial in time: to be read and trusted
+ *   cuda/portable   the same recurrence, its states spread over the lanes of a warp, everything else
+ *                   moved out of it; segments of L in parallel where there are few channels
+ *
+ * Limits: one ex2 per state and step (16 a clock and SM), then the FP32 pipe, then bandwidth.
  */
 #include <cuda_runtime.h>
 
-#include "kernels/hw/convert.cuh"
 #include "kernels/hw/launch.cuh"
 #include "kernels/op.h"
+#include "kernels/selective_scan/scan_tile.cuh"
 
 namespace {
 
+using namespace sq_selective_scan;
+
 enum { IN_U, IN_DELTA, IN_A, IN_B, IN_C, IN_SKIP, IN_Z, IN_BIAS };
 enum { AXIS_SOFTPLUS = 6 };
-
-/* A (B, L, D) tensor: unit stride over channels. */
-template <typename T>
-struct sequence {
-    T *data;
-    int64_t stride_b, stride_t;
-};
-
-/* A (B, L, G, N) tensor: unit stride over states. */
-template <typename T>
-struct projection {
-    const T *data;
-    int64_t stride_b, stride_t, stride_g;
-};
-
-template <typename T>
-struct scan_args {
-    sequence<const T> u, delta, z; /* z.data: NULL without a gate */
-    sequence<T> y;
-    projection<T> b, c;
-    const float *a; /* (D, N), rows a_stride apart */
-    int64_t a_stride;
-    const float *skip, *bias; /* (D) or NULL */
-    int64_t batch, length, channels, groups, states;
-    bool has_softplus;
-};
 
 template <typename T, typename Element>
 sequence<T> sequence_of(const sq_tensor *t, Element)
@@ -49,6 +29,20 @@ template <typename T>
 projection<T> projection_of(const sq_tensor *t)
 {
     return {(const T *)t->data, t->stride[0], t->stride[1], t->stride[2]};
+}
+
+bool is_sequence_vector(const sq_call *call)
+{
+    const int64_t groups = call->in[IN_B].dim[2], per_group = call->in[IN_U].dim[2] / groups;
+    return per_group * (int64_t)sq_dtype_size(call->dtype) % 16 == 0 &&
+           sq_is_vector_aligned(&call->in[IN_U]) && sq_is_vector_aligned(&call->in[IN_DELTA]) &&
+           sq_is_vector_aligned(&call->in[IN_Z]) && sq_is_vector_aligned(&call->out[0]);
+}
+
+bool is_projection_vector(const sq_call *call)
+{
+    return call->in[IN_B].dim[3] * (int64_t)sq_dtype_size(call->dtype) % 16 == 0 &&
+           sq_is_vector_aligned(&call->in[IN_B]) && sq_is_vector_aligned(&call->in[IN_C]);
 }
 
 template <typename T>
@@ -72,12 +66,10 @@ scan_args<T> args_of(const sq_call *call)
     args.groups = in[IN_B].dim[2];
     args.states = in[IN_A].dim[1];
     args.has_softplus = call->axis[AXIS_SOFTPLUS] != 0;
+    args.is_sequence_vector = is_sequence_vector(call);
+    args.is_projection_vector = is_projection_vector(call);
     return args;
 }
-
-/* log(1 + e^x), x itself above 20 (there both are equal in f32). log1pf: for x = -7 the sum 1 + e^x
- * alone would cost four digits. */
-__device__ __forceinline__ float softplus(float x) { return x > 20.0f ? x : log1pf(sq_exp(x)); }
 
 /* --- naive --- */
 
@@ -115,7 +107,7 @@ __global__ void scan_naive(scan_args<T> p)
     }
 }
 
-sq_status supports_naive(const sq_call *call, const sq_device *device, sq_error *why)
+sq_status supports_any(const sq_call *call, const sq_device *device, sq_error *why)
 {
     (void)device;
     if (call->in[IN_U].dim[0] > 65535)
@@ -138,10 +130,159 @@ sq_status launch_naive(const sq_call *call, void *plan, sq_error *err)
     });
 }
 
+/* --- portable --- */
+
+/* Grid: (tiles of channels in all groups, segments, B). STATE_ONLY: pass 1. */
+template <typename T, typename C, bool STATE_ONLY>
+__global__ void __launch_bounds__(C::THREADS, C::BLOCKS) scan_portable(scan_args<T> p, segments s)
+{
+    extern __shared__ uint4 shared_memory[];
+    auto *tiles = (shared_tiles<T, C> *)shared_memory;
+    const block_part part = part_of<C>(p, s);
+    const pair_of_channels<C> pair(p, part);
+    lane_states<C> own;
+    own.lane = (int)threadIdx.x % C::LANES;
+    own.channel = (int)threadIdx.x / C::LANES;
+    own.sum = 0;
+    const int64_t d = part.d0 + own.channel;
+    const int64_t row = part.b * (s.count - 1) + blockIdx.y; /* of s.state and s.sum */
+#pragma unroll
+    for (int i = 0; i < C::PER_LANE; i++) {
+        const int64_t n = own.state(i);
+        const bool is_valid = n < p.states && own.channel < part.channels;
+        const bool is_carried = !STATE_ONLY && is_valid && blockIdx.y > 0;
+        own.a[i] = is_valid ? p.a[d * p.a_stride + n] * SQ_LOG2E : 0.0f;
+        own.h[i] = is_carried ? s.state[((row - 1) * p.channels + d) * p.states + n] : 0.0f;
+    }
+
+    const int64_t n_tiles = (part.steps + C::STEPS - 1) / C::STEPS;
+    copy_tile<C, STATE_ONLY>(&tiles->raw[0], p, part, 0);
+    sq_copy_commit();
+    for (int64_t tile = 0; tile < n_tiles; tile++) {
+        sq_copy_wait<0>();
+        __syncthreads(); /* and everyone is done with the previous tile */
+        const raw_tile<T, C> &raw = tiles->raw[tile & 1];
+        if (tile + 1 < n_tiles)
+            copy_tile<C, STATE_ONLY>(&tiles->raw[(tile + 1) & 1], p, part, tile + 1);
+        sq_copy_commit();
+        prepare<C, STATE_ONLY>(tiles, raw, pair, p.has_softplus);
+        __syncthreads();
+        scan_tile<C, STATE_ONLY>(tiles, &own);
+        if constexpr (!STATE_ONLY) {
+            __syncthreads();
+            finish<C>(tiles, raw, p, part, pair, tile);
+        }
+    }
+    if constexpr (STATE_ONLY)
+        if (own.channel < part.channels)
+            own.store(&s.state[(row * p.channels + d) * p.states], p.states,
+                      &s.sum[row * p.channels + d]);
+}
+
+/* Pass 2: h_s = exp(A sum_s) h_{s-1} + local_s, in place. Grid: (D N / block, B). */
+__global__ void carry_states(segments s, const float *a, int64_t a_stride, int64_t channels,
+                             int64_t states)
+{
+    const int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= channels * states)
+        return;
+    const int64_t d = i / states, row = (int64_t)blockIdx.y * (s.count - 1);
+    const float rate = a[d * a_stride + i % states] * SQ_LOG2E;
+    float h = 0;
+    for (int64_t k = 0; k < s.count - 1; k++) {
+        float *state = &s.state[(row + k) * channels * states + i];
+        h = fmaf(sq_exp2(rate * s.sum[(row + k) * channels + d]), h, *state);
+        *state = h;
+    }
+}
+
+template <typename F>
+auto with_tiling(int64_t states, F f)
+{
+    if (states <= tiling_16::STATES)
+        return f(tiling_16{});
+    if (states <= tiling_64::STATES)
+        return f(tiling_64{});
+    return f(tiling_256{});
+}
+
+/* Blocks of one segment: tiles of channels, in every group, in every batch row. */
+template <typename C>
+int64_t channel_tiles(const sq_call *call)
+{
+    const int64_t groups = call->in[IN_B].dim[2];
+    return groups * sq_ceil_div(call->in[IN_U].dim[2] / groups, C::CHANNELS);
+}
+
+/* Passes 1 and 2 nearly double the work, so L is cut only where its blocks would leave most of the
+ * device idle, and then into at least four. The same on every device: so is the workspace. */
+segments segments_of(const sq_call *call)
+{
+    const int64_t few_blocks = 96, many_blocks = 384, least_tiles = 4;
+    const int64_t *dim = call->in[IN_U].dim;
+    return with_tiling(call->in[IN_A].dim[1], [&](auto c) {
+        using C = decltype(c);
+        const int64_t blocks = channel_tiles<C>(call) * dim[0];
+        const int64_t tiles = sq_ceil_div(dim[1], C::STEPS);
+        segments s = {1, tiles * C::STEPS, NULL, NULL};
+        const int64_t most = tiles / least_tiles;
+        if (blocks >= few_blocks || most < 4)
+            return s;
+        const int64_t count = min(most, sq_ceil_div(many_blocks, blocks));
+        s.steps = sq_ceil_div(tiles, count) * C::STEPS;
+        s.count = sq_ceil_div(dim[1], s.steps);
+        return s;
+    });
+}
+
+size_t workspace_portable(const sq_call *call)
+{
+    const int64_t *dim = call->in[IN_U].dim;
+    const int64_t rows = dim[0] * (segments_of(call).count - 1) * dim[2];
+    return (size_t)(rows * (call->in[IN_A].dim[1] + 1)) * sizeof(float);
+}
+
+template <typename T, typename C>
+sq_status launch_passes(const sq_call *call, scan_args<T> args, segments s, sq_error *err)
+{
+    const size_t bytes = sizeof(shared_tiles<T, C>);
+    dim3 grid((unsigned)channel_tiles<C>(call), (unsigned)s.count, (unsigned)args.batch);
+    if (s.count > 1) {
+        SQ_TRY(sq_allow_shared(scan_portable<T, C, true>, bytes, err));
+        dim3 cut(grid.x, grid.y - 1, grid.z); /* nobody needs the state after the last segment */
+        scan_portable<T, C, true><<<cut, C::THREADS, bytes, sq_stream(call)>>>(args, s);
+        SQ_TRY(sq_launched("selective_scan pass 1", err));
+        dim3 all((unsigned)sq_ceil_div(args.channels * args.states, 256), (unsigned)args.batch);
+        carry_states<<<all, 256, 0, sq_stream(call)>>>(s, args.a, args.a_stride, args.channels,
+                                                       args.states);
+        SQ_TRY(sq_launched("selective_scan pass 2", err));
+    }
+    SQ_TRY(sq_allow_shared(scan_portable<T, C, false>, bytes, err));
+    scan_portable<T, C, false><<<grid, C::THREADS, bytes, sq_stream(call)>>>(args, s);
+    return sq_launched("selective_scan portable", err);
+}
+
+sq_status launch_portable(const sq_call *call, void *plan, sq_error *err)
+{
+    (void)plan;
+    segments s = segments_of(call);
+    const int64_t *dim = call->in[IN_U].dim, states = call->in[IN_A].dim[1];
+    s.state = (float *)call->workspace;
+    s.sum = s.state + dim[0] * (s.count - 1) * dim[2] * states;
+    return sq_with_type(call->dtype, err, [&](auto element) {
+        using T = decltype(element);
+        return with_tiling(states, [&](auto c) {
+            return launch_passes<T, decltype(c)>(call, args_of<T>(call), s, err);
+        });
+    });
+}
+
 } // namespace
 
 extern "C" const sq_provider sq_cuda_selective_scan[] = {
-    {"cuda/naive", "one thread per channel, serial in time", supports_naive, NULL, NULL,
+    {"cuda/naive", "one thread per channel, serial in time", supports_any, NULL, NULL,
      launch_naive, NULL},
+    {"cuda/portable", "states over lanes, shared tiles, segments of L where channels are few",
+     supports_any, workspace_portable, NULL, launch_portable, NULL},
     {NULL},
 };

@@ -1,0 +1,366 @@
+/* scan_tile: what a block of selective_scan's cuda/portable does with one tile. Included by
+ * selective_scan.cu alone.
+ *
+ * A block owns CHANNELS channels of one group and walks a segment of L in tiles of STEPS steps:
+ *   copy     the next tile's u, delta, z, B, C to shared memory, asynchronously
+ *   prepare  (step size, u) in f32, every element once; B and C in f32
+ *   scan     LANES lanes hold a channel's states in registers; only this part is serial in time
+ *   finish   skip, gate, store
+ * Segments of L: pass 1 scans every segment but the last from zero and keeps its last state and the sum
+ * of its step sizes; pass 2 carries states over segments (the decay of a segment is exp(A sum d));
+ * pass 3 is the whole scan again, every segment from its carried state. */
+#ifndef SQ_KERNELS_SELECTIVE_SCAN_SCAN_TILE_CUH
+#define SQ_KERNELS_SELECTIVE_SCAN_SCAN_TILE_CUH
+
+#include <stdint.h>
+
+#include "kernels/hw/convert.cuh"
+#include "kernels/hw/copy_sm80.cuh"
+
+namespace sq_selective_scan {
+
+/* A (B, L, D) tensor: unit stride over channels. */
+template <typename T>
+struct sequence {
+    T *data;
+    int64_t stride_b, stride_t;
+};
+
+/* A (B, L, G, N) tensor: unit stride over states. */
+template <typename T>
+struct projection {
+    const T *data;
+    int64_t stride_b, stride_t, stride_g;
+};
+
+template <typename T>
+struct scan_args {
+    sequence<const T> u, delta, z; /* z.data: NULL without a gate */
+    sequence<T> y;
+    projection<T> b, c;
+    const float *a; /* (D, N), rows a_stride apart */
+    int64_t a_stride;
+    const float *skip, *bias; /* (D) or NULL */
+    int64_t batch, length, channels, groups, states;
+    bool has_softplus;
+    /* 16-byte chunks of channels (of u, delta, z, y) and of states (of B, C) are aligned and whole. */
+    bool is_sequence_vector, is_projection_vector;
+};
+
+/* log(1 + e^x), x itself above 20 (there both are equal in f32). log1pf: for x = -7 the sum 1 + e^x
+ * alone would cost four digits. */
+__device__ __forceinline__ float softplus(float x) { return x > 20.0f ? x : log1pf(sq_exp(x)); }
+
+template <int LANES_, int PER_LANE_, int CHANNELS_, int STEPS_>
+struct tiling {
+    static constexpr int LANES = LANES_, PER_LANE = PER_LANE_; /* states of a lane: a multiple of 4 */
+    static constexpr int CHANNELS = CHANNELS_, STEPS = STEPS_; /* powers of two */
+    static constexpr int THREADS = LANES * CHANNELS, STATES = LANES * PER_LANE;
+    static constexpr int BLOCKS = 512 / THREADS; /* of an SM at once, at least: 128 registers */
+    static constexpr int QUADS = PER_LANE / 4;
+    static constexpr int BATCH = 4 / QUADS; /* steps whose operands a lane holds at a time */
+};
+using tiling_16 = tiling<4, 4, 32, 64>; /* up to 16 states */
+using tiling_64 = tiling<8, 8, 32, 32>;
+using tiling_256 = tiling<32, 8, 8, 16>;
+
+template <typename T, typename C>
+struct alignas(16) raw_tile {
+    T u[C::STEPS * C::CHANNELS], delta[C::STEPS * C::CHANNELS], z[C::STEPS * C::CHANNELS];
+    T b[C::STEPS * C::STATES], c[C::STEPS * C::STATES];
+};
+
+template <typename T, typename C>
+struct alignas(16) shared_tiles {
+    raw_tile<T, C> raw[2];
+    float2 step[C::STEPS][C::CHANNELS]; /* (d_t, u_t); the scan leaves (C_t . h_t, u_t) */
+    float b[C::STEPS][C::STATES], c[C::STEPS][C::STATES];
+};
+
+struct segments {
+    int64_t count, steps; /* steps of one, a multiple of the tile's */
+    float *state;         /* (B, count - 1, D, N): the state after the segment */
+    float *sum;           /* (B, count - 1, D): sum of its step sizes */
+};
+
+/* What a block works on. */
+struct block_part {
+    int64_t b, g, d0, t0;
+    int channels;  /* valid ones */
+    int64_t steps; /* of this segment */
+};
+
+template <typename C, typename T>
+__device__ __forceinline__ block_part part_of(const scan_args<T> &p, const segments &s)
+{
+    const int64_t per_group = p.channels / p.groups;
+    const int64_t tiles = (per_group + C::CHANNELS - 1) / C::CHANNELS;
+    const int64_t first = blockIdx.x % tiles * C::CHANNELS;
+    block_part part;
+    part.b = blockIdx.z;
+    part.g = blockIdx.x / tiles;
+    part.d0 = part.g * per_group + first;
+    part.t0 = blockIdx.y * s.steps;
+    part.channels = (int)min((int64_t)C::CHANNELS, per_group - first);
+    part.steps = min(s.steps, p.length - part.t0);
+    return part;
+}
+
+/* ROWS x COLUMNS elements to shared memory, zeros outside the valid ones. is_vector: 16-byte chunks are
+ * aligned and wholly valid or not at all. */
+template <int ROWS, int COLUMNS, int THREADS, typename T>
+__device__ __forceinline__ void copy_plane(T *to, const T *from, int64_t stride, int valid_rows,
+                                           int valid_columns, bool is_vector)
+{
+    constexpr int vector = sq_per_vector<T>, chunks = COLUMNS / vector;
+    if (is_vector) {
+#pragma unroll 2
+        for (int i = threadIdx.x; i < ROWS * chunks; i += THREADS) {
+            const int row = i / chunks, column = i % chunks * vector;
+            const bool is_valid = row < valid_rows && column < valid_columns;
+            sq_copy_async(sq_shared_address(to + row * COLUMNS + column),
+                          is_valid ? from + row * stride + column : from, is_valid);
+        }
+        return;
+    }
+#pragma unroll 1
+    for (int i = threadIdx.x; i < ROWS * COLUMNS; i += THREADS) {
+        const int row = i / COLUMNS, column = i % COLUMNS;
+        const bool is_valid = row < valid_rows && column < valid_columns;
+        to[i] = is_valid ? from[row * stride + column] : sq_from_f32<T>(0.0f);
+    }
+}
+
+template <typename C, bool STATE_ONLY, typename T>
+__device__ __forceinline__ void copy_tile(raw_tile<T, C> *raw, const scan_args<T> &p,
+                                          const block_part &part, int64_t tile)
+{
+    const int64_t begin = tile * C::STEPS, t = part.t0 + begin;
+    const int rows = (int)min((int64_t)C::STEPS, part.steps - begin);
+    auto sequence_tile = [&](T *to, const sequence<const T> &from) {
+        copy_plane<C::STEPS, C::CHANNELS, C::THREADS>(
+            to, from.data + part.b * from.stride_b + t * from.stride_t + part.d0, from.stride_t,
+            rows, part.channels, p.is_sequence_vector);
+    };
+    auto projection_tile = [&](T *to, const projection<T> &from) {
+        const T *start = from.data + part.b * from.stride_b + t * from.stride_t +
+                         part.g * from.stride_g;
+        copy_plane<C::STEPS, C::STATES, C::THREADS>(to, start, from.stride_t, rows,
+                                                    (int)p.states, p.is_projection_vector);
+    };
+    sequence_tile(raw->u, p.u);
+    sequence_tile(raw->delta, p.delta);
+    projection_tile(raw->b, p.b);
+    if constexpr (!STATE_ONLY) {
+        projection_tile(raw->c, p.c);
+        if (p.z.data)
+            sequence_tile(raw->z, p.z);
+    }
+}
+
+template <typename T>
+__device__ __forceinline__ float2 load_pair(const T *from)
+{
+    if constexpr (sizeof(T) == 4)
+        return *(const float2 *)from;
+    else
+        return sq_unpack2<T>(*(const uint32_t *)from);
+}
+
+/* In prepare and finish a thread owns two neighbouring channels and every ROW_STEP-th row. */
+template <typename C>
+struct pair_of_channels {
+    static constexpr int PAIRS = C::CHANNELS / 2, ROW_STEP = C::THREADS / PAIRS;
+    int channel, row;
+    float bias[2], skip[2];
+
+    template <typename T>
+    __device__ __forceinline__ pair_of_channels(const scan_args<T> &p, const block_part &part)
+        : channel((int)threadIdx.x % PAIRS * 2), row((int)threadIdx.x / PAIRS)
+    {
+#pragma unroll
+        for (int i = 0; i < 2; i++) {
+            const bool is_valid = channel + i < part.channels;
+            bias[i] = is_valid && p.bias ? p.bias[part.d0 + channel + i] : 0.0f;
+            skip[i] = is_valid && p.skip ? p.skip[part.d0 + channel + i] : 0.0f;
+        }
+    }
+};
+
+template <typename C, bool STATE_ONLY, typename T>
+__device__ __forceinline__ void prepare(shared_tiles<T, C> *s, const raw_tile<T, C> &raw,
+                                        const pair_of_channels<C> &own, bool has_softplus)
+{
+#pragma unroll 4
+    for (int row = own.row; row < C::STEPS; row += own.ROW_STEP) {
+        const float2 u = load_pair(&raw.u[row * C::CHANNELS + own.channel]);
+        float2 d = load_pair(&raw.delta[row * C::CHANNELS + own.channel]);
+        d.x += own.bias[0];
+        d.y += own.bias[1];
+        if (has_softplus)
+            d = make_float2(softplus(d.x), softplus(d.y));
+        *(float4 *)&s->step[row][own.channel] = make_float4(d.x, u.x, d.y, u.y);
+    }
+#pragma unroll 4
+    for (int i = threadIdx.x * 2; i < C::STEPS * C::STATES; i += C::THREADS * 2) {
+        *(float2 *)(&s->b[0][0] + i) = load_pair(&raw.b[i]);
+        if constexpr (!STATE_ONLY)
+            *(float2 *)(&s->c[0][0] + i) = load_pair(&raw.c[i]);
+    }
+}
+
+/* The states of one lane. State 4 (q LANES + lane) + k is h[q][k]. */
+template <typename C>
+struct lane_states {
+    float h[C::PER_LANE], a[C::PER_LANE]; /* a: A log2 e; 0 beyond N, where B is 0 too */
+    float sum;                            /* of the step sizes */
+    int lane, channel;
+
+    struct operands { /* of one step */
+        float2 step;
+        float4 b[C::QUADS], c[C::QUADS];
+    };
+
+    __device__ __forceinline__ int state(int i) const
+    {
+        return (i / 4 * C::LANES + lane) * 4 + i % 4;
+    }
+
+    template <bool STATE_ONLY, typename T>
+    __device__ __forceinline__ void load(operands *in, const shared_tiles<T, C> *s, int t) const
+    {
+        in->step = s->step[t][channel];
+#pragma unroll
+        for (int q = 0; q < C::QUADS; q++) {
+            in->b[q] = *(const float4 *)&s->b[t][state(4 * q)];
+            if constexpr (!STATE_ONLY)
+                in->c[q] = *(const float4 *)&s->c[t][state(4 * q)];
+        }
+    }
+
+    __device__ __forceinline__ void store(float *state_d, int64_t states, float *sum_d) const
+    {
+#pragma unroll
+        for (int i = 0; i < C::PER_LANE; i++)
+            if (state(i) < states)
+                state_d[state(i)] = h[i];
+        if (lane == 0)
+            *sum_d = sum;
+    }
+
+    /* One step; returns this lane's part of C . h. */
+    template <bool STATE_ONLY>
+    __device__ __forceinline__ float advance(const operands &in)
+    {
+        const float d = in.step.x, x = d * in.step.y;
+        float y = 0;
+        sum += d;
+#pragma unroll
+        for (int q = 0; q < C::QUADS; q++) {
+            const float b[4] = {in.b[q].x, in.b[q].y, in.b[q].z, in.b[q].w};
+            float c[4] = {};
+            if constexpr (!STATE_ONLY) {
+                c[0] = in.c[q].x, c[1] = in.c[q].y;
+                c[2] = in.c[q].z, c[3] = in.c[q].w;
+            }
+#pragma unroll
+            for (int j = 0; j < 4; j++) {
+                const int i = 4 * q + j;
+                h[i] = fmaf(sq_exp2(d * a[i]), h[i], x * b[j]);
+                y = fmaf(c[j], h[i], y);
+            }
+        }
+        return y;
+    }
+};
+
+/* Sums y[k] over the lanes of a channel; lane l receives the sum of y[l % BATCH]. The last levels halve
+ * the number of values as they go: 3 shuffles for 4 values of 4 lanes instead of 8. */
+template <int LANES, int BATCH>
+__device__ __forceinline__ float sum_over_lanes(float (&y)[BATCH], int lane)
+{
+#pragma unroll
+    for (int step = LANES / 2; step >= BATCH; step /= 2)
+#pragma unroll
+        for (int k = 0; k < BATCH; k++)
+            y[k] += __shfl_xor_sync(0xffffffffu, y[k], step);
+#pragma unroll
+    for (int half = BATCH / 2; half >= 1; half /= 2)
+#pragma unroll
+        for (int k = 0; k < half; k++) {
+            const bool is_upper = lane & half;
+            const float keep = is_upper ? y[k + half] : y[k];
+            const float send = is_upper ? y[k] : y[k + half];
+            y[k] = keep + __shfl_xor_sync(0xffffffffu, send, half);
+        }
+    return y[0];
+}
+
+/* A step's operands are read BATCH steps ahead, and a batch's results are stored after those reads: the
+ * compiler may not move a load over a store that might alias, and a scheduler with one warp has nobody
+ * else to hide the latency. (The last reads wrap round; nobody uses them.) */
+template <typename C, bool STATE_ONLY, typename T>
+__device__ __forceinline__ void scan_tile(shared_tiles<T, C> *s, lane_states<C> *own)
+{
+    typename lane_states<C>::operands in[C::BATCH];
+#pragma unroll
+    for (int k = 0; k < C::BATCH; k++)
+        own->template load<STATE_ONLY>(&in[k], s, k);
+#pragma unroll 1
+    for (int t = 0; t < C::STEPS; t += C::BATCH) {
+        float y[C::BATCH];
+#pragma unroll
+        for (int k = 0; k < C::BATCH; k++) {
+            y[k] = own->template advance<STATE_ONLY>(in[k]);
+            own->template load<STATE_ONLY>(&in[k], s, (t + C::BATCH) % C::STEPS + k);
+        }
+        if constexpr (!STATE_ONLY) {
+            const float total = sum_over_lanes<C::LANES>(y, own->lane);
+            if (own->lane < C::BATCH)
+                s->step[t + own->lane][own->channel].x = total;
+        }
+    }
+}
+
+template <typename T>
+__device__ __forceinline__ void store_pair(T *to, float2 value)
+{
+    if constexpr (sizeof(T) == 4)
+        *(float2 *)to = value;
+    else
+        *(uint32_t *)to = sq_pack2<T>(value.x, value.y);
+}
+
+template <typename C, typename T>
+__device__ __forceinline__ void finish(const shared_tiles<T, C> *s, const raw_tile<T, C> &raw,
+                                       const scan_args<T> &p, const block_part &part,
+                                       const pair_of_channels<C> &own, int64_t tile)
+{
+    const int64_t begin = tile * C::STEPS;
+    const int rows = (int)min((int64_t)C::STEPS, part.steps - begin);
+    T *y = p.y.data + part.b * p.y.stride_b + (part.t0 + begin) * p.y.stride_t + part.d0 +
+           own.channel;
+#pragma unroll 4
+    for (int row = own.row; row < rows; row += own.ROW_STEP) {
+        const float4 from = *(const float4 *)&s->step[row][own.channel];
+        float2 value = {fmaf(own.skip[0], from.y, from.x), fmaf(own.skip[1], from.w, from.z)};
+        if (p.z.data) {
+            const float2 z = load_pair(&raw.z[row * C::CHANNELS + own.channel]);
+            value = make_float2(value.x * sq_silu(z.x), value.y * sq_silu(z.y));
+        }
+        T *to = y + row * p.y.stride_t;
+        if (p.is_sequence_vector) {
+            if (own.channel < part.channels)
+                store_pair(to, value);
+        } else {
+            if (own.channel < part.channels)
+                to[0] = sq_from_f32<T>(value.x);
+            if (own.channel + 1 < part.channels)
+                to[1] = sq_from_f32<T>(value.y);
+        }
+    }
+}
+
+} // namespace sq_selective_scan
+
+#endif
