@@ -37,6 +37,7 @@ static sq_status build(const sq_family *family, sq_dtype dtype, sq_pass pass,
     *out = sq_graph_new(dtype);
     if (!*out)
         return sq_fail(err, SQ_OUT_OF_MEMORY, "%s: no memory for the graph", family->name);
+    sq_graph_set_extent(*out, sq_axis_int(axis, SQ_AXIS_B), sq_axis_int(axis, SQ_AXIS_L));
     SQ_TRY(family->build(*out, pass, axis, err));
     return sq_graph_plan(*out, err);
 }
