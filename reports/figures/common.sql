@@ -44,28 +44,34 @@ point AS MATERIALIZED (
            CASE WHEN sum(status = 'throttled') > 0 THEN 'throttled'
                 WHEN sum(status = 'noisy') > 0 THEN 'noisy' ELSE 'ok' END AS status
     FROM ranked GROUP BY cell_id, device_id),
+-- What the figures of this kind compare: operators that are only parts of blocks are no mixers.
+compared AS (
+    SELECT * FROM point
+    WHERE kind = ?2 AND width IS NOT NULL AND B IS NOT NULL AND L IS NOT NULL
+      AND NOT (kind = 'op' AND subject IN ('causal_conv1d', 'linear', 'rmsnorm'))),
 -- What a figure may show together: one device, dtype, width ... and either the tokens (B * L) or the
 -- batch constant. The group with the most lengths of most subjects is drawn.
 chosen AS MATERIALIZED (
     SELECT device_id, device, pass, dtype, cache, launch, clock_mode, width, workload, amount
-    FROM (SELECT *, 'tokens' AS workload, B * L AS amount FROM point
+    FROM (SELECT *, 'tokens' AS workload, B * L AS amount FROM compared
           UNION ALL
-          SELECT *, 'batch' AS workload, B AS amount FROM point)
-    WHERE kind = ?2 AND width IS NOT NULL AND B IS NOT NULL AND L IS NOT NULL
+          SELECT *, 'batch' AS workload, B AS amount FROM compared)
     GROUP BY device_id, pass, dtype, cache, launch, clock_mode, width, workload, amount
     ORDER BY count(DISTINCT subject || ' ' || window_keys || ' ' || L) DESC, count(DISTINCT L) DESC,
              count(*) DESC, workload DESC, pass = 'fwd' DESC, dtype, amount DESC, device_id DESC,
              width DESC, cache, launch, clock_mode
     LIMIT 1),
 matched AS MATERIALIZED (
-    SELECT point.*,
+    SELECT compared.*,
+           -- The other axes; one that follows the length (Lk) is the same shape at every length.
            (SELECT group_concat(name || '=' || text) FROM (
-                SELECT name, text FROM cell_axis a
-                WHERE a.cell_id = point.cell_id AND name NOT IN ('B', 'L', 'window')
+                SELECT name, CASE WHEN name LIKE 'L%' AND a.value = compared.L THEN 'L' ELSE text END
+                             AS text
+                FROM cell_axis a
+                WHERE a.cell_id = compared.cell_id AND name NOT IN ('B', 'L', 'window')
                 ORDER BY name)) AS variant
-    FROM point JOIN chosen USING (device_id, pass, dtype, cache, launch, clock_mode, width)
-    WHERE point.kind = ?2
-      AND chosen.amount = CASE chosen.workload WHEN 'tokens' THEN B * L ELSE B END),
+    FROM compared JOIN chosen USING (device_id, pass, dtype, cache, launch, clock_mode, width)
+    WHERE chosen.amount = CASE chosen.workload WHEN 'tokens' THEN B * L ELSE B END),
 popular AS (
     SELECT *, count(*) OVER (PARTITION BY subject, window_keys, variant) AS votes FROM matched),
 -- One cell for each place in the figure: where a subject has several shapes of this width, the one

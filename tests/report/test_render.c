@@ -1,0 +1,437 @@
+/* The report over fixed stores. `test_render --render DIR [--empty]` only renders one, for
+ * test_page.py. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "fixture.h"
+
+#include "core/table.h"
+
+static const char first[] = "11111111-0000-4000-8000-000000000001";
+
+static bool has_gnuplot(void) { return system("gnuplot --version > /dev/null 2>&1") == 0; }
+
+static sq_report_result render(sq_db *db, const char *dir, const char *campaign,
+                               const char *gnuplot, char out[96])
+{
+    snprintf(out, 96, "%s/a/b", dir);
+    const sq_report_options options = {out, campaign, gnuplot};
+    sq_report_result result;
+    sq_error err = {0};
+    if (sq_report_render(db, &options, &result, &err) != SQ_OK)
+        fail_msg("%s", err.message);
+    return result;
+}
+
+static void expect(const char *text, const char *part)
+{
+    if (!strstr(text, part))
+        fail_msg("\"%s\" is missing", part);
+}
+
+static void expect_not(const char *text, const char *part)
+{
+    if (strstr(text, part))
+        fail_msg("\"%s\" must not be there", part);
+}
+
+static char *summary(sq_db *db, const char *campaign, sq_format format)
+{
+    sq_text text = {0};
+    sq_error err = {0};
+    assert_int_equal(sq_report_summary(db, campaign, format, &text, &err), SQ_OK);
+    return text.data ? text.data : calloc(1, 1);
+}
+
+/* attention 1, 2, 4 ms and ssd 3 ms at 512, 1k, 2k: ratios 1/3, 2/3, 4/3, so the crossing is at
+ * 1024 * 2^(log(3/2) / log 2) = 1536. */
+static void add_crossing(sq_db *db)
+{
+    for (int k = 0; k < 3; k++) {
+        double L = ldexp(512, k);
+        fixture_run run = {.subject = "attention", .B = 4096 / L, .L = L, .width = 2048,
+                           .ms = ldexp(1, k), .interval = 0.01, .flops = 3e9, .bytes = 6e6,
+                           .peak_bytes = 1073741824};
+        fixture_add(db, run);
+        run.subject = "ssd";
+        run.window = -1;
+        run.ms = 3;
+        fixture_add(db, run);
+    }
+}
+
+static void test_numbers(void **state)
+{
+    (void)state;
+    char dir[64], out[96];
+    sq_db *db = fixture_new(dir);
+    add_crossing(db);
+    sq_report_result result = render(db, dir, NULL, NULL, out);
+    assert_int_equal(result.cells, 6);
+    assert_int_equal(result.failures, 0);
+
+    char *csv = fixture_read(out, "figures/op_relative.csv");
+    expect(csv, "ssd,fastest of each,2048,2048,1.33333333");
+    expect_not(csv, "attention,");
+    free(csv);
+    csv = fixture_read(out, "figures/op_tokens.csv");
+    expect(csv, "attention,cuda/portable,512,512,4096000,"); /* 8 * 512 tokens in 1 ms */
+    free(csv);
+    csv = fixture_read(out, "figures/op_tflops.csv");
+    expect(csv, "ssd,cuda/portable,1024,1024,1,"); /* 3e9 flops in 3 ms */
+    free(csv);
+    csv = fixture_read(out, "figures/op_gbytes.csv");
+    expect(csv, "ssd,cuda/portable,1024,1024,2,");
+    free(csv);
+    csv = fixture_read(out, "figures/op_memory.csv");
+    expect(csv, "ssd,cuda/portable,1024,1024,1,,");
+    free(csv);
+
+    char *text = summary(db, NULL, SQ_FORMAT_CSV);
+    expect(text, "subject,provider,pass,dtype,B,L,width,median_ms");
+    expect(text, "attention,cuda/portable,fwd,bf16,8,512,2048,1,0.99,1.01,4096000,3,6,");
+    free(text);
+
+    char *page = fixture_read(out, "index.html");
+    expect(page, "data-value=\"4.096\">4.096</td>");
+    expect(page, "Test GPU One");
+    expect(page, "580.65");
+    expect(page, "seqmark run --suite paper");
+    if (has_gnuplot()) {
+        assert_int_equal(result.figures, 7);
+        assert_int_equal(result.figures_skipped, 7); /* no blocks */
+        expect(page, "ssd: faster from L = 1.5k, 1.33 times the speed at L = 2k.");
+        expect(page, "Width-matched, D = 2048, 4096 tokens (B * L) at every length");
+        char *svg = fixture_read(out, "figures/op_relative.svg");
+        expect(svg, ">1.5k<");
+        expect(svg, ">ssd<");
+        free(svg);
+        svg = fixture_read(out, "figures/op_time.svg");
+        expect(svg, ">attention<");
+        expect(svg, ">1k<");
+        expect(svg, "time of one launch (ms)");
+        free(svg);
+        assert_true(fixture_has_file(out, "figures/op_time.png"));
+    }
+    free(page);
+    fixture_free(db, dir);
+}
+
+/* Three replicates: the median of medians and fastest to slowest; a retried attempt and a run of older
+ * kernels do not count. */
+static void test_replicates(void **state)
+{
+    (void)state;
+    char dir[64];
+    sq_db *db = fixture_new(dir);
+    fixture_run run = {.subject = "ssd", .B = 1, .L = 1024, .window = -1, .interval = 0.5};
+    const double ms[] = {7, 5, 6};
+    for (run.replicate = 0; run.replicate < 3; run.replicate++) {
+        run.ms = ms[run.replicate];
+        fixture_add(db, run);
+    }
+    run.replicate = 0;
+    run.attempt = 1;
+    run.ms = 8; /* replaces 7 */
+    fixture_add(db, run);
+    run = (fixture_run){.subject = "ssd", .B = 1, .L = 1024, .window = -1, .ms = 100,
+                        .replicate = 9, .kernel_hash = "older", .started = 1600000000};
+    fixture_add(db, run);
+    char *text = summary(db, NULL, SQ_FORMAT_CSV);
+    expect(text, "ssd,cuda/portable,fwd,bf16,1,1024,,6,5,8,");
+    free(text);
+    fixture_free(db, dir);
+}
+
+/* What a figure draws is one device, one dtype, one shape; blocks have figures of their own. */
+static void test_nothing_is_mixed(void **state)
+{
+    (void)state;
+    char dir[64], out[96];
+    sq_db *db = fixture_new(dir);
+    add_crossing(db);
+    const fixture_run others[] = {
+        {.subject = "ssd", .B = 8, .L = 512, .window = -1, .width = 2048, .ms = 91, .device = 2},
+        {.subject = "ssd", .B = 8, .L = 512, .window = -1, .width = 2048, .ms = 92, .dtype = "f32"},
+        {.subject = "ssd", .B = 8, .L = 512, .window = -1, .width = 1024, .ms = 93, .extra_axis = "H=1"},
+        {.subject = "ssd", .B = 3, .L = 512, .window = -1, .width = 2048, .ms = 94},
+        {.subject = "ssd", .B = 8, .L = 512, .window = -1, .width = 2048, .ms = 95, .extra_axis = "H=2"},
+        {.subject = "ssd", .B = 8, .L = 512, .window = -1, .ms = 96, .extra_axis = "H=3"},
+        {.subject = "rmsnorm", .B = 8, .L = 512, .window = -1, .width = 2048, .ms = 97},
+        {.kind = "block", .subject = "mamba2", .B = 8, .L = 512, .window = -1, .width = 2048, .ms = 98},
+        {.subject = "attention", .B = 8, .L = 512, .window = 256, .width = 2048, .ms = 0.25},
+    };
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
+        fixture_add(db, others[i]);
+    sq_report_result result = render(db, dir, NULL, NULL, out);
+    assert_int_equal(result.cells, 15);
+    char *csv = fixture_read(out, "figures/op_time.csv");
+    for (int ms = 91; ms <= 98; ms++) {
+        char field[16];
+        snprintf(field, sizeof field, ",512,%d", ms);
+        expect_not(csv, field);
+    }
+    expect(csv, "attention W256,cuda/portable,512,512,0.25,");
+    expect(csv, "ssd,cuda/portable,512,512,3,");
+    free(csv);
+    csv = fixture_read(out, "figures/block_time.csv");
+    expect(csv, "mamba2,cuda/portable,512,512,98,");
+    expect_not(csv, "attention");
+    free(csv);
+    fixture_free(db, dir);
+}
+
+static void test_campaign(void **state)
+{
+    (void)state;
+    char dir[64], out[96];
+    sq_db *db = fixture_new(dir);
+    fixture_add(db, (fixture_run){.subject = "ssd", .B = 1, .L = 512, .window = -1, .ms = 5});
+    fixture_add(db, (fixture_run){.subject = "retention", .B = 1, .L = 512, .window = -1, .ms = 6,
+                                  .campaign = 2});
+    char *text = summary(db, first, SQ_FORMAT_CSV);
+    expect(text, "ssd");
+    expect_not(text, "retention");
+    free(text);
+    sq_report_result result = render(db, dir, first, NULL, out);
+    assert_int_equal(result.cells, 1);
+    char *page = fixture_read(out, "index.html");
+    expect(page, first);
+    expect_not(page, "22222222-0000");
+    free(page);
+    fixture_free(db, dir);
+}
+
+/* Text of the store is never markup, script or gnuplot. */
+static void test_hostile_text(void **state)
+{
+    (void)state;
+    static const char *const hostile[] = {
+        "<script>alert(1)</script>",
+        "\"; system(\"touch pwned\"); #",
+        "'; system('touch pwned'); #",
+        "x' . system('touch pwned') . '",
+        "`touch pwned`$(touch pwned)@pwned",
+        "\\\" \\' back\\slash \\n {/Bold x}_y^z %s %n",
+        "END_OF_DATA\nEND_OF_DATA\nsystem('touch pwned')\n",
+        "</style></pre><img src=x onerror=alert(1)>",
+        "\x01\x1b[31m\xff\xfe broken utf8",
+    };
+    char dir[64], out[96];
+    sq_db *db = fixture_new(dir);
+    fixture_exec(db, "UPDATE device SET name = ?1, pci = ?2", hostile[1], hostile[0]);
+    fixture_exec(db, "UPDATE campaign SET label = ?1, argv = ?2", hostile[0], hostile[7]);
+    for (size_t i = 0; i < sizeof hostile / sizeof hostile[0]; i++) {
+        fixture_run run = {.subject = hostile[i], .provider = hostile[i], .B = 1,
+                           .L = 512 + (double)i, .width = 2048, .ms = 1 + (double)i, .flops = 1e9,
+                           .bytes = 1e6, .peak_bytes = 1e6};
+        fixture_add(db, run);
+        run.ms = 0;
+        run.reason = run.status = hostile[i];
+        run.replicate = 1;
+        fixture_add(db, run);
+    }
+    sq_report_result result = render(db, dir, NULL, NULL, out);
+    char *page = fixture_read(out, "index.html");
+    expect(page, "&lt;script&gt;alert(1)&lt;/script&gt;");
+    expect_not(page, "<script>alert");
+    expect_not(page, "<img src=x");
+    expect_not(page, "</style></pre>");
+    expect_not(page, "\x01");
+    free(page);
+    if (has_gnuplot()) {
+        assert_int_equal(result.figures, 6); /* no attention to be relative to */
+        char *svg = fixture_read(out, "figures/op_time.svg");
+        expect_not(svg, "<script");
+        expect(svg, "&lt;script&gt;alert(1)&lt;/script&gt;");
+        expect(svg, "{/Bold x}_y^z");
+        free(svg);
+    }
+    assert_false(fixture_has_file(out, "figures/pwned"));
+    assert_false(fixture_has_file(out, "pwned"));
+    assert_false(fixture_has_file(".", "pwned"));
+    fixture_free(db, dir);
+}
+
+static void test_empty(void **state)
+{
+    (void)state;
+    char dir[64], out[96];
+    sq_db *db = fixture_new(dir);
+    fixture_exec(db, "DELETE FROM campaign", NULL, NULL);
+    sq_report_result result = render(db, dir, NULL, NULL, out);
+    assert_int_equal(result.cells + result.failures + result.figures, 0);
+    char *page = fixture_read(out, "index.html");
+    expect(page, "The store holds no campaign yet.");
+    expect(page, "None.");
+    expect(page, "</html>");
+    free(page);
+    char *text = summary(db, NULL, SQ_FORMAT_JSON);
+    expect(text, "[");
+    free(text);
+    fixture_free(db, dir);
+}
+
+static void test_all_failed(void **state)
+{
+    (void)state;
+    char dir[64], out[96];
+    sq_db *db = fixture_new(dir);
+    for (int i = 0; i < 4; i++)
+        fixture_add(db, (fixture_run){.subject = "attention", .B = 1, .L = 512 << i, .width = 2048,
+                                      .status = i ? "crashed" : "oom",
+                                      .reason = i ? "signal 11" : "needs 90 GiB"});
+    sq_report_result result = render(db, dir, NULL, NULL, out);
+    assert_int_equal(result.cells, 0);
+    assert_int_equal(result.failures, 4);
+    assert_int_equal(result.figures, 0);
+    char *page = fixture_read(out, "index.html");
+    expect(page, "<td>signal 11</td><td class=\"number\" data-value=\"3\">3</td>");
+    expect(page, "<td>needs 90 GiB</td><td class=\"number\" data-value=\"1\">1</td>");
+    expect(page, "3 crashed, 1 oom");
+    free(page);
+    fixture_free(db, dir);
+}
+
+/* A failure that a later attempt mended is no failure. */
+static void test_mended(void **state)
+{
+    (void)state;
+    char dir[64], out[96];
+    sq_db *db = fixture_new(dir);
+    fixture_run run = {.subject = "ssd", .B = 1, .L = 512, .window = -1, .status = "crashed",
+                       .reason = "signal 9"};
+    fixture_add(db, run);
+    fixture_add(db, (fixture_run){.subject = "ssd", .B = 1, .L = 512, .window = -1, .ms = 2,
+                                  .attempt = 1});
+    sq_report_result result = render(db, dir, NULL, NULL, out);
+    assert_int_equal(result.cells, 1);
+    assert_int_equal(result.failures, 0);
+    fixture_free(db, dir);
+}
+
+static void test_no_gnuplot(void **state)
+{
+    (void)state;
+    char dir[64], out[96];
+    sq_db *db = fixture_new(dir);
+    add_crossing(db);
+    sq_report_result result = render(db, dir, NULL, "/nonexistent/gnuplot", out);
+    assert_int_equal(result.figures, 0);
+    assert_int_equal(result.figures_skipped, 14);
+    assert_string_equal(result.note, "/nonexistent/gnuplot not found: tables only");
+    char *page = fixture_read(out, "index.html");
+    expect(page, "/nonexistent/gnuplot not found: tables only");
+    expect_not(page, "<img");
+    expect(page, "data-value=\"4.096\"");
+    free(page);
+    result = render(db, dir, NULL, "/bin/false", out);
+    assert_string_equal(result.note, "/bin/false does not run: tables only");
+    fixture_free(db, dir);
+}
+
+/* Pictures of an earlier report do not stay beside a page that has none. */
+static void test_old_pictures_go(void **state)
+{
+    (void)state;
+    if (!has_gnuplot())
+        skip();
+    char dir[64], out[96];
+    sq_db *db = fixture_new(dir);
+    add_crossing(db);
+    render(db, dir, NULL, NULL, out);
+    assert_true(fixture_has_file(out, "figures/op_time.svg"));
+    render(db, dir, NULL, "no-such-gnuplot", out);
+    assert_false(fixture_has_file(out, "figures/op_time.svg"));
+    fixture_free(db, dir);
+}
+
+static void test_bad_folder(void **state)
+{
+    (void)state;
+    char dir[64], path[96];
+    sq_db *db = fixture_new(dir);
+    snprintf(path, sizeof path, "%s/store.db/out", dir); /* below a file */
+    const sq_report_options options = {path, NULL, NULL};
+    sq_report_result result;
+    sq_error err = {0};
+    assert_int_equal(sq_report_render(db, &options, &result, &err), SQ_IO);
+    expect(err.message, "store.db");
+    fixture_free(db, dir);
+}
+
+/* Every figure of a realistic store is drawn, small enough to be mailed and committed. */
+static void test_full(void **state)
+{
+    (void)state;
+    if (!has_gnuplot())
+        skip();
+    char dir[64], out[96];
+    sq_db *db = fixture_new(dir);
+    fixture_full(db);
+    sq_report_result result = render(db, dir, NULL, NULL, out);
+    assert_string_equal(result.note, "");
+    assert_int_equal(result.figures, 14);
+    assert_int_equal(result.failures, 5);
+    static const char *const ids[] = {"time", "tokens", "tflops", "gbytes", "relative", "memory",
+                                      "roofline"};
+    for (int i = 0; i < 14; i++) {
+        char path[256];
+        struct stat info;
+        snprintf(path, sizeof path, "%s/figures/%s_%s.png", out, i < 7 ? "op" : "block", ids[i % 7]);
+        assert_int_equal(stat(path, &info), 0);
+        assert_in_range(info.st_size, 1000, 100 * 1024);
+    }
+    char *svg = fixture_read(out, "figures/op_roofline.svg");
+    expect(svg, "copy 2950 GB/s");
+    expect(svg, "bf16 GEMM 660 TFLOP/s");
+    free(svg);
+    char *page = fixture_read(out, "index.html");
+    expect(page, "head dim 192 is more than 128");
+    expect(page, "data-value=\"41.5\"");
+    expect(page, "Measured ceilings: copy 2950 GB/s, bf16 GEMM 660 TFLOP/s.");
+    expect_not(page, "http://");
+    expect_not(page, "https://");
+    free(page);
+    fixture_free(db, dir);
+}
+
+static int render_only(const char *out, bool is_empty)
+{
+    char dir[64];
+    sq_db *db = fixture_new(dir);
+    if (!is_empty)
+        fixture_full(db);
+    const sq_report_options options = {out, NULL, NULL};
+    sq_report_result result;
+    sq_error err = {0};
+    sq_status status = sq_report_render(db, &options, &result, &err);
+    printf("%s\n", status == SQ_OK ? result.page : err.message);
+    fixture_free(db, dir);
+    return status == SQ_OK ? 0 : 1;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc >= 3 && !strcmp(argv[1], "--render"))
+        return render_only(argv[2], argc > 3);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_numbers),         cmocka_unit_test(test_replicates),
+        cmocka_unit_test(test_nothing_is_mixed), cmocka_unit_test(test_campaign),
+        cmocka_unit_test(test_hostile_text),    cmocka_unit_test(test_empty),
+        cmocka_unit_test(test_all_failed),      cmocka_unit_test(test_mended),
+        cmocka_unit_test(test_no_gnuplot),      cmocka_unit_test(test_old_pictures_go),
+        cmocka_unit_test(test_bad_folder),      cmocka_unit_test(test_full),
+    };
+    return cmocka_run_group_tests_name("report", tests, NULL, NULL);
+}
