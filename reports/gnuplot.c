@@ -12,18 +12,40 @@
 
 enum { TIMEOUT_SECONDS = 60, NOT_FOUND = 127 };
 
+/* Bytes of the UTF-8 sequence at `text`, 0 where it is none. */
+static int sequence_length(const unsigned char *text)
+{
+    int length = text[0] < 0x80 ? 1 : text[0] >= 0xc2 && text[0] < 0xe0 ? 2
+                 : text[0] >= 0xe0 && text[0] < 0xf0 ? 3 : text[0] >= 0xf0 && text[0] < 0xf5 ? 4 : 0;
+    for (int i = 1; i < length; i++)
+        if ((text[i] & 0xc0) != 0x80)
+            return 0;
+    return length;
+}
+
+/* Characters that mean nothing inside double quotes, in any version of gnuplot. */
+static bool is_plain(unsigned char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           (c != '\0' && strchr(" .,:;/_-+=()<>#", c) != NULL);
+}
+
 void sq_gnuplot_quote(sq_text *script, const char *string)
 {
-    sq_text_add(script, "'");
-    for (const char *c = string; *c; c++) {
-        if (*c == '\'')
-            sq_text_add(script, "''");
-        else if ((unsigned char)*c < 0x20 || *c == 0x7f)
-            sq_text_add(script, " ");
-        else
-            sq_text_add_n(script, c, 1);
+    const unsigned char *c = (const unsigned char *)string;
+    sq_text_add(script, "\"");
+    while (*c) {
+        int length = sequence_length(c);
+        for (int i = 0; i < length; i++)
+            if (is_plain(c[i]))
+                sq_text_add_n(script, (const char *)c + i, 1);
+            else
+                sq_text_printf(script, "\\%03o", c[i] < 0x20 || c[i] == 0x7f ? ' ' : c[i]);
+        if (length == 0)
+            sq_text_add(script, "?");
+        c += length ? length : 1;
     }
-    sq_text_add(script, "'");
+    sq_text_add(script, "\"");
 }
 
 static void become_gnuplot(const char *program, const char *dir, const char *script, int talk_fd)

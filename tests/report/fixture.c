@@ -1,3 +1,4 @@
+#define _XOPEN_SOURCE 700 /* nftw */
 #include "fixture.h"
 
 #include <ftw.h>
@@ -111,7 +112,7 @@ static void insert(sq_db *db, const char *sql, const fixture_run *run, const cha
                    {":replicate", run->replicate}, {":attempt", run->attempt}, {":b", run->B},
                    {":l", run->L}, {":window", run->window}, {":ns", ns},
                    {":lo", ns * (1 - run->interval)}, {":hi", ns * (1 + run->interval)},
-                   {":peak", run->peak_bytes}, {":started", run->started}, {":flops", run->flops},
+                   {":peak", floor(run->peak_bytes)}, {":started", run->started}, {":flops", run->flops},
                    {":bytes", run->bytes}, {":width", run->width}, {":axis_value", atof(axis_text)}};
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
         bind_text(s, texts[i].name, texts[i].value);
@@ -224,7 +225,7 @@ static void add_length(sq_db *db, int k)
 
 void fixture_full(sq_db *db)
 {
-    fixture_exec(db, "INSERT INTO ceiling VALUES(1, 1, 1, 'copy_gbytes_per_s', 'GB/s', 2950, 2940, 2960),"
+    fixture_exec(db, "INSERT INTO ceiling(device_id, env_id, campaign_id, name, unit, value, lo, hi) VALUES(1, 1, 1, 'copy_gbytes_per_s', 'GB/s', 2950, 2940, 2960),"
                      "(1, 1, 1, 'gemm_bf16_tflops', 'TFLOP/s', 660, 655, 665),"
                      "(1, 1, 1, 'gemm_f32_tflops', 'TFLOP/s', 52, 51.5, 52.5)", NULL, NULL);
     for (int k = 9; k <= 17; k++)
