@@ -300,8 +300,8 @@ void sq_figure_script(const sq_figure *figure, const sq_group *group, const sq_s
     sq_text_add(script, figure->is_roofline ? sq_figure_roof_gp : sq_figure_lines_gp);
     sq_text_printf(script,
                    "set output\nif (strstrt(GPVAL_TERMINALS, 'pngcairo')) {\n"
-                   "  set terminal pngcairo size 1000,562 font 'DejaVu Sans,10' noenhanced\n"
-                   "} else {\n  set terminal png size 1000,562 noenhanced\n}\n"
+                   "  set terminal pngcairo size 960,540 font 'DejaVu Sans,10' noenhanced\n"
+                   "} else {\n  set terminal png size 960,540 noenhanced\n}\n"
                    "set output '%s.png'\nreplot\nset output\n",
                    figure->id);
 }
