@@ -3,9 +3,16 @@
 #include <stdio.h>
 #include <string.h>
 
-static bool is_selected(const char *wanted, const char *name)
+bool sq_case_is_selected(const char *wanted, const char *name)
 {
     return !wanted || strcmp(wanted, name) == 0;
+}
+
+bool sq_case_is_cheap(const sq_op *op, const char *shape, double max_work)
+{
+    sq_call call;
+    return sq_call_parse(op, SQ_PASS_FWD, SQ_DTYPE_F32, shape, &call, NULL) == SQ_OK &&
+           op->reference_work(call.axis) <= max_work;
 }
 
 const char *sq_case_filter_parse(int argc, char **argv, sq_case_filter *filter)
@@ -126,7 +133,7 @@ static void run_shape(const sq_rig *rig, const sq_case_filter *filter, sq_op_cas
             sq_error err = {.status = SQ_OK};
             c.dtype = (sq_dtype)dtype;
             c.layout = (sq_layout)layout;
-            if (is_selected(filter->dtype, sq_dtype_name(c.dtype)))
+            if (sq_case_is_selected(filter->dtype, sq_dtype_name(c.dtype)))
                 count(filter, &c, run_case(rig, &c, max_work, &err), &err, counts);
         }
 }
@@ -162,8 +169,25 @@ static void each_provider(const sq_rig *rig, const sq_case_filter *filter, doubl
 {
     for (int i = 0; sq_ops[i]; i++)
         for (const sq_provider *p = rig->providers(sq_ops[i]); p->name; p++)
-            if (is_selected(filter->op, sq_ops[i]->name) && is_selected(filter->provider, p->name))
+            if (sq_case_is_selected(filter->op, sq_ops[i]->name) && sq_case_is_selected(filter->provider, p->name))
                 fn(rig, filter, (sq_op_case){.op = sq_ops[i], .provider = p}, max_work, counts);
+}
+
+static void run_cheap(const sq_rig *rig, const sq_case_filter *filter, sq_op_case c,
+                      double max_work, sq_case_counts *counts)
+{
+    for (const char *const *shape = c.op->test_shapes; *shape; shape++) {
+        c.shape = *shape;
+        if (sq_case_is_selected(filter->shape, *shape) &&
+            sq_case_is_cheap(c.op, *shape, max_work))
+            run_shape(rig, filter, c, max_work, counts);
+    }
+}
+
+void sq_op_cases_run_cheap(const sq_rig *rig, const sq_case_filter *filter, double max_work,
+                           sq_case_counts *counts)
+{
+    each_provider(rig, filter, max_work, run_cheap, counts);
 }
 
 void sq_op_cases_run(const sq_rig *rig, const sq_case_filter *filter, double max_work,

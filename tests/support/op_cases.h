@@ -38,6 +38,14 @@ const char *sq_case_filter_parse(int argc, char **argv, sq_case_filter *filter);
 void sq_op_cases_run(const sq_rig *rig, const sq_case_filter *filter, double max_work,
                      sq_case_counts *counts);
 
+/* The same on those test shapes alone whose reference costs at most max_work. */
+void sq_op_cases_run_cheap(const sq_rig *rig, const sq_case_filter *filter, double max_work,
+                           sq_case_counts *counts);
+
+/* True where the reference of `op` at `shape` costs at most max_work. */
+bool sq_case_is_cheap(const sq_op *op, const char *shape, double max_work);
+bool sq_case_is_selected(const char *wanted, const char *name); /* wanted NULL: always */
+
 /* Calls whose largest tensor has more than 2^31 elements, proved by slices that are drawn `seeds`
  * times, half of each tensor lying beyond. Skips what the device has no room for, and says so. */
 void sq_op_cases_run_large(const sq_rig *rig, const sq_case_filter *filter, double max_work,

@@ -301,26 +301,14 @@ static void check_subject(const subject *of, const char *program, sq_case_counts
     sq_specimen_free(&a);
 }
 
-static bool is_selected(const char *wanted, const char *name)
-{
-    return !wanted || strcmp(wanted, name) == 0;
-}
-
 static void check_dtypes(subject of, const sq_case_filter *filter, sq_case_counts *counts)
 {
     static const sq_dtype dtypes[] = {SQ_DTYPE_F32, SQ_DTYPE_BF16};
     for (size_t i = 0; i < sizeof dtypes / sizeof dtypes[0]; i++) {
         of.dtype = dtypes[i];
-        if (is_selected(filter->dtype, sq_dtype_name(of.dtype)))
+        if (sq_case_is_selected(filter->dtype, sq_dtype_name(of.dtype)))
             check_subject(&of, filter->program, counts);
     }
-}
-
-static bool is_cheap(const sq_op *op, const char *shape, double max_work)
-{
-    sq_call call;
-    return sq_call_parse(op, SQ_PASS_FWD, SQ_DTYPE_F32, shape, &call, NULL) == SQ_OK &&
-           op->reference_work(call.axis) <= max_work;
 }
 
 void sq_properties_of_ops(const sq_rig *rig, const sq_case_filter *filter, double max_work,
@@ -331,9 +319,9 @@ void sq_properties_of_ops(const sq_rig *rig, const sq_case_filter *filter, doubl
             for (const char *const *shape = sq_ops[i]->test_shapes; *shape; shape++) {
                 subject of = {.rig = rig, .op = sq_ops[i], .provider = p, .provider_name = p->name,
                               .shape = *shape};
-                if (is_selected(filter->op, sq_ops[i]->name) &&
-                    is_selected(filter->provider, p->name) && is_selected(filter->shape, *shape) &&
-                    is_cheap(sq_ops[i], *shape, max_work))
+                if (sq_case_is_selected(filter->op, sq_ops[i]->name) &&
+                    sq_case_is_selected(filter->provider, p->name) && sq_case_is_selected(filter->shape, *shape) &&
+                    sq_case_is_cheap(sq_ops[i], *shape, max_work))
                     check_dtypes(of, filter, counts);
             }
 }
@@ -344,7 +332,8 @@ void sq_properties_of_blocks(const sq_rig *rig, const sq_case_filter *filter, co
     for (int i = 0; sq_families[i]; i++) {
         subject of = {.rig = rig, .family = sq_families[i], .provider_name = provider,
                       .shape = "B=2,L=37,D=128"};
-        if (is_selected(filter->op, sq_families[i]->name))
+        if (sq_case_is_selected(filter->op, sq_families[i]->name) &&
+            sq_case_is_selected(filter->provider, provider))
             check_dtypes(of, filter, counts);
     }
 }

@@ -1,0 +1,300 @@
+/* session: a provider that is wrong in any way must not get a time. The wrong ones are made here. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "bench/worker/session.h"
+
+/* --- providers with one fault each; all compute rmsnorm's reference first --- */
+
+static int launches; /* since the session began the cell */
+
+static sq_status supports(const sq_call *call, const sq_device *device, sq_error *why)
+{
+    (void)call, (void)device, (void)why;
+    return SQ_OK;
+}
+
+static sq_status refuses(const sq_call *call, const sq_device *device, sq_error *why)
+{
+    (void)call, (void)device;
+    return sq_fail(why, SQ_UNSUPPORTED, "not on a Tuesday");
+}
+
+static sq_status good(const sq_call *call, void *plan, sq_error *err)
+{
+    (void)plan;
+    launches++;
+    return call->op->reference(call, err);
+}
+
+static float *last_output(const sq_call *call)
+{
+    return (float *)call->out[0].data + sq_tensor_count(&call->out[0]) - 1;
+}
+
+static sq_status off_by_ten_percent(const sq_call *call, void *plan, sq_error *err)
+{
+    SQ_TRY(good(call, plan, err));
+    *last_output(call) += 0.1f;
+    return SQ_OK;
+}
+
+static sq_status one_nan(const sq_call *call, void *plan, sq_error *err)
+{
+    SQ_TRY(good(call, plan, err));
+    *last_output(call) = NAN;
+    return SQ_OK;
+}
+
+static sq_status writes_nothing(const sq_call *call, void *plan, sq_error *err)
+{
+    (void)call, (void)plan, (void)err;
+    return SQ_OK;
+}
+
+static sq_status overruns_output(const sq_call *call, void *plan, sq_error *err)
+{
+    SQ_TRY(good(call, plan, err));
+    last_output(call)[1] = 0;
+    return SQ_OK;
+}
+
+static sq_status overruns_workspace(const sq_call *call, void *plan, sq_error *err)
+{
+    ((char *)call->workspace)[call->workspace_bytes] = 0;
+    return good(call, plan, err);
+}
+
+static size_t small_workspace(const sq_call *call)
+{
+    (void)call;
+    return 64;
+}
+
+/* Within the tolerance of the proof, but not the proved bits. */
+static sq_status changes_with_time(const sq_call *call, void *plan, sq_error *err)
+{
+    SQ_TRY(good(call, plan, err));
+    if (launches > 5)
+        *last_output(call) = nextafterf(*last_output(call), 9);
+    return SQ_OK;
+}
+
+static sq_status slow(const sq_call *call, void *plan, sq_error *err)
+{
+    nanosleep(&(struct timespec){0, 600000000}, NULL); /* beyond policy.max_cell_seconds */
+    return good(call, plan, err);
+}
+
+static sq_status breaks(const sq_call *call, void *plan, sq_error *err)
+{
+    (void)call, (void)plan;
+    return sq_fail(err, SQ_DEVICE, "the kernel fell over");
+}
+
+static sq_status no_plan(const sq_call *call, void **plan, sq_error *err)
+{
+    (void)call, (void)plan;
+    return sq_fail(err, SQ_OUT_OF_MEMORY, "no room for a plan");
+}
+
+static size_t huge_workspace(const sq_call *call)
+{
+    (void)call;
+    return (size_t)1 << 50;
+}
+
+static const sq_provider faulty[] = {
+    {"good", "", supports, NULL, NULL, good, NULL},
+    {"refuses", "", refuses, NULL, NULL, good, NULL},
+    {"wrong", "", supports, NULL, NULL, off_by_ten_percent, NULL},
+    {"nan", "", supports, NULL, NULL, one_nan, NULL},
+    {"nothing", "", supports, NULL, NULL, writes_nothing, NULL},
+    {"overrun", "", supports, NULL, NULL, overruns_output, NULL},
+    {"overrun-workspace", "", supports, small_workspace, NULL, overruns_workspace, NULL},
+    {"unsteady", "", supports, NULL, NULL, changes_with_time, NULL},
+    {"slow", "", supports, NULL, NULL, slow, NULL},
+    {"breaks", "", supports, NULL, NULL, breaks, NULL},
+    {"no-plan", "", supports, NULL, no_plan, good, NULL},
+    {"huge", "", supports, huge_workspace, NULL, good, NULL},
+    {.name = NULL},
+};
+
+static const sq_provider *faulty_providers(const sq_op *op)
+{
+    (void)op;
+    return faulty;
+}
+
+/* --- the session --- */
+
+static int stages;
+
+static void on_stage(void *arg, const char *stage)
+{
+    (void)arg;
+    assert_true(stage[0]);
+    stages++;
+}
+
+static sq_session session;
+
+static int open_session(void **state)
+{
+    (void)state;
+    sq_error err;
+    session = (sq_session){.rig = {.backend = &sq_backend_cpu, .providers = faulty_providers},
+                           .on_stage = on_stage};
+    return session.rig.backend->open(0, &session.rig.device, &err) == SQ_OK ? 0 : -1;
+}
+
+static int close_session(void **state)
+{
+    (void)state;
+    sq_session_close(&session);
+    session.rig.backend->close(session.rig.device);
+    return 0;
+}
+
+static const sq_policy policy = {.warmup_launches = 3,
+                                 .min_samples = 10,
+                                 .max_samples = 20,
+                                 .max_seconds = 0.05,
+                                 .target_interval = 0.005,
+                                 .max_interval = 1e6,
+                                 .max_cell_seconds = 0.5,
+                                 .proof_work = 1e6};
+
+static sq_task task_of(const char *provider)
+{
+    char key[SQ_KEY_MAX];
+    sq_error err;
+    sq_task task = {.seed = 3, .policy = policy};
+    snprintf(key, sizeof key, "rmsnorm@%s/fwd/f32/B=2,L=5,D=32/clean-cold,plain,unlocked", provider);
+    if (sq_cell_parse(key, &task.cell, &task.subject, &err) != SQ_OK)
+        fail_msg("%s", err.message);
+    return task;
+}
+
+static sq_record run(const char *provider)
+{
+    sq_record record;
+    sq_task task = task_of(provider);
+    launches = 0;
+    sq_session_run(&session, &task, &record);
+    return record;
+}
+
+static void expect(const char *provider, sq_run_status status, const char *reason)
+{
+    sq_record record = run(provider);
+    if (record.status != status || !strstr(record.reason, reason))
+        fail_msg("%s: %s: %s", provider, sq_run_status_name(record.status), record.reason);
+    assert_int_equal(record.n_samples, 0);
+    assert_true(record.stats.n == 0);
+    sq_record_free(&record);
+}
+
+static void a_right_provider_is_timed(void **state)
+{
+    (void)state;
+    stages = 0;
+    sq_record record = run("good");
+    if (record.status != SQ_RUN_OK)
+        fail_msg("%s", record.reason);
+    assert_true(stages >= 3);
+    assert_true(record.n_samples >= 10 && record.n_samples <= 20);
+    assert_int_equal(launches, 1 + 3 + record.n_samples); /* proof, warm-up, samples */
+    assert_true(record.stats.median > 0 && record.started > 1e9);
+    assert_int_equal(record.n_checks, 1);
+    assert_true(record.checks[0].rel_l2 == 0);
+    assert_true(record.peak_bytes >= 2 * 2 * 5 * 32 * 4);
+    sq_record_free(&record);
+}
+
+static void a_wrong_number_is_a_mismatch(void **state)
+{
+    (void)state;
+    expect("wrong", SQ_RUN_MISMATCH, "element 319");
+    expect("nan", SQ_RUN_MISMATCH, "got nan");
+    expect("nothing", SQ_RUN_MISMATCH, "nan");
+}
+
+static void writing_outside_is_a_mismatch(void **state)
+{
+    (void)state;
+    expect("overrun", SQ_RUN_MISMATCH, "wrote outside y");
+    expect("overrun-workspace", SQ_RUN_MISMATCH, "workspace");
+}
+
+static void bits_must_stay_those_of_the_proof(void **state)
+{
+    (void)state;
+    expect("unsteady", SQ_RUN_MISMATCH, "changed between launches");
+}
+
+static void other_failures_have_their_own_status(void **state)
+{
+    (void)state;
+    expect("refuses", SQ_RUN_UNSUPPORTED, "not on a Tuesday");
+    expect("absent", SQ_RUN_UNSUPPORTED, "no provider absent");
+    expect("breaks", SQ_RUN_ERROR, "fell over");
+    expect("no-plan", SQ_RUN_OOM, "no room for a plan");
+    expect("huge", SQ_RUN_OOM, "GB are free");
+    expect("slow", SQ_RUN_SKIPPED, "the limit is 0.5 s");
+}
+
+static void check_foretells(void **state)
+{
+    (void)state;
+    sq_fit fit;
+    sq_task task = task_of("good");
+    sq_session_check(&session, &task, &fit);
+    assert_true(fit.is_supported && fit.free_bytes > 0);
+    assert_true(fit.bytes >= 2 * (2 * 5 * 32 * 4));
+    task = task_of("refuses");
+    sq_session_check(&session, &task, &fit);
+    assert_false(fit.is_supported);
+    assert_string_equal(fit.reason, "not on a Tuesday");
+}
+
+static void numbers_carry_a_floor_once_there_are_ceilings(void **state)
+{
+    (void)state;
+    sq_ceilings none = session.ceilings;
+    sq_record without = run("good");
+    session.ceilings = (sq_ceilings){.n = 1, .ceiling = {{"copy", "GB/s", 2, 2, 2}}};
+    sq_record with = run("good");
+    session.ceilings = none;
+    assert_int_equal(with.n_values, without.n_values + 1);
+    double bytes = 0, floor_ns = 0;
+    for (int i = 0; i < with.n_values; i++) {
+        bytes = strcmp(with.values[i].metric, "bytes") == 0 ? with.values[i].value : bytes;
+        floor_ns = strcmp(with.values[i].metric, "floor_ns") == 0 ? with.values[i].value : floor_ns;
+    }
+    assert_true(bytes > 0 && floor_ns == bytes / 2);
+    sq_record_free(&with);
+    sq_record_free(&without);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_right_provider_is_timed),
+        cmocka_unit_test(a_wrong_number_is_a_mismatch),
+        cmocka_unit_test(writing_outside_is_a_mismatch),
+        cmocka_unit_test(bits_must_stay_those_of_the_proof),
+        cmocka_unit_test(other_failures_have_their_own_status),
+        cmocka_unit_test(check_foretells),
+        cmocka_unit_test(numbers_carry_a_floor_once_there_are_ceilings),
+    };
+    return cmocka_run_group_tests(tests, open_session, close_session);
+}
