@@ -88,8 +88,7 @@ static void add_bars(sq_text *script, const sq_series_set *set)
             if (!(p->lo > 0) || !(p->hi / p->lo > visible_interval))
                 continue;
             has_bars = true;
-            sq_text_printf(script, " %.9g %.9g %.9g %.9g 0x%s\n", p->x, p->y, p->lo, p->hi,
-                           colour + 1);
+            sq_text_printf(script, " %.9g %.9g %.9g 0x%s\n", p->x, p->lo, p->hi, colour + 1);
         }
     }
     sq_text_printf(script, "END_OF_DATA\nhas_bars = %d\n", has_bars);

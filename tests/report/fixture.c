@@ -182,45 +182,51 @@ static void add_counters(sq_db *db, long run, double dram, double tensor)
     fixture_exec(db, sql, NULL, NULL);
 }
 
-/* Times of this store are made up: a launch cost, a slope and a floor by bytes. */
-static void add_length(sq_db *db, int k)
+typedef struct {
+    const char *kind, *subject;
+    double window, base_ms, per_key_ms; /* time of 128k tokens */
+    double base_tflop, per_key_tflop, gbytes;
+} made_up;
+
+static const made_up subjects[] = {
+    {"op", "attention", 0, 0.2, 1.2e-3, 0.05, 5.4e-4, 2.1},
+    {"op", "attention", 2048, 0.3, 1.3e-3, 0.05, 5.4e-4, 2.1},
+    {"op", "selective_scan", -1, 2.3, 0, 0.08, 0, 4.3},
+    {"op", "ssd", -1, 1.6, 0, 0.3, 0, 3.3},
+    {"op", "retention", -1, 2.9, 0, 0.5, 0, 3.2},
+    {"op", "long_conv", -1, 6.1, 1.5e-5, 0.04, 1e-7, 2.1},
+    {"block", "transformer", 0, 9, 1.1e-3, 4.4, 5.4e-4, 6},
+    {"block", "mamba", -1, 19, 0, 6.6, 0, 11},
+    {"block", "mamba2", -1, 13, 0, 6.9, 0, 8},
+    {"block", "hyena", -1, 24, 3e-5, 4.6, 1e-7, 12},
+    {"block", "retnet", -1, 16, 0, 5.5, 0, 9},
+    {"block", "samba", 2048, 14, 1.1e-3, 5.6, 5.4e-4, 8},
+};
+
+/* Times of this store are made up: a floor, and a share for each key seen. */
+static void add_subject(sq_db *db, const made_up *s, double L)
 {
-    static const struct {
-        const char *subject;
-        double window, base_ms, per_length, work;
-    } mixers[] = {{"attention", 0, 0.2, 1.2e-3, 3}, {"attention", 2048, 0.3, 1.3e-3, 2},
-                  {"selective_scan", -1, 2.3, 0, 0.3}, {"ssd", -1, 1.6, 0, 1},
-                  {"retention", -1, 2.9, 0, 1.4}, {"long_conv", -1, 6.1, 1.5e-5, 0.4}},
-      blocks[] = {{"transformer", 0, 9, 1.1e-3, 5}, {"mamba", -1, 19, 0, 4},
-                  {"mamba2", -1, 13, 0, 4}, {"hyena", -1, 24, 3e-5, 6},
-                  {"retnet", -1, 16, 0, 5}, {"samba", 2048, 14, 1.1e-3, 5}};
-    double L = ldexp(1, k), tokens = 131072;
-    for (int i = 0; i < 12; i++) {
-        bool is_block = i >= 6;
-        const char *subject = is_block ? blocks[i - 6].subject : mixers[i].subject;
-        double window = is_block ? blocks[i - 6].window : mixers[i].window;
-        double span = window > 0 && L > 2 * window ? 2 * window : L;
-        double ms = is_block ? blocks[i - 6].base_ms + blocks[i - 6].per_length * span
-                             : mixers[i].base_ms + mixers[i].per_length * span;
-        double work = is_block ? blocks[i - 6].work : mixers[i].work;
-        fixture_run run = {.kind = is_block ? "block" : "op", .subject = subject, .B = tokens / L,
-                           .L = L, .window = window, .width = 2048, .ms = ms,
-                           .interval = k < 11 ? 0.06 : 0.002, .flops = 1e11 * work * (1 + span / 4096),
-                           .bytes = 1e9 * (1 + work / 4), .peak_bytes = 2e9 * (1 + work / 3) + 3e4 * L};
-        if (!strcmp(subject, "hyena") && k == 17)
-            run = (fixture_run){.kind = "block", .subject = "hyena", .B = 1, .L = L, .window = -1,
-                                .status = "oom", .reason = "needs 83.8 GiB, device has 79.6 GiB"};
-        if (!strcmp(subject, "long_conv"))
-            run.provider = "cufft";
-        long id = fixture_add(db, run);
-        if (run.ms > 0)
-            add_counters(db, id, run.bytes * 1.04, is_block ? 41.5 : 12.25);
-        if (is_block || !strcmp(subject, "long_conv"))
-            continue;
-        run.provider = "cuda/naive";
-        run.ms *= 6 + i;
-        fixture_add(db, run);
+    double keys = s->window > 0 && L > 2 * s->window ? 2 * s->window : L;
+    fixture_run run = {.kind = s->kind, .subject = s->subject, .B = 131072 / L, .L = L,
+                       .window = s->window, .width = 2048, .ms = s->base_ms + s->per_key_ms * keys,
+                       .interval = L < 2048 ? 0.06 : 0.002,
+                       .flops = 1e12 * (s->base_tflop + s->per_key_tflop * keys),
+                       .bytes = 1e9 * s->gbytes, .peak_bytes = 1.2e9 * s->gbytes + 3e4 * L};
+    if (!strcmp(s->subject, "hyena") && L > 65536) {
+        run.ms = 0;
+        run.status = "oom";
+        run.reason = "needs 83.8 GiB, device has 79.6 GiB";
     }
+    if (!strcmp(s->subject, "long_conv"))
+        run.provider = "cufft";
+    long id = fixture_add(db, run);
+    if (run.ms > 0)
+        add_counters(db, id, run.bytes * 1.04, strcmp(s->kind, "op") ? 41.5 : 12.25);
+    if (strcmp(s->kind, "op") || !strcmp(s->subject, "long_conv"))
+        return;
+    run.provider = "cuda/naive";
+    run.ms *= 6 + 3 * (s->window > 0);
+    fixture_add(db, run);
 }
 
 void fixture_full(sq_db *db)
@@ -229,7 +235,8 @@ void fixture_full(sq_db *db)
                      "(1, 1, 1, 'gemm_bf16_tflops', 'TFLOP/s', 660, 655, 665),"
                      "(1, 1, 1, 'gemm_f32_tflops', 'TFLOP/s', 52, 51.5, 52.5)", NULL, NULL);
     for (int k = 9; k <= 17; k++)
-        add_length(db, k);
+        for (size_t i = 0; i < sizeof subjects / sizeof subjects[0]; i++)
+            add_subject(db, &subjects[i], ldexp(1, k));
     for (int k = 0; k < 3; k++)
         fixture_add(db, (fixture_run){.subject = "attention", .provider = "cuda/native", .B = 1,
                                       .L = ldexp(1, 10 + k), .status = "unsupported",
