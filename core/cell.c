@@ -31,7 +31,7 @@ static sq_status find(const char *what, const char *const *names, const char *na
 
 sq_status sq_pass_parse(const char *name, sq_pass *out, sq_error *err)
 {
-    int i;
+    int i = 0;
     SQ_TRY(find("pass", passes, name, &i, err));
     *out = (sq_pass)i;
     return SQ_OK;
@@ -39,7 +39,7 @@ sq_status sq_pass_parse(const char *name, sq_pass *out, sq_error *err)
 
 sq_status sq_cache_parse(const char *name, sq_cache *out, sq_error *err)
 {
-    int i;
+    int i = 0;
     SQ_TRY(find("cache mode", caches, name, &i, err));
     *out = (sq_cache)i;
     return SQ_OK;

@@ -42,7 +42,7 @@ void sq_graph_free(sq_graph *graph);    /* accepts NULL */
 
 /* --- building: a failure is remembered and returned by sq_graph_plan, so families read as a list --- */
 
-/* The (B, L) of every node; first of all. */
+/* The (B, L) of every node; a family's build() sets it first of all. */
 void sq_graph_set_extent(sq_graph *graph, int64_t batch, int64_t seqlen);
 /* A (B, L, width) tensor in the graph's dtype. */
 sq_tid sq_graph_input(sq_graph *graph, const char *name, int64_t width, sq_draw draw);

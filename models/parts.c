@@ -5,6 +5,7 @@
 sq_tid sq_part_input(sq_graph *graph, const sq_axis_value *axis)
 {
     sq_draw normal = {.kind = SQ_DRAW_NORMAL, .a = 0, .b = 1};
+    sq_graph_set_extent(graph, sq_axis_int(axis, SQ_BLOCK_B), sq_axis_int(axis, SQ_BLOCK_L));
     return sq_graph_input(graph, "x", sq_axis_int(axis, SQ_BLOCK_D), normal);
 }
 

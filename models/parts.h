@@ -16,7 +16,7 @@ enum { SQ_BLOCK_B, SQ_BLOCK_L, SQ_BLOCK_D, SQ_BLOCK_OWN };
         {"L", "seqlen", "tokens per sequence", SQ_AXIS_INT, 1024, 1, 16777216, NULL},              \
         {"D", "width", "model width", SQ_AXIS_INT, width, 1, 65536, NULL}
 
-/* Input of a block: tokens of unit variance. */
+/* Begins a block: sets its (B, L) and makes its input x, tokens of unit variance. */
 sq_tid sq_part_input(sq_graph *graph, const sq_axis_value *axis);
 
 /* y = x W^T (+ residual); W (n_out, n_in). Names its parameter "<name>.w". */

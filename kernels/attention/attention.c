@@ -170,7 +170,7 @@ static sq_tolerance tolerance(sq_pass pass, sq_dtype dtype, const sq_axis_value 
         largest = fmin(1, 2.718281828459045 / fmin(first, cut));
         mean = sum / axis[AXIS_L];
     }
-    return (sq_tolerance){.rel_l2 = relative, .max_abs = 12 * relative * sqrt(largest / mean)};
+    return (sq_tolerance){.rel_l2 = relative, .max_abs = 16 * relative * sqrt(largest / mean)};
 }
 
 /* One key/value head of one sequence, unpacked: (Lk, D) each. */

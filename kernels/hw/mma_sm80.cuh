@@ -102,7 +102,7 @@ __device__ __forceinline__ uint32_t sq_address_b_trans(uint32_t tile, int row, i
     return sq_address_a<CHUNKS>(tile, row, col, lane);
 }
 
-/* From the address of block (r, 0) to that of block (r + rows, col): one XOR and one addition, since
+/* From the address of block (r, 0) to that of block (r + rows, col): an XOR and an addition, since
  * the swizzle only permutes chunks of a row. Needs: rows a multiple of 8, col of 16, and a tile
  * whose address is a multiple of its row length, 16 * CHUNKS bytes. */
 template <int CHUNKS>

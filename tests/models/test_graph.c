@@ -26,7 +26,6 @@ static sq_graph *build(const char *family_name, const char *text, sq_dtype dtype
     assert_int_equal(family->check(axis, &err), SQ_OK);
     sq_graph *graph = sq_graph_new(dtype);
     assert_non_null(graph);
-    sq_graph_set_extent(graph, sq_axis_int(axis, 0), sq_axis_int(axis, 1));
     assert_int_equal(family->build(graph, SQ_PASS_FWD, axis, &err), SQ_OK);
     if (sq_graph_plan(graph, &err) != SQ_OK)
         fail_msg("%s: %s", family_name, err.message);
