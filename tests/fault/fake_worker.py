@@ -1,0 +1,130 @@
+#!/usr/bin/env python3
+"""A worker that speaks bench/wire.h and measures nothing: it does to its parent what real ones do only
+on bad days. $FAKE_WORKER says what: well, crash, exit, hang, slow, garbage, wrong, noisy, unsupported,
+oom, refuse, sticky (dies after its answer), silent-hello. $FAKE_WHEN: only for cells whose key holds
+this text. $FAKE_LOG: a file that gets one line (pid and request) for every request.
+"""
+import json
+import os
+import sys
+import time
+
+MODE = os.environ.get("FAKE_WORKER", "well")
+WHEN = os.environ.get("FAKE_WHEN", "")
+LOG = os.environ.get("FAKE_LOG", "")
+PROVIDERS = {
+    "attention": ["cuda/naive", "cuda/portable"],
+    "causal_conv1d": ["cuda/naive", "cuda/portable"],
+    "linear": ["cuda/naive", "cuda/portable", "cublas"],
+    "long_conv": ["cuda/naive", "cufft"],
+    "retention": ["cuda/naive", "cuda/portable"],
+    "rmsnorm": ["cuda/naive", "cuda/portable"],
+    "selective_scan": ["cuda/naive", "cuda/portable"],
+    "ssd": ["cuda/naive", "cuda/portable"],
+}
+
+
+def say(message):
+    sys.stdout.write(json.dumps(message) + "\n")
+    sys.stdout.flush()
+
+
+def hello():
+    if MODE == "silent-hello":
+        sys.stderr.write("no CUDA-capable device is detected\n")
+        sys.exit(3)
+    say({"is": "hello", "providers": PROVIDERS, "environment": {"fingerprint": "fa4e", "host": "h"},
+         "device": {"backend": "cuda", "index": 0, "uuid": "GPU-fake", "name": "Fake GPU",
+                    "arch": "sm_90", "pci": "0", "sm_count": 132, "memory_bytes": 80000000000,
+                    "max_sm_mhz": 1980, "max_memory_mhz": 2619, "memory_bus_bits": 5120,
+                    "compute_major": 9, "compute_minor": 0}})
+
+
+def record(status="ok", reason="", **more):
+    body = {"status": status, "reason": reason, "kernel_hash": "", "samples": [], "peak_bytes": 4096}
+    if status in ("ok", "noisy"):
+        body["samples"] = [1000, 1001, 1002, 1003, 1004, 1005, 1006, 1007, 1008, 1009]
+    body.update(more)
+    say({"is": "record", "record": body})
+
+
+def check(request, is_hit):
+    supported = not (MODE == "unsupported" and is_hit)
+    say({"is": "check", "cell": request["cell"], "supported": supported,
+         "reason": "" if supported else "needs a head dim of 64",
+         "bytes": 9e12 if MODE == "oom" and is_hit else 4096, "free_bytes": 8e10})
+
+
+def run(is_hit):
+    say({"is": "stage", "stage": "proof"})
+    if not is_hit:
+        return record()
+    if MODE == "crash":
+        sys.stderr.write("illegal memory access\n")
+        sys.stderr.flush()
+        os.kill(os.getpid(), 11)
+    elif MODE == "exit":
+        sys.stderr.write("giving up\n")
+        sys.exit(9)
+    elif MODE == "hang":
+        time.sleep(3600)
+    elif MODE == "slow":
+        for _ in range(8):
+            time.sleep(0.25)
+            say({"is": "stage", "stage": "samples"})
+        record()
+    elif MODE == "garbage":
+        sys.stdout.write("Segmentation \x1b[31mfault{]\n")
+        sys.stdout.flush()
+    elif MODE == "refuse":
+        say({"is": "error", "message": "cannot read the request"})
+    elif MODE == "wrong":
+        record("mismatch", "y: rel_l2 0.5 > 0.01")
+    elif MODE == "noisy":
+        record("noisy", "interval 20 % wide")
+    elif MODE == "sticky":
+        record("error", "misaligned address")
+        sys.exit(3)
+    else:
+        record()
+    return None
+
+
+def profile():
+    if MODE == "profile-crash":
+        os.kill(os.getpid(), 11)
+    record(values=[{"metric": "dram_bytes_read", "value": 123.0, "n": 1, "spread": None,
+                    "sm_mhz": 1700.0, "validity": "ok"}],
+           kernels=[{"name": "k", "ns": 900, "grid": [1, 1, 1], "block": [32, 1, 1],
+                     "registers": 32, "shared_bytes": 0}])
+
+
+def ceilings():
+    say({"is": "ceilings", "ceilings": [{"name": "copy", "unit": "GB/s", "value": 2900.0,
+                                         "lo": 2890.0, "hi": 2910.0}]})
+
+
+def serve(request):
+    verb = request["do"]
+    is_hit = WHEN in request.get("cell", "")
+    if LOG:
+        with open(LOG, "a", encoding="utf-8") as log:
+            log.write(json.dumps({"pid": os.getpid(), **request}) + "\n")
+    if verb == "hello":
+        hello()
+    elif verb == "check":
+        check(request, is_hit)
+    elif verb == "run":
+        run(is_hit)
+    elif verb == "profile":
+        profile()
+    elif verb == "ceilings":
+        ceilings()
+    elif verb == "set-ceilings":
+        say({"is": "done"})
+    else:
+        say({"is": "error", "message": "unknown request"})
+
+
+for line in sys.stdin:
+    serve(json.loads(line))
