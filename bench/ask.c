@@ -231,15 +231,22 @@ sq_status sq_ask_run(sq_asker *asker, const sq_plan_item *item, sq_record *recor
 
 /* --- profile --- */
 
-static sq_status no_profile(sq_record *record, const char *why)
+static sq_status no_profile(const sq_asker *asker, sq_record *record, const char *why)
 {
-    sq_value value = {.metric = "profile", .value = NAN, .spread = NAN, .sm_mhz = NAN};
+    sq_value value = {.value = NAN, .spread = NAN, .sm_mhz = NAN};
     snprintf(value.validity, sizeof value.validity, "refused: %.80s", why);
-    return sq_record_add_value(record, &value);
+    for (const sq_metric_def *m = asker->metrics; m && m->name; m++) {
+        if (strncmp(m->source, "cupti:", 6) != 0)
+            continue;
+        snprintf(value.metric, sizeof value.metric, "%s", m->name);
+        SQ_TRY(sq_record_add_value(record, &value));
+    }
+    return SQ_OK;
 }
 
 /* The profile's values and kernels join the record; the measured numbers stay. */
-static sq_status merge(const json_t *answer, sq_record *record, sq_error *err)
+static sq_status merge(const sq_asker *asker, const json_t *answer, sq_record *record,
+                       sq_error *err)
 {
     sq_record profile;
     sq_record_init(&profile, &record->cell);
@@ -249,7 +256,7 @@ static sq_status merge(const json_t *answer, sq_record *record, sq_error *err)
     for (int i = 0; s == SQ_OK && i < profile.n_kernels; i++)
         s = sq_record_add_kernel(record, &profile.kernels[i]);
     if (s == SQ_OK && profile.n_values == 0 && profile.reason[0])
-        s = no_profile(record, profile.reason);
+        s = no_profile(asker, record, profile.reason);
     sq_record_free(&profile);
     return s;
 }
@@ -265,7 +272,7 @@ sq_status sq_ask_profile(sq_asker *asker, const sq_plan_item *item, sq_record *r
         s = exchange(asker, "profile", "record", item, stage, &answer, &why);
     asker->cells++;
     if (s == SQ_OK)
-        s = merge(answer, record, &why);
+        s = merge(asker, answer, record, &why);
     json_decref(answer);
     if (s == SQ_OK)
         return SQ_OK;
@@ -273,7 +280,7 @@ sq_status sq_ask_profile(sq_asker *asker, const sq_plan_item *item, sq_record *r
         return sq_fail(err, s, "%s", why.message);
     if (s != SQ_BAD_ARGUMENT)
         sq_asker_kill(asker);
-    return no_profile(record, why.message);
+    return no_profile(asker, record, why.message);
 }
 
 /* --- ceilings --- */

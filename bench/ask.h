@@ -14,6 +14,7 @@ extern "C" {
 typedef struct {
     const sq_target *target;
     const sq_policy *policy;
+    const sq_metric_def *metrics; /* to know what a failed profile leaves uncounted */
     uint64_t seed;
     const sq_ceiling *ceilings; /* told to every new worker, for its floors */
     int n_ceilings;
@@ -31,8 +32,8 @@ void sq_asker_kill(sq_asker *asker);
 sq_status sq_ask_run(sq_asker *asker, const sq_plan_item *item, sq_record *record,
                          sq_error *err);
 
-/* Counters and kernel trace of one cell, added to `record`. A failure leaves one value "profile" whose
- * validity says why. */
+/* Counters and kernel trace of one cell, added to `record`. A failure leaves every
+ * counted metric without a value and with the reason in its validity. */
 sq_status sq_ask_profile(sq_asker *asker, const sq_plan_item *item, sq_record *record,
                              sq_error *err);
 

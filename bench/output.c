@@ -18,8 +18,7 @@ static double monotonic(void)
 
 void sq_progress_begin(sq_progress *progress, const sq_plan *plan, FILE *stream, bool is_terminal)
 {
-    *progress = (sq_progress){.stream = stream, .is_terminal = is_terminal,
-                              .started = monotonic()};
+    *progress = (sq_progress){.stream = stream, .is_terminal = is_terminal};
     for (int i = 0; i < plan->count; i++) {
         if (plan->item[i].is_done)
             continue;
@@ -61,6 +60,8 @@ static void on_started(void *self, const sq_plan_item *item)
 {
     sq_progress *p = self;
     char line[128], eta[16];
+    if (!p->done && !p->started)
+        p->started = monotonic(); /* not before: measuring the ceilings is no part of the rate */
     if (!p->is_terminal)
         return;
     format_eta(p, eta, sizeof eta);

@@ -121,6 +121,37 @@ static sq_status add_group(builder *b, const sq_settings *group, bool *used, sq_
     return s;
 }
 
+/* A provider that the device has for nothing at all is a misspelt one. */
+static sq_status check_providers(const sq_plan_request *request, sq_error *err)
+{
+    const char *value = request->overrides
+                            ? sq_settings_text(request->overrides, "provider", NULL) : NULL;
+    const sq_catalog *catalog = request->catalog;
+    const char *known[65] = {NULL};
+    sq_names names;
+    int n = 0;
+    if (!value || strcmp(value, "all") == 0)
+        return SQ_OK;
+    SQ_TRY(sq_names_split(value, &names, err));
+    for (int i = 0; i < catalog->count && n < 64; i++) {
+        int k = 0;
+        while (k < n && strcmp(known[k], catalog->offer[i].provider) != 0)
+            k++;
+        if (k == n)
+            known[n++] = catalog->offer[i].provider;
+    }
+    sq_status s = SQ_OK;
+    for (int i = 0; s == SQ_OK && i < names.count; i++) {
+        int k = 0;
+        while (k < n && strcmp(known[k], names.item[i]) != 0)
+            k++;
+        if (k == n)
+            s = sq_fail_unknown(err, "provider", names.item[i], known);
+    }
+    sq_names_free(&names);
+    return s;
+}
+
 /* An override that no group could use is a mistake. */
 static sq_status check_overrides(const sq_plan_request *request, const bool *used, sq_error *err)
 {
@@ -138,6 +169,7 @@ static sq_status collect(builder *b, sq_error *err)
         SQ_TRY(add_key(b, r->cells[i], err));
     if (!r->n_groups)
         return SQ_OK;
+    SQ_TRY(check_providers(r, err));
     bool *used = calloc(r->overrides ? (size_t)r->overrides->count + 1 : 1, sizeof *used);
     if (!used)
         return sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for the plan");

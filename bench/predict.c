@@ -8,13 +8,13 @@ static double known(double value, double guess) { return value > 0 ? value : gue
 
 static sq_rates cpu_rates(const sq_device *device)
 {
-    /* The reference works element by element in double: about half a GFLOP/s a core. */
+    /* The reference works element by element in double: one or two GFLOP/s a core. */
     double cores = known(device->sm_count, 1);
     return (sq_rates){.bytes = 5e9,
-                      .matrix_flops = 5e8 * cores,
-                      .flops = 5e8 * cores,
+                      .matrix_flops = 1.5e9 * cores,
+                      .flops = 1.5e9 * cores,
                       .special = 5e7 * cores,
-                      .reference_work = 2.5e8 * cores,
+                      .reference_work = 7e8 * cores,
                       .launch_ns = 2e3};
 }
 

@@ -215,6 +215,7 @@ sq_status sq_runner_run(const sq_runner_options *options, sq_runner_result *resu
 {
     sq_asker asker = {.target = options->target,
                           .policy = options->policy,
+                          .metrics = options->metrics,
                           .seed = options->campaign->seed};
     runner r = {.options = options, .result = result, .timing = asker, .profiling = asker,
                 .started = monotonic()};

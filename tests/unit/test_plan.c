@@ -1,0 +1,459 @@
+/* Plans: products, tokens, width, selection, refusals, order, hash; and the size of the suites. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "bench/plan.h"
+#include "bench/suite.h"
+
+/* What one test plans: a catalog, one group written as key, value pairs, and the request. */
+typedef struct {
+    sq_catalog catalog;
+    sq_settings group, overrides;
+    sq_policy policy;
+    sq_rates rates;
+    sq_plan_request request;
+    sq_plan plan;
+    sq_error err;
+} bench;
+
+static void offer(sq_catalog *catalog, const char *op, const char *provider)
+{
+    assert_int_equal(sq_catalog_add(catalog, op, provider, NULL), SQ_OK);
+}
+
+/* The providers that seqmark-worker is built with. */
+static void offer_cuda(sq_catalog *catalog)
+{
+    strcpy(catalog->backend, "cuda");
+    for (int i = 0; sq_ops[i]; i++) {
+        offer(catalog, sq_ops[i]->name, "cuda/naive");
+        if (strcmp(sq_ops[i]->name, "long_conv") != 0)
+            offer(catalog, sq_ops[i]->name, "cuda/portable");
+    }
+    offer(catalog, "long_conv", "cufft");
+    offer(catalog, "linear", "cublas");
+}
+
+static void offer_cpu(sq_catalog *catalog)
+{
+    strcpy(catalog->backend, "cpu");
+    for (int i = 0; sq_ops[i]; i++)
+        offer(catalog, sq_ops[i]->name, "cpu/ref");
+}
+
+static void set(sq_settings *settings, const char *key, const char *value, const char *origin)
+{
+    assert_int_equal(sq_settings_set(settings, key, value, origin, NULL), SQ_OK);
+}
+
+/* pairs: key, value, ..., NULL. */
+static bench *new_bench(const char *const *pairs)
+{
+    bench *b = calloc(1, sizeof *b);
+    sq_device device = {.backend = "cuda", .sm_count = 132, .max_sm_mhz = 1980,
+                        .compute_major = 9, .memory_bus_bits = 5120, .max_memory_mhz = 2619};
+    offer_cuda(&b->catalog);
+    for (; *pairs; pairs += 2)
+        set(&b->group, pairs[0], pairs[1], "test:1:1");
+    b->policy = *sq_policy_find("nightly");
+    b->policy.max_cell_seconds = 1e9;
+    b->rates = sq_rates_nominal(&device);
+    b->request = (sq_plan_request){.groups = &b->group, .n_groups = 1, .catalog = &b->catalog,
+                                   .overrides = &b->overrides, .policy = &b->policy,
+                                   .rates = &b->rates, .replicates = 1};
+    return b;
+}
+
+#define BENCH(...) new_bench((const char *const[]){__VA_ARGS__, NULL})
+
+static void make(bench *b)
+{
+    if (sq_plan_build(&b->request, &b->plan, &b->err) != SQ_OK)
+        fail_msg("%s", b->err.message);
+}
+
+static void refuse(bench *b, const char *why)
+{
+    assert_int_not_equal(sq_plan_build(&b->request, &b->plan, &b->err), SQ_OK);
+    assert_int_equal(b->plan.count, 0);
+    if (!strstr(b->err.message, why))
+        fail_msg("\"%s\" does not say \"%s\"", b->err.message, why);
+}
+
+static void free_bench(bench *b)
+{
+    sq_plan_free(&b->plan);
+    sq_catalog_free(&b->catalog);
+    sq_settings_free(&b->group);
+    sq_settings_free(&b->overrides);
+    free(b);
+}
+
+/* --- products --- */
+
+static void test_product_of_lists(void **state)
+{
+    (void)state;
+    bench *b = BENCH("op", "attention", "seqlen", "128..512*2", "heads", "2,4", "dtype",
+                     "bf16,f32");
+    make(b);
+    /* 3 lengths, 2 heads, 2 dtypes, 2 providers */
+    assert_int_equal(b->plan.count, 24);
+    assert_int_equal(b->plan.n_cells, 24);
+    free_bench(b);
+}
+
+static void test_repeats_are_dropped(void **state)
+{
+    (void)state;
+    bench *b = BENCH("op", "attention,attention", "seqlen", "128,128,0.125k", "provider",
+                     "cuda/naive");
+    make(b);
+    assert_int_equal(b->plan.count, 1);
+    free_bench(b);
+}
+
+static void test_tokens_fix_the_batch(void **state)
+{
+    (void)state;
+    bench *b = BENCH("op", "ssd", "provider", "cuda/portable", "seqlen", "1k,4k", "tokens", "16k");
+    make(b);
+    assert_int_equal(b->plan.count, 2);
+    for (int i = 0; i < 2; i++) {
+        const sq_cell *cell = &b->plan.item[i].cell;
+        assert_true(cell->value[SQ_AXIS_B] * cell->value[SQ_AXIS_L] == 16384);
+    }
+    free_bench(b);
+}
+
+static void test_length_beyond_tokens_is_refused(void **state)
+{
+    (void)state;
+    bench *b = BENCH("op", "ssd", "seqlen", "32k", "tokens", "16k");
+    refuse(b, "batch would be less than 1");
+    free_bench(b);
+}
+
+static void test_tokens_and_batch_exclude_each_other(void **state)
+{
+    (void)state;
+    bench *b = BENCH("op", "ssd", "batch", "4", "tokens", "16k");
+    refuse(b, "batch");
+    free_bench(b);
+    b = BENCH("op", "ssd", "provider", "cuda/portable", "seqlen", "1k", "tokens", "16k");
+    set(&b->overrides, "batch", "3", "command line");
+    make(b); /* the command line beats the file */
+    assert_int_equal(b->plan.count, 1);
+    assert_true(b->plan.item[0].cell.value[SQ_AXIS_B] == 3);
+    free_bench(b);
+}
+
+static void test_width_shapes_and_is_kept(void **state)
+{
+    (void)state;
+    bench *b = BENCH("op", "attention", "provider", "cuda/portable", "width", "2048", "seqlen",
+                     "1k");
+    make(b);
+    assert_int_equal(b->plan.item[0].width, 2048);
+    assert_true(sq_cell_axis(&b->plan.item[0].cell, "H", 0) *
+                    sq_cell_axis(&b->plan.item[0].cell, "D", 0) == 2048);
+    free_bench(b);
+    b = BENCH("op", "attention", "width", "100");
+    refuse(b, "attention");
+    free_bench(b);
+}
+
+static void test_impossible_shape_names_the_rule(void **state)
+{
+    (void)state;
+    bench *b = BENCH("op", "attention", "heads", "6", "kv-heads", "4");
+    refuse(b, "attention");
+    assert_int_equal(b->err.status, SQ_BAD_SHAPE);
+    free_bench(b);
+}
+
+static void test_mixers_and_all(void **state)
+{
+    (void)state;
+    int mixers = 0, families = 0;
+    for (int i = 0; sq_ops[i]; i++)
+        mixers += sq_ops[i]->is_mixer;
+    while (sq_families[families])
+        families++;
+    bench *b = BENCH("op", "mixers", "provider", "cuda/naive", "seqlen", "64");
+    make(b);
+    assert_int_equal(b->plan.count, mixers);
+    free_bench(b);
+    b = BENCH("family", "all", "seqlen", "64");
+    make(b); /* a block has one best provider set */
+    assert_int_equal(b->plan.count, families);
+    assert_string_equal(b->plan.item[0].cell.provider, "cuda/portable");
+    free_bench(b);
+}
+
+/* --- names --- */
+
+static void test_unknown_names_are_refused_with_the_nearest(void **state)
+{
+    (void)state;
+    bench *b = BENCH("op", "atention");
+    refuse(b, "attention");
+    free_bench(b);
+    b = BENCH("family", "mamba3");
+    refuse(b, "mamba");
+    free_bench(b);
+    b = BENCH("op", "ssd", "provider", "cuda/portible");
+    refuse(b, "cuda/portable");
+    free_bench(b);
+    b = BENCH("op", "ssd", "dtype", "bf17");
+    refuse(b, "bf16");
+    free_bench(b);
+    b = BENCH("op", "ssd", "pass", "foward");
+    refuse(b, "test:1:1: pass");
+    free_bench(b);
+    b = BENCH("op", "ssd", "taps", "4");
+    refuse(b, "no axis \"taps\"");
+    free_bench(b);
+    b = BENCH("op", "ssd", "on", "gpu");
+    refuse(b, "cuda");
+    free_bench(b);
+    b = BENCH("seqlen", "64");
+    refuse(b, "needs op or family");
+    free_bench(b);
+}
+
+static void test_overrides_lie_over_the_groups_that_they_fit(void **state)
+{
+    (void)state;
+    bench *b = BENCH("op", "attention,ssd", "provider", "cuda/naive", "seqlen", "64");
+    set(&b->overrides, "window", "16,32", "command line");
+    make(b);
+    assert_int_equal(b->plan.count, 3); /* attention twice, ssd as it was */
+    free_bench(b);
+    b = BENCH("op", "ssd", "seqlen", "64");
+    set(&b->overrides, "window", "16", "command line");
+    refuse(b, "--window");
+    free_bench(b);
+    b = BENCH("op", "ssd", "seqlen", "64");
+    set(&b->overrides, "provider", "cuda/nave", "command line");
+    refuse(b, "cuda/naive");
+    free_bench(b);
+}
+
+static void test_selection_from_groups(void **state)
+{
+    (void)state;
+    char *name = "ssd";
+    sq_names only = {.item = &name, .count = 1};
+    bench *b = BENCH("op", "attention,ssd", "provider", "cuda/naive", "seqlen", "64");
+    b->request.only_ops = &only;
+    make(b);
+    assert_int_equal(b->plan.count, 1);
+    assert_string_equal(b->plan.item[0].cell.subject, "ssd");
+    free_bench(b);
+}
+
+static void test_backend_of_a_group(void **state)
+{
+    (void)state;
+    bench *b = BENCH("op", "ssd", "on", "cpu");
+    refuse(b, "no cell is left");
+    free_bench(b);
+}
+
+static void test_cell_by_key(void **state)
+{
+    (void)state;
+    bench *b = BENCH("op", "attention", "provider", "cuda/portable", "seqlen", "96");
+    char key[SQ_KEY_MAX];
+    make(b);
+    strcpy(key, b->plan.item[0].key);
+    sq_plan_free(&b->plan);
+    const char *keys[] = {key, NULL};
+    b->request.n_groups = 0;
+    b->request.cells = keys;
+    make(b);
+    assert_int_equal(b->plan.count, 1);
+    assert_string_equal(b->plan.item[0].key, key);
+    sq_plan_free(&b->plan);
+    keys[0] = "attention@cuda/portable/fwd/bf16/L=12";
+    refuse(b, "cell key");
+    keys[0] = "atention@cuda/portable/fwd/bf16/L=12/clean-cold,plain,unlocked";
+    refuse(b, "attention");
+    keys[0] = "attention@cuda/x/fwd/bf16/L=12/clean-cold,plain,unlocked";
+    refuse(b, "provider");
+    free_bench(b);
+}
+
+/* --- rows decided while planning --- */
+
+static void test_long_cells_are_skipped_with_the_figure(void **state)
+{
+    (void)state;
+    bench *b = BENCH("op", "attention", "provider", "cuda/naive", "seqlen", "128,128k");
+    b->policy.max_cell_seconds = 0.5;
+    make(b);
+    for (int i = 0; i < b->plan.count; i++) {
+        const sq_plan_item *item = &b->plan.item[i];
+        bool is_long = item->cell.value[SQ_AXIS_L] > 1000;
+        assert_int_equal(item->status, is_long ? SQ_RUN_SKIPPED : SQ_RUN_OK);
+        assert_int_equal(strstr(item->reason, "max-cell-time") != NULL, is_long);
+    }
+    free_bench(b);
+}
+
+static void test_missing_pass_is_an_unsupported_row(void **state)
+{
+    (void)state;
+    bench *b = BENCH("op", "ssd", "provider", "cuda/naive", "seqlen", "64", "pass", "bwd");
+    make(b);
+    assert_int_equal(b->plan.item[0].status, SQ_RUN_UNSUPPORTED);
+    assert_true(strlen(b->plan.item[0].reason) > 0);
+    free_bench(b);
+}
+
+static void test_filter_that_keeps_nothing(void **state)
+{
+    (void)state;
+    sq_filter *filter = NULL;
+    bench *b = BENCH("op", "ssd", "seqlen", "64,128");
+    assert_int_equal(sq_filter_parse("L>1k", &filter, &b->err), SQ_OK);
+    b->request.filter = filter;
+    refuse(b, "the filter keeps none");
+    sq_filter_free(filter);
+    assert_int_equal(sq_filter_parse("L>64", &filter, &b->err), SQ_OK);
+    b->request.filter = filter;
+    make(b);
+    assert_true(b->plan.item[0].cell.value[SQ_AXIS_L] == 128);
+    sq_filter_free(filter);
+    free_bench(b);
+}
+
+/* --- order and hash --- */
+
+static void test_replicates_come_in_rounds_of_their_own_order(void **state)
+{
+    (void)state;
+    bench *b = BENCH("op", "ssd", "provider", "cuda/naive", "seqlen", "64..1024+32");
+    b->request.replicates = 3;
+    b->request.is_random = true;
+    b->request.seed = 7;
+    make(b);
+    int n = b->plan.n_cells, moved = 0;
+    assert_int_equal(b->plan.count, 3 * n);
+    for (int i = 0; i < b->plan.count; i++)
+        assert_int_equal(b->plan.item[i].replicate, i / n);
+    for (int i = 0; i < n; i++) {
+        int seen = 0;
+        for (int k = 0; k < n; k++)
+            seen += strcmp(b->plan.item[i].key, b->plan.item[n + k].key) == 0;
+        assert_int_equal(seen, 1);
+        moved += strcmp(b->plan.item[i].key, b->plan.item[n + i].key) != 0;
+    }
+    assert_true(moved > n / 2);
+    free_bench(b);
+}
+
+static void test_hash_is_of_the_cells_not_of_the_order(void **state)
+{
+    (void)state;
+    char first[SQ_HASH_TEXT], key[SQ_KEY_MAX];
+    bench *b = BENCH("op", "ssd", "provider", "cuda/naive", "seqlen", "64..1024+32");
+    b->request.is_random = true;
+    b->request.seed = 1;
+    make(b);
+    strcpy(first, b->plan.hash);
+    strcpy(key, b->plan.item[0].key);
+    sq_plan_free(&b->plan);
+    make(b);
+    assert_string_equal(b->plan.item[0].key, key); /* the same seed, the same order */
+    sq_plan_free(&b->plan);
+    b->request.seed = 2;
+    make(b);
+    assert_string_equal(b->plan.hash, first);
+    sq_plan_free(&b->plan);
+    b->request.replicates = 2;
+    make(b);
+    assert_string_not_equal(b->plan.hash, first);
+    sq_plan_free(&b->plan);
+    b->request.replicates = 1;
+    b->policy.max_samples++;
+    make(b);
+    assert_string_not_equal(b->plan.hash, first);
+    free_bench(b);
+}
+
+/* --- the suites of the tree --- */
+
+/* Plans a suite; building a plan checks every cell's shape. */
+static int count_cells(const char *name, bool is_cuda)
+{
+    char path[512];
+    sq_suite suite = {.n_groups = 0};
+    bench *b = BENCH("op", "ssd");
+    snprintf(path, sizeof path, SQ_SOURCE_DIR "/bench/suites/%s.yaml", name);
+    if (sq_suite_load(path, &suite, &b->err) != SQ_OK)
+        fail_msg("%s", b->err.message);
+    if (!is_cuda) {
+        sq_catalog_free(&b->catalog);
+        offer_cpu(&b->catalog);
+    }
+    sq_settings *groups = calloc((size_t)suite.n_groups, sizeof *groups);
+    for (int i = 0; i < suite.n_groups; i++) {
+        assert_int_equal(sq_settings_merge(&groups[i], &suite.defaults, NULL), SQ_OK);
+        assert_int_equal(sq_settings_merge(&groups[i], &suite.groups[i], NULL), SQ_OK);
+    }
+    b->request.groups = groups;
+    b->request.n_groups = suite.n_groups;
+    make(b);
+    int n = b->plan.n_cells;
+    for (int i = 0; i < suite.n_groups; i++)
+        sq_settings_free(&groups[i]);
+    free(groups);
+    sq_suite_free(&suite);
+    free_bench(b);
+    return n;
+}
+
+static void test_suites_have_their_size(void **state)
+{
+    (void)state;
+    assert_in_range(count_cells("quick", true), 50, 64);
+    assert_in_range(count_cells("quick", false), 30, 60);
+    assert_in_range(count_cells("nightly", true), 1800, 2200);
+    assert_in_range(count_cells("nightly", false), 50, 300);
+    assert_in_range(count_cells("paper", true), 90, 200);
+    assert_in_range(count_cells("paper", false), 20, 80);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_product_of_lists),
+        cmocka_unit_test(test_repeats_are_dropped),
+        cmocka_unit_test(test_tokens_fix_the_batch),
+        cmocka_unit_test(test_length_beyond_tokens_is_refused),
+        cmocka_unit_test(test_tokens_and_batch_exclude_each_other),
+        cmocka_unit_test(test_width_shapes_and_is_kept),
+        cmocka_unit_test(test_impossible_shape_names_the_rule),
+        cmocka_unit_test(test_mixers_and_all),
+        cmocka_unit_test(test_unknown_names_are_refused_with_the_nearest),
+        cmocka_unit_test(test_overrides_lie_over_the_groups_that_they_fit),
+        cmocka_unit_test(test_selection_from_groups),
+        cmocka_unit_test(test_backend_of_a_group),
+        cmocka_unit_test(test_cell_by_key),
+        cmocka_unit_test(test_long_cells_are_skipped_with_the_figure),
+        cmocka_unit_test(test_missing_pass_is_an_unsupported_row),
+        cmocka_unit_test(test_filter_that_keeps_nothing),
+        cmocka_unit_test(test_replicates_come_in_rounds_of_their_own_order),
+        cmocka_unit_test(test_hash_is_of_the_cells_not_of_the_order),
+        cmocka_unit_test(test_suites_have_their_size),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
