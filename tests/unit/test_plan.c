@@ -282,7 +282,7 @@ static void test_cell_by_key(void **state)
     assert_int_equal(b->plan.count, 1);
     assert_string_equal(b->plan.item[0].key, key);
     sq_plan_free(&b->plan);
-    keys[0] = "attention@cuda/portable/fwd/bf16/L=12";
+    keys[0] = "attention@fwd/bf16/L=12";
     refuse(b, "cell key");
     keys[0] = "atention@cuda/portable/fwd/bf16/L=12/clean-cold,plain,unlocked";
     refuse(b, "attention");

@@ -86,7 +86,7 @@ static void test_unknown_keys_have_line_column_and_nearest(void **state)
     refuses("name: a\nreplicate: 2\ncells: [{op: ssd}]\n", ":2:1:", "\"replicates\"");
     refuses("name: a\ncels: [{op: ssd}]\n", ":2:1:", "\"cells\"");
     refuses("name: a\ncells:\n  - op: ssd\n    seqlne: 1k\n", ":4:5:", "\"seqlen\"");
-    refuses("name: a\ncells:\n  - {op: ssd, budget: 9m}\n", ":3:14:", "unknown key");
+    refuses("name: a\ncells:\n  - {op: ssd, budget: 9m}\n", ":3:15:", "unknown key");
     refuses("name: a\ndefaults: {dtpye: f32}\ncells: [{op: ssd}]\n", ":2:12:", "\"dtype\"");
     refuses("name: a\npolicy: {base: quick, max-smaples: 3}\ncells: [{op: ssd}]\n", ":2:23:",
             "\"max-samples\"");
