@@ -199,6 +199,18 @@ static sq_status check(sq_asker *asker, const sq_plan_item *item, sq_record *rec
 
 /* --- run --- */
 
+/* Back to what it was before an answer that turned out to be no record. */
+static void forget(sq_record *record)
+{
+    sq_record fresh;
+    sq_record_init(&fresh, &record->cell);
+    memcpy(fresh.uuid, record->uuid, sizeof fresh.uuid);
+    fresh.replicate = record->replicate;
+    fresh.attempt = record->attempt;
+    sq_record_free(record);
+    *record = fresh;
+}
+
 static sq_status take_record(sq_asker *asker, const json_t *answer, sq_record *record)
 {
     sq_error why = {.status = SQ_OK};
@@ -206,6 +218,7 @@ static sq_status take_record(sq_asker *asker, const json_t *answer, sq_record *r
     if (s == SQ_OK)
         return SQ_OK;
     sq_asker_kill(asker);
+    forget(record);
     conclude(record, SQ_RUN_ERROR, why.message);
     return SQ_OK;
 }

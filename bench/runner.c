@@ -78,7 +78,7 @@ static bool wants_profile(const runner *r, const sq_plan_item *item, const sq_re
 
 static sq_status measure(runner *r, const sq_plan_item *item, sq_record *record, sq_error *err)
 {
-    record->started = wall();
+    double started = wall();
     record->replicate = item->replicate;
     record->attempt = item->attempt;
     SQ_TRY(sq_uuid_new(record->uuid, err));
@@ -90,6 +90,8 @@ static sq_status measure(runner *r, const sq_plan_item *item, sq_record *record,
         if (wants_profile(r, item, record))
             SQ_TRY(sq_ask_profile(&r->profiling, item, record, err));
     }
+    if (!(record->started > 0)) /* NAN where the worker did not come to say */
+        record->started = started;
     return describe(item, record, err);
 }
 

@@ -1,0 +1,234 @@
+#!/usr/bin/env python3
+"""Campaigns under bad luck: workers that crash, hang or babble (fake_worker.py), a parent that is killed
+or interrupted. Rows and exit codes must tell, and --resume must finish without a run twice.
+
+usage: test_fault.py SOURCE_DIR BINARY_DIR
+"""
+import json
+import os
+import pathlib
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+SOURCE = pathlib.Path(sys.argv[1])
+SEQMARK = pathlib.Path(sys.argv[2]) / "seqmark"
+FAKE = SOURCE / "tests/fault/fake_worker.py"
+FAKE_CELLS = ["--op", "ssd", "--provider", "cuda/portable", "--seqlen", "64,128,256", "--width",
+              "256", "--device", "0", "--timeout", "1500ms"]
+CPU_CELLS = ["--op", "rmsnorm,causal_conv1d", "--dtype", "f32", "--seqlen", "8..64*2", "--batch",
+             "1,2", "--channels", "8,16", "--device", "cpu", "--max-samples", "10",
+             "--warmup-time", "1ms"]
+
+
+class Bench(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.db = os.path.join(self.folder.name, "store.db")
+
+    def tearDown(self):
+        self.folder.cleanup()
+
+    def environment(self, mode="well", when=""):
+        log = os.path.join(self.folder.name, "log")
+        return {**os.environ, "SEQMARK_WORKER": str(FAKE), "FAKE_WORKER": mode, "FAKE_WHEN": when,
+                "FAKE_LOG": log}
+
+    def command(self, *words):
+        return [str(SEQMARK), "run", "--db", self.db, *words]
+
+    def run_fake(self, mode, *words, when="L=128,"):
+        return subprocess.run(self.command(*FAKE_CELLS, *words), env=self.environment(mode, when),
+                              cwd=self.folder.name, capture_output=True, text=True, timeout=120,
+                              check=False)
+
+    def rows(self, sql):
+        db = sqlite3.connect(self.db)
+        try:
+            return db.execute(sql).fetchall()
+        finally:
+            db.close()
+
+    def statuses(self):
+        return sorted(s for (s,) in self.rows("SELECT status FROM run"))
+
+    def last_line(self, result):
+        return result.stderr.strip().splitlines()[-1]
+
+
+class Workers(Bench):
+    def check(self, mode, code, status, reason):
+        result = self.run_fake(mode)
+        self.assertEqual(result.returncode, code, result.stderr)
+        self.assertEqual(self.statuses(), sorted(["ok", "ok", status]))
+        (told,) = self.rows(f"SELECT reason FROM run WHERE status = '{status}'")[0]
+        self.assertIn(reason, told)
+        self.assertIn(f"exit {code}:", self.last_line(result))
+
+    def test_crash_is_a_row_and_exit_6(self):
+        self.check("crash", 6, "crashed", "signal 11")
+
+    def test_hang_is_a_row_and_exit_6(self):
+        self.check("hang", 6, "timeout", "silent for 1.5 s")
+
+    def test_garbage_is_a_row_and_exit_6(self):
+        self.check("garbage", 6, "error", "no message")
+
+    def test_sticky_error_is_a_row_and_exit_6(self):
+        self.check("sticky", 6, "error", "misaligned")
+
+    def test_wrong_numbers_are_exit_4_and_keep_no_time(self):
+        self.check("wrong", 4, "mismatch", "rel_l2")
+        self.assertEqual(self.rows("SELECT median_ns, samples FROM run WHERE status = 'mismatch'"),
+                         [(None, None)])
+
+    def test_unsupported_oom_and_noisy_are_fine(self):
+        self.check("unsupported", 0, "unsupported", "head dim")
+        os.remove(self.db)
+        self.check("oom", 0, "oom", "are free")
+        os.remove(self.db)
+        self.check("noisy", 0, "noisy", "wide")
+
+    def test_try_oom_tries(self):
+        self.assertEqual(self.run_fake("oom", "--try-oom", "on").returncode, 0)
+        self.assertEqual(self.statuses(), ["ok", "ok", "ok"])
+
+    def test_allowed_failures_are_fine(self):
+        self.assertEqual(self.run_fake("crash", "--allow-failed", "1").returncode, 0)
+
+    def test_no_worker_process_is_left(self):
+        self.run_fake("hang")
+        with open(os.path.join(self.folder.name, "log"), encoding="utf-8") as log:
+            pids = {json.loads(line)["pid"] for line in log}
+        self.assertTrue(pids)
+        for pid in pids:
+            self.assertFalse(os.path.exists(f"/proc/{pid}"), pid)
+
+    def test_retry_runs_the_failed_again(self):
+        self.assertEqual(self.run_fake("crash").returncode, 6)
+        result = self.run_fake("well", "--resume")
+        self.assertEqual(result.returncode, 0)
+        self.assertIn("nothing to do", self.last_line(result))
+        result = self.run_fake("well", "--resume", "--retry", "crashed")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertEqual(self.statuses(), ["crashed", "ok", "ok", "ok"])
+        self.assertEqual(self.rows("SELECT count(*) FROM campaign"), [(1,)])
+        self.assertEqual(self.rows("SELECT max(attempt) FROM run"), [(1,)])
+
+    def test_missing_device_is_exit_5_and_no_store(self):
+        result = self.run_fake("silent-hello")
+        self.assertEqual(result.returncode, 5)
+        self.assertIn("no CUDA-capable device", self.last_line(result))
+        self.assertFalse(os.path.exists(self.db))
+
+    def test_best_device_falls_back_to_the_cpu_and_says_why(self):
+        words = [w for w in CPU_CELLS if w not in ("--device", "cpu")]
+        result = subprocess.run(self.command(*words, "--dry-run"), capture_output=True, text=True,
+                                env=self.environment("silent-hello"), cwd=self.folder.name,
+                                timeout=60, check=False)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("no CUDA-capable device", result.stderr)
+        self.assertIn("cpu/ref", result.stdout)
+
+    def test_counters_join_the_row(self):
+        self.assertEqual(self.run_fake("well").returncode, 0)
+        sql = "SELECT value FROM value WHERE metric = 'dram_bytes_read'"
+        self.assertEqual(self.rows(sql), [(123.0,)] * 3)
+        os.remove(self.db)
+        self.assertEqual(self.run_fake("well", "--counters", "off").returncode, 0)
+        self.assertEqual(self.rows(sql), [])
+
+    def test_budget_is_exit_0_and_names_what_is_left(self):
+        result = self.run_fake("well", "--budget", "1ms")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertEqual(result.stderr.count("  ssd@cuda/portable"), 3)
+        self.assertEqual(self.rows("SELECT state FROM campaign"), [("budget",)])
+        self.assertEqual(self.run_fake("well", "--resume").returncode, 0)
+        self.assertEqual(self.statuses(), ["ok", "ok", "ok"])
+        self.assertEqual(self.rows("SELECT state FROM campaign"), [("finished",)])
+
+
+class Signals(Bench):
+    """The slow worker takes two seconds a cell, so a signal meets a run in flight."""
+
+    def start(self, mode):
+        return subprocess.Popen(self.command(*FAKE_CELLS, "--counters", "off"),
+                                env=self.environment(mode), cwd=self.folder.name,
+                                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+    def wait_for_run(self):
+        log = os.path.join(self.folder.name, "log")
+        until = time.monotonic() + 30
+        while time.monotonic() < until:
+            if os.path.exists(log):
+                with open(log, encoding="utf-8") as lines:
+                    if any('"do": "run"' in line for line in lines):
+                        return
+            time.sleep(0.02)
+        self.fail("no run was started")
+
+    def test_first_signal_ends_after_the_run_in_flight(self):
+        process = self.start("slow")
+        self.wait_for_run()
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 130, stderr)
+        self.assertIn("exit 130: interrupted", stderr.strip().splitlines()[-1])
+        self.assertGreaterEqual(len(self.statuses()), 1)
+        self.assertEqual(self.rows("SELECT state FROM campaign"), [("interrupted",)])
+        self.assertEqual(self.run_fake("well", "--counters", "off", "--resume").returncode, 0)
+        self.assertEqual(self.statuses(), ["ok", "ok", "ok"])
+
+    def test_second_signal_ends_at_once(self):
+        process = self.start("hang")
+        with open(os.path.join(self.folder.name, "ready"), "w", encoding="utf-8"):
+            pass
+        self.wait_for_run()
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.1)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=20)
+        self.assertEqual(process.returncode, 130)
+        self.assertEqual(self.rows("SELECT state FROM campaign"), [("interrupted",)])
+
+
+class KilledParent(Bench):
+    """kill -9 at random moments loses at most the run in flight; resuming finishes the rest."""
+
+    def resume(self):
+        return subprocess.Popen(self.command(*CPU_CELLS, "--resume"), cwd=self.folder.name,
+                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def test_kill_loop(self):
+        rng = random.Random(1)
+        kills = 0
+        for _ in range(60):
+            process = self.resume()
+            try:
+                self.assertEqual(process.wait(timeout=0.05 + rng.random() * 0.6), 0)
+                break
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+                kills += 1
+        self.assertGreater(kills, 0)
+        process = self.resume()
+        self.assertEqual(process.wait(timeout=300), 0)
+        self.assertEqual(self.rows("PRAGMA integrity_check"), [("ok",)])
+        self.assertEqual(self.rows("SELECT count(*), sum(state = 'finished') FROM campaign"),
+                         [(1, 1)])
+        (planned,) = self.rows("SELECT planned FROM campaign")[0]
+        self.assertEqual(planned, 32)
+        self.assertEqual(self.rows("SELECT count(*), count(DISTINCT cell_id) FROM run"),
+                         [(planned, planned)])
+        self.assertEqual(self.rows("SELECT count(*) FROM run WHERE status IN ('crashed', 'error')"),
+                         [(0,)])
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1])
