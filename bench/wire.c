@@ -300,7 +300,7 @@ static bool read_field(const field *f, const json_t *json, void *object)
     return false;
 }
 
-/* What a field is when the sender does not say: "" or NAN or -1 (0 for a status, bool or triple). */
+/* What a field is when the sender does not say: "", NAN or -1; 0 for a status, bool or triple. */
 static void forget_field(const field *f, void *object)
 {
     char *at = (char *)object + f->offset;

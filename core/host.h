@@ -8,8 +8,8 @@
 extern "C" {
 #endif
 
-/* The value of the first line "key<separator>value" of `path`, where the separator is ':' or '=', without
- * blanks and quotes around it; "" where the file or the key is not there. */
+/* The value of the first line "key<separator>value" of `path`, where the separator is ':' or '=',
+ * without blanks and quotes around it; "" where the file or the key is not there. */
 void sq_host_field(const char *path, const char *key, char *out, size_t size);
 
 #ifdef __cplusplus

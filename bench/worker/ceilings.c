@@ -86,7 +86,8 @@ static sq_status measure_copy(const sq_rig *rig, sq_alive_fn alive, void *alive_
         goto done;
     if ((status = sample_job(&copy.job, alive, alive_arg, &stats, err)) != SQ_OK)
         goto done;
-    out->ceiling[out->n++] = ceiling_of("copy", "GB/s", 2.0 * (double)copy.bytes, &stats);
+    out->ceiling[out->n++] =
+        ceiling_of("copy_gbytes_per_s", "GB/s", 2.0 * (double)copy.bytes, &stats);
 done:
     rig->backend->free(rig->device, copy.from);
     rig->backend->free(rig->device, copy.to);
@@ -125,7 +126,7 @@ static sq_status measure_gemm(const sq_rig *rig, sq_dtype dtype, const char *sha
         goto done;
     if ((status = sample_job(job, alive, alive_arg, &stats, err)) != SQ_OK)
         goto done;
-    snprintf(name, sizeof name, "gemm_%s", sq_dtype_name(dtype));
+    snprintf(name, sizeof name, "gemm_%s_tflops", sq_dtype_name(dtype));
     out->ceiling[out->n++] = ceiling_of(name, "TFLOP/s", job->cost.flops / 1e3, &stats);
 done:
     sq_job_free(job);
@@ -137,8 +138,9 @@ sq_status sq_ceilings_measure(const sq_rig *rig, sq_alive_fn alive, void *alive_
 {
     *out = (sq_ceilings){.n = 0};
     SQ_TRY(measure_copy(rig, alive, alive_arg, out, err));
-    SQ_TRY(measure_gemm(rig, SQ_DTYPE_BF16, "B=1,L=8192,K=8192,N=8192", alive, alive_arg, out, err));
-    return measure_gemm(rig, SQ_DTYPE_F32, "B=1,L=4096,K=4096,N=4096", alive, alive_arg, out, err);
+    static const char bf16[] = "B=1,L=8192,K=8192,N=8192", f32[] = "B=1,L=4096,K=4096,N=4096";
+    SQ_TRY(measure_gemm(rig, SQ_DTYPE_BF16, bf16, alive, alive_arg, out, err));
+    return measure_gemm(rig, SQ_DTYPE_F32, f32, alive, alive_arg, out, err);
 }
 
 /* --- floors --- */
@@ -154,9 +156,10 @@ static double ceiling_named(const sq_ceilings *ceilings, const char *name)
 double sq_ceilings_floor_ns(const sq_ceilings *ceilings, const sq_device *device, sq_dtype dtype,
                             const sq_cost *cost)
 {
-    double copy = ceiling_named(ceilings, "copy"); /* GB/s: bytes per ns */
-    double simt = 1e3 * ceiling_named(ceilings, "gemm_f32"); /* flop per ns */
-    double matrix = dtype == SQ_DTYPE_F32 ? simt : 1e3 * ceiling_named(ceilings, "gemm_bf16");
+    double copy = ceiling_named(ceilings, "copy_gbytes_per_s"); /* GB/s: bytes per ns */
+    double simt = 1e3 * ceiling_named(ceilings, "gemm_f32_tflops"); /* flop per ns */
+    double tensor = 1e3 * ceiling_named(ceilings, "gemm_bf16_tflops");
+    double matrix = dtype == SQ_DTYPE_F32 ? simt : tensor;
     double mufu = 1e-3 * SPECIAL_PER_CLOCK_AND_SM * device->sm_count * device->max_sm_mhz;
     if (isnan(copy))
         return NAN;

@@ -1,8 +1,8 @@
 /* ceilings: what the device can do at most, measured: copy bandwidth and matrix products.
  *
- *   "copy"       GB/s     bytes read plus bytes written by a device copy far larger than the cache
- *   "gemm_bf16"  TFLOP/s  a square product by the vendor library; tensor cores
- *   "gemm_f32"   TFLOP/s  the same in f32 without TF32; SIMT
+ *   copy_gbytes_per_s  GB/s     bytes read plus written by a device copy far larger than the cache
+ *   gemm_bf16_tflops   TFLOP/s  a square product by the vendor library; tensor cores
+ *   gemm_f32_tflops    TFLOP/s  the same in f32 without TF32; SIMT
  * The last two are absent where the device has no vendor provider of `linear`.
  */
 #ifndef SQ_BENCH_WORKER_CEILINGS_H

@@ -2,8 +2,8 @@
 
 #include <time.h>
 
-sq_status sq_job_new(const sq_rig *rig, const sq_subject *subject, const sq_cell *cell, sq_job **job,
-                     sq_error *err)
+sq_status sq_job_new(const sq_rig *rig, const sq_subject *subject, const sq_cell *cell,
+                     sq_job **job, sq_error *err)
 {
     *job = NULL;
     if (subject->kind == SQ_KIND_BLOCK)

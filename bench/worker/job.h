@@ -1,7 +1,7 @@
 /* job: a cell made ready to launch, whatever it is about.
  *
- * Operators and blocks differ in how they lay out memory, launch and are proved; the harness sees only
- * this. Order of use: new (no device memory yet), prepare, launch, prove, launch ..., free.
+ * Operators and blocks differ in how they lay out memory, launch and are proved; the harness sees
+ * only this. Order of use: new (no device memory yet), prepare, launch, prove, launch ..., free.
  */
 #ifndef SQ_BENCH_WORKER_JOB_H
 #define SQ_BENCH_WORKER_JOB_H
@@ -38,8 +38,8 @@ struct sq_job {
 };
 
 /* SQ_UNSUPPORTED with the reason where the provider refuses. *job is NULL after a failure. */
-sq_status sq_job_new(const sq_rig *rig, const sq_subject *subject, const sq_cell *cell, sq_job **job,
-                     sq_error *err);
+sq_status sq_job_new(const sq_rig *rig, const sq_subject *subject, const sq_cell *cell,
+                     sq_job **job, sq_error *err);
 sq_status sq_job_new_op(const sq_rig *rig, const sq_call *call, const sq_provider *provider,
                         sq_layout layout, sq_job **job, sq_error *err);
 sq_status sq_job_new_block(const sq_rig *rig, const sq_family *family, const sq_cell *cell,

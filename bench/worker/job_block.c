@@ -1,8 +1,8 @@
 /* job_block: a block cell, i.e. a family's graph of operator calls.
  *
  * Proof: blocks are causal, so the first tokens of one batch row depend on those tokens alone. The
- * same family is built on the host at B = 1 and a length whose references fit the work limit, with the
- * same parameters and that row's inputs, and the outputs are compared over those tokens.
+ * same family is built on the host at B = 1 and a length whose references fit the work limit, with
+ * the same parameters and that row's inputs, and the outputs are compared over those tokens.
  */
 #include "bench/worker/job.h"
 
@@ -121,9 +121,9 @@ static sq_status build_prefix(const block_job *self, double max_work, prefix *p,
     }
 }
 
-/* The part of the big run's tensor that the prefix's tensor `small` stands for: inputs and outputs are
- * cut to one batch row; every dim is cut to the small one's (the time of activations, and of parameters
- * that have one, such as Hyena's filter). */
+/* The part of the big run's tensor that the prefix's tensor `small` stands for: inputs and outputs
+ * are cut to one batch row; every dim is cut to the small one's (the time of activations, and of
+ * parameters that have one, such as Hyena's filter). */
 static sq_tensor corresponding(const sq_tensor *big, sq_tensor_kind kind,
                                const sq_graph_tensor *small, int64_t row)
 {

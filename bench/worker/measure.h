@@ -1,4 +1,5 @@
-/* measure: warm-up, then samples until the median is known well enough or the policy's cap is reached. */
+/* measure: warm-up, then samples until the median is known well enough or the policy's cap is
+ * reached. */
 #ifndef SQ_BENCH_WORKER_MEASURE_H
 #define SQ_BENCH_WORKER_MEASURE_H
 
@@ -13,9 +14,9 @@ extern "C" {
 /* Called now and then while samples are taken: the sign of life. */
 typedef void (*sq_alive_fn)(void *arg);
 
-/* Times a prepared and proved job. Fills samples, stats and sm_mhz of the record, and its status: OK,
- * NOISY (cap reached with a wide interval; the time is kept) or SKIPPED (one launch is too long). An
- * error is a launch or device failure. */
+/* Times a prepared and proved job. Fills samples, stats and sm_mhz of the record, and its status:
+ * OK, NOISY (cap reached with a wide interval; the time is kept) or SKIPPED (one launch is too
+ * long). An error is a launch or device failure. */
 sq_status sq_measure(sq_job *job, const sq_policy *policy, sq_cache cache, sq_alive_fn alive,
                      void *alive_arg, sq_record *record, sq_error *err);
 

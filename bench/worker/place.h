@@ -1,8 +1,8 @@
 /* place: the tensors of one operator call on a device: inputs drawn by seed, outputs and workspace
  * poisoned between guard zones.
  *
- * Input i lies in a dense buffer that was drawn as tensor i of the seed (core/rng.h); the call sees the
- * buffer itself or a view of it. Any part of it can therefore be drawn again on the host.
+ * Input i lies in a dense buffer that was drawn as tensor i of the seed (core/rng.h); the call sees
+ * the buffer itself or a view of it. Any part of it can therefore be drawn again on the host.
  */
 #ifndef SQ_BENCH_WORKER_PLACE_H
 #define SQ_BENCH_WORKER_PLACE_H
@@ -13,8 +13,8 @@
 extern "C" {
 #endif
 
-/* STRIDED: every input that has a time dim is a view of a buffer with longer rows, as the parts of a
- * fused projection are. Weights and outputs stay dense. */
+/* STRIDED: every input that has a time dim is a view of a buffer with longer rows, as the parts of
+ * a fused projection are. Weights and outputs stay dense. */
 typedef enum { SQ_LAYOUT_DENSE, SQ_LAYOUT_STRIDED } sq_layout;
 
 /* A device allocation with poisoned bytes before and after `data`. */
@@ -51,8 +51,8 @@ sq_status sq_place_check_guards(const sq_place *place, sq_error *err);
 /* Draws `view`, a view into input i's buffer on the device, into dense host memory. */
 void sq_place_draw(const sq_place *place, int i, const sq_tensor *view, void *host);
 
-/* Draws the elements of a view on the host: element at storage offset o has index base + o. view->data
- * is not read. */
+/* Draws the elements of a view on the host: element at storage offset o has index base + o.
+ * view->data is not read. */
 void sq_draw_view(const sq_tensor *view, int64_t base, sq_draw draw, uint64_t seed, uint32_t id,
                   void *host);
 

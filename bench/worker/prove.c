@@ -19,8 +19,8 @@ static void describe_mismatch(const sq_check *check, const sq_compare_result *r,
                               size_t size)
 {
     snprintf(out, size,
-             "%s%s%s: rel_l2 %.3g (allowed %.3g), worst %.3g rms (allowed %.3g) at element %lld: got "
-             "%.6g, want %.6g",
+             "%s%s%s: rel_l2 %.3g (allowed %.3g), worst %.3g rms (allowed %.3g) at element %lld: "
+             "got %.6g, want %.6g",
              check->tensor, check->slice[0] ? " " : "", check->slice, check->rel_l2,
              check->tolerance_rel_l2, check->max_abs, check->tolerance_max_abs, (long long)r->worst,
              r->got_worst, r->want_worst);

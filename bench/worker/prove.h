@@ -1,8 +1,8 @@
 /* prove: outputs compared with the reference before anything is timed.
  *
  * Small calls are proved whole; above a work limit the operator draws a slice: a small call made of
- * views into the big one (sq_op.slice). Inputs of the slice are drawn again on the host, the reference
- * runs there, and the same part of the device's output is fetched and compared.
+ * views into the big one (sq_op.slice). Inputs of the slice are drawn again on the host, the
+ * reference runs there, and the same part of the device's output is fetched and compared.
  */
 #ifndef SQ_BENCH_WORKER_PROVE_H
 #define SQ_BENCH_WORKER_PROVE_H
@@ -31,9 +31,9 @@ sq_status sq_prove_tensor(const sq_rig *rig, const char *name, const sq_tensor *
                           const sq_tensor *want, sq_tolerance tolerance, const char *slice,
                           sq_proof *proof, sq_error *err);
 
-/* Proves the outputs of a placed call that has run, guard zones included. max_work: multiply-adds that
- * the reference may cost; seed: which slice is drawn. An error is a failure to prove, a wrong output
- * is proof->is_ok == false. */
+/* Proves the outputs of a placed call that has run, guard zones included. max_work: multiply-adds
+ * that the reference may cost; seed: which slice is drawn. An error is a failure to prove, a wrong
+ * output is proof->is_ok == false. */
 sq_status sq_prove_place(const sq_place *place, double max_work, uint64_t seed, sq_proof *proof,
                          sq_error *err);
 

@@ -1,4 +1,4 @@
-/* rig: what a cell is run on: a backend, one open device of it, and the providers this program has. */
+/* rig: what a cell is run on: a backend, one open device of it, and the providers there are. */
 #ifndef SQ_BENCH_WORKER_RIG_H
 #define SQ_BENCH_WORKER_RIG_H
 

@@ -121,13 +121,17 @@ static void drop_times(sq_record *record)
     record->sm_mhz = record->cycles = NAN;
 }
 
-/* The clock of a device that samples do not tell it of: as the driver says right after them. */
-static void read_clock(const sq_device *device, sq_record *record)
+/* What the driver says right after the samples; the clock only where they do not tell it. */
+static sq_status add_driver_state(const sq_device *device, sq_record *record)
 {
     sq_nvml_state state;
-    if (isnan(record->sm_mhz) && strcmp(device->backend, "cuda") == 0 &&
-        sq_nvml_read(device->pci, &state, NULL) == SQ_OK)
+    if (strcmp(device->backend, "cuda") != 0 || sq_nvml_read(device->pci, &state, NULL) != SQ_OK)
+        return SQ_OK;
+    if (isnan(record->sm_mhz))
         record->sm_mhz = state.sm_mhz;
+    if (!isnan(state.temperature_c))
+        SQ_TRY(sq_record_add_number(record, "temperature_c", state.temperature_c));
+    return isnan(state.power_w) ? SQ_OK : sq_record_add_number(record, "power_w", state.power_w);
 }
 
 static sq_status time_job(sq_session *session, const sq_task *task, sq_job *job, uint64_t proved,
@@ -136,7 +140,7 @@ static sq_status time_job(sq_session *session, const sq_task *task, sq_job *job,
     uint64_t sum = 0;
     session->on_stage(session->arg, "warm-up");
     SQ_TRY(sq_measure(job, &task->policy, task->cell.cache, on_alive, session, record, err));
-    read_clock(job->rig->backend->facts(job->rig->device), record);
+    SQ_TRY(add_driver_state(job->rig->backend->facts(job->rig->device), record));
     SQ_TRY(job->ops->checksum(job, &sum, err));
     if (sum != proved) {
         drop_times(record);

@@ -1,7 +1,8 @@
 /* worker: proves, times and counts cells, one at a time, as its parent asks over a pipe.
  *
- * The same code is seqmark-worker (CUDA) and `seqmark --worker` (CPU): what differs is the set passed
- * in. A worker holds one device; a sticky device error ends the process and the parent starts another.
+ * The same code is seqmark-worker (CUDA) and `seqmark --worker` (CPU): what differs is the set
+ * passed in. A worker holds one device; a sticky device error ends the process and the parent
+ * starts another.
  */
 #ifndef SQ_BENCH_WORKER_H
 #define SQ_BENCH_WORKER_H
@@ -24,8 +25,8 @@ typedef struct {
  * says why has been sent. */
 enum { SQ_WORKER_DONE = 0, SQ_WORKER_FAILED = 1, SQ_WORKER_NO_DEVICE = 5, SQ_WORKER_STICKY = 8 };
 
-/* Serves requests (bench/wire.h) until end of file; the exit code of the process. Without a device it
- * answers {"is":"error"} with the reason at once. */
+/* Serves requests (bench/wire.h) until end of file; the exit code of the process. Without a device
+ * it answers {"is":"error"} with the reason at once. */
 int sq_worker_serve(const sq_worker_options *options);
 
 #ifdef __cplusplus

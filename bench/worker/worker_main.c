@@ -1,4 +1,4 @@
-/* seqmark-worker: the executable that links CUDA. seqmark starts it; a person may ask it --probe. */
+/* seqmark-worker: the executable that links CUDA. seqmark starts it; people may ask it --probe. */
 #include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>

@@ -59,8 +59,8 @@ typedef struct sq_backend {
                           sq_error *err);
     /* Waits, and returns any error that launches left behind. */
     sq_status (*sync)(sq_backend_device *device, sq_error *err);
-    /* Puts the cache into the clean-cold state: nothing of the inputs there, no dirty line that a later
-     * launch would have to write back. Asynchronous. */
+    /* Puts the cache into the clean-cold state: nothing of the inputs there, no dirty line that a
+     * later launch would have to write back. Asynchronous. */
     sq_status (*cool)(sq_backend_device *device, sq_error *err);
     /* One timed sample: puts the cache into the state asked for, then start, launch, stop.
      * *ns: duration, INT32_MAX where it does not fit; *sm_mhz: clock around it or NAN. */

@@ -57,8 +57,8 @@ static int run_suite(const sq_rig *rig, const sq_case_filter *filter, const char
         sq_op_cases_run_cheap(rig, filter, SMALL_MAX_WORK, &counts);
     else
         run_all(rig, filter, &counts);
-    printf("%d passed, %d failed (%d unsupported or not applicable)\n", counts.passed, counts.failed,
-           counts.unsupported);
+    printf("%d passed, %d failed (%d unsupported or not applicable)\n", counts.passed,
+           counts.failed, counts.unsupported);
     return counts.failed > 0 || (counts.passed == 0 && !is_large);
 }
 

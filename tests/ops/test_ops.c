@@ -25,7 +25,8 @@ static sq_rig open_rig(void)
     return rig;
 }
 
-/* Dense device memory, strided views and the dense host copy that the proof makes: the same numbers. */
+/* Dense device memory, strided views and the dense host copy that the proof makes: the same
+ * numbers. */
 static void every_shape_and_layout_agrees(void **state)
 {
     (void)state;
@@ -40,32 +41,31 @@ static void every_shape_and_layout_agrees(void **state)
 }
 
 /* A slice is a small call of its own; its result must be that part of the whole call's result. */
+static void prove_slices_of(const sq_rig *rig, const sq_op *op, const char *shape)
+{
+    sq_error err = {.status = SQ_OK};
+    sq_call call;
+    sq_op_case c = {op, rig->providers(op), shape, SQ_DTYPE_F32, SQ_LAYOUT_STRIDED};
+    assert_int_equal(sq_call_parse(op, SQ_PASS_FWD, SQ_DTYPE_F32, shape, &call, &err), SQ_OK);
+    double work = op->reference_work(call.axis);
+    if (work <= MAX_WORK && sq_op_case_prove_slices(rig, &c, work / 7, 5, &err) != SQ_OK)
+        fail_msg("%s %s: %s", op->name, shape, err.message);
+}
+
 static void slices_agree_with_the_whole(void **state)
 {
     (void)state;
     sq_rig rig = open_rig();
-    for (int i = 0; sq_ops[i]; i++) {
-        if (filter.op)
-            break;
-        for (const char *const *shape = sq_ops[i]->test_shapes; *shape; shape++) {
-            sq_error err = {.status = SQ_OK};
-            sq_call call;
-            assert_int_equal(sq_call_parse(sq_ops[i], SQ_PASS_FWD, SQ_DTYPE_F32, *shape, &call, &err),
-                             SQ_OK);
-            sq_op_case c = {sq_ops[i], rig.providers(sq_ops[i]), *shape, SQ_DTYPE_F32,
-                            SQ_LAYOUT_STRIDED};
-            double work = sq_ops[i]->reference_work(call.axis);
-            if (work > MAX_WORK)
-                continue;
-            if (sq_op_case_prove_slices(&rig, &c, work / 7, 5, &err) != SQ_OK)
-                fail_msg("%s %s: %s", sq_ops[i]->name, *shape, err.message);
-        }
-    }
+    for (int i = 0; sq_ops[i]; i++)
+        for (const char *const *shape = sq_ops[i]->test_shapes; *shape; shape++)
+            if (sq_case_is_selected(filter.op, sq_ops[i]->name))
+                prove_slices_of(&rig, sq_ops[i], *shape);
     rig.backend->close(rig.device);
 }
 
 /* Runs the reference of a shape at a dtype; its first output, dense, on the host. */
-static sq_tensor run_reference(const sq_rig *rig, const sq_op *op, const char *shape, sq_dtype dtype)
+static sq_tensor run_reference(const sq_rig *rig, const sq_op *op, const char *shape,
+                               sq_dtype dtype)
 {
     sq_error err = {.status = SQ_OK};
     sq_call call;
@@ -90,8 +90,8 @@ static void bf16_is_near_f32(void **state)
     (void)state;
     sq_rig rig = open_rig();
     for (int i = 0; sq_ops[i]; i++) {
-        if (filter.op)
-            break;
+        if (!sq_case_is_selected(filter.op, sq_ops[i]->name))
+            continue;
         const char *shape = sq_ops[i]->test_shapes[2];
         sq_tensor f32 = run_reference(&rig, sq_ops[i], shape, SQ_DTYPE_F32);
         sq_tensor bf16 = run_reference(&rig, sq_ops[i], shape, SQ_DTYPE_BF16);

@@ -1,4 +1,5 @@
-/* Causality, prefixes, batch order and chunks: every operator and every block on the CPU reference. */
+/* Causality, prefixes, batch order and chunks: every operator and every block on the CPU reference.
+ * */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -26,7 +26,8 @@ static sq_status exercise(sq_job *job, double max_work, sq_error *err)
 static sq_status run_case(const sq_rig *rig, const sq_family *family, const char *provider,
                           const char *shape, sq_dtype dtype, double max_work, sq_error *err)
 {
-    sq_cell cell = {.kind = SQ_KIND_BLOCK, .pass = SQ_PASS_FWD, .dtype = dtype, .axes = family->axes};
+    sq_cell cell = {
+        .kind = SQ_KIND_BLOCK, .pass = SQ_PASS_FWD, .dtype = dtype, .axes = family->axes};
     sq_job *job;
     snprintf(cell.subject, sizeof cell.subject, "%s", family->name);
     snprintf(cell.provider, sizeof cell.provider, "%s", provider);

@@ -113,8 +113,8 @@ static sq_status prove_slices(sq_job *job, double max_work, int seeds, sq_error 
     return SQ_OK;
 }
 
-sq_status sq_op_case_prove_slices(const sq_rig *rig, const sq_op_case *c, double max_work, int seeds,
-                                  sq_error *err)
+sq_status sq_op_case_prove_slices(const sq_rig *rig, const sq_op_case *c, double max_work,
+                                  int seeds, sq_error *err)
 {
     sq_job *job;
     SQ_TRY(open_case(rig, c, &job, err));
@@ -169,7 +169,8 @@ static void each_provider(const sq_rig *rig, const sq_case_filter *filter, doubl
 {
     for (int i = 0; sq_ops[i]; i++)
         for (const sq_provider *p = rig->providers(sq_ops[i]); p->name; p++)
-            if (sq_case_is_selected(filter->op, sq_ops[i]->name) && sq_case_is_selected(filter->provider, p->name))
+            if (sq_case_is_selected(filter->op, sq_ops[i]->name) &&
+                sq_case_is_selected(filter->provider, p->name))
                 fn(rig, filter, (sq_op_case){.op = sq_ops[i], .provider = p}, max_work, counts);
 }
 

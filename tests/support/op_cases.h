@@ -1,8 +1,10 @@
-/* op_cases: every provider of every operator on the operator's own test shapes, against the reference.
+/* op_cases: every provider of every operator on the operator's own test shapes, against the
+ * reference.
  *
- * The CPU tests and the GPU runner differ only in the rig. One case: inputs drawn by seed, outputs and
- * workspace poisoned between guard zones; a launch; the whole output (or, above max_work, a slice)
- * against the reference; a second launch that must give the same bits; inputs that must be untouched.
+ * The CPU tests and the GPU runner differ only in the rig. One case: inputs drawn by seed, outputs
+ * and workspace poisoned between guard zones; a launch; the whole output (or, above max_work, a
+ * slice) against the reference; a second launch that must give the same bits; inputs that must be
+ * untouched.
  */
 #ifndef SQ_TESTS_SUPPORT_OP_CASES_H
 #define SQ_TESTS_SUPPORT_OP_CASES_H
@@ -32,9 +34,9 @@ typedef struct {
  * starts with "--", or NULL. */
 const char *sq_case_filter_parse(int argc, char **argv, sq_case_filter *filter);
 
-/* Runs all cases that the filter selects, prints a line with the replay command for each failing one,
- * and one for each provider that supports no case of its operator. max_work: multiply-adds that one
- * proof's reference may cost. */
+/* Runs all cases that the filter selects, prints a line with the replay command for each failing
+ * one, and one for each provider that supports no case of its operator. max_work: multiply-adds
+ * that one proof's reference may cost. */
 void sq_op_cases_run(const sq_rig *rig, const sq_case_filter *filter, double max_work,
                      sq_case_counts *counts);
 
@@ -51,8 +53,9 @@ bool sq_case_is_selected(const char *wanted, const char *name); /* wanted NULL: 
 void sq_op_cases_run_large(const sq_rig *rig, const sq_case_filter *filter, double max_work,
                            int seeds, sq_case_counts *counts);
 
-/* One case with the slices of `seeds` seeds instead of the whole. SQ_MISMATCH where one is wrong. */
-sq_status sq_op_case_prove_slices(const sq_rig *rig, const sq_op_case *c, double max_work, int seeds,
-                                  sq_error *err);
+/* One case with the slices of `seeds` seeds instead of the whole. SQ_MISMATCH where one is wrong.
+ * */
+sq_status sq_op_case_prove_slices(const sq_rig *rig, const sq_op_case *c, double max_work,
+                                  int seeds, sq_error *err);
 
 #endif

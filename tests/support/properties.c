@@ -44,7 +44,8 @@ static int64_t place_on(const sq_tensor *t, int d, int64_t linear)
     return linear / t->stride[d] % t->dim[d];
 }
 
-/* Sequences of other lengths than L end together with it (cached keys): their time t0 is shifted. */
+/* Sequences of other lengths than L end together with it (cached keys): their time t0 is shifted.
+ * */
 static int64_t shifted_time(const sq_specimen *s, const sq_specimen_tensor *t, int64_t t0)
 {
     return t0 + t->spec.dim[t->spec.time_dim] - (int64_t)s->axis[SQ_AXIS_L];
@@ -75,8 +76,8 @@ static double root_mean_square(const sq_tensor *t)
 
 /* --- causality --- */
 
-/* Outputs of `a` and `b` before t0. bound 0: not one bit may differ. Else relative to the rms, and a
- * 16-bit output may besides fall on the neighbouring number. */
+/* Outputs of `a` and `b` before t0. bound 0: not one bit may differ. Else relative to the rms, and
+ * a 16-bit output may besides fall on the neighbouring number. */
 static sq_status same_past(const sq_specimen *a, const sq_specimen *b, int64_t t0, sq_error *err)
 {
     for (int i = 0; i < a->n_out; i++) {
@@ -99,8 +100,8 @@ static sq_status same_past(const sq_specimen *a, const sq_specimen *b, int64_t t
     return SQ_OK;
 }
 
-/* A changed future must also change the output somewhere, or the test sees nothing. (One last step may
- * not: an RMS norm over one channel knows only the sign.) */
+/* A changed future must also change the output somewhere, or the test sees nothing. (One last step
+ * may not: an RMS norm over one channel knows only the sign.) */
 static bool is_same_everywhere(const sq_specimen *a, const sq_specimen *b)
 {
     for (int i = 0; i < a->n_out; i++)
@@ -320,7 +321,8 @@ void sq_properties_of_ops(const sq_rig *rig, const sq_case_filter *filter, doubl
                 subject of = {.rig = rig, .op = sq_ops[i], .provider = p, .provider_name = p->name,
                               .shape = *shape};
                 if (sq_case_is_selected(filter->op, sq_ops[i]->name) &&
-                    sq_case_is_selected(filter->provider, p->name) && sq_case_is_selected(filter->shape, *shape) &&
+                    sq_case_is_selected(filter->provider, p->name) &&
+                    sq_case_is_selected(filter->shape, *shape) &&
                     sq_case_is_cheap(sq_ops[i], *shape, max_work))
                     check_dtypes(of, filter, counts);
             }

@@ -1,6 +1,6 @@
 /* properties: what must hold of every operator and every block whatever the numbers are.
  *
- *   causality          changing the inputs from a time t0 on leaves the outputs before t0 as they were:
+ * causality changing the inputs from a time t0 on leaves the outputs before t0 as they were:
  *                      to the bit, or within the subject's causality_bound (FFT paths)
  *   prefix invariance  the first k steps of a run over L are a run over k
  *   batch permutation  rotating the batch rows of the inputs rotates the outputs, to the tolerance
@@ -14,12 +14,13 @@
 #include "tests/support/op_cases.h"
 #include "tests/support/specimen.h"
 
-/* All properties of every operator and provider on those of its test shapes whose reference costs at
- * most max_work, in f32 and bf16. Prints a line for each failure. */
+/* All properties of every operator and provider on those of its test shapes whose reference costs
+ * at most max_work, in f32 and bf16. Prints a line for each failure. */
 void sq_properties_of_ops(const sq_rig *rig, const sq_case_filter *filter, double max_work,
                           sq_case_counts *counts);
 
-/* The same of every family, at a small shape; provider: as in a block cell. filter->op may name one. */
+/* The same of every family, at a small shape; provider: as in a block cell. filter->op may name
+ * one. */
 void sq_properties_of_blocks(const sq_rig *rig, const sq_case_filter *filter, const char *provider,
                              sq_case_counts *counts);
 

@@ -139,7 +139,8 @@ static sq_status run_op(const sq_rig *rig, sq_specimen *s, sq_job *job, sq_error
     SQ_TRY(sq_job_run_once(job, err));
     for (int i = 0; i < s->n_out; i++)
         if (s->out[i].host.data)
-            SQ_TRY(rig->backend->gather(rig->device, &place->call.out[i], s->out[i].host.data, err));
+            SQ_TRY(rig->backend->gather(rig->device, &place->call.out[i], s->out[i].host.data,
+                                        err));
     return SQ_OK;
 }
 

@@ -1,7 +1,7 @@
 /* specimen: an operator or a block with its inputs on the host, so that a property can change them.
  *
- * Inputs are drawn by seed like everywhere else, then changed, cut or permuted by the property; run()
- * puts them on the device, launches, and fetches the outputs.
+ * Inputs are drawn by seed like everywhere else, then changed, cut or permuted by the property;
+ * run() puts them on the device, launches, and fetches the outputs.
  */
 #ifndef SQ_TESTS_SUPPORT_SPECIMEN_H
 #define SQ_TESTS_SUPPORT_SPECIMEN_H

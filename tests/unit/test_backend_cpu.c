@@ -170,7 +170,8 @@ static void sample_times_one_launch(void **state)
     assert_int_equal(c.launches, 1);
     assert_true(ns >= 2000000);
     assert_true(isnan(mhz));
-    assert_int_equal(backend->sample(*state, SQ_CACHE_HOT, launch_sleep, &c, &ns, &mhz, NULL), SQ_OK);
+    assert_int_equal(backend->sample(*state, SQ_CACHE_HOT, launch_sleep, &c, &ns, &mhz, NULL),
+                     SQ_OK);
     assert_int_equal(c.launches, 3);
     c.is_failing = true;
     assert_int_equal(backend->sample(*state, SQ_CACHE_HOT, launch_sleep, &c, &ns, &mhz, NULL),

@@ -1,4 +1,5 @@
-/* session: a provider that is wrong in any way must not get a time. The wrong ones are made here. */
+/* session: a provider that is wrong in any way must not get a time. The wrong ones are made here.
+ * */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -178,7 +179,8 @@ static sq_task task_of(const char *provider)
     char key[SQ_KEY_MAX];
     sq_error err;
     sq_task task = {.seed = 3, .policy = policy};
-    snprintf(key, sizeof key, "rmsnorm@%s/fwd/f32/B=2,L=5,D=32/clean-cold,plain,unlocked", provider);
+    snprintf(key, sizeof key, "rmsnorm@%s/fwd/f32/B=2,L=5,D=32/clean-cold,plain,unlocked",
+             provider);
     if (sq_cell_parse(key, &task.cell, &task.subject, &err) != SQ_OK)
         fail_msg("%s", err.message);
     return task;
@@ -271,7 +273,7 @@ static void numbers_carry_a_floor_once_there_are_ceilings(void **state)
     (void)state;
     sq_ceilings none = session.ceilings;
     sq_record without = run("good");
-    session.ceilings = (sq_ceilings){.n = 1, .ceiling = {{"copy", "GB/s", 2, 2, 2}}};
+    session.ceilings = (sq_ceilings){.n = 1, .ceiling = {{"copy_gbytes_per_s", "GB/s", 2, 2, 2}}};
     sq_record with = run("good");
     session.ceilings = none;
     assert_int_equal(with.n_values, without.n_values + 1);

@@ -169,7 +169,8 @@ static void policy_must_be_whole(void **state)
 {
     (void)state;
     sq_error err;
-    sq_policy policy = {.warmup_launches = 3, .min_samples = 10, .proof_work = 1e7, .try_oom = true};
+    sq_policy policy = {
+        .warmup_launches = 3, .min_samples = 10, .proof_work = 1e7, .try_oom = true};
     sq_policy got;
     json_t *json = through_text(sq_wire_policy(&policy));
     assert_int_equal(sq_wire_policy_parse(json, &got, &err), SQ_OK);

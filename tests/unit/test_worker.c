@@ -1,4 +1,5 @@
-/* worker: requests in, answers out, over real descriptors; a bad request is answered and survived. */
+/* worker: requests in, answers out, over real descriptors; a bad request is answered and survived.
+ * */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -79,8 +80,8 @@ static void hello_names_device_and_providers(void **state)
     assert_int_equal(exit_code, 0);
     assert_int_equal(sq_wire_device_parse(json_object_get(hello, "device"), &device, NULL), SQ_OK);
     assert_string_equal(device.backend, "cpu");
-    assert_int_equal(
-        sq_wire_environment_parse(json_object_get(hello, "environment"), &environment, NULL), SQ_OK);
+    const json_t *sent = json_object_get(hello, "environment");
+    assert_int_equal(sq_wire_environment_parse(sent, &environment, NULL), SQ_OK);
     assert_int_equal(strlen(environment.fingerprint), 16);
     assert_true(environment.host[0] && environment.kernel[0] && environment.compiler[0]);
     const json_t *names = json_object_get(json_object_get(hello, "providers"), "attention");
@@ -103,8 +104,8 @@ static void expect_run(const char *key)
 {
     char request[1024];
     int exit_code;
-    snprintf(request, sizeof request, "{\"do\":\"run\",\"cell\":\"%s\",\"seed\":\"7\"," POLICY "}\n",
-             key);
+    snprintf(request, sizeof request,
+             "{\"do\":\"run\",\"cell\":\"%s\",\"seed\":\"7\"," POLICY "}\n", key);
     json_t *answers = serve(request, 0, &exit_code);
     const json_t *record = json_object_get(answer_of(answers, "record"), "record");
     assert_int_equal(exit_code, 0);
@@ -140,7 +141,8 @@ static void counters_on_the_cpu_are_unsupported(void **state)
 {
     (void)state;
     int exit_code;
-    json_t *answers = serve("{\"do\":\"profile\",\"cell\":\"" KEY "\",\"seed\":\"7\"}\n", 0, &exit_code);
+    json_t *answers =
+        serve("{\"do\":\"profile\",\"cell\":\"" KEY "\",\"seed\":\"7\"}\n", 0, &exit_code);
     const json_t *record = json_object_get(answer_of(answers, "record"), "record");
     assert_string_equal(text_of(record, "status"), "unsupported");
     json_decref(answers);

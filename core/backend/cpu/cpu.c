@@ -1,7 +1,8 @@
-/* cpu: the host as a device. Memory is malloc, time is the monotonic clock, launches are synchronous.
+/* cpu: the host as a device. Memory is malloc, time is the monotonic clock, launches are
+ * synchronous.
  *
- * It runs the references, so that sweep, store and report work end to end without a GPU. It is not a
- * fast CPU library and its times are not meant to be compared with a GPU's.
+ * It runs the references, so that sweep, store and report work end to end without a GPU. It is not
+ * a fast CPU library and its times are not meant to be compared with a GPU's.
  */
 #include "core/backend/backend.h"
 
@@ -164,7 +165,8 @@ static sq_status cpu_gather(sq_backend_device *device, const sq_tensor *view, vo
     (void)device;
     (void)err;
     size_t size = sq_dtype_size(view->dtype);
-    int64_t row = view->rank > 0 && view->stride[view->rank - 1] == 1 ? view->dim[view->rank - 1] : 1;
+    int last = view->rank - 1;
+    int64_t row = last >= 0 && view->stride[last] == 1 ? view->dim[last] : 1;
     int64_t count = sq_tensor_count(view);
     char *to = host;
     for (int64_t i = 0; i < count; i += row, to += (size_t)row * size) {

@@ -1,8 +1,8 @@
-/* cuda: a CUDA device, its own stream and its own scratch memory. Host code only; the kernels are in
- * device.cu.
+/* cuda: a CUDA device, its own stream and its own scratch memory. Host code only; the kernels are
+ * in device.cu.
  *
- * A failed launch leaves an error behind that later calls return ("sticky" when it killed the context).
- * Every call here is checked; sync() returns what launches left behind.
+ * A failed launch leaves an error behind that later calls return ("sticky" when it killed the
+ * context). Every call here is checked; sync() returns what launches left behind.
  */
 #include "core/backend/backend.h"
 
@@ -29,7 +29,7 @@ static sq_status check(cudaError_t code, const char *what, sq_error *err)
 {
     if (code == cudaSuccess)
         return SQ_OK;
-    (void)cudaGetLastError(); /* clears what is not sticky: the next call must not report it again */
+    (void)cudaGetLastError(); /* clears what is not sticky, so that it is reported once */
     sq_status status = code == cudaErrorMemoryAllocation ? SQ_OUT_OF_MEMORY : SQ_DEVICE;
     return sq_fail(err, status, "%s: %s (%s)", what, cudaGetErrorString(code),
                    cudaGetErrorName(code));
@@ -188,14 +188,16 @@ static sq_status cuda_fill(sq_backend_device *device, const sq_tensor *tensor, s
 
 static sq_status cuda_poison(sq_backend_device *device, void *data, size_t bytes, sq_error *err)
 {
-    return bytes == 0 ? SQ_OK : check(cudaMemsetAsync(data, 0xff, bytes, device->stream), "poison", err);
+    if (bytes == 0)
+        return SQ_OK;
+    return check(cudaMemsetAsync(data, 0xff, bytes, device->stream), "poison", err);
 }
 
 static sq_status fetch(sq_backend_device *device, void *host, const void *data, size_t bytes,
                        sq_error *err)
 {
-    SQ_TRY(check(cudaMemcpyAsync(host, data, bytes, cudaMemcpyDeviceToHost, device->stream), "fetch",
-                 err));
+    SQ_TRY(check(cudaMemcpyAsync(host, data, bytes, cudaMemcpyDeviceToHost, device->stream),
+                 "fetch", err));
     return cuda_sync(device, err);
 }
 
@@ -208,7 +210,8 @@ static sq_status cuda_gather(sq_backend_device *device, const sq_tensor *view, v
     int64_t count = sq_tensor_count(view), most = (int64_t)(STAGING_BYTES / size);
     for (int64_t first = 0; first < count; first += most) {
         int64_t part = count - first < most ? count - first : most;
-        SQ_TRY(check(sq_cuda_pack(view, first, part, device->staging, device->stream), "pack", err));
+        SQ_TRY(check(sq_cuda_pack(view, first, part, device->staging, device->stream), "pack",
+                     err));
         SQ_TRY(fetch(device, (char *)host + (size_t)first * size, device->staging,
                      (size_t)part * size, err));
     }
@@ -252,8 +255,9 @@ static sq_status cuda_cool(sq_backend_device *device, sq_error *err)
                  "cache sweep", err);
 }
 
-/* What runs before the start event (the sweeps take about 0.1 ms on a large chip, a hot launch its own
- * time) keeps the stream busy while the host enqueues, so the window holds no launch latency. */
+/* What runs before the start event (the sweeps take about 0.1 ms on a large chip, a hot launch its
+ * own time) keeps the stream busy while the host enqueues, so the window holds no
+ * launch latency. */
 static sq_status cuda_sample(sq_backend_device *device, sq_cache cache, sq_launch_fn launch,
                              void *arg, int32_t *ns, double *sm_mhz, sq_error *err)
 {

@@ -1,5 +1,5 @@
-// device: fill, pack, checksum, copy and sweep. Grid-stride loops with int64 indices: tensors here may
-// have more than 2^31 elements.
+// device: fill, pack, checksum, copy and sweep. Grid-stride loops with int64 indices: tensors here
+// may have more than 2^31 elements.
 #include "core/backend/cuda/device.h"
 
 #include <cuda_bf16.h>
@@ -16,7 +16,11 @@ int blocks_for(int64_t work)
     return static_cast<int>(blocks < 1 ? 1 : blocks > most_blocks ? most_blocks : blocks);
 }
 
-__device__ int64_t first_index() { return static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; }
+__device__ int64_t first_index()
+{
+    return static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+}
+
 __device__ int64_t index_step() { return static_cast<int64_t>(gridDim.x) * blockDim.x; }
 
 __device__ void put(float *to, float value) { *to = value; }

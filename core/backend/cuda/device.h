@@ -28,8 +28,8 @@ cudaError_t sq_cuda_checksum(const void *data, size_t bytes, unsigned long long 
 /* Copies; both pointers 16-byte aligned, a tail of bytes % 16 is copied too. */
 cudaError_t sq_cuda_copy(void *to, const void *from, size_t bytes, cudaStream_t stream);
 
-/* Writes, then reads, all of `data` (16-byte aligned, bytes a multiple of 16). `sink` keeps the reads
- * alive: one word that is never written in practice. */
+/* Writes, then reads, all of `data` (16-byte aligned, bytes a multiple of 16). `sink` keeps the
+ * reads alive: one word that is never written in practice. */
 cudaError_t sq_cuda_sweep(void *data, size_t bytes, unsigned *sink, cudaStream_t stream);
 
 #ifdef __cplusplus
