@@ -299,6 +299,8 @@ static const char *const test_shapes[] = {
     "B=2,L=8192,D=3",
     "B=1,L=8193,D=4",
     "B=2,L=20011,D=3",
+    "B=3,L=3000,D=330",  /* chunks of channels in the scratch of the CUDA providers */
+    "B=25,L=5000,D=40", /* and of the batch */
     "B=1,L=131072,D=2",
     NULL,
 };

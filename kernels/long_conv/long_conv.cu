@@ -1,6 +1,8 @@
 /* long_conv on CUDA. The operator: long_conv.c.
  *
  *   cuda/naive      one thread per output element, the sum as it is written: O(L^2)
+ *   cuda/portable   transforms of our own in shared memory (portable.cuh, fft.cuh) between the same
+ *                   transposing kernels (rows.cuh)
  *   cufft           batched transforms by cuFFT between fused transposing kernels (cufft.cu)
  */
 #include <cuda_runtime.h>
@@ -8,6 +10,7 @@
 #include "kernels/hw/convert.cuh"
 #include "kernels/hw/launch.cuh"
 #include "kernels/long_conv/cufft.h"
+#include "kernels/long_conv/portable.cuh"
 #include "kernels/long_conv/rows.cuh"
 #include "kernels/op.h"
 
@@ -69,11 +72,53 @@ sq_status launch_naive(const sq_call *call, void *plan, sq_error *err)
     });
 }
 
+/* --- portable --- */
+
+sq_status supports_portable(const sq_call *call, const sq_device *device, sq_error *why)
+{
+    const int64_t shared = block_fft<MAX_LOG2_M>::BYTES;
+    if (device && device->shared_bytes_per_block >= 0 && device->shared_bytes_per_block < shared)
+        return sq_fail(why, SQ_UNSUPPORTED, "needs %lld bytes of shared memory a block",
+                       (long long)shared);
+    return sq_supports_types(call, why);
+}
+
+size_t workspace_portable(const sq_call *call)
+{
+    portable_layout at = portable_layout_of(call);
+    return at.filter_bytes + at.rows_bytes + at.spectra_bytes;
+}
+
+sq_status launch_portable(const sq_call *call, void *plan, sq_error *err)
+{
+    (void)plan;
+    const portable_layout at = portable_layout_of(call);
+    const int64_t *dim = call->in[IN_V].dim;
+    char *workspace = (char *)call->workspace;
+    portable_args args = {};
+    args.filter = (float2 *)workspace;
+    args.rows = (float *)(workspace + at.filter_bytes);
+    args.spectra = (float2 *)(workspace + at.filter_bytes + at.rows_bytes);
+    args.h = (const float *)call->in[IN_H].data;
+    args.h_stride = call->in[IN_H].stride[0];
+    args.bias = (const float *)call->in[IN_BIAS].data;
+    args.length = dim[1];
+    args.parts = at.parts;
+    return for_each_chunk(at.size, dim[0], dim[2], [&](chunk c, bool is_new_filter) {
+        args.c = c;
+        SQ_TRY(launch_gather(call, c, at.row_length, at.row_length, args.rows, err));
+        SQ_TRY(convolve_chunk_of(at.log2_m, args, is_new_filter, sq_stream(call), err));
+        return launch_scatter(call, c, at.row_length, args.rows, err);
+    });
+}
+
 } // namespace
 
 extern "C" const sq_provider sq_cuda_long_conv[] = {
     {"cuda/naive", "one thread per output element, the direct sum", supports_naive, NULL, NULL,
      launch_naive, NULL},
+    {"cuda/portable", "real transforms in shared memory, parts of 8192 steps", supports_portable,
+     workspace_portable, NULL, launch_portable, NULL},
     {"cufft", "cuFFT real transforms between fused transposing kernels",
      sq_long_conv_cufft_supports, sq_long_conv_cufft_workspace, sq_long_conv_cufft_prepare,
      sq_long_conv_cufft_launch, sq_long_conv_cufft_release},

@@ -35,14 +35,15 @@ inline int64_t whole_tiles(int64_t x, int64_t most) { return min(most, sq_ceil_d
 
 /* Largest chunk: channels first (they share a filter row of filter_bytes over the batch), 32 of them at
  * least where memory allows, since fewer make the transposes read partial sectors. */
-inline chunk chunk_size(int64_t batch, int64_t channels, int64_t row_bytes, int64_t filter_bytes)
+inline chunk chunk_size(int64_t batch, int64_t channels, int64_t row_bytes, int64_t filter_bytes,
+                        int64_t bytes = scratch_bytes)
 {
     const int64_t tile = 32, most_batches = 32768;
-    int64_t nd = scratch_bytes / (filter_bytes + batch * row_bytes) / tile * tile;
+    int64_t nd = bytes / (filter_bytes + batch * row_bytes) / tile * tile;
     if (nd < tile)
-        nd = max((int64_t)1, min(tile, scratch_bytes / (filter_bytes + row_bytes)));
+        nd = max((int64_t)1, min(tile, bytes / (filter_bytes + row_bytes)));
     nd = min(nd, channels);
-    int64_t nb = (scratch_bytes / nd - filter_bytes) / row_bytes;
+    int64_t nb = (bytes / nd - filter_bytes) / row_bytes;
     nb = max((int64_t)1, min(min(nb, batch), most_batches));
     /* Even chunks, the same count of them: the last one wastes least. */
     const int64_t even = sq_ceil_div(channels, sq_ceil_div(channels, nd));
