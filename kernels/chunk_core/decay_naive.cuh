@@ -1,5 +1,5 @@
-/* decay_naive: the recurrence as it is written, for any shape: one warp per column of the state, its K
- * rows spread over the lanes, one step after the other. The oracle on the GPU; slow.
+/* decay_naive: the recurrence as it is written, for any shape: one warp per column of the state,
+ * its K rows spread over the lanes, one step after the other. The oracle on the GPU; slow.
  */
 #ifndef SQ_KERNELS_CHUNK_CORE_DECAY_NAIVE_CUH
 #define SQ_KERNELS_CHUNK_CORE_DECAY_NAIVE_CUH
@@ -11,7 +11,8 @@
 enum { SQ_NAIVE_ROWS = 16, SQ_NAIVE_MAX_KEYS = 32 * SQ_NAIVE_ROWS, SQ_NAIVE_WARPS = 8 };
 
 template <typename T>
-static __global__ void __launch_bounds__(32 * SQ_NAIVE_WARPS) sq_decay_naive_kernel(sq_decay_params p)
+static __global__ void __launch_bounds__(32 * SQ_NAIVE_WARPS)
+    sq_decay_naive_kernel(sq_decay_params p)
 {
     const int blocks = (p.values + SQ_NAIVE_WARPS - 1) / SQ_NAIVE_WARPS;
     const int unit = (int)blockIdx.x / blocks, h = unit % p.heads, b = unit / p.heads;
@@ -21,7 +22,7 @@ static __global__ void __launch_bounds__(32 * SQ_NAIVE_WARPS) sq_decay_naive_ker
         return;
     const sq_decay_head head = sq_decay_load_head(p, h);
     float state[SQ_NAIVE_ROWS] = {0.0f};
-    for (int64_t t = 0; t < p.length; t++) {
+    for (int t = 0; t < p.length; t++) {
         const T *q = sq_decay_at<T>(p.q, b, t, h / p.heads_per_group);
         const T *k = sq_decay_at<T>(p.k, b, t, h / p.heads_per_group);
         const float v = sq_to_f32(sq_decay_at<T>(p.v, b, t, h)[column]);
@@ -58,8 +59,7 @@ static inline sq_status sq_decay_naive_launch(const sq_call *call, const sq_deca
     const int64_t blocks = sq_ceil_div(p.values, SQ_NAIVE_WARPS);
     const unsigned grid = (unsigned)(blocks * p.heads * p.batch);
     return sq_with_type(call->dtype, err, [&](auto type) {
-        sq_decay_naive_kernel<decltype(type)>
-            <<<grid, 32 * SQ_NAIVE_WARPS, 0, sq_stream(call)>>>(p);
+        sq_decay_naive_kernel<decltype(type)><<<grid, 32 * SQ_NAIVE_WARPS, 0, sq_stream(call)>>>(p);
         return sq_launched("recurrence", err);
     });
 }

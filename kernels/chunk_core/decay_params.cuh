@@ -2,8 +2,9 @@
  *
  *   S_t = a_t S_{t-1} + w_t k_t v_t^T        o_t = scale S_t^T q_t + skip v_t
  *
- * per batch row b and head h, S: (K, V). Retention has a_t = gamma_h, w_t = 1; ssd has C, B, x for q, k,
- * v and a_t = exp(d_t A_h), w_t = d_t, skip = D_h. The mathematics is in kernels/shared/decay_scan.h.
+ * per batch row b and head h, S: (K, V). Retention has a_t = gamma_h, w_t = 1; ssd has C, B, x for
+ * q, k, v and a_t = exp(d_t A_h), w_t = d_t, skip = D_h. The mathematics is in
+ * kernels/shared/decay_scan.h.
  */
 #ifndef SQ_KERNELS_CHUNK_CORE_DECAY_PARAMS_CUH
 #define SQ_KERNELS_CHUNK_CORE_DECAY_PARAMS_CUH
@@ -21,18 +22,17 @@ typedef struct {
 
 typedef struct {
     sq_decay_tensor q, k, v, o;
-    int64_t length;
-    int batch, heads, heads_per_group, keys, values;
+    int length, batch, heads, heads_per_group, keys, values;
     float scale;
     /* ssd: dt (B, L, H); A, skip, bias (H), skip and bias may be NULL. Retention: dt.data NULL. */
     sq_decay_tensor dt;
     const float *a, *skip, *bias;
     bool has_softplus;
     int first_head;
-    /* Segmented plan: the steps are cut into `segments` runs of segment_length (a multiple of the chunk).
-     * state: (segments, B, H, keys, values) f32; decay: (segments, B, H) f32, log2. NULL: one segment. */
-    int segments;
-    int64_t segment_length;
+    /* Segmented plan: the steps are cut into `segments` runs of segment_length (a multiple of the
+     * chunk). state: (segments, B, H, keys, values) f32; decay: (segments, B, H) f32, log2. NULL:
+     * one segment. */
+    int segments, segment_length;
     float *state, *decay;
 } sq_decay_params;
 
@@ -42,13 +42,15 @@ typedef struct {
 } sq_decay_step;
 
 template <typename T>
-__device__ __forceinline__ const T *sq_decay_at(const sq_decay_tensor &t, int b, int64_t step, int h)
+__device__ __forceinline__ const T *sq_decay_at(const sq_decay_tensor &t, int b, int64_t step,
+                                                int h)
 {
     return (const T *)t.data + b * t.batch + step * t.time + h * t.head;
 }
 
 /* What a head's steps have in common: read once. rate: log2 of the decay of a unit step. gamma:
- * retention's decay itself: one ulp of error in it would be 2^-24 a step over thousands of steps. */
+ * retention's decay itself: one ulp of error in it would be 2^-24 a step over thousands of steps.
+ */
 typedef struct {
     float rate, gamma, bias, skip;
 } sq_decay_head;
@@ -64,7 +66,8 @@ __device__ __forceinline__ sq_decay_head sq_decay_load_head(const sq_decay_param
     return head;
 }
 
-/* dt: the step's element of p.dt (ignored by retention). softplus in full f32: its result is a weight. */
+/* dt: the step's element of p.dt (ignored by retention). softplus in full f32: its result is a
+ * weight. */
 __device__ __forceinline__ sq_decay_step sq_decay_gate(const sq_decay_params &p,
                                                        const sq_decay_head &head, float dt)
 {

@@ -96,13 +96,14 @@ static sq_cost cost(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis)
 
 /* f32: the decays of a chunk come from multiples of one logarithm (2^-24 of at most 92 bits: 4e-6
  * where the decay has made the term vanish, 1e-7 elsewhere). A decay applied step by step is off by
- * 2^-24 a step, always to the same side, over a memory of up to 4096 steps (eighth head): 1e-4 of the
- * oldest terms that still count.
+ * 2^-24 a step, always to the same side, over a memory of up to 4096 steps (eighth head): 1e-4 of
+ * the oldest terms that still count.
  *
- * bf16: rounding of o is 1.7e-3 rms. A chunkwise provider also rounds the weighted scores (1.7e-3 of
- * the part from inside the chunk), or the state and the weighted keys (2.4e-3 of the part carried
- * in), independently per element: sqrt(1.7^2 + 2.4^2) = 2.9e-3 at worst. Single elements: 5 such
- * deviations of an |o| of up to 10 rms. f16 has 3 bits more. */
+ * bf16: rounding of o is 1.7e-3 rms. A chunkwise provider also rounds the weighted scores (1.7e-3
+ * of the part from inside the chunk), or the state and the weighted keys (2.4e-3 of the part
+ * carried in), independently per element: sqrt(1.7^2 + 2.4^2) = 2.9e-3 for many steps; a single
+ * step's one rounded score is off by up to 2^-9 for its whole row: with y's rounding 4.3e-3 at
+ * worst. Single elements: 5 such deviations of an |o| of up to 10 rms. f16 has 3 bits more. */
 static sq_tolerance tolerance(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis)
 {
     (void)pass;
@@ -111,7 +112,7 @@ static sq_tolerance tolerance(sq_pass pass, sq_dtype dtype, const sq_axis_value 
         return (sq_tolerance){.rel_l2 = 5e-5, .max_abs = 5e-4};
     if (dtype == SQ_DTYPE_F16)
         return (sq_tolerance){.rel_l2 = 5e-4, .max_abs = 0.02};
-    return (sq_tolerance){.rel_l2 = 4e-3, .max_abs = 0.15};
+    return (sq_tolerance){.rel_l2 = 4.5e-3, .max_abs = 0.15};
 }
 
 /* --- reference --- */

@@ -1,5 +1,6 @@
 /* retention on CUDA: the shared recurrence kernels with one constant decay per head. */
 #include "kernels/chunk_core/decay_naive.cuh"
+#include "kernels/chunk_core/decay_portable.cuh"
 #include "kernels/retention/retention.h"
 
 #include <math.h>
@@ -12,7 +13,7 @@ static sq_decay_params params(const sq_call *call)
     p.k = sq_decay_view(&call->in[IN_K]);
     p.v = sq_decay_view(&call->in[IN_V]);
     p.o = sq_decay_view(&call->out[0]);
-    p.length = sq_axis_int(axis, AXIS_L);
+    p.length = (int)axis[AXIS_L];
     p.batch = (int)axis[AXIS_B];
     p.heads = (int)axis[AXIS_H];
     p.heads_per_group = 1;
@@ -38,8 +39,30 @@ static sq_status launch_naive(const sq_call *call, void *plan, sq_error *err)
     return sq_decay_naive_launch(call, params(call), err);
 }
 
+static sq_status supports_portable(const sq_call *call, const sq_device *device, sq_error *why)
+{
+    (void)device;
+    const sq_tensor *rows[] = {&call->in[IN_Q], &call->in[IN_K], &call->in[IN_V], &call->out[0]};
+    return sq_decay_portable_supports(call, params(call), sq_axis_int(call->axis, AXIS_CHUNK), rows,
+                                      4, why);
+}
+
+static size_t workspace_portable(const sq_call *call)
+{
+    return sq_decay_portable_workspace(call, params(call));
+}
+
+static sq_status launch_portable(const sq_call *call, void *plan, sq_error *err)
+{
+    (void)plan;
+    return sq_decay_portable_launch(call, params(call), err);
+}
+
 extern "C" const sq_provider sq_cuda_retention[] = {
     {"cuda/naive", "one warp per column of the state, step by step", supports_naive, NULL, NULL,
      launch_naive, NULL},
+    {"cuda/portable",
+     "chunks on tensor cores (bf16), state in registers; segments where states are few",
+     supports_portable, workspace_portable, NULL, launch_portable, NULL},
     {NULL},
 };

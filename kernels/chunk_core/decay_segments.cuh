@@ -1,0 +1,100 @@
+/* decay_segments: which part of the problem a block works on, and the plan that cuts long sequences
+ * of few states into segments so that the whole device has work.
+ */
+#ifndef SQ_KERNELS_CHUNK_CORE_DECAY_SEGMENTS_CUH
+#define SQ_KERNELS_CHUNK_CORE_DECAY_SEGMENTS_CUH
+
+#include "kernels/chunk_core/decay_params.cuh"
+#include "kernels/hw/launch.cuh"
+
+/* Steps [first, last) of one segment, state columns from `column`. */
+typedef struct {
+    int segment, batch, head, column, first, last;
+} sq_decay_unit;
+
+/* Block -> unit, columns fastest: neighbours share q and k in L2. */
+__device__ __forceinline__ sq_decay_unit sq_decay_locate(const sq_decay_params &p, int columns)
+{
+    const int slices = (p.values + columns - 1) / columns;
+    int index = (int)blockIdx.x;
+    sq_decay_unit u;
+    u.column = index % slices * columns;
+    index /= slices;
+    u.head = index % p.heads;
+    index /= p.heads;
+    u.batch = index % p.batch;
+    u.segment = index / p.batch;
+    u.first = u.segment * p.segment_length;
+    u.last = min(u.first + p.segment_length, p.length);
+    return u;
+}
+
+__device__ __forceinline__ int64_t sq_decay_segment_index(const sq_decay_params &p,
+                                                          const sq_decay_unit &u, int segment)
+{
+    return ((int64_t)segment * p.batch + u.batch) * p.heads + u.head;
+}
+
+__device__ __forceinline__ float *sq_decay_segment_state(const sq_decay_params &p,
+                                                         const sq_decay_unit &u, int segment)
+{
+    return p.state + sq_decay_segment_index(p, u, segment) * p.keys * p.values;
+}
+
+/* What each segment adds to the state -> the state at its end, in place. One thread an element. */
+static __global__ void __launch_bounds__(256) sq_decay_chain_kernel(sq_decay_params p)
+{
+    const int64_t per_state = (int64_t)p.keys * p.values, states = (int64_t)p.batch * p.heads;
+    const int64_t at = (int64_t)blockIdx.x * 256 + threadIdx.x;
+    if (at >= per_state * states)
+        return;
+    float sum = 0.0f;
+    for (int s = 0; s + 1 < p.segments; s++) {
+        const float decay = sq_exp2(p.decay[s * states + at / per_state]);
+        sum = decay * sum + p.state[s * per_state * states + at];
+        p.state[s * per_state * states + at] = sum;
+    }
+}
+
+static inline sq_status sq_decay_chain_launch(const sq_call *call, const sq_decay_params &p,
+                                              sq_error *err)
+{
+    const int64_t elements = (int64_t)p.keys * p.values * p.batch * p.heads;
+    sq_decay_chain_kernel<<<(unsigned)sq_ceil_div(elements, 256), 256, 0, sq_stream(call)>>>(p);
+    return sq_launched("chain of segments", err);
+}
+
+/* --- host --- */
+
+/* Blocks that an H100 holds at once: with fewer units than this, segments pay although they read k
+ * and v twice. A constant, so that the result does not depend on the device. */
+enum { SQ_DECAY_SMS = 132, SQ_DECAY_MIN_SEGMENT = 256 };
+
+/* Sets segments and segment_length (a multiple of `step`) for blocks of `columns` state columns, of
+ * which an SM holds blocks_per_sm. */
+static inline void sq_decay_plan(sq_decay_params *p, int columns, int blocks_per_sm, int step)
+{
+    const int64_t units = sq_ceil_div(p->values, columns) * p->heads * p->batch;
+    int64_t segments = SQ_DECAY_SMS * blocks_per_sm / units;
+    if (segments > p->length / SQ_DECAY_MIN_SEGMENT)
+        segments = p->length / SQ_DECAY_MIN_SEGMENT;
+    if (segments < 1)
+        segments = 1;
+    p->segment_length = (int)(sq_ceil_div(sq_ceil_div(p->length, segments), step) * step);
+    p->segments = (int)sq_ceil_div(p->length, p->segment_length);
+}
+
+/* Bytes of the states and decays of all segments but the last; 0 for one segment. */
+static inline size_t sq_decay_workspace(const sq_decay_params &p)
+{
+    const int64_t states = (int64_t)(p.segments - 1) * p.batch * p.heads;
+    return (size_t)(states * ((int64_t)p.keys * p.values + 1)) * sizeof(float);
+}
+
+static inline void sq_decay_use_workspace(sq_decay_params *p, void *workspace)
+{
+    p->state = (float *)workspace;
+    p->decay = p->state + (int64_t)(p->segments - 1) * p->batch * p->heads * p->keys * p->values;
+}
+
+#endif
