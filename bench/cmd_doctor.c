@@ -139,7 +139,7 @@ static void check_described(examination *e, const char *check, describe_fn descr
     bool is_refused = strstr(line, "refused") || strstr(line, "not permitted");
     bool has_gpu = e->target.name[0] != 0;
     const char *state = !is_absent && !is_refused ? "ok" : has_gpu ? "limited" : "absent";
-    add(e, check, state, line, strcmp(state, "limited") == 0 ? mend : "");
+    add(e, check, state, is_absent && line[6] == ':' ? line + 8 : line, strcmp(state, "limited") == 0 ? mend : "");
 }
 
 /* --- the rest --- */

@@ -44,12 +44,10 @@ static sq_status parse_retry(const sq_run *run, sq_names *out, sq_error *err)
 {
     const char *statuses = sq_given_value(&run->given, "retry", NULL);
     sq_run_status ignored;
-    if (!statuses)
-        return SQ_OK;
-    SQ_TRY(sq_names_split(statuses, out, err));
-    for (int i = 0; i < out->count; i++)
-        SQ_TRY(sq_run_status_parse(out->item[i], &ignored, err));
-    return SQ_OK;
+    sq_status s = statuses ? sq_names_split(statuses, out, err) : SQ_OK;
+    for (int i = 0; s == SQ_OK && i < out->count; i++)
+        s = sq_run_status_parse(out->item[i], &ignored, err);
+    return s;
 }
 
 /* Marks what campaign `uuid` has already. */
@@ -70,24 +68,20 @@ static sq_status mark_done(sq_run *run, sq_db *db, const char *uuid, const sq_na
 }
 
 /* Prepares the sink to go on with the latest campaign of this plan, in its own order. */
-static sq_status resume(sq_run *run, sq_db *db, const sq_db_campaign *found, int *left,
-                        sq_error *err)
+static sq_status resume(sq_run *run, sq_db *db, const sq_db_campaign *found,
+                        const sq_names *retry, int *left, sq_error *err)
 {
-    sq_names retry = {.count = 0};
     if (sq_settings_get(&run->campaign, "seed") && run->seed != found->seed)
         return sq_fail(err, SQ_BAD_ARGUMENT, "campaign %.8s was begun with seed %llu", found->uuid,
                        (unsigned long long)found->seed);
     run->seed = found->seed;
     SQ_TRY(sq_run_plan(run, err));
     SQ_TRY(sq_db_resume(db, found->uuid, err));
-    sq_status s = parse_retry(run, &retry, err);
-    if (s == SQ_OK)
-        s = mark_done(run, db, found->uuid, &retry, left, err);
-    sq_names_free(&retry);
-    if (s == SQ_OK && *left)
+    SQ_TRY(mark_done(run, db, found->uuid, retry, left, err));
+    if (*left)
         fprintf(stderr, "resuming campaign %.8s: %d of %d runs are left\n", found->uuid, *left,
                 run->plan.count);
-    return s;
+    return SQ_OK;
 }
 
 /* --- the campaign --- */
@@ -217,11 +211,16 @@ static sq_status find_campaign(sq_run *run, sq_db *db, sq_db_campaign *found, bo
     *left = run->plan.count;
     if (!wants)
         return SQ_OK;
-    SQ_TRY(sq_db_find_campaign(db, run->plan.hash, found, is_found, err));
-    if (*is_found)
-        return resume(run, db, found, left, err);
-    fprintf(stderr, "no campaign of this plan to resume: beginning one\n");
-    return SQ_OK;
+    sq_names retry = {.count = 0};
+    sq_status s = parse_retry(run, &retry, err);
+    if (s == SQ_OK)
+        s = sq_db_find_campaign(db, run->plan.hash, found, is_found, err);
+    if (s == SQ_OK && *is_found)
+        s = resume(run, db, found, &retry, left, err);
+    else if (s == SQ_OK)
+        fprintf(stderr, "no campaign of this plan to resume: beginning one\n");
+    sq_names_free(&retry);
+    return s;
 }
 
 static sq_status run_campaign(sq_run *run, sq_db *db, int argc, char **argv, sq_outcome *outcome,

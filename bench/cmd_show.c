@@ -64,7 +64,7 @@ static const section campaign_sections[] = {
      "WHERE campaign.uuid = ?1 GROUP BY status ORDER BY runs DESC", false},
     {"failures", "SELECT run_id, key, status, reason FROM v_failure WHERE campaign = ?1 "
      "ORDER BY run_id", false},
-    {"results", "SELECT run_id, key, status, n, median_ns, lo_ns, hi_ns FROM v_result "
+    {"results", "SELECT run_id, key, status, n_samples, median_ns, lo_ns, hi_ns FROM v_result "
      "WHERE campaign = ?1 ORDER BY key, replicate", false},
     {NULL, NULL, false},
 };

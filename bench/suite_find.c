@@ -2,6 +2,7 @@
 #include "bench/suite.h"
 
 #include <dirent.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,16 +13,21 @@
 
 const char *const *sq_suite_folders(void)
 {
-    static char installed[1100], in_tree[1100];
+    /* In the tree: build/<preset>/seqmark. Installed: bin/seqmark and share/seqmark/suites. */
+    static const char *const places[] = {"../../bench/suites", "../share/seqmark/suites"};
+    static char resolved[2][PATH_MAX];
     static const char *folders[3];
-    char here[1024];
+    char here[1024], path[1100];
+    int n = 0;
+    folders[0] = NULL;
     if (!sq_program_folder(here, sizeof here))
         return folders;
-    /* In the tree: build/<preset>/seqmark. Installed: bin/seqmark and share/seqmark/suites. */
-    snprintf(in_tree, sizeof in_tree, "%s/../../bench/suites", here);
-    snprintf(installed, sizeof installed, "%s/../share/seqmark/suites", here);
-    folders[0] = in_tree;
-    folders[1] = installed;
+    for (int i = 0; i < 2; i++) {
+        snprintf(path, sizeof path, "%s/%s", here, places[i]);
+        if (realpath(path, resolved[i]))
+            folders[n++] = resolved[i];
+    }
+    folders[n] = NULL;
     return folders;
 }
 

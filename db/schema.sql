@@ -170,7 +170,7 @@ SELECT
     (SELECT value FROM cell_axis a WHERE a.cell_id = k.cell_id AND a.name = 'H') AS H,
     (SELECT value FROM cell_axis a WHERE a.cell_id = k.cell_id AND a.name = 'N') AS N,
     (SELECT value FROM cell_axis a WHERE a.cell_id = k.cell_id AND a.name = 'window') AS window_keys,
-    r.replicate, r.attempt, r.status, r.n,
+    r.replicate, r.attempt, r.status, r.n AS n_samples, -- not n: SQL would take it for the axis N
     r.median_ns, r.lo_ns, r.hi_ns, r.min_ns, r.mad_ns, r.sm_mhz, r.setup_ns, r.peak_bytes,
     f.value AS flops, b.value AS bytes, w.value AS width, fl.value AS floor_ns,
     f.value / r.median_ns / 1e3 AS tflops,     -- flops per ns = GFLOP/s; / 1e3 = TFLOP/s

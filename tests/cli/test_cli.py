@@ -1,0 +1,329 @@
+#!/usr/bin/env python3
+"""The command line from outside: help texts, exit codes, last lines, formats, refusals, stores that are
+not to be touched. CPU backend only.
+
+usage: test_cli.py SOURCE_DIR BINARY_DIR          compares the help texts with tests/cli/golden
+       test_cli.py SOURCE_DIR BINARY_DIR --write  writes them anew
+"""
+import csv
+import io
+import json
+import os
+import pathlib
+import shlex
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import unittest
+
+SOURCE = pathlib.Path(sys.argv[1])
+SEQMARK = pathlib.Path(sys.argv[2]) / "seqmark"
+GOLDEN = SOURCE / "tests/cli/golden"
+COMMANDS = ["run", "list", "show", "report", "export", "doctor"]
+TINY = ["run", "--op", "rmsnorm", "--dtype", "f32", "--seqlen", "8,16", "--channels", "8", "--device",
+        "cpu", "--max-samples", "10", "--warmup-time", "1ms"]
+KEY = "rmsnorm@cpu/ref/fwd/f32/B=1,L=8,D=8,groups=1,weight=1,gate=none,eps=1e-05/" \
+      "clean-cold,plain,unlocked"
+
+
+def seqmark(*words, cwd=None, **environment):
+    no_gpu = {"SEQMARK_WORKER": "/nowhere/seqmark-worker"}
+    return subprocess.run([str(SEQMARK), *words], cwd=cwd, capture_output=True, text=True,
+                          env={**os.environ, **no_gpu, **environment}, timeout=300, check=False)
+
+
+def last_line(result):
+    return result.stderr.strip().splitlines()[-1]
+
+
+class Folder(unittest.TestCase):
+    def setUp(self):
+        self.holder = tempfile.TemporaryDirectory()
+        self.folder = self.holder.name
+
+    def tearDown(self):
+        self.holder.cleanup()
+
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
+    def seqmark(self, *words, **environment):
+        return seqmark(*words, cwd=self.folder, **environment)
+
+    def fine(self, *words, **environment):
+        result = self.seqmark(*words, **environment)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        return result
+
+    def refused(self, *words, code=1, says=()):
+        result = self.seqmark(*words)
+        self.assertEqual(result.returncode, code, result.stderr)
+        self.assertTrue(last_line(result).startswith(f"seqmark: exit {code}: "), result.stderr)
+        for text in says:
+            self.assertIn(text, last_line(result))
+        return result
+
+
+class Help(unittest.TestCase):
+    def test_help_is_as_it_was(self):
+        texts = {"seqmark": seqmark("--help"), **{c: seqmark(c, "--help") for c in COMMANDS}}
+        for name, result in texts.items():
+            self.assertEqual(result.returncode, 0, result.stderr)
+            self.assertEqual(result.stderr, "")
+            with self.subTest(name):
+                self.assertEqual(result.stdout, (GOLDEN / f"{name}.txt").read_text("utf-8"))
+
+    def test_help_fits_the_line(self):
+        for name in COMMANDS:
+            for line in seqmark(name, "-h").stdout.splitlines():
+                self.assertLessEqual(len(line), 100, line)
+
+    def test_version(self):
+        self.assertRegex(seqmark("--version").stdout, r"^seqmark \d+\.\d+\.\d+")
+
+
+class Refusals(Folder):
+    def test_unknown_words_name_the_nearest(self):
+        self.refused("rnu", says=["unknown command", "run"])
+        self.refused(*TINY, "--seqlem", "8", says=["--seqlem", "--seqlen"])
+        self.refused("run", "--op", "atention", "--device", "cpu", says=["attention"])
+        self.refused("run", "--family", "manba", "--device", "cpu", says=["mamba"])
+        self.refused(*TINY, "--dtype", "fp32", says=["f32"])
+        self.refused(*TINY, "--provider", "cpu/rev", says=["cpu/ref"])
+        self.refused("run", "--suite", "quikc", says=["quick"])
+        self.refused(*TINY, "--policy", "nigthly", says=["nightly"])
+        self.refused(*TINY, "--order", "rnd", says=["random"])
+        self.refused(*TINY, "-o", "jsno", says=["json"])
+        self.refused("list", "operatros", says=["operators"])
+        self.refused(*TINY, "--resume", "--retry", "crahsed", says=["crashed"])
+
+    def test_bad_values_say_where(self):
+        self.refused(*TINY, "--filter", "L<=8k and", says=["column 10"])
+        self.refused(*TINY, "--budget", "soon", says=["command line", "budget"])
+        self.refused(*TINY, "--seed", "-1", says=["seed"])
+        self.refused(*TINY, "--replicates", "0", says=["replicates"])
+        self.refused(*TINY, "--counters", "maybe", says=["neither on nor off"])
+        self.refused(*TINY, "--seqlen", "@" + self.path("none"), says=["none"])
+        self.refused(*TINY, "--seqlen", says=["--seqlen needs a value"])
+        self.refused(*TINY, "--dry-run=1", says=["takes no value"])
+        self.refused(*TINY, "extra", says=["extra"])
+        self.refused("run", says=["nothing is selected"])
+
+    def test_impossible_shapes_name_the_rule(self):
+        attention = ["run", "--op", "attention", "--device", "cpu"]
+        self.refused(*attention, "--heads", "6", "--kv-heads", "4", says=["attention"])
+        self.refused(*attention, "--seqlen", "0", says=["seqlen"])
+        self.refused(*attention, "--tokens", "1k", "--seqlen", "2k", says=["less than 1"])
+        self.refused(*attention, "--tokens", "1k", "--batch", "2", says=["batch"])
+        self.refused(*attention, "--taps", "4", says=["--taps"])
+
+    def test_missing_device_is_unfit(self):
+        self.refused(*TINY[:-6], "--device", "0", code=5, says=["device 0"])
+        self.refused(*TINY[:-6], "--device", "gpu", says=["gpu"])
+
+    def test_refusals_leave_no_store(self):
+        self.refused("run", "--op", "attention", "--heads", "6", "--kv-heads", "4", "--device",
+                     "cpu")
+        self.refused(*TINY, "--filter", "L>1k")
+        self.fine(*TINY, "--dry-run")
+        self.fine(*TINY, "--show-config")
+        self.assertEqual(os.listdir(self.folder), [])
+
+    def test_suite_file_has_line_and_column(self):
+        suite = self.path("mine.yaml")
+        pathlib.Path(suite).write_text("name: mine\ncells:\n  - op: ssd\n    seqlne: 8\n", "utf-8")
+        self.refused("run", "--suite", suite, says=["mine.yaml:4:5", "seqlen"])
+
+
+class Plans(Folder):
+    def plan(self, *words):
+        result = self.fine(*words, "--device", "cpu", "--dry-run", "-o", "csv")
+        return list(csv.DictReader(io.StringIO(result.stdout)))
+
+    def test_lists_files_and_filters(self):
+        pathlib.Path(self.path("lengths")).write_text("8 16 # short\n1k\n", "utf-8")
+        rows = self.plan("run", "--op", "rmsnorm", "--seqlen", "@" + self.path("lengths"),
+                         "--batch", "1..4*2", "--filter", "L<1k or B==4")
+        self.assertEqual(len(rows), 7)
+
+    def test_predictions_and_skips(self):
+        rows = self.plan("run", "--op", "attention", "--seqlen", "16,64k", "--heads", "4")
+        kinds = {("L=64," in r["cell"] or "L=65536," in r["cell"]): r for r in rows}
+        self.assertEqual(kinds[True]["what"], "skipped")
+        self.assertIn("max-cell-time", kinds[True]["reason"])
+        self.assertEqual(kinds[False]["what"], "run")
+        self.assertGreater(float(kinds[False]["bytes"]), 0)
+        self.assertGreater(float(kinds[False]["run_s"]), 0)
+
+    def test_command_line_beats_suite_beats_default(self):
+        suite = self.path("mine.yaml")
+        pathlib.Path(suite).write_text(
+            "name: mine\nreplicates: 2\ncells:\n  - {op: [rmsnorm, ssd], seqlen: 8}\n", "utf-8")
+        result = self.fine("run", "--suite", suite, "--seqlen", "32", "--show-config", "-o", "json")
+        origins = {(r["scope"], r["key"]): (r["value"], r["origin"])
+                   for r in json.loads(result.stdout)}
+        self.assertEqual(origins["group 1", "seqlen"], ("32", "command line"))
+        self.assertEqual(origins["campaign", "order"], ("random", "default"))
+        self.assertEqual(origins["campaign", "replicates"][0], "2")
+        self.assertTrue(origins["campaign", "replicates"][1].endswith("mine.yaml:2:1"))
+        rows = self.plan("run", "--suite", suite, "--op", "rmsnorm", "--seqlen", "32")
+        self.assertEqual({r["cell"].split("@")[0] for r in rows}, {"rmsnorm"})
+        self.assertEqual(len(rows), 2)
+
+    def test_suites_are_found(self):
+        for name in ("quick", "nightly", "paper"):
+            self.assertGreater(len(self.plan("run", "--suite", name)), 20)
+
+    def test_seed_gives_the_order(self):
+        words = [*TINY[:5], "--seqlen", "8..256+8", "--channels", "8"]
+        first = [r["cell"] for r in self.plan(*words, "--seed", "3")]
+        self.assertEqual(first, [r["cell"] for r in self.plan(*words, "--seed", "3")])
+        self.assertNotEqual(first, [r["cell"] for r in self.plan(*words, "--seed", "4")])
+        self.assertNotEqual(first, [r["cell"] for r in self.plan(*words, "--order", "plan")])
+        self.assertEqual(sorted(first), sorted(r["cell"] for r in self.plan(*words)))
+
+
+class Store(Folder):
+    def test_run_show_export_report(self):
+        result = self.fine(*TINY, "--label", "first", "--seed", "11", "--replicates", "2")
+        self.assertTrue(last_line(result).startswith("seqmark: exit 0: 4 runs: "), result.stderr)
+        self.assertIn("rmsnorm", result.stdout)
+        self.assertEqual(sorted(os.listdir(self.folder)), ["seqmark.db"])
+
+        self.assertIn("rmsnorm", self.fine("show", "1").stdout)
+        self.assertIn("first", self.fine("show", "latest").stdout)
+        self.assertIn("first", self.fine("show", "first", "-o", "json").stdout)
+        sections = json.loads(self.fine("show", KEY, "-o", "json").stdout)
+        self.assertEqual({a["name"]: a["value"] for a in sections["axes"]}["L"], "8")
+        self.refused("show", "nothing-of-the-kind")
+        self.refused("show")
+
+        rows = list(csv.DictReader(io.StringIO(self.fine("export").stdout)))
+        self.assertEqual(len(rows), 4)
+        self.assertEqual({r["label"] for r in rows}, {"first"})
+        for line in self.fine("export", "-o", "jsonl").stdout.splitlines():
+            self.assertEqual(json.loads(line)["subject"], "rmsnorm")
+        samples = list(csv.DictReader(io.StringIO(self.fine("export", "--samples").stdout)))
+        self.assertEqual(len(samples), sum(int(r["n_samples"]) for r in rows))
+        self.assertEqual(json.loads(self.fine("export", "--failures", "-o", "json").stdout), [])
+
+        self.fine("export", "--db", self.path("copy.db"))
+        self.refused("export", "--copy", self.path("copy.db"), says=["copy.db"])
+        self.assertEqual(self.fine("export", "--db", self.path("copy.db")).stdout,
+                         self.fine("export").stdout)
+
+        result = self.fine("report", "--out", self.path("page"))
+        self.assertIn("rmsnorm", result.stdout)
+        self.assertTrue(os.path.exists(self.path("page/index.html")))
+
+    def test_repro_measures_the_same_cell(self):
+        self.fine(*TINY, "--seed", "11")
+        command = shlex.split(self.fine("show", KEY, "--repro").stdout)
+        self.assertEqual(command[:2], ["seqmark", "run"])
+        self.assertEqual(command[command.index("--seed") + 1], "11")
+        self.fine(*command[1:], "--db", self.path("again.db"), "--max-samples", "10")
+        db = sqlite3.connect(self.path("again.db"))
+        self.assertEqual(db.execute("SELECT key FROM cell").fetchall(), [(KEY,)])
+        db.close()
+
+    def test_resume_of_a_finished_campaign_does_nothing(self):
+        self.fine(*TINY)
+        self.assertIn("nothing to do", last_line(self.fine(*TINY, "--resume")))
+        db = sqlite3.connect(self.path("seqmark.db"))
+        self.assertEqual(db.execute("SELECT count(*) FROM run").fetchone(), (2,))
+        db.close()
+        self.fine(*TINY, "--resume", "--replicates", "2")  # another plan: a new campaign
+        db = sqlite3.connect(self.path("seqmark.db"))
+        self.assertEqual(db.execute("SELECT count(*) FROM campaign").fetchone(), (2,))
+        db.close()
+
+    def test_an_empty_store_exports_and_reports(self):
+        self.fine(*TINY)
+        db = sqlite3.connect(self.path("seqmark.db"))
+        for table in ("check_result", "kernel", "value", "run"):
+            db.execute(f"DELETE FROM {table}")
+        db.commit()
+        db.close()
+        self.assertEqual(json.loads(self.fine("export", "-o", "json").stdout), [])
+        self.fine("report", "--out", self.path("page"))
+
+    def untouched(self, name, content):
+        path = pathlib.Path(self.path(name))
+        path.write_bytes(content)
+        for words in ([*TINY, "--db", str(path)], ["report", "--db", str(path)],
+                      ["export", "--db", str(path)], ["show", "latest", "--db", str(path)]):
+            self.refused(*words, says=[name])
+            self.assertEqual(path.read_bytes(), content)
+        self.refused("doctor", "--db", str(path), "--device", "cpu", code=5, says=["store"])
+
+    def test_what_is_no_store_is_left_alone(self):
+        self.untouched("text.db", b"this is no database\n" * 100)
+        other = self.path("other.db")
+        db = sqlite3.connect(other)
+        db.execute("CREATE TABLE mine(x)")
+        db.execute("INSERT INTO mine VALUES (1)")
+        db.commit()
+        db.close()
+        self.untouched("foreign.db", pathlib.Path(other).read_bytes())
+
+    def test_newer_store_is_left_alone(self):
+        self.fine(*TINY)
+        db = sqlite3.connect(self.path("seqmark.db"))
+        db.execute("PRAGMA user_version = 99")
+        db.commit()
+        db.close()
+        self.untouched("newer.db", pathlib.Path(self.path("seqmark.db")).read_bytes())
+
+    def test_locked_store_is_refused(self):
+        self.fine(*TINY)
+        before = pathlib.Path(self.path("seqmark.db")).read_bytes()
+        db = sqlite3.connect(self.path("seqmark.db"), isolation_level=None)
+        db.execute("BEGIN EXCLUSIVE")
+        self.refused(*TINY, says=["seqmark.db"])
+        db.execute("ROLLBACK")
+        db.close()
+        self.assertEqual(pathlib.Path(self.path("seqmark.db")).read_bytes(), before)
+
+    def test_missing_store_is_not_made_by_reading(self):
+        self.refused("report", says=["seqmark.db"])
+        self.refused("show", "latest", says=["seqmark.db"])
+        self.refused("export", "-o", "csv", says=["seqmark.db"])
+        self.assertEqual(os.listdir(self.folder), [])
+
+
+class Lists(Folder):
+    def test_every_kind_in_every_format(self):
+        for kind in ("operators", "families", "suites", "metrics", "axes"):
+            for form in ("table", "md", "csv"):
+                self.assertGreater(len(self.fine("list", kind, "-o", form).stdout.splitlines()), 3)
+            short = json.loads(self.fine("list", kind, "-o", "json").stdout)
+            long = json.loads(self.fine("list", kind, "--long", "-o", "json").stdout)
+            self.assertEqual(len(short), len(long))
+            if kind != "providers":
+                self.assertGreater(len(long[0]), len(short[0]))
+
+    def test_providers_of_the_cpu(self):
+        result = self.fine("list", "providers", "--device", "cpu", "-o", "json")
+        self.assertEqual({r["provider"] for r in json.loads(result.stdout)}, {"cpu/ref"})
+
+    def test_doctor_on_this_machine(self):
+        result = self.fine("doctor", "--device", "cpu", "-o", "json")
+        states = {r["check"]: r["state"] for r in json.loads(result.stdout)}
+        self.assertEqual(states["cpu backend"], "ok")
+        self.assertEqual(states["store"], "ok")
+        self.refused("doctor", "--device", "0", code=5, says=["gpu"])
+
+
+def write_golden():
+    GOLDEN.mkdir(parents=True, exist_ok=True)
+    (GOLDEN / "seqmark.txt").write_text(seqmark("--help").stdout, "utf-8")
+    for name in COMMANDS:
+        (GOLDEN / f"{name}.txt").write_text(seqmark(name, "--help").stdout, "utf-8")
+
+
+if __name__ == "__main__":
+    if sys.argv[3:] == ["--write"]:
+        write_golden()
+    else:
+        unittest.main(argv=sys.argv[:1])
