@@ -1,72 +1,90 @@
 #include "core/cell.h"
 
+#include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "core/text.h"
 
-static const char *const kinds[] = {"op", "block", NULL};
-static const char *const passes[] = {"fwd", "bwd", "fwdbwd", "step", NULL};
-static const char *const caches[] = {"clean-cold", "hot", NULL};
-static const char *const launches[] = {"plain", NULL};
-static const char *const clocks[] = {"unlocked", NULL};
+static const char *const kind_names[] = {"op", "block", NULL};
+static const char *const pass_names[] = {"fwd", "bwd", "fwdbwd", "step", NULL};
+static const char *const cache_names[] = {"clean-cold", "hot", NULL};
+static const char *const launch_names[] = {"plain", NULL};
+static const char *const clock_names[] = {"unlocked", NULL};
 
-const char *sq_kind_name(sq_kind kind) { return kinds[kind]; }
-const char *sq_pass_name(sq_pass pass) { return passes[pass]; }
-const char *sq_cache_name(sq_cache cache) { return caches[cache]; }
-const char *sq_launch_name(sq_launch launch) { return launches[launch]; }
-const char *sq_clock_name(sq_clock clock) { return clocks[clock]; }
-
-static sq_status find(const char *what, const char *const *names, const char *name, int *out,
-                      sq_error *err)
+static const char *name_of(const char *const *names, unsigned index, unsigned count)
 {
-    for (int i = 0; names[i]; i++) {
-        if (strcmp(names[i], name) == 0) {
-            *out = i;
-            return SQ_OK;
-        }
-    }
-    return sq_fail_unknown(err, what, name, names);
+    return index < count ? names[index] : "unknown";
 }
+
+const char *sq_kind_name(sq_kind kind) { return name_of(kind_names, kind, SQ_KIND_COUNT); }
+const char *sq_pass_name(sq_pass pass) { return name_of(pass_names, pass, SQ_PASS_COUNT); }
+const char *sq_cache_name(sq_cache cache) { return name_of(cache_names, cache, SQ_CACHE_COUNT); }
+
+const char *sq_launch_name(sq_launch launch)
+{
+    return name_of(launch_names, launch, SQ_LAUNCH_COUNT);
+}
+
+const char *sq_clock_name(sq_clock clock) { return name_of(clock_names, clock, SQ_CLOCK_COUNT); }
 
 sq_status sq_pass_parse(const char *name, sq_pass *out, sq_error *err)
 {
-    int i = 0;
-    SQ_TRY(find("pass", passes, name, &i, err));
-    *out = (sq_pass)i;
+    int index = 0;
+    SQ_TRY(sq_find_name("pass", name, pass_names, &index, err));
+    *out = (sq_pass)index;
     return SQ_OK;
 }
 
 sq_status sq_cache_parse(const char *name, sq_cache *out, sq_error *err)
 {
-    int i = 0;
-    SQ_TRY(find("cache mode", caches, name, &i, err));
-    *out = (sq_cache)i;
+    int index = 0;
+    SQ_TRY(sq_find_name("cache mode", name, cache_names, &index, err));
+    *out = (sq_cache)index;
     return SQ_OK;
+}
+
+typedef struct {
+    char *data;
+    size_t used;
+} key_writer;
+
+static void put(key_writer *key, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    int n = vsnprintf(key->data + key->used, SQ_KEY_MAX - key->used, format, args);
+    va_end(args);
+    if (n > 0)
+        key->used += (size_t)n;
+    if (key->used >= SQ_KEY_MAX)
+        key->used = SQ_KEY_MAX - 1;
 }
 
 void sq_cell_key(const sq_cell *cell, char key[SQ_KEY_MAX])
 {
-    int used = snprintf(key, SQ_KEY_MAX, "%s%s@%s/%s/%s/", cell->kind == SQ_KIND_BLOCK ? "block:" : "",
-                        cell->subject, cell->provider, sq_pass_name(cell->pass),
-                        sq_dtype_name(cell->dtype));
-    for (int i = 0; cell->axes[i].name && used < SQ_KEY_MAX; i++) {
+    key_writer w = {.data = key};
+    key[0] = '\0';
+    if (cell->kind != SQ_KIND_OP)
+        put(&w, "%s:", sq_kind_name(cell->kind));
+    put(&w, "%s@%s/%s/%s/", cell->subject, cell->provider, sq_pass_name(cell->pass),
+        sq_dtype_name(cell->dtype));
+    for (int i = 0; cell->axes && cell->axes[i].name; i++) {
         char text[64];
         sq_axis_format(&cell->axes[i], cell->value[i], text, sizeof text);
-        used += snprintf(key + used, (size_t)(SQ_KEY_MAX - used), "%s%s=%s", i ? "," : "",
-                         cell->axes[i].name, text);
+        put(&w, "%s%s=%s", i ? "," : "", cell->axes[i].name, text);
     }
-    if (used < SQ_KEY_MAX)
-        snprintf(key + used, (size_t)(SQ_KEY_MAX - used), "/%s,%s,%s", sq_cache_name(cell->cache),
-                 sq_launch_name(cell->launch), sq_clock_name(cell->clock));
+    put(&w, "/%s,%s,%s", sq_cache_name(cell->cache), sq_launch_name(cell->launch),
+        sq_clock_name(cell->clock));
 }
 
+/* FNV-1a, 64 bit (Fowler, Noll, Vo; draft-eastlake-fnv). */
 void sq_hash_text(const char *text, char out[SQ_HASH_TEXT])
 {
     uint64_t hash = 0xcbf29ce484222325u;
     for (; *text; text++)
         hash = (hash ^ (unsigned char)*text) * 0x100000001b3u;
-    snprintf(out, SQ_HASH_TEXT, "%016llx", (unsigned long long)hash);
+    snprintf(out, SQ_HASH_TEXT, "%016" PRIx64, hash);
 }
 
 double sq_cell_axis(const sq_cell *cell, const char *name, double fallback)

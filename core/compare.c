@@ -2,54 +2,108 @@
 
 #include <math.h>
 
-typedef struct {
-    double sum_error, sum_want, worst_error;
-    sq_compare_result result;
-} comparison;
+enum { CHUNK = 1024 };
 
-static bool take_element(comparison *c, double got, double want, int64_t index)
+/* Running totals. Each chunk is summed on its own before it joins the total, so that the error of a
+ * sum over 2^31 elements stays that of a short one. */
+typedef struct {
+    double difference, want; /* sums of squares */
+    double worst_difference; /* -1 before the first element */
+    int64_t worst;
+    bool is_broken; /* `worst` is non-finite where it must not be */
+} totals;
+
+static void load_chunk(const sq_tensor *t, int64_t offset, int64_t stride, int n, double *out)
 {
-    double error = got == want ? 0 : fabs(got - want); /* equal infinities agree */
-    if (!isfinite(error) && !(isnan(got) && isnan(want))) {
-        c->result.rel_l2 = c->result.max_abs = INFINITY;
-        c->result.worst = index;
-        c->result.got_worst = got;
-        c->result.want_worst = want;
-        return false;
+    if (t->dtype == SQ_DTYPE_F32 && stride == 1) {
+        const float *element = (const float *)t->data + offset;
+        for (int i = 0; i < n; i++)
+            out[i] = (double)element[i];
+        return;
     }
-    if (!isfinite(want)) /* both the same infinity, or NaN where the reference has NaN */
-        return true;
-    c->sum_error += error * error;
-    c->sum_want += want * want;
-    if (error > c->worst_error || index == 0) {
-        c->worst_error = error;
-        c->result.worst = index;
-        c->result.got_worst = got;
-        c->result.want_worst = want;
+    for (int i = 0; i < n; i++)
+        out[i] = sq_load(t->data, t->dtype, offset + i * stride);
+}
+
+/* `first`: row-major index of the chunk's first element. False at the first broken element. */
+static bool add_chunk(totals *t, const double *got, const double *want, int n, int64_t first)
+{
+    double difference = 0, squares = 0;
+    for (int i = 0; i < n; i++) {
+        double d = got[i] == want[i] ? 0 : fabs(got[i] - want[i]); /* equal infinities agree */
+        if (!isfinite(d)) {
+            t->worst = first + i;
+            t->is_broken = true;
+            return false;
+        }
+        difference += d * d;
+        squares += isfinite(want[i]) ? want[i] * want[i] : 0;
+        if (d > t->worst_difference) {
+            t->worst_difference = d;
+            t->worst = first + i;
+        }
     }
+    t->difference += difference;
+    t->want += squares;
     return true;
+}
+
+static totals walk(const sq_tensor *got, const sq_tensor *want, int64_t count)
+{
+    totals t = {.worst_difference = -1};
+    int64_t got_stride, want_stride;
+    int64_t got_run = sq_tensor_run(got, &got_stride), want_run = sq_tensor_run(want, &want_stride);
+    int64_t run = got_run < want_run ? got_run : want_run; /* divides the longer one */
+    double got_chunk[CHUNK], want_chunk[CHUNK];
+    for (int64_t row = 0; row < count; row += run) {
+        int64_t got_row = sq_tensor_offset(got, row), want_row = sq_tensor_offset(want, row);
+        for (int64_t i = 0; i < run; i += CHUNK) {
+            int n = run - i < CHUNK ? (int)(run - i) : CHUNK;
+            load_chunk(got, got_row + i * got_stride, got_stride, n, got_chunk);
+            load_chunk(want, want_row + i * want_stride, want_stride, n, want_chunk);
+            if (!add_chunk(&t, got_chunk, want_chunk, n, row + i))
+                return t;
+        }
+    }
+    return t;
+}
+
+static bool equal_dims(const sq_tensor *a, const sq_tensor *b)
+{
+    if (a->rank != b->rank)
+        return false;
+    for (int i = 0; i < a->rank; i++)
+        if (a->dim[i] != b->dim[i])
+            return false;
+    return true;
+}
+
+static double element(const sq_tensor *t, int64_t linear)
+{
+    return sq_load(t->data, t->dtype, sq_tensor_offset(t, linear));
 }
 
 sq_compare_result sq_compare(const sq_tensor *got, const sq_tensor *want, sq_tolerance tolerance)
 {
-    comparison c = {.sum_error = 0};
+    sq_compare_result result = {.rel_l2 = INFINITY, .max_abs = INFINITY,
+                                .got_worst = NAN, .want_worst = NAN};
+    if (!equal_dims(got, want))
+        return result;
     int64_t count = sq_tensor_count(want);
-    bool is_dense = sq_tensor_is_dense(got) && sq_tensor_is_dense(want);
-    for (int64_t i = 0; i < count; i++) {
-        int64_t at_got = is_dense ? i : sq_tensor_offset(got, i);
-        int64_t at_want = is_dense ? i : sq_tensor_offset(want, i);
-        if (!take_element(&c, sq_load(got->data, got->dtype, at_got),
-                          sq_load(want->data, want->dtype, at_want), i))
-            return c.result;
+    if (count == 0)
+        return (sq_compare_result){.is_ok = true};
+    totals t = walk(got, want, count);
+    result.worst = t.worst;
+    result.got_worst = element(got, t.worst);
+    result.want_worst = element(want, t.worst);
+    if (t.is_broken)
+        return result;
+    if (t.difference == 0) {
+        result.rel_l2 = result.max_abs = 0;
+    } else if (t.want > 0) {
+        result.rel_l2 = sqrt(t.difference / t.want);
+        result.max_abs = t.worst_difference / sqrt(t.want / (double)count);
     }
-    if (c.sum_error == 0) {
-        c.result.is_ok = true;
-        return c.result;
-    }
-    double norm = sqrt(c.sum_want), rms = count ? sqrt(c.sum_want / (double)count) : 0;
-    c.result.rel_l2 = norm > 0 ? sqrt(c.sum_error) / norm : INFINITY;
-    c.result.max_abs = rms > 0 ? c.worst_error / rms : INFINITY;
-    c.result.is_ok =
-        c.result.rel_l2 <= tolerance.rel_l2 && c.result.max_abs <= tolerance.max_abs;
-    return c.result;
+    result.is_ok = result.rel_l2 <= tolerance.rel_l2 && result.max_abs <= tolerance.max_abs;
+    return result;
 }

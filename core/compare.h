@@ -18,7 +18,7 @@ typedef struct {
 } sq_tolerance;
 
 /* rel_l2 and max_abs in the same units as the tolerance; both INFINITY where got has a non-finite
- * element that want has not. worst: row-major index of the worst element. */
+ * element that want has not, or NaN. worst: row-major index of the worst element. */
 typedef struct {
     double rel_l2, max_abs;
     int64_t worst;
@@ -27,7 +27,8 @@ typedef struct {
 } sq_compare_result;
 
 /* Compares two host tensors of equal dims (dtypes may differ, strides may differ). Where want is all
- * zero, got must be all zero. */
+ * zero, got must be all zero. Equal infinities agree; a NaN in want proves nothing and is a mismatch,
+ * as are unequal dims. */
 sq_compare_result sq_compare(const sq_tensor *got, const sq_tensor *want, sq_tolerance tolerance);
 
 #ifdef __cplusplus

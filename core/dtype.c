@@ -7,19 +7,19 @@
 static const char *const names[] = {"f32", "bf16", "f16", NULL};
 static const size_t sizes[] = {4, 2, 2};
 
-const char *sq_dtype_name(sq_dtype dtype) { return names[dtype]; }
+const char *sq_dtype_name(sq_dtype dtype)
+{
+    return (unsigned)dtype < SQ_DTYPE_COUNT ? names[dtype] : "unknown";
+}
 
 size_t sq_dtype_size(sq_dtype dtype) { return sizes[dtype]; }
 
 sq_status sq_dtype_parse(const char *name, sq_dtype *out, sq_error *err)
 {
-    for (int i = 0; i < SQ_DTYPE_COUNT; i++) {
-        if (strcmp(name, names[i]) == 0) {
-            *out = (sq_dtype)i;
-            return SQ_OK;
-        }
-    }
-    return sq_fail_unknown(err, "dtype", name, names);
+    int index = 0;
+    SQ_TRY(sq_find_name("dtype", name, names, &index, err));
+    *out = (sq_dtype)index;
+    return SQ_OK;
 }
 
 static uint32_t bits_of(float value)
@@ -40,7 +40,7 @@ uint16_t sq_f32_to_bf16(float value)
 {
     uint32_t bits = bits_of(value);
     if ((bits & 0x7fffffffu) > 0x7f800000u)
-        return (uint16_t)(bits >> 16 | 0x40u); /* quiet, so that the payload cannot round to infinity */
+        return (uint16_t)(bits >> 16 | 0x40u); /* quiet: the payload must not vanish */
     return (uint16_t)((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
 }
 
@@ -106,7 +106,10 @@ void sq_store(void *data, sq_dtype dtype, int64_t index, double value)
 
 double sq_round_to(sq_dtype dtype, double value)
 {
-    float single;
-    sq_store(&single, dtype, 0, value);
-    return sq_load(&single, dtype, 0);
+    union {
+        float single;
+        uint16_t half;
+    } element;
+    sq_store(&element, dtype, 0, value);
+    return sq_load(&element, dtype, 0);
 }

@@ -14,17 +14,17 @@ static const char *const status_names[] = {
 #undef SQ_X
     NULL};
 
-const char *sq_run_status_name(sq_run_status status) { return status_names[status]; }
+const char *sq_run_status_name(sq_run_status status)
+{
+    return (unsigned)status < SQ_RUN_STATUS_COUNT ? status_names[status] : "unknown";
+}
 
 sq_status sq_run_status_parse(const char *name, sq_run_status *out, sq_error *err)
 {
-    for (int i = 0; status_names[i]; i++) {
-        if (strcmp(status_names[i], name) == 0) {
-            *out = (sq_run_status)i;
-            return SQ_OK;
-        }
-    }
-    return sq_fail_unknown(err, "status", name, status_names);
+    int index = 0;
+    SQ_TRY(sq_find_name("status", name, status_names, &index, err));
+    *out = (sq_run_status)index;
+    return SQ_OK;
 }
 
 sq_status sq_uuid_new(char out[SQ_UUID_TEXT], sq_error *err)
@@ -64,6 +64,7 @@ void sq_record_free(sq_record *record)
     record->values = NULL;
     record->kernels = NULL;
     record->n_samples = record->n_checks = record->n_values = record->n_kernels = 0;
+    record->stats = (sq_stats){.n = 0};
 }
 
 /* Appends `size` bytes to the array *items of *count; the array grows at powers of two. */
@@ -98,6 +99,10 @@ sq_status sq_record_add_check(sq_record *record, const sq_check *check)
 sq_status sq_record_add_number(sq_record *record, const char *metric, double value)
 {
     sq_value v = {.value = value, .n = 1, .spread = NAN, .sm_mhz = NAN, .validity = "ok"};
+    if (isnan(value))
+        return SQ_OK;
+    if (strlen(metric) >= sizeof v.metric)
+        return SQ_BAD_ARGUMENT;
     snprintf(v.metric, sizeof v.metric, "%s", metric);
     return sq_record_add_value(record, &v);
 }
@@ -105,6 +110,8 @@ sq_status sq_record_add_number(sq_record *record, const char *metric, double val
 sq_status sq_record_set_samples(sq_record *record, const int32_t *samples, int n)
 {
     int32_t *copy = NULL;
+    if (n < 0)
+        return SQ_BAD_ARGUMENT;
     if (n > 0) {
         copy = (int32_t *)malloc((size_t)n * sizeof *copy);
         if (!copy)
@@ -114,6 +121,6 @@ sq_status sq_record_set_samples(sq_record *record, const int32_t *samples, int n
     free(record->samples);
     record->samples = copy;
     record->n_samples = n;
-    record->stats = sq_stats_of(samples, n);
+    record->stats = sq_stats_of(copy, n);
     return SQ_OK;
 }

@@ -106,7 +106,7 @@ void sq_record_free(sq_record *record);
 sq_status sq_record_add_value(sq_record *record, const sq_value *value);
 sq_status sq_record_add_kernel(sq_record *record, const sq_kernel_record *kernel);
 sq_status sq_record_add_check(sq_record *record, const sq_check *check);
-/* Convenience: a derived value with validity "ok", n = 1. */
+/* Convenience: a derived value with validity "ok", n = 1. A NAN is absent: nothing is added. */
 sq_status sq_record_add_number(sq_record *record, const char *metric, double value);
 /* Copies the samples and computes stats. */
 sq_status sq_record_set_samples(sq_record *record, const int32_t *samples, int n);

@@ -2,71 +2,64 @@
 
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
-static int compare_int32(const void *a, const void *b)
-{
-    int32_t x = *(const int32_t *)a, y = *(const int32_t *)b;
-    return (x > y) - (x < y);
-}
-
-static int compare_double(const void *a, const void *b)
+static int by_value(const void *a, const void *b)
 {
     double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);
 }
 
-/* Largest k >= 1 such that [x_(k), x_(n+1-k)] (1-based order statistics) covers the median with at
- * least 95 %: P(Binomial(n, 1/2) < k) <= 2.5 %. 0 where even the extremes do not reach it (n < 6). */
+static double middle(const double *sorted, int n)
+{
+    return (sorted[(n - 1) / 2] + sorted[n / 2]) / 2;
+}
+
+/* Largest r with P(X < r) <= 2.5 % for X ~ Binomial(n, 1/2): the interval from the r-th smallest to
+ * the r-th largest sample covers the median with at least 95 %. 0 where there is none (n < 6).
+ * The terms are taken relative to the middle one, so that 2^-n cannot underflow. */
 static int interval_rank(int n)
 {
-    if (n > 1000)
-        return (int)floor(n / 2.0 - 1.959963985 * sqrt(n) / 2.0); /* normal approximation */
-    double term = exp2(-n), below = 0; /* term = C(n, k) 2^-n; exact down to 2^-1000 */
-    int k = 0;
-    while (below + term <= 0.025) {
-        below += term;
-        term *= (double)(n - k) / (double)(k + 1);
-        k++;
+    int mid = n / 2;
+    double term = 1, half = 0;
+    for (int k = mid; k >= 0; k--) {
+        half += term;
+        term *= k / (n - k + 1.0);
     }
-    return k;
+    double limit = 0.025 * (n % 2 ? 2 * half : 2 * half - 1);
+    double tail = half; /* P(X <= k), scaled */
+    int k = mid;
+    for (term = 1; k >= 0 && tail > limit; k--) {
+        tail -= term;
+        term *= k / (n - k + 1.0);
+    }
+    return k + 1;
 }
 
-static double median_of_sorted(const int32_t *sorted, int n)
+static sq_stats of_sorted(double *value, int n)
 {
-    return n % 2 ? sorted[n / 2] : (sorted[n / 2 - 1] + (double)sorted[n / 2]) / 2;
-}
-
-static double deviation(const int32_t *samples, int n, double median)
-{
-    double *distance = (double *)malloc((size_t)n * sizeof *distance);
-    if (!distance)
-        return NAN;
+    int rank = interval_rank(n);
+    int first = rank > 0 ? rank - 1 : 0;
+    sq_stats stats = {.n = n, .median = middle(value, n), .lo = value[first],
+                      .hi = value[n - 1 - first], .min = value[0]};
     for (int i = 0; i < n; i++)
-        distance[i] = fabs(samples[i] - median);
-    qsort(distance, (size_t)n, sizeof *distance, compare_double);
-    double mad = n % 2 ? distance[n / 2] : (distance[n / 2 - 1] + distance[n / 2]) / 2;
-    free(distance);
-    return mad;
+        value[i] = fabs(value[i] - stats.median);
+    qsort(value, (size_t)n, sizeof *value, by_value);
+    stats.mad = middle(value, n);
+    return stats;
 }
 
 sq_stats sq_stats_of(const int32_t *samples, int n)
 {
-    sq_stats stats = {.n = 0};
-    int32_t *sorted = n > 0 ? (int32_t *)malloc((size_t)n * sizeof *sorted) : NULL;
-    if (!sorted)
-        return stats;
-    memcpy(sorted, samples, (size_t)n * sizeof *sorted);
-    qsort(sorted, (size_t)n, sizeof *sorted, compare_int32);
-    int k = interval_rank(n);
-    if (k < 1)
-        k = 1;
-    stats.n = n;
-    stats.median = median_of_sorted(sorted, n);
-    stats.lo = sorted[k - 1];
-    stats.hi = sorted[n - k];
-    stats.min = sorted[0];
-    stats.mad = deviation(sorted, n, stats.median);
-    free(sorted);
+    sq_stats none = {0};
+    if (n <= 0)
+        return none;
+    double *value = malloc((size_t)n * sizeof *value);
+    if (!value)
+        return none;
+    for (int i = 0; i < n; i++)
+        value[i] = samples[i];
+    qsort(value, (size_t)n, sizeof *value, by_value);
+    sq_stats stats = of_sorted(value, n);
+    free(value);
     return stats;
 }

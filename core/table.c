@@ -5,8 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { NUMBER_MAX = 48 };
+
 typedef struct {
-    char *text; /* NULL: a number */
+    char *text; /* owned; NULL in a number */
     double number;
     int digits;
 } field;
@@ -14,65 +16,74 @@ typedef struct {
 struct sq_table {
     char **columns;
     int n_columns;
-    field *fields;
-    int n_fields, capacity;
-    bool is_failed;
+    field *fields; /* row after row */
+    size_t n_fields, capacity;
+    bool is_failed; /* out of memory, reported by sq_table_render */
 };
 
 sq_status sq_format_parse(const char *name, sq_format *out, sq_error *err)
 {
     static const char *const names[] = {"table", "md", "csv", "json", "jsonl", NULL};
-    for (int i = 0; names[i]; i++) {
-        if (strcmp(names[i], name) == 0) {
-            *out = (sq_format)i;
-            return SQ_OK;
-        }
-    }
-    return sq_fail_unknown(err, "output format", name, names);
+    int index = 0;
+    SQ_TRY(sq_find_name("output format", name, names, &index, err));
+    *out = (sq_format)index;
+    return SQ_OK;
 }
 
-sq_table *sq_table_new(const char *const *columns)
+static char *copy_text(const char *text)
 {
-    sq_table *table = (sq_table *)calloc(1, sizeof *table);
-    if (!table)
-        return NULL;
-    while (columns[table->n_columns])
-        table->n_columns++;
-    table->columns = (char **)calloc((size_t)table->n_columns + 1, sizeof *table->columns);
-    for (int i = 0; table->columns && i < table->n_columns; i++)
-        if (!(table->columns[i] = strdup(columns[i])))
-            table->is_failed = true;
-    if (!table->columns || table->is_failed) {
-        sq_table_free(table);
-        return NULL;
-    }
-    return table;
+    size_t size = strlen(text) + 1;
+    char *copy = malloc(size);
+    return copy ? memcpy(copy, text, size) : NULL;
 }
 
 void sq_table_free(sq_table *table)
 {
     if (!table)
         return;
-    for (int i = 0; table->columns && i < table->n_columns; i++)
+    for (int i = 0; i < table->n_columns; i++)
         free(table->columns[i]);
-    for (int i = 0; i < table->n_fields; i++)
+    for (size_t i = 0; i < table->n_fields; i++)
         free(table->fields[i].text);
     free(table->columns);
     free(table->fields);
     free(table);
 }
 
+sq_table *sq_table_new(const char *const *columns)
+{
+    int n = 0;
+    while (columns[n])
+        n++;
+    sq_table *table = calloc(1, sizeof *table);
+    if (!table)
+        return NULL;
+    table->columns = calloc((size_t)n + 1, sizeof *table->columns);
+    if (!table->columns)
+        goto fail;
+    for (table->n_columns = 0; table->n_columns < n; table->n_columns++) {
+        char *name = copy_text(columns[table->n_columns]);
+        if (!name)
+            goto fail;
+        table->columns[table->n_columns] = name;
+    }
+    return table;
+fail:
+    sq_table_free(table);
+    return NULL;
+}
+
 static void add_field(sq_table *table, field f)
 {
     if (table->n_fields == table->capacity) {
-        int capacity = table->capacity ? 2 * table->capacity : 64;
-        field *grown = (field *)realloc(table->fields, (size_t)capacity * sizeof *grown);
-        if (!grown) {
-            free(f.text);
+        size_t capacity = table->capacity ? 2 * table->capacity : 64;
+        field *fields = realloc(table->fields, capacity * sizeof *fields);
+        if (!fields) {
             table->is_failed = true;
+            free(f.text);
             return;
         }
-        table->fields = grown;
+        table->fields = fields;
         table->capacity = capacity;
     }
     table->fields[table->n_fields++] = f;
@@ -80,11 +91,11 @@ static void add_field(sq_table *table, field f)
 
 void sq_table_text(sq_table *table, const char *text)
 {
-    field f = {.text = strdup(text)};
-    if (!f.text)
-        table->is_failed = true;
+    char *copy = copy_text(text);
+    if (copy)
+        add_field(table, (field){.text = copy});
     else
-        add_field(table, f);
+        table->is_failed = true;
 }
 
 void sq_table_number(sq_table *table, double value, int digits)
@@ -92,171 +103,231 @@ void sq_table_number(sq_table *table, double value, int digits)
     add_field(table, (field){.number = value, .digits = digits});
 }
 
-int sq_table_rows(const sq_table *table) { return table->n_fields / table->n_columns; }
-
-/* Plain text of a number; integers up to 2^53 without exponent; empty for NaN. */
-static void number_text(double value, int digits, char *out, size_t size)
+int sq_table_rows(const sq_table *table)
 {
-    if (isnan(value))
-        out[0] = '\0';
-    else if (value == floor(value) && fabs(value) < 9e15)
-        snprintf(out, size, "%.0f", value);
-    else if (fabs(value) >= 1 && fabs(value) < 1e15 && digits < 16) {
-        int before = (int)floor(log10(fabs(value))) + 1;
-        snprintf(out, size, "%.*f", digits > before ? digits - before : 0, value);
-    } else
-        snprintf(out, size, "%.*g", digits, value);
+    size_t columns = (size_t)table->n_columns;
+    return columns ? (int)((table->n_fields + columns - 1) / columns) : 0;
 }
 
-static const char *shown(const field *f, char *buffer, size_t size)
+/* A row that was begun and not filled ends in empty fields. */
+static field field_at(const sq_table *table, int row, int column)
 {
-    if (f->text)
-        return f->text;
-    number_text(f->number, f->digits, buffer, size);
-    return buffer;
+    size_t i = (size_t)row * (size_t)table->n_columns + (size_t)column;
+    return i < table->n_fields ? table->fields[i] : (field){.number = NAN};
 }
 
-/* Characters (not bytes) of a UTF-8 text. */
-static int width_of(const char *text)
-{
-    int width = 0;
-    for (; *text; text++)
-        width += ((unsigned char)*text & 0xc0) != 0x80;
-    return width;
-}
+/* --- numbers --- */
 
-static void pad(sq_text *out, int count)
+/* Shortest text that reads back as the same double. */
+static void format_full(double value, char out[NUMBER_MAX])
 {
-    for (int i = 0; i < count; i++)
-        sq_text_add(out, " ");
-}
-
-static void add_padded(sq_text *out, const char *text, int width, bool is_right, bool is_last)
-{
-    int missing = width - width_of(text);
-    if (is_right)
-        pad(out, missing);
-    for (const char *c = text; *c; c++) /* one row is one line */
-        sq_text_add_n(out, (unsigned char)*c < 0x20 ? " " : c, 1);
-    if (!is_right && !is_last)
-        pad(out, missing);
-    sq_text_add(out, is_last ? "\n" : "  ");
-}
-
-static bool is_number_column(const sq_table *t, int column)
-{
-    for (int row = 0; row < sq_table_rows(t); row++)
-        if (t->fields[row * t->n_columns + column].text)
-            return false;
-    return sq_table_rows(t) > 0;
-}
-
-static void render_aligned(const sq_table *t, sq_text *out)
-{
-    char buffer[64];
-    int *width = (int *)calloc((size_t)t->n_columns + 1, sizeof *width);
-    if (!width) {
-        out->is_failed = true;
+    if (value == floor(value) && fabs(value) < 1e15) {
+        snprintf(out, NUMBER_MAX, "%.0f", value + 0.0);
         return;
     }
-    for (int c = 0; c < t->n_columns; c++) {
-        width[c] = width_of(t->columns[c]);
-        for (int r = 0; r < sq_table_rows(t); r++) {
-            int w = width_of(shown(&t->fields[r * t->n_columns + c], buffer, sizeof buffer));
-            width[c] = w > width[c] ? w : width[c];
-        }
+    for (int digits = 15; digits <= 17; digits++) {
+        snprintf(out, NUMBER_MAX, "%.*g", digits, value);
+        if (strtod(out, NULL) == value)
+            return;
     }
-    for (int r = -1; r < sq_table_rows(t); r++)
-        for (int c = 0; c < t->n_columns; c++)
-            add_padded(out,
-                       r < 0 ? t->columns[c]
-                             : shown(&t->fields[r * t->n_columns + c], buffer, sizeof buffer),
-                       width[c], is_number_column(t, c), c == t->n_columns - 1);
-    free(width);
 }
 
-static void add_md(sq_text *out, const char *text)
+/* `digits` significant digits for the eye; whole numbers and those above 1 have no exponent, and
+ * digits before the point are never rounded away. */
+static void format_short(double value, int digits, char out[NUMBER_MAX])
 {
-    for (; *text; text++) {
-        if (*text == '|')
-            sq_text_add(out, "\\|");
+    double magnitude = fabs(value);
+    if (value == floor(value) && magnitude < 1e15) {
+        snprintf(out, NUMBER_MAX, "%.0f", value + 0.0);
+    } else if (magnitude >= 1 && magnitude < 1e15) {
+        int before = (int)floor(log10(magnitude)) + 1;
+        snprintf(out, NUMBER_MAX, "%.*f", digits > before ? digits - before : 0, value);
+    } else {
+        snprintf(out, NUMBER_MAX, "%.*g", digits > 0 ? digits : 1, value);
+    }
+}
+
+/* --- table and md --- */
+
+/* Appends a field as the eye reads it; nothing for NaN. */
+static void add_shown(sq_text *out, field f, bool is_md)
+{
+    char number[NUMBER_MAX];
+    if (f.text) {
+        if (is_md)
+            sq_text_add_md(out, f.text);
         else
-            sq_text_add_n(out, (unsigned char)*text < 0x20 ? " " : text, 1);
+            sq_text_add_plain(out, f.text);
+    } else if (!isnan(f.number)) {
+        format_short(f.number, f.digits, number);
+        sq_text_add(out, number);
     }
 }
 
-static void render_md(const sq_table *t, sq_text *out)
+static void pad(sq_text *out, int n)
 {
-    char buffer[64];
-    for (int c = 0; c < t->n_columns; c++) {
+    for (; n > 0; n--)
+        sq_text_add_n(out, " ", 1);
+}
+
+/* A column of numbers (empty fields aside) is aligned right. */
+static bool is_numeric(const sq_table *table, int column)
+{
+    bool has_number = false;
+    for (int row = 0; row < sq_table_rows(table); row++) {
+        field f = field_at(table, row, column);
+        if (f.text && *f.text)
+            return false;
+        has_number |= !f.text && !isnan(f.number);
+    }
+    return has_number;
+}
+
+/* Field of a row; row -1 is the header. */
+static field field_or_header(const sq_table *table, int row, int column)
+{
+    return row < 0 ? (field){.text = table->columns[column]} : field_at(table, row, column);
+}
+
+/* The shown text of a field in `cell`, which is scratch; its width. */
+static int show(const sq_table *table, int row, int column, sq_text *cell)
+{
+    cell->length = 0;
+    sq_text_add(cell, "");
+    add_shown(cell, field_or_header(table, row, column), false);
+    return cell->is_failed ? 0 : sq_text_width(cell->data);
+}
+
+typedef struct {
+    int width;
+    bool is_right;
+} column_layout;
+
+static column_layout lay_out(const sq_table *table, int column, sq_text *cell)
+{
+    column_layout layout = {.is_right = is_numeric(table, column)};
+    for (int row = -1; row < sq_table_rows(table); row++) {
+        int width = show(table, row, column, cell);
+        layout.width = width > layout.width ? width : layout.width;
+    }
+    return layout;
+}
+
+static void add_aligned_row(const sq_table *table, int row, const column_layout *layout,
+                            sq_text *cell, sq_text *out)
+{
+    for (int c = 0; c < table->n_columns; c++) {
+        bool is_last = c == table->n_columns - 1;
+        int blanks = layout[c].width - show(table, row, c, cell);
+        if (cell->is_failed)
+            return;
+        pad(out, layout[c].is_right ? blanks : 0);
+        sq_text_add_n(out, cell->data, cell->length);
+        pad(out, layout[c].is_right || is_last ? 0 : blanks);
+        sq_text_add(out, is_last ? "\n" : "  ");
+    }
+}
+
+static sq_status render_aligned(const sq_table *table, sq_text *out)
+{
+    sq_text cell = {0};
+    column_layout *layout = calloc((size_t)table->n_columns + 1, sizeof *layout);
+    if (!layout)
+        return SQ_OUT_OF_MEMORY;
+    for (int c = 0; c < table->n_columns; c++)
+        layout[c] = lay_out(table, c, &cell);
+    for (int row = -1; row < sq_table_rows(table); row++)
+        add_aligned_row(table, row, layout, &cell, out);
+    bool is_failed = cell.is_failed;
+    sq_text_free(&cell);
+    free(layout);
+    return is_failed ? SQ_OUT_OF_MEMORY : SQ_OK;
+}
+
+static void add_md_row(const sq_table *table, int row, sq_text *out)
+{
+    for (int c = 0; c < table->n_columns; c++) {
         sq_text_add(out, "| ");
-        add_md(out, t->columns[c]);
+        add_shown(out, field_or_header(table, row, c), true);
         sq_text_add(out, " ");
     }
     sq_text_add(out, "|\n");
-    for (int c = 0; c < t->n_columns; c++)
-        sq_text_add(out, is_number_column(t, c) ? "|---:" : "|---");
+}
+
+static void render_md(const sq_table *table, sq_text *out)
+{
+    add_md_row(table, -1, out);
+    for (int c = 0; c < table->n_columns; c++)
+        sq_text_add(out, is_numeric(table, c) ? "|---:" : "|---");
     sq_text_add(out, "|\n");
-    for (int r = 0; r < sq_table_rows(t); r++) {
-        for (int c = 0; c < t->n_columns; c++) {
-            sq_text_add(out, "| ");
-            add_md(out, shown(&t->fields[r * t->n_columns + c], buffer, sizeof buffer));
-            sq_text_add(out, " ");
-        }
-        sq_text_add(out, "|\n");
-    }
+    for (int row = 0; row < sq_table_rows(table); row++)
+        add_md_row(table, row, out);
 }
 
-static void render_csv(const sq_table *t, sq_text *out)
+/* --- csv, json, jsonl --- */
+
+/* RFC 4180: lines end in CR LF. */
+static void render_csv(const sq_table *table, sq_text *out)
 {
-    char buffer[64];
-    for (int r = -1; r < sq_table_rows(t); r++) {
-        for (int c = 0; c < t->n_columns; c++) {
-            if (r < 0)
-                sq_text_add_csv(out, t->columns[c]);
-            else {
-                field f = t->fields[r * t->n_columns + c];
-                f.digits = 17;
-                sq_text_add_csv(out, shown(&f, buffer, sizeof buffer));
+    char number[NUMBER_MAX];
+    for (int row = -1; row < sq_table_rows(table); row++) {
+        for (int c = 0; c < table->n_columns; c++) {
+            field f = field_or_header(table, row, c);
+            sq_text_add(out, c ? "," : "");
+            if (f.text) {
+                sq_text_add_csv(out, f.text);
+            } else if (!isnan(f.number)) {
+                format_full(f.number, number);
+                sq_text_add(out, number);
             }
-            sq_text_add(out, c + 1 < t->n_columns ? "," : "\r\n");
         }
+        sq_text_add(out, "\r\n");
     }
 }
 
-static void add_json_field(sq_text *out, const char *column, const field *f)
+/* JSON has no infinity: it is null too. */
+static void add_json_value(sq_text *out, field f)
 {
-    sq_text_add(out, "\"");
-    sq_text_add_json(out, column);
-    sq_text_add(out, "\": ");
-    if (f->text) {
+    char number[NUMBER_MAX];
+    if (f.text) {
         sq_text_add(out, "\"");
-        sq_text_add_json(out, f->text);
+        sq_text_add_json(out, f.text);
         sq_text_add(out, "\"");
-    } else if (isfinite(f->number)) {
-        char buffer[64];
-        number_text(f->number, 17, buffer, sizeof buffer);
-        sq_text_add(out, buffer);
+    } else if (isfinite(f.number)) {
+        format_full(f.number, number);
+        sq_text_add(out, number);
     } else {
-        sq_text_add(out, "null"); /* JSON has neither NaN nor infinity */
+        sq_text_add(out, "null");
     }
 }
 
-static void render_json(const sq_table *t, bool is_lines, sq_text *out)
+static void add_json_row(const sq_table *table, int row, sq_text *out)
 {
-    if (!is_lines)
-        sq_text_add(out, "[");
-    for (int r = 0; r < sq_table_rows(t); r++) {
-        sq_text_add(out, is_lines ? "{" : r ? ",\n {" : "\n {");
-        for (int c = 0; c < t->n_columns; c++) {
-            if (c)
-                sq_text_add(out, ", ");
-            add_json_field(out, t->columns[c], &t->fields[r * t->n_columns + c]);
-        }
-        sq_text_add(out, is_lines ? "}\n" : "}");
+    for (int c = 0; c < table->n_columns; c++) {
+        sq_text_add(out, c ? ", \"" : "{\"");
+        sq_text_add_json(out, table->columns[c]);
+        sq_text_add(out, "\": ");
+        add_json_value(out, field_at(table, row, c));
     }
-    if (!is_lines)
-        sq_text_add(out, "\n]\n");
+    sq_text_add(out, "}");
+}
+
+static void render_json(const sq_table *table, sq_text *out)
+{
+    sq_text_add(out, "[");
+    for (int row = 0; row < sq_table_rows(table); row++) {
+        sq_text_add(out, row ? ",\n " : "\n ");
+        add_json_row(table, row, out);
+    }
+    sq_text_add(out, "\n]\n");
+}
+
+static void render_jsonl(const sq_table *table, sq_text *out)
+{
+    for (int row = 0; row < sq_table_rows(table); row++) {
+        add_json_row(table, row, out);
+        sq_text_add(out, "\n");
+    }
 }
 
 sq_status sq_table_render(const sq_table *table, sq_format format, sq_text *out)
@@ -264,11 +335,20 @@ sq_status sq_table_render(const sq_table *table, sq_format format, sq_text *out)
     if (table->is_failed)
         return SQ_OUT_OF_MEMORY;
     switch (format) {
-    case SQ_FORMAT_TABLE: render_aligned(table, out); break;
-    case SQ_FORMAT_MD: render_md(table, out); break;
-    case SQ_FORMAT_CSV: render_csv(table, out); break;
-    case SQ_FORMAT_JSON: render_json(table, false, out); break;
-    case SQ_FORMAT_JSONL: render_json(table, true, out); break;
+    case SQ_FORMAT_CSV:
+        render_csv(table, out);
+        break;
+    case SQ_FORMAT_JSON:
+        render_json(table, out);
+        break;
+    case SQ_FORMAT_JSONL:
+        render_jsonl(table, out);
+        break;
+    case SQ_FORMAT_MD:
+        render_md(table, out);
+        break;
+    default:
+        SQ_TRY(render_aligned(table, out));
     }
     return out->is_failed ? SQ_OUT_OF_MEMORY : SQ_OK;
 }

@@ -30,10 +30,16 @@ void sq_text_printf(sq_text *text, const char *format, ...)
 #endif
     ;
 /* Escapers: `string` as HTML text or attribute; inside a JSON string (without the quotes); as one
- * CSV field (quoted when needed). Control characters never pass through raw. */
+ * CSV field (quoted when needed); as plain text of one line (a table cell); as a cell of a Markdown
+ * table. Tabs and line breaks stay in HTML and, inside quotes, in CSV; no other control character
+ * passes through raw, and bytes that are not UTF-8 become U+FFFD. */
 void sq_text_add_html(sq_text *text, const char *string);
 void sq_text_add_json(sq_text *text, const char *string);
 void sq_text_add_csv(sq_text *text, const char *string);
+void sq_text_add_plain(sq_text *text, const char *string);
+void sq_text_add_md(sq_text *text, const char *string);
+/* Code points of a UTF-8 text: the columns it takes in a terminal. */
+int sq_text_width(const char *string);
 void sq_text_free(sq_text *text);
 
 /* The candidate (NULL-ended list) nearest to `name` by edit distance, or NULL when none is near. */
@@ -43,6 +49,13 @@ const char *sq_nearest(const char *name, const char *const *candidates);
 sq_status sq_fail_unknown(sq_error *err, const char *what, const char *name,
                           const char *const *candidates);
 
+/* *index = position of `name` in the NULL-ended names; else fails as sq_fail_unknown does. */
+sq_status sq_find_name(const char *what, const char *name, const char *const *names, int *index,
+                       sq_error *err);
+
+/* Reads the longest number that `text` starts with, with its k/m/g suffix; *end is set behind it. "4..8"
+ * starts with 4. False, and *end = text, where there is none or it is not finite. */
+bool sq_scan_number(const char *text, double *out, const char **end);
 /* "1k" -> 1024, "16K", "2m", "1g", "0.5"; the whole text must be a number. */
 bool sq_parse_number(const char *text, double *out);
 /* "9m", "90s", "2h", "500ms", bare number = seconds. */
