@@ -22,11 +22,12 @@ void sq_format_crossing(double length, char out[SQ_LENGTH_TEXT])
 
 static void add_conditions(const sq_group *group, sq_text *caption)
 {
-    sq_text_printf(caption, " Width-matched, D = %.0f, %.0f %s at every length; %s, %s, cache %s, "
-                            "launch %s, clocks %s, %s.",
+    sq_text_printf(caption,
+                   " Width-matched, D = %.0f, %.0f %s at every length; %s, %s, cache %s, "
+                   "launch %s, clocks %s, %s.",
                    group->width, group->amount,
-                   group->is_tokens ? "tokens (B * L)" : "sequences (B)", group->pass,
-                   group->dtype, group->cache, group->launch, group->clock_mode, group->device);
+                   group->is_tokens ? "tokens (B * L)" : "sequences (B)", group->pass, group->dtype,
+                   group->cache, group->launch, group->clock_mode, group->device);
     if (group->left_out)
         sq_text_printf(caption, " %d cells of other shapes of this width are in the table only.",
                        group->left_out);
@@ -54,8 +55,8 @@ static void add_verdict(const sq_series *series, const char *baseline, sq_text *
     char length[SQ_LENGTH_TEXT];
     sq_text_printf(caption, " %s:", series->label);
     if (!count)
-        sq_text_printf(caption, " %s than %s at every length", series->points[0].y < 1 ? "slower" : "faster",
-                       baseline);
+        sq_text_printf(caption, " %s than %s at every length",
+                       series->points[0].y < 1 ? "slower" : "faster", baseline);
     for (int i = 0; i < count; i++) {
         sq_format_crossing(crossing[i].length, length);
         sq_text_printf(caption, "%s %s from L = %s", i ? "," : "",

@@ -14,7 +14,8 @@
 const sq_figure sq_figures[] = {
     {"op_time", "Mixers: time of one launch", "op", SQ_TEXTS(time), false, false},
     {"op_tokens", "Mixers: tokens per second", "op", SQ_TEXTS(tokens), false, false},
-    {"op_relative", "Mixers: speed relative to full attention", "op", SQ_TEXTS(relative), true, false},
+    {"op_relative", "Mixers: speed relative to full attention", "op", SQ_TEXTS(relative), true,
+     false},
     {"op_tflops", "Mixers: arithmetic throughput", "op", SQ_TEXTS(tflops), false, false},
     {"op_gbytes", "Mixers: memory throughput", "op", SQ_TEXTS(gbytes), false, false},
     {"op_memory", "Mixers: peak memory", "op", SQ_TEXTS(memory), false, false},
@@ -95,9 +96,8 @@ static sq_status draw(const sq_figure *figure, const sq_group *group, const sq_s
     sq_figure_script(figure, group, set, &script);
     char name[64];
     snprintf(name, sizeof name, "%s.gp", figure->id);
-    sq_status status = script.is_failed
-                           ? sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for %s", name)
-                           : sq_write_file(dir, name, script.data, err);
+    sq_status status = script.is_failed ? sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for %s", name)
+                                        : sq_write_file(dir, name, script.data, err);
     if (status == SQ_OK && gnuplot) {
         /* A picture that cannot be drawn leaves a note, not a failed report. */
         sq_error why = {0};

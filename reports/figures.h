@@ -9,8 +9,8 @@
 extern "C" {
 #endif
 
-/* A figure: what it asks (?2 is `kind`), how it is drawn, what its caption says. Texts are the files
- * reports/figures/<query>.{sql,gp,txt}. */
+/* A figure: what it asks (?2 is `kind`), how it is drawn, what its caption says. Texts are the
+ * files reports/figures/<query>.{sql,gp,txt}. */
 typedef struct {
     const char *id, *title, *kind;
     const char *query, *script, *caption;
@@ -23,7 +23,8 @@ extern const sq_figure sq_figures[]; /* NULL-ended (id) */
 typedef enum { SQ_DRAWN, SQ_NO_DATA, SQ_NOT_DRAWN } sq_figure_outcome;
 
 /* Writes <dir>/<id>.csv, .gp, .svg and .png and the caption (plain text). SQ_NO_DATA: the store has
- * nothing for it. SQ_NOT_DRAWN: data but no picture, `note` says why. gnuplot == NULL: do not try. */
+ * nothing for it. SQ_NOT_DRAWN: data but no picture, `note` says why. gnuplot == NULL: do not try.
+ */
 sq_status sq_figure_render(const sq_scope *scope, const sq_figure *figure, const char *dir,
                            const char *gnuplot, sq_figure_outcome *outcome, sq_text *caption,
                            char *note, size_t note_size, sq_error *err);

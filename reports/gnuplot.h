@@ -10,9 +10,9 @@ extern "C" {
 #endif
 
 /* Adds `string` as one double-quoted gnuplot string in which everything that could mean something
- * (quotes, backslash, backquote, @ % { } ...) is an octal escape. (Single quotes do not serve: gnuplot
- * 5.4 ends a string that starts with a doubled quote.) Control characters become spaces, bytes that
- * are no UTF-8 "?". Draw it with `noenhanced`, so that _ ^ { } stay what they are. */
+ * (quotes, backslash, backquote, @ % { } ...) is an octal escape. (Single quotes do not serve:
+ * gnuplot 5.4 ends a string that starts with a doubled quote.) Control characters become spaces,
+ * bytes that are no UTF-8 "?". Draw it with `noenhanced`, so that _ ^ { } stay what they are. */
 void sq_gnuplot_quote(sq_text *script, const char *string);
 
 /* Runs `program -d script` in folder `dir` and waits (at most a minute). What it prints is added to

@@ -136,8 +136,7 @@ sq_status sq_page_failures(const sq_scope *scope, sq_text *page, int *failures, 
 
 static void add_base64(sq_text *page, const unsigned char *bytes, size_t count)
 {
-    static const char digits[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     char four[4];
     for (size_t i = 0; i + 2 < count; i += 3) {
         unsigned v = (unsigned)bytes[i] << 16 | (unsigned)bytes[i + 1] << 8 | bytes[i + 2];
@@ -200,7 +199,8 @@ sq_status sq_page_figure(const sq_figure *figure, const char *svg_path, const ch
     sq_text_add_html(page, caption);
     sq_text_add(page, " <span class=\"files\">");
     if (svg_path)
-        sq_text_printf(page, "<a href=\"figures/%s.svg\">SVG</a> <a href=\"figures/%s.png\">PNG</a> ",
+        sq_text_printf(page,
+                       "<a href=\"figures/%s.svg\">SVG</a> <a href=\"figures/%s.png\">PNG</a> ",
                        figure->id, figure->id);
     sq_text_printf(page, "<a href=\"figures/%s.csv\">data</a> <a href=\"figures/%s.gp\">script</a>",
                    figure->id, figure->id);

@@ -16,8 +16,8 @@ void sq_page_end(sq_text *page);
 sq_status sq_page_environment(const sq_scope *scope, sq_text *page, sq_error *err);
 /* Failed and skipped cells by reason; *failures receives how many cells. */
 sq_status sq_page_failures(const sq_scope *scope, sq_text *page, int *failures, sq_error *err);
-/* One figure: the picture (the SVG at `svg_path` goes into the page) and its caption. svg_path is NULL
- * where nothing was drawn. */
+/* One figure: the picture (the SVG at `svg_path` goes into the page) and its caption. svg_path is
+ * NULL where nothing was drawn. */
 sq_status sq_page_figure(const sq_figure *figure, const char *svg_path, const char *caption,
                          sq_text *page, sq_error *err);
 /* Hardware counters by cell; nothing where none were taken. */

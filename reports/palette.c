@@ -15,26 +15,26 @@ static const struct {
     bool is_windowed, own_window;
     const char *colour;
 } palette[] = {
-    {"attention", false, false, "#0072b2"},      {"transformer", false, false, "#0072b2"},
-    {"attention", true, false, "#4cb4e7"},       {"selective_scan", false, false, "#d1380b"},
-    {"mamba", false, false, "#d1380b"},          {"ssd", false, false, "#e69f00"},
-    {"mamba2", false, false, "#e69f00"},         {"retention", false, false, "#a5549c"},
-    {"retnet", false, false, "#a5549c"},         {"long_conv", false, false, "#009e73"},
-    {"hyena", false, false, "#009e73"},          {"samba", true, true, "#4cb4e7"},
+    {"attention", false, false, "#0072b2"}, {"transformer", false, false, "#0072b2"},
+    {"attention", true, false, "#4cb4e7"},  {"selective_scan", false, false, "#d1380b"},
+    {"mamba", false, false, "#d1380b"},     {"ssd", false, false, "#e69f00"},
+    {"mamba2", false, false, "#e69f00"},    {"retention", false, false, "#a5549c"},
+    {"retnet", false, false, "#a5549c"},    {"long_conv", false, false, "#009e73"},
+    {"hyena", false, false, "#009e73"},     {"samba", true, true, "#4cb4e7"},
     {"samba", false, true, "#4cb4e7"},
 };
 enum { PALETTE = sizeof palette / sizeof palette[0] };
 
-static const char *const others[] = {"#8c6d31", "#555555", "#e377c2", "#7f7f00", "#1f3b73",
-                                     "#17a2a2"};
+static const char *const others[] = {"#8c6d31", "#555555", "#e377c2",
+                                     "#7f7f00", "#1f3b73", "#17a2a2"};
 enum { OTHERS = sizeof others / sizeof others[0] };
 
 static const struct {
     const char *provider, *style;
 } styles[] = {
-    {"cuda/native", "dt 1 pt 5"},    {"cuda/portable", "dt 1 pt 7"}, {"cuda/naive", "dt (3,3) pt 9"},
-    {"cufft", "dt (9,3) pt 13"},     {"cudnn", "dt (9,3,2,3) pt 11"}, {"cublas", "dt (9,3) pt 4"},
-    {"cpu/ref", "dt 1 pt 6"},        {"fastest of each", "dt 1 pt 7"},
+    {"cuda/native", "dt 1 pt 5"}, {"cuda/portable", "dt 1 pt 7"},   {"cuda/naive", "dt (3,3) pt 9"},
+    {"cufft", "dt (9,3) pt 13"},  {"cudnn", "dt (9,3,2,3) pt 11"},  {"cublas", "dt (9,3) pt 4"},
+    {"cpu/ref", "dt 1 pt 6"},     {"fastest of each", "dt 1 pt 7"},
 };
 static const char *const other_styles[] = {"dt (6,2) pt 8", "dt (2,2,6,2) pt 10", "dt (4,4) pt 12",
                                            "dt (12,3) pt 14"};

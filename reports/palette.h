@@ -13,7 +13,8 @@ enum { SQ_LABEL_MAX = 96, SQ_LENGTH_TEXT = 24 };
 /* "attention", "attention W2048", "samba". window: keys, 0 for none. */
 void sq_series_label(const char *subject, double window, char out[SQ_LABEL_MAX]);
 
-/* "#0072b2". A mixer and its family share the hue; an unknown subject gets a hue of its own by name. */
+/* "#0072b2". A mixer and its family share the hue; an unknown subject gets a hue of its own by
+ * name. */
 const char *sq_series_colour(const char *subject, double window);
 /* Place in legends: known subjects in the order of the palette, then the others. */
 int sq_series_rank(const char *subject, double window);

@@ -44,8 +44,8 @@ static void add_note(rendering *r, const char *note)
         snprintf(r->result->note, sizeof r->result->note, "%s", note);
 }
 
-/* Finds gnuplot by running it once on nothing. A name with a slash is made absolute: figures are drawn
- * in their own folder. */
+/* Finds gnuplot by running it once on nothing. A name with a slash is made absolute: figures are
+ * drawn in their own folder. */
 static void find_gnuplot(rendering *r, const char *program)
 {
     if (!program)

@@ -30,7 +30,10 @@ static sq_span span_of(const sq_series_set *set)
     return span;
 }
 
-static bool is_near(double a, double b, double factor) { return a < b * factor && b < a * factor; }
+static bool is_near(double a, double b, double factor)
+{
+    return a < b * factor && b < a * factor;
+}
 
 /* Whether the two ends of a trace stand apart, so that each can be named. */
 static bool is_extended(const sq_series *series)
@@ -205,14 +208,15 @@ static int find_marks(const sq_series_set *set, sq_mark *marks)
         sq_crossing crossing[MAX_MARKS];
         int found = sq_series_crossings(series, crossing, MAX_MARKS - count);
         for (int k = 0; k < found; k++)
-            marks[count++] = (sq_mark){crossing[k].length,
-                                       sq_series_colour(series->subject, series->window)};
+            marks[count++] =
+                (sq_mark){crossing[k].length, sq_series_colour(series->subject, series->window)};
     }
     qsort(marks, (size_t)count, sizeof *marks, by_length);
     return count;
 }
 
-/* A ring where a ratio passes 1 and a thin line down to its length; close neighbours are stacked. */
+/* A ring where a ratio passes 1 and a thin line down to its length; close neighbours are stacked.
+ */
 static void add_crossings(sq_text *script, const sq_series_set *set)
 {
     sq_mark marks[MAX_MARKS];
@@ -237,7 +241,9 @@ static void add_title(sq_text *script, const sq_figure *figure, const sq_group *
     char detail[320];
     snprintf(detail, sizeof detail, "%s, %s %s, D = %.0f, %.0f %s", group->device, group->dtype,
              group->pass, group->width, group->amount,
-             group->is_tokens ? "tokens" : "sequences");
+             group->is_tokens    ? "tokens"
+             : group->amount > 1 ? "sequences"
+                                 : "sequence");
     sq_text_add(script, "title_text = ");
     sq_gnuplot_quote(script, figure->title);
     sq_text_add(script, "\ndetail_text = ");
@@ -249,7 +255,10 @@ static void add_title(sq_text *script, const sq_figure *figure, const sq_group *
     sq_text_add(script, "\n");
 }
 
-static double or_zero(double value) { return isfinite(value) ? value : 0; }
+static double or_zero(double value)
+{
+    return isfinite(value) ? value : 0;
+}
 
 /* y range of the data, and of the ceiling above it where the figure draws one. */
 static void add_axes(sq_text *script, const sq_figure *figure, const sq_series_set *set,
@@ -261,15 +270,14 @@ static void add_axes(sq_text *script, const sq_figure *figure, const sq_series_s
         span.y_hi = fmax(span.y_hi, 1.25);
     }
     double top = figure->query == sq_figure_gbytes_sql ? group->copy_gbytes_per_s
-                 : figure->query == sq_figure_tflops_sql || figure->is_roofline
-                     ? group->gemm_tflops
-                     : NAN;
+                 : figure->query == sq_figure_tflops_sql || figure->is_roofline ? group->gemm_tflops
+                                                                                : NAN;
     span.y_hi = fmax(span.y_hi, top); /* fmax ignores NAN */
     if (figure->is_roofline && isfinite(top))
         span.y_lo = fmin(span.y_lo, top / 30); /* so that the slope of the roof is seen */
     if (figure->is_roofline)
-        sq_text_printf(script, "set logscale x 2\nset xrange [%.9g:%.9g]\n",
-                       fmin(span.x_lo / 2, 8), fmax(span.x_hi * 2, 1024));
+        sq_text_printf(script, "set logscale x 2\nset xrange [%.9g:%.9g]\n", fmin(span.x_lo / 2, 8),
+                       fmax(span.x_hi * 2, 1024));
     else
         add_length_axis(script, &span);
     add_value_axis(script, span.y_lo, span.y_hi);
@@ -281,8 +289,7 @@ void sq_figure_script(const sq_figure *figure, const sq_group *group, const sq_s
     sq_text_printf(script, "# %s: gnuplot %s.gp draws %s.svg and %s.png again.\n", figure->title,
                    figure->id, figure->id, figure->id);
     add_title(script, figure, group);
-    sq_text_printf(script,
-                   "copy_gbytes_per_s = %.9g\ngemm_tflops = %.9g\ngemm_f32_tflops = %.9g\n",
+    sq_text_printf(script, "copy_gbytes_per_s = %.9g\ngemm_tflops = %.9g\ngemm_f32_tflops = %.9g\n",
                    or_zero(group->copy_gbytes_per_s), or_zero(group->gemm_tflops),
                    or_zero(group->gemm_f32_tflops));
     add_data(script, set);
@@ -293,8 +300,9 @@ void sq_figure_script(const sq_figure *figure, const sq_group *group, const sq_s
     add_axes(script, figure, set, group);
     if (figure->is_ratio)
         add_crossings(script, set);
-    sq_text_printf(script, "set terminal svg size 960,540 dynamic font 'Helvetica,Arial,sans-serif,13' "
-                           "background rgb 'white' noenhanced\nset output '%s.svg'\n",
+    sq_text_printf(script,
+                   "set terminal svg size 960,540 dynamic font 'Helvetica,Arial,sans-serif,13' "
+                   "background rgb 'white' noenhanced\nset output '%s.svg'\n",
                    figure->id);
     sq_text_add(script, figure->is_roofline ? sq_figure_roof_gp : sq_figure_lines_gp);
     sq_text_printf(script,

@@ -149,8 +149,8 @@ int sq_series_crossings(const sq_series *series, sq_crossing *out, int capacity)
         if ((a->y < 1) == (b->y < 1))
             continue;
         double share = -log(a->y) / (log(b->y) - log(a->y));
-        out[count++] = (sq_crossing){exp(log(a->length) + share * log(b->length / a->length)),
-                                     b->y > a->y};
+        out[count++] =
+            (sq_crossing){exp(log(a->length) + share * log(b->length / a->length)), b->y > a->y};
     }
     return count;
 }

@@ -26,9 +26,21 @@ static void add_row(sq_table *table, sqlite3_stmt *row)
 sq_status sq_report_summary(sq_db *db, const char *campaign, int format, sq_text *out,
                             sq_error *err)
 {
-    static const char *const columns[] = {
-        "subject", "provider", "pass", "dtype", "B", "L", "width", "median_ms", "lo_ms", "hi_ms",
-        "tokens_per_s", "tflops", "gbytes_per_s", "percent_of_floor", NULL};
+    static const char *const columns[] = {"subject",
+                                          "provider",
+                                          "pass",
+                                          "dtype",
+                                          "B",
+                                          "L",
+                                          "width",
+                                          "median_ms",
+                                          "lo_ms",
+                                          "hi_ms",
+                                          "tokens_per_s",
+                                          "tflops",
+                                          "gbytes_per_s",
+                                          "percent_of_floor",
+                                          NULL};
     const sq_scope scope = {db, campaign};
     sqlite3_stmt *row = NULL;
     SQ_TRY(sq_query_cells(&scope, sq_figure_cells_sql, NULL, &row, err));

@@ -23,11 +23,14 @@ static const char facts[] =
     "INSERT INTO environment VALUES(1, 'fp1', '580.65', '13.0', '13.0.2', '12.0.0', '', '13.0',"
     " 'gcc 12', '-O2', 'testhost', 'Linux 6.1', 'Debian 12', 'Test CPU', 'on', 'off', 700);"
     "INSERT INTO campaign VALUES"
-    "(1, '11111111-0000-4000-8000-000000000001', 'paper', 'first', 'plan', 'seqmark run --suite paper',"
+    "(1, '11111111-0000-4000-8000-000000000001', 'paper', 'first', 'plan', 'seqmark run --suite "
+    "paper',"
     " '0.1.0', 'abcdef0123', 0, '42', 100, 1, 1, 1700000000, 1700000900, 'finished'),"
     "(2, '22222222-0000-4000-8000-000000000002', 'nightly', 'second', 'plan', 'seqmark run',"
-    " '0.1.0', 'abcdef0123', 1, '18446744073709551615', 100, 1, 1, 1700100000, NULL, 'interrupted');"
-    "INSERT INTO metric VALUES('flops', 'flop', '', 'derived', ''), ('bytes', 'B', '', 'derived', ''),"
+    " '0.1.0', 'abcdef0123', 1, '18446744073709551615', 100, 1, 1, 1700100000, NULL, "
+    "'interrupted');"
+    "INSERT INTO metric VALUES('flops', 'flop', '', 'derived', ''), ('bytes', 'B', '', 'derived', "
+    "''),"
     "('width', '', '', 'derived', ''), ('floor_ns', 'ns', '', 'derived', ''),"
     "('dram_bytes', 'B', 'lower', 'dram__bytes.sum', 'bytes moved to and from DRAM'),"
     "('tensor_pipe', '%', 'higher', 'sm__inst_executed_pipe_tensor.pct', 'tensor pipe use');";
@@ -101,19 +104,35 @@ static void insert(sq_db *db, const char *sql, const fixture_run *run, const cha
         sscanf(run->extra_axis, "%15[^=]=%15s", axis, axis_text);
     const struct {
         const char *name, *value;
-    } texts[] = {{":key", key},           {":kind", run->kind},     {":subject", run->subject},
-                 {":provider", run->provider}, {":dtype", run->dtype}, {":status", run->status},
-                 {":reason", run->reason}, {":hash", run->kernel_hash}, {":axis", axis},
+    } texts[] = {{":key", key},
+                 {":kind", run->kind},
+                 {":subject", run->subject},
+                 {":provider", run->provider},
+                 {":dtype", run->dtype},
+                 {":status", run->status},
+                 {":reason", run->reason},
+                 {":hash", run->kernel_hash},
+                 {":axis", axis},
                  {":axis_text", axis_text}};
     const struct {
         const char *name;
         double value;
-    } numbers[] = {{":campaign", run->campaign}, {":device", run->device},
-                   {":replicate", run->replicate}, {":attempt", run->attempt}, {":b", run->B},
-                   {":l", run->L}, {":window", run->window}, {":ns", ns},
-                   {":lo", ns * (1 - run->interval)}, {":hi", ns * (1 + run->interval)},
-                   {":peak", floor(run->peak_bytes)}, {":started", run->started}, {":flops", run->flops},
-                   {":bytes", run->bytes}, {":width", run->width}, {":axis_value", atof(axis_text)}};
+    } numbers[] = {{":campaign", run->campaign},
+                   {":device", run->device},
+                   {":replicate", run->replicate},
+                   {":attempt", run->attempt},
+                   {":b", run->B},
+                   {":l", run->L},
+                   {":window", run->window},
+                   {":ns", ns},
+                   {":lo", ns * (1 - run->interval)},
+                   {":hi", ns * (1 + run->interval)},
+                   {":peak", floor(run->peak_bytes)},
+                   {":started", run->started},
+                   {":flops", run->flops},
+                   {":bytes", run->bytes},
+                   {":width", run->width},
+                   {":axis_value", atof(axis_text)}};
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
         bind_text(s, texts[i].name, texts[i].value);
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
@@ -123,7 +142,10 @@ static void insert(sq_db *db, const char *sql, const fixture_run *run, const cha
     sqlite3_finalize(s);
 }
 
-static void set_default(const char **text, const char *value) { *text = *text ? *text : value; }
+static void set_default(const char **text, const char *value)
+{
+    *text = *text ? *text : value;
+}
 
 static void add_values(sq_db *db, const fixture_run *run, const char *key)
 {
@@ -149,25 +171,38 @@ long fixture_add(sq_db *db, fixture_run run)
     run.campaign = run.campaign ? run.campaign : 1;
     run.started = run.started > 0 ? run.started : 1700000001;
     char key[900];
-    snprintf(key, sizeof key, "%s%s@%s/fwd/%s/B=%.0f,L=%.0f,window=%.0f,%s/clean-cold,plain,unlocked",
+    snprintf(key, sizeof key,
+             "%s%s@%s/fwd/%s/B=%.0f,L=%.0f,window=%.0f,%s/clean-cold,plain,unlocked",
              strcmp(run.kind, "op") ? "block:" : "", run.subject, run.provider, run.dtype, run.B,
              run.L, run.window, run.extra_axis ? run.extra_axis : "");
-    insert(db, "INSERT OR IGNORE INTO cell(key, hash, kind, subject, provider, pass, dtype, cache,"
-               " launch, clock_mode) VALUES(:key, hex(randomblob(8)), :kind, :subject, :provider,"
-               " 'fwd', :dtype, 'clean-cold', 'plain', 'unlocked')", &run, key);
-    insert(db, "INSERT OR IGNORE INTO cell_axis SELECT cell_id, 'B', :b, CAST(:b AS TEXT) FROM cell"
-               " WHERE key = :key", &run, key);
-    insert(db, "INSERT OR IGNORE INTO cell_axis SELECT cell_id, 'L', :l, CAST(:l AS TEXT) FROM cell"
-               " WHERE key = :key", &run, key);
+    insert(db,
+           "INSERT OR IGNORE INTO cell(key, hash, kind, subject, provider, pass, dtype, cache,"
+           " launch, clock_mode) VALUES(:key, hex(randomblob(8)), :kind, :subject, :provider,"
+           " 'fwd', :dtype, 'clean-cold', 'plain', 'unlocked')",
+           &run, key);
+    insert(db,
+           "INSERT OR IGNORE INTO cell_axis SELECT cell_id, 'B', :b, CAST(:b AS TEXT) FROM cell"
+           " WHERE key = :key",
+           &run, key);
+    insert(db,
+           "INSERT OR IGNORE INTO cell_axis SELECT cell_id, 'L', :l, CAST(:l AS TEXT) FROM cell"
+           " WHERE key = :key",
+           &run, key);
     if (run.window >= 0)
-        insert(db, "INSERT OR IGNORE INTO cell_axis SELECT cell_id, 'window', :window,"
-                   " CAST(:window AS TEXT) FROM cell WHERE key = :key", &run, key);
+        insert(db,
+               "INSERT OR IGNORE INTO cell_axis SELECT cell_id, 'window', :window,"
+               " CAST(:window AS TEXT) FROM cell WHERE key = :key",
+               &run, key);
     if (run.extra_axis)
-        insert(db, "INSERT OR IGNORE INTO cell_axis SELECT cell_id, :axis, :axis_value, :axis_text"
-                   " FROM cell WHERE key = :key", &run, key);
-    insert(db, "INSERT INTO run SELECT NULL, hex(randomblob(16)), :campaign, cell_id, 1, :device,"
-               " :replicate, :attempt, :status, :reason, :started, 1, :hash, 50, :ns, :lo, :hi, :lo,"
-               " 0, NULL, 1700, NULL, :peak, NULL FROM cell WHERE key = :key", &run, key);
+        insert(db,
+               "INSERT OR IGNORE INTO cell_axis SELECT cell_id, :axis, :axis_value, :axis_text"
+               " FROM cell WHERE key = :key",
+               &run, key);
+    insert(db,
+           "INSERT INTO run SELECT NULL, hex(randomblob(16)), :campaign, cell_id, 1, :device,"
+           " :replicate, :attempt, :status, :reason, :started, 1, :hash, 50, :ns, :lo, :hi, :lo,"
+           " 0, NULL, 1700, NULL, :peak, NULL FROM cell WHERE key = :key",
+           &run, key);
     long id = (long)sqlite3_last_insert_rowid(sq_db_handle(db));
     add_values(db, &run, key);
     return id;
@@ -178,7 +213,8 @@ static void add_counters(sq_db *db, long run, double dram, double tensor)
     char sql[256];
     snprintf(sql, sizeof sql,
              "INSERT INTO value VALUES(%ld, 'dram_bytes', %.17g, 1, NULL, 1700, 'p', 'ok'),"
-             "(%ld, 'tensor_pipe', %.17g, 1, NULL, 1700, 'p', 'ok')", run, dram, run, tensor);
+             "(%ld, 'tensor_pipe', %.17g, 1, NULL, 1700, 'p', 'ok')",
+             run, dram, run, tensor);
     fixture_exec(db, sql, NULL, NULL);
 }
 
@@ -207,11 +243,17 @@ static const made_up subjects[] = {
 static void add_subject(sq_db *db, const made_up *s, double L)
 {
     double keys = s->window > 0 && L > 2 * s->window ? 2 * s->window : L;
-    fixture_run run = {.kind = s->kind, .subject = s->subject, .B = 131072 / L, .L = L,
-                       .window = s->window, .width = 2048, .ms = s->base_ms + s->per_key_ms * keys,
+    fixture_run run = {.kind = s->kind,
+                       .subject = s->subject,
+                       .B = 131072 / L,
+                       .L = L,
+                       .window = s->window,
+                       .width = 2048,
+                       .ms = s->base_ms + s->per_key_ms * keys,
                        .interval = L < 2048 ? 0.06 : 0.002,
                        .flops = 1e12 * (s->base_tflop + s->per_key_tflop * keys),
-                       .bytes = 1e9 * s->gbytes, .peak_bytes = 1.2e9 * s->gbytes + 3e4 * L};
+                       .bytes = 1e9 * s->gbytes,
+                       .peak_bytes = 1.2e9 * s->gbytes + 3e4 * L};
     if (!strcmp(s->subject, "hyena") && L > 65536) {
         run.ms = 0;
         run.status = "oom";
@@ -231,18 +273,28 @@ static void add_subject(sq_db *db, const made_up *s, double L)
 
 void fixture_full(sq_db *db)
 {
-    fixture_exec(db, "INSERT INTO ceiling(device_id, env_id, campaign_id, name, unit, value, lo, hi) VALUES(1, 1, 1, 'copy_gbytes_per_s', 'GB/s', 2950, 2940, 2960),"
-                     "(1, 1, 1, 'gemm_bf16_tflops', 'TFLOP/s', 660, 655, 665),"
-                     "(1, 1, 1, 'gemm_f32_tflops', 'TFLOP/s', 52, 51.5, 52.5)", NULL, NULL);
+    fixture_exec(db,
+                 "INSERT INTO ceiling(device_id, env_id, campaign_id, name, unit, value, lo, hi) "
+                 "VALUES(1, 1, 1, 'copy_gbytes_per_s', 'GB/s', 2950, 2940, 2960),"
+                 "(1, 1, 1, 'gemm_bf16_tflops', 'TFLOP/s', 660, 655, 665),"
+                 "(1, 1, 1, 'gemm_f32_tflops', 'TFLOP/s', 52, 51.5, 52.5)",
+                 NULL, NULL);
     for (int k = 9; k <= 17; k++)
         for (size_t i = 0; i < sizeof subjects / sizeof subjects[0]; i++)
             add_subject(db, &subjects[i], ldexp(1, k));
     for (int k = 0; k < 3; k++)
-        fixture_add(db, (fixture_run){.subject = "attention", .provider = "cuda/native", .B = 1,
-                                      .L = ldexp(1, 10 + k), .status = "unsupported",
+        fixture_add(db, (fixture_run){.subject = "attention",
+                                      .provider = "cuda/native",
+                                      .B = 1,
+                                      .L = ldexp(1, 10 + k),
+                                      .status = "unsupported",
                                       .reason = "head dim 192 is more than 128"});
-    fixture_add(db, (fixture_run){.subject = "ssd", .B = 1, .L = 7, .window = -1,
-                                  .status = "mismatch", .reason = "y: rel_l2 0.31 > 0.01"});
+    fixture_add(db, (fixture_run){.subject = "ssd",
+                                  .B = 1,
+                                  .L = 7,
+                                  .window = -1,
+                                  .status = "mismatch",
+                                  .reason = "y: rel_l2 0.31 > 0.01"});
 }
 
 char *fixture_read(const char *dir, const char *name)

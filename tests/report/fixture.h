@@ -23,7 +23,8 @@ void fixture_free(sq_db *db, const char *dir);
 void fixture_exec(sq_db *db, const char *sql, const char *text1, const char *text2);
 /* Adds the run, its cell and axes; returns the run's id. */
 long fixture_add(sq_db *db, fixture_run run);
-/* Six mixers (two providers each) and six blocks over nine lengths, ceilings, counters, failures. */
+/* Six mixers (two providers each) and six blocks over nine lengths, ceilings, counters, failures.
+ */
 void fixture_full(sq_db *db);
 
 /* The whole file dir/name; fails the test when it is absent. */

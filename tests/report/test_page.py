@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Opens the report of a fixed store in headless Chromium: nothing on the console, tables sort and
-filter. Usage: test_page.py SOURCE_DIR BINARY_DIR. Exit 77: no Chromium, or the fixture is not built."""
+filter. Usage: test_page.py SOURCE_DIR BINARY_DIR. Exit 77: no Chromium, or no fixture."""
 
 import base64
 import hashlib

@@ -19,7 +19,10 @@
 
 static const char first[] = "11111111-0000-4000-8000-000000000001";
 
-static bool has_gnuplot(void) { return system("gnuplot --version > /dev/null 2>&1") == 0; }
+static bool has_gnuplot(void)
+{
+    return system("gnuplot --version > /dev/null 2>&1") == 0;
+}
 
 static sq_report_result render(sq_db *db, const char *dir, const char *campaign,
                                const char *gnuplot, char out[96])
@@ -59,8 +62,14 @@ static void add_crossing(sq_db *db)
 {
     for (int k = 0; k < 3; k++) {
         double L = ldexp(512, k);
-        fixture_run run = {.subject = "attention", .B = 4096 / L, .L = L, .width = 2048,
-                           .ms = ldexp(1, k), .interval = 0.25, .flops = 3e9, .bytes = 6e6,
+        fixture_run run = {.subject = "attention",
+                           .B = 4096 / L,
+                           .L = L,
+                           .width = 2048,
+                           .ms = ldexp(1, k),
+                           .interval = 0.25,
+                           .flops = 3e9,
+                           .bytes = 6e6,
                            .peak_bytes = 1073741824};
         fixture_add(db, run);
         run.subject = "ssd";
@@ -127,8 +136,8 @@ static void test_numbers(void **state)
     fixture_free(db, dir);
 }
 
-/* Three replicates: the median of medians and fastest to slowest; a retried attempt and a run of older
- * kernels do not count. */
+/* Three replicates: the median of medians and fastest to slowest; a retried attempt and a run of
+ * older kernels do not count. */
 static void test_replicates(void **state)
 {
     (void)state;
@@ -144,8 +153,14 @@ static void test_replicates(void **state)
     run.attempt = 1;
     run.ms = 8; /* replaces 7 */
     fixture_add(db, run);
-    run = (fixture_run){.subject = "ssd", .B = 1, .L = 1024, .window = -1, .ms = 100,
-                        .replicate = 9, .kernel_hash = "older", .started = 1600000000};
+    run = (fixture_run){.subject = "ssd",
+                        .B = 1,
+                        .L = 1024,
+                        .window = -1,
+                        .ms = 100,
+                        .replicate = 9,
+                        .kernel_hash = "older",
+                        .started = 1600000000};
     fixture_add(db, run);
     char *text = summary(db, NULL, SQ_FORMAT_CSV);
     expect(text, "ssd,cuda/portable,fwd,bf16,1,1024,,6,5,8,");
@@ -161,15 +176,39 @@ static void test_nothing_is_mixed(void **state)
     sq_db *db = fixture_new(dir);
     add_crossing(db);
     const fixture_run others[] = {
-        {.subject = "ssd", .B = 8, .L = 512, .window = -1, .width = 2048, .ms = 91, .device = 2,
+        {.subject = "ssd",
+         .B = 8,
+         .L = 512,
+         .window = -1,
+         .width = 2048,
+         .ms = 91,
+         .device = 2,
          .campaign = 2},
         {.subject = "ssd", .B = 8, .L = 512, .window = -1, .width = 2048, .ms = 92, .dtype = "f32"},
-        {.subject = "ssd", .B = 8, .L = 512, .window = -1, .width = 1024, .ms = 93, .extra_axis = "H=1"},
+        {.subject = "ssd",
+         .B = 8,
+         .L = 512,
+         .window = -1,
+         .width = 1024,
+         .ms = 93,
+         .extra_axis = "H=1"},
         {.subject = "ssd", .B = 3, .L = 512, .window = -1, .width = 2048, .ms = 94},
-        {.subject = "ssd", .B = 8, .L = 512, .window = -1, .width = 2048, .ms = 95, .extra_axis = "H=2"},
+        {.subject = "ssd",
+         .B = 8,
+         .L = 512,
+         .window = -1,
+         .width = 2048,
+         .ms = 95,
+         .extra_axis = "H=2"},
         {.subject = "ssd", .B = 8, .L = 512, .window = -1, .ms = 96, .extra_axis = "H=3"},
         {.subject = "rmsnorm", .B = 8, .L = 512, .window = -1, .width = 2048, .ms = 97},
-        {.kind = "block", .subject = "mamba2", .B = 8, .L = 512, .window = -1, .width = 2048, .ms = 98},
+        {.kind = "block",
+         .subject = "mamba2",
+         .B = 8,
+         .L = 512,
+         .window = -1,
+         .width = 2048,
+         .ms = 98},
         {.subject = "attention", .B = 8, .L = 512, .window = 256, .width = 2048, .ms = 0.25},
     };
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
@@ -198,8 +237,9 @@ static void test_campaign(void **state)
     char dir[64], out[96];
     sq_db *db = fixture_new(dir);
     fixture_add(db, (fixture_run){.subject = "ssd", .B = 1, .L = 512, .window = -1, .ms = 5});
-    fixture_add(db, (fixture_run){.subject = "retention", .B = 1, .L = 512, .window = -1, .ms = 6,
-                                  .campaign = 2});
+    fixture_add(
+        db, (fixture_run){
+                .subject = "retention", .B = 1, .L = 512, .window = -1, .ms = 6, .campaign = 2});
     char *text = summary(db, first, SQ_FORMAT_CSV);
     expect(text, "ssd");
     expect_not(text, "retention");
@@ -233,9 +273,15 @@ static void test_hostile_text(void **state)
     fixture_exec(db, "UPDATE device SET name = ?1, pci = ?2", hostile[1], hostile[0]);
     fixture_exec(db, "UPDATE campaign SET label = ?1, argv = ?2", hostile[0], hostile[7]);
     for (size_t i = 0; i < sizeof hostile / sizeof hostile[0]; i++) {
-        fixture_run run = {.subject = hostile[i], .provider = hostile[i], .B = 1,
-                           .L = 512 + (double)i, .width = 2048, .ms = 1 + (double)i, .flops = 1e9,
-                           .bytes = 1e6, .peak_bytes = 1e6};
+        fixture_run run = {.subject = hostile[i],
+                           .provider = hostile[i],
+                           .B = 1,
+                           .L = 512 + (double)i,
+                           .width = 2048,
+                           .ms = 1 + (double)i,
+                           .flops = 1e9,
+                           .bytes = 1e6,
+                           .peak_bytes = 1e6};
         fixture_add(db, run);
         run.ms = 0;
         run.reason = run.status = hostile[i];
@@ -290,7 +336,10 @@ static void test_all_failed(void **state)
     char dir[64], out[96];
     sq_db *db = fixture_new(dir);
     for (int i = 0; i < 4; i++)
-        fixture_add(db, (fixture_run){.subject = "attention", .B = 1, .L = 512 << i, .width = 2048,
+        fixture_add(db, (fixture_run){.subject = "attention",
+                                      .B = 1,
+                                      .L = 512 << i,
+                                      .width = 2048,
                                       .status = i ? "crashed" : "oom",
                                       .reason = i ? "signal 11" : "needs 90 GiB"});
     sq_report_result result = render(db, dir, NULL, NULL, out);
@@ -311,11 +360,15 @@ static void test_mended(void **state)
     (void)state;
     char dir[64], out[96];
     sq_db *db = fixture_new(dir);
-    fixture_run run = {.subject = "ssd", .B = 1, .L = 512, .window = -1, .status = "crashed",
+    fixture_run run = {.subject = "ssd",
+                       .B = 1,
+                       .L = 512,
+                       .window = -1,
+                       .status = "crashed",
                        .reason = "signal 9"};
     fixture_add(db, run);
-    fixture_add(db, (fixture_run){.subject = "ssd", .B = 1, .L = 512, .window = -1, .ms = 2,
-                                  .attempt = 1});
+    fixture_add(
+        db, (fixture_run){.subject = "ssd", .B = 1, .L = 512, .window = -1, .ms = 2, .attempt = 1});
     sq_report_result result = render(db, dir, NULL, NULL, out);
     assert_int_equal(result.cells, 1);
     assert_int_equal(result.failures, 0);
@@ -385,12 +438,13 @@ static void test_full(void **state)
     assert_string_equal(result.note, "");
     assert_int_equal(result.figures, 14);
     assert_int_equal(result.failures, 5);
-    static const char *const ids[] = {"time", "tokens", "tflops", "gbytes", "relative", "memory",
-                                      "roofline"};
+    static const char *const ids[] = {"time",     "tokens", "tflops",  "gbytes",
+                                      "relative", "memory", "roofline"};
     for (int i = 0; i < 14; i++) {
         char path[256];
         struct stat info;
-        snprintf(path, sizeof path, "%s/figures/%s_%s.png", out, i < 7 ? "op" : "block", ids[i % 7]);
+        snprintf(path, sizeof path, "%s/figures/%s_%s.png", out, i < 7 ? "op" : "block",
+                 ids[i % 7]);
         assert_int_equal(stat(path, &info), 0);
         assert_in_range(info.st_size, 1000, 100 * 1024);
     }
@@ -428,12 +482,12 @@ int main(int argc, char **argv)
     if (argc >= 3 && !strcmp(argv[1], "--render"))
         return render_only(argv[2], argc > 3);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_numbers),         cmocka_unit_test(test_replicates),
+        cmocka_unit_test(test_numbers),          cmocka_unit_test(test_replicates),
         cmocka_unit_test(test_nothing_is_mixed), cmocka_unit_test(test_campaign),
-        cmocka_unit_test(test_hostile_text),    cmocka_unit_test(test_empty),
-        cmocka_unit_test(test_all_failed),      cmocka_unit_test(test_mended),
-        cmocka_unit_test(test_no_gnuplot),      cmocka_unit_test(test_old_pictures_go),
-        cmocka_unit_test(test_bad_folder),      cmocka_unit_test(test_full),
+        cmocka_unit_test(test_hostile_text),     cmocka_unit_test(test_empty),
+        cmocka_unit_test(test_all_failed),       cmocka_unit_test(test_mended),
+        cmocka_unit_test(test_no_gnuplot),       cmocka_unit_test(test_old_pictures_go),
+        cmocka_unit_test(test_bad_folder),       cmocka_unit_test(test_full),
     };
     return cmocka_run_group_tests_name("report", tests, NULL, NULL);
 }
