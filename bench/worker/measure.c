@@ -96,6 +96,7 @@ static void judge(const sq_policy *policy, const samples *s, sq_record *record)
     if (s->n_mhz > 0) {
         qsort(s->sm_mhz, (size_t)s->n_mhz, sizeof *s->sm_mhz, by_value);
         record->sm_mhz = s->sm_mhz[s->n_mhz / 2];
+        record->cycles = 1e-3 * record->stats.median * record->sm_mhz;
     }
     double width = interval(&record->stats);
     record->status = SQ_RUN_OK;

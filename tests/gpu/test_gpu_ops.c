@@ -1,5 +1,5 @@
-/* The one GPU test runner: every CUDA provider of every operator, and every block, against the CPU
- * reference; then the properties that hold whatever the numbers are.
+/* The one GPU test runner: what the backend promises; every CUDA provider of every operator, and
+ * every block, against the CPU reference; then the properties that hold whatever the numbers are.
  *
  *   test_gpu_ops [OP|FAMILY [PROVIDER [SHAPE [DTYPE]]]] [--large|--small]
  *
@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "tests/support/backend_cases.h"
 #include "tests/support/block_cases.h"
 #include "tests/support/op_cases.h"
 #include "tests/support/properties.h"
@@ -39,6 +40,8 @@ static void run_large(const sq_rig *rig, const sq_case_filter *filter, sq_case_c
 
 static void run_all(const sq_rig *rig, const sq_case_filter *filter, sq_case_counts *counts)
 {
+    if (!filter->op)
+        sq_backend_cases_run(rig, counts);
     sq_op_cases_run(rig, filter, MAX_WORK, counts);
     for (const char *const *provider = block_providers; *provider; provider++) {
         sq_block_cases_run(rig, filter, *provider, MAX_WORK, counts);

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "core/backend/backend.h"
+#include "tests/support/backend_cases.h"
 
 static const sq_backend *const backend = &sq_backend_cpu;
 
@@ -78,44 +78,6 @@ static void too_much_memory_is_refused(void **state)
     backend->free(*state, nothing);
 }
 
-static void fill_draws_by_index_and_poison_is_nan(void **state)
-{
-    enum { N = 1000 };
-    float *data = allocate(*state, N * sizeof *data);
-    sq_draw draw = {SQ_DRAW_NORMAL, 0, 1, 0};
-    sq_tensor tensor = sq_tensor_dense(data, SQ_DTYPE_F32, 1, (int64_t[]){N});
-    assert_int_equal(backend->fill(*state, &tensor, draw, 42, 3, NULL), SQ_OK);
-    for (int i = 0; i < N; i++)
-        assert_true(data[i] == sq_rng_draw(draw, 42, 3, i));
-    assert_int_equal(backend->poison(*state, data, N * sizeof *data, NULL), SQ_OK);
-    for (int i = 0; i < N; i++)
-        assert_true(isnan(data[i]));
-    backend->free(*state, data);
-}
-
-static void gather_packs_views(void **state)
-{
-    enum { ROWS = 5, COLS = 8 };
-    uint16_t *data = allocate(*state, ROWS * COLS * sizeof *data), host[ROWS * COLS];
-    for (int i = 0; i < ROWS * COLS; i++)
-        data[i] = (uint16_t)i;
-    sq_tensor whole = sq_tensor_dense(data, SQ_DTYPE_BF16, 2, (int64_t[]){ROWS, COLS});
-    sq_tensor part = sq_tensor_slice(&whole, 0, 1, 3);
-    part = sq_tensor_slice(&part, 1, 2, 4);
-    assert_int_equal(backend->gather(*state, &part, host, NULL), SQ_OK);
-    for (int r = 0; r < 3; r++)
-        for (int c = 0; c < 4; c++)
-            assert_int_equal(host[r * 4 + c], (r + 1) * COLS + c + 2);
-    sq_tensor columns = whole; /* transposed: the last dim is not contiguous */
-    columns.dim[0] = COLS, columns.dim[1] = ROWS;
-    columns.stride[0] = 1, columns.stride[1] = COLS;
-    assert_int_equal(backend->gather(*state, &columns, host, NULL), SQ_OK);
-    for (int c = 0; c < COLS; c++)
-        for (int r = 0; r < ROWS; r++)
-            assert_int_equal(host[c * ROWS + r], r * COLS + c);
-    backend->free(*state, data);
-}
-
 static uint64_t checksum(sq_backend_device *device, void *data, sq_dtype dtype, int64_t count)
 {
     uint64_t sum = 0;
@@ -178,16 +140,24 @@ static void sample_times_one_launch(void **state)
                      SQ_DEVICE);
 }
 
+static void it_keeps_what_every_backend_promises(void **state)
+{
+    sq_case_counts counts = {0};
+    sq_rig rig = {.backend = backend, .device = *state, .providers = sq_providers_cpu};
+    sq_backend_cases_run(&rig, &counts);
+    assert_int_equal(counts.failed, 0);
+    assert_true(counts.passed > 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(there_is_one_device),
         cmocka_unit_test(facts_are_filled_and_stable),
         cmocka_unit_test(too_much_memory_is_refused),
-        cmocka_unit_test(fill_draws_by_index_and_poison_is_nan),
-        cmocka_unit_test(gather_packs_views),
         cmocka_unit_test(checksum_sees_every_bit_and_place),
         cmocka_unit_test(sample_times_one_launch),
+        cmocka_unit_test(it_keeps_what_every_backend_promises),
     };
     return cmocka_run_group_tests(tests, open_device, close_device);
 }

@@ -15,6 +15,14 @@
 
 enum { STAGING_BYTES = 16 << 20, SWEEP_CACHES = 3, LEAST_L2_BYTES = 16 << 20 };
 
+/* A launch that waits for the device while the stream is held goes on after this long. */
+static const unsigned long long hold_limit_ns = 2000000;
+
+/* The global timer may step by 1 us: below this the SM clock would be wrong by percents. */
+static const double least_clock_window_ns = 200e3;
+
+enum { STAMP_BYTES = SQ_CUDA_MAX_SMS * sizeof(sq_cuda_stamp) };
+
 struct sq_backend_device {
     sq_device facts;
     cudaStream_t stream;
@@ -22,6 +30,8 @@ struct sq_backend_device {
     void *sweep;      /* read and written between samples */
     void *staging;    /* STAGING_BYTES on the device, for packing views */
     void *scratch;    /* one 64-bit word: a checksum, or the sink of the sweep */
+    void *stamps;     /* 2 * SQ_CUDA_MAX_SMS: before and after a sample */
+    void *release;    /* int in host memory that the device reads: 0 holds the stream */
     size_t sweep_bytes;
 };
 
@@ -100,6 +110,8 @@ static void cuda_close(sq_backend_device *device)
     cudaFree(device->sweep);
     cudaFree(device->staging);
     cudaFree(device->scratch);
+    cudaFree(device->stamps);
+    cudaFreeHost(device->release);
     if (device->start)
         cudaEventDestroy(device->start);
     if (device->stop)
@@ -108,6 +120,13 @@ static void cuda_close(sq_backend_device *device)
         cudaStreamDestroy(device->stream);
     (void)cudaGetLastError();
     free(device);
+}
+
+static sq_status stamp(sq_backend_device *device, int which, sq_error *err)
+{
+    sq_cuda_stamp *stamps = (sq_cuda_stamp *)device->stamps + which * SQ_CUDA_MAX_SMS;
+    return check(sq_cuda_stamp_sms(stamps, device->facts.sm_count, device->stream), "clock stamp",
+                 err);
 }
 
 static sq_status make_resources(sq_backend_device *device, sq_error *err)
@@ -119,7 +138,11 @@ static sq_status make_resources(sq_backend_device *device, sq_error *err)
     SQ_TRY(check(cudaEventCreate(&device->stop), "event", err));
     SQ_TRY(check(cudaMalloc(&device->sweep, device->sweep_bytes), "cache sweep buffer", err));
     SQ_TRY(check(cudaMalloc(&device->staging, STAGING_BYTES), "staging buffer", err));
-    return check(cudaMalloc(&device->scratch, sizeof(unsigned long long)), "scratch word", err);
+    SQ_TRY(check(cudaMalloc(&device->scratch, sizeof(unsigned long long)), "scratch word", err));
+    SQ_TRY(check(cudaMalloc(&device->stamps, 2 * STAMP_BYTES), "clock stamps", err));
+    SQ_TRY(check(cudaHostAlloc(&device->release, sizeof(int), cudaHostAllocMapped), "release word",
+                 err));
+    return stamp(device, 0, err); /* loads the kernel: not possible while the stream is held */
 }
 
 static sq_status cuda_open(int index, sq_backend_device **out, sq_error *err)
@@ -255,24 +278,65 @@ static sq_status cuda_cool(sq_backend_device *device, sq_error *err)
                  "cache sweep", err);
 }
 
-/* What runs before the start event (the sweeps take about 0.1 ms on a large chip, a hot launch its
- * own time) keeps the stream busy while the host enqueues, so the window holds no
- * launch latency. */
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* Cycles over time of each SM that both stamps reached; the median of them. Both counters are read
+ * on the same SM, because cycle counters of different SMs do not agree. */
+static sq_status read_clock(sq_backend_device *device, double *mhz, sq_error *err)
+{
+    sq_cuda_stamp stamps[2][SQ_CUDA_MAX_SMS];
+    double all[SQ_CUDA_MAX_SMS];
+    int n = 0;
+    SQ_TRY(fetch(device, stamps, device->stamps, sizeof stamps, err));
+    for (int sm = 0; sm < SQ_CUDA_MAX_SMS; sm++)
+        if (stamps[0][sm].ns && stamps[1][sm].ns > stamps[0][sm].ns)
+            all[n++] = 1e3 * (double)(stamps[1][sm].cycles - stamps[0][sm].cycles) /
+                       (double)(stamps[1][sm].ns - stamps[0][sm].ns);
+    qsort(all, (size_t)n, sizeof *all, by_value);
+    *mhz = n > 0 ? all[n / 2] : NAN;
+    return SQ_OK;
+}
+
+static void set_release(sq_backend_device *device, int value)
+{
+    *(volatile int *)device->release = value;
+}
+
+/* Cache state and a held stream; then stamp, start, launch, stop, stamp. The stream is held while
+ * the host enqueues, so that the window holds no launch latency. */
+static sq_status enqueue_sample(sq_backend_device *device, sq_cache cache, sq_launch_fn launch,
+                                void *arg, sq_error *err)
+{
+    SQ_TRY(check(cudaMemsetAsync(device->stamps, 0, 2 * STAMP_BYTES, device->stream), "clock stamp",
+                 err));
+    SQ_TRY(cache == SQ_CACHE_HOT ? launch(arg, err) : cuda_cool(device, err));
+    SQ_TRY(check(sq_cuda_hold(device->release, hold_limit_ns, device->stream), "hold", err));
+    SQ_TRY(stamp(device, 0, err));
+    SQ_TRY(check(cudaEventRecord(device->start, device->stream), "start event", err));
+    SQ_TRY(launch(arg, err));
+    SQ_TRY(check(cudaEventRecord(device->stop, device->stream), "stop event", err));
+    return stamp(device, 1, err);
+}
+
 static sq_status cuda_sample(sq_backend_device *device, sq_cache cache, sq_launch_fn launch,
                              void *arg, int32_t *ns, double *sm_mhz, sq_error *err)
 {
     float milliseconds = 0;
     *sm_mhz = NAN;
-    SQ_TRY(cache == SQ_CACHE_HOT ? launch(arg, err) : cuda_cool(device, err));
-    SQ_TRY(check(cudaEventRecord(device->start, device->stream), "start event", err));
-    SQ_TRY(launch(arg, err));
-    SQ_TRY(check(cudaEventRecord(device->stop, device->stream), "stop event", err));
+    set_release(device, 0);
+    sq_status status = enqueue_sample(device, cache, launch, arg, err);
+    set_release(device, 1); /* after a failure too: the stream must drain */
+    SQ_TRY(status);
     SQ_TRY(cuda_sync(device, err));
     SQ_TRY(check(cudaEventElapsedTime(&milliseconds, device->start, device->stop), "event time",
                  err));
     double elapsed = 1e6 * (double)milliseconds;
     *ns = elapsed >= (double)INT32_MAX ? INT32_MAX : (int32_t)lround(elapsed);
-    return SQ_OK;
+    return elapsed < least_clock_window_ns ? SQ_OK : read_clock(device, sm_mhz, err);
 }
 
 const sq_backend sq_backend_cuda = {

@@ -117,6 +117,29 @@ __global__ void read_kernel(const uint4 *data, int64_t count, unsigned *sink)
         *sink = all;
 }
 
+__device__ unsigned long long global_ns()
+{
+    unsigned long long ns;
+    asm volatile("mov.u64 %0, %globaltimer;" : "=l"(ns));
+    return ns;
+}
+
+__global__ void hold_kernel(const volatile int *release, unsigned long long limit_ns)
+{
+    const unsigned long long start = global_ns();
+    while (*release == 0 && global_ns() - start < limit_ns)
+        ;
+}
+
+// Two blocks may share an SM: one 16-byte store keeps the two numbers together.
+__global__ void stamp_kernel(ulonglong2 *stamps)
+{
+    unsigned sm;
+    asm volatile("mov.u32 %0, %smid;" : "=r"(sm));
+    if (sm < SQ_CUDA_MAX_SMS)
+        stamps[sm] = make_ulonglong2(static_cast<unsigned long long>(clock64()), global_ns());
+}
+
 template <typename T>
 void launch_fill(const sq_tensor *t, sq_draw draw, uint64_t seed, uint32_t id, cudaStream_t stream)
 {
@@ -181,6 +204,19 @@ cudaError_t sq_cuda_copy(void *to, const void *from, size_t bytes, cudaStream_t 
     if (head < bytes)
         cudaMemcpyAsync(static_cast<char *>(to) + head, static_cast<const char *>(from) + head,
                         bytes - head, cudaMemcpyDeviceToDevice, stream);
+    return cudaGetLastError();
+}
+
+cudaError_t sq_cuda_hold(const int *release, unsigned long long limit_ns, cudaStream_t stream)
+{
+    hold_kernel<<<1, 1, 0, stream>>>(release, limit_ns);
+    return cudaGetLastError();
+}
+
+cudaError_t sq_cuda_stamp_sms(sq_cuda_stamp *stamps, int sm_count, cudaStream_t stream)
+{
+    static_assert(sizeof(sq_cuda_stamp) == sizeof(ulonglong2), "stamps are stored as one word");
+    stamp_kernel<<<sm_count, 1, 0, stream>>>(reinterpret_cast<ulonglong2 *>(stamps));
     return cudaGetLastError();
 }
 

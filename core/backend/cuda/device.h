@@ -32,6 +32,21 @@ cudaError_t sq_cuda_copy(void *to, const void *from, size_t bytes, cudaStream_t 
  * reads alive: one word that is never written in practice. */
 cudaError_t sq_cuda_sweep(void *data, size_t bytes, unsigned *sink, cudaStream_t stream);
 
+/* Holds the stream until *release (host memory that the device can read) is not 0, but never longer
+ * than limit_ns: what is enqueued meanwhile runs without host gaps. */
+cudaError_t sq_cuda_hold(const int *release, unsigned long long limit_ns, cudaStream_t stream);
+
+/* One SM's cycle counter and the global timer, read together; both 0 where no block ran on it. */
+typedef struct {
+    unsigned long long cycles, ns;
+} sq_cuda_stamp;
+
+enum { SQ_CUDA_MAX_SMS = 512 };
+
+/* Writes stamps[SM] for the SMs that its blocks land on, nearly all; the array has SQ_CUDA_MAX_SMS.
+ * */
+cudaError_t sq_cuda_stamp_sms(sq_cuda_stamp *stamps, int sm_count, cudaStream_t stream);
+
 #ifdef __cplusplus
 }
 #endif
