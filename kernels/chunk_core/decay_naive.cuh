@@ -44,13 +44,16 @@ static __global__ void __launch_bounds__(32 * SQ_NAIVE_WARPS)
     }
 }
 
-static inline sq_status sq_decay_naive_supports(const sq_call *call, int64_t keys, sq_error *why)
+/* chunk: the axis. */
+static inline sq_status sq_decay_naive_supports(const sq_call *call, const sq_decay_params &p,
+                                                int64_t chunk, sq_error *why)
 {
     SQ_TRY(sq_supports_types(call, why));
-    if (keys > SQ_NAIVE_MAX_KEYS)
-        return sq_fail(why, SQ_UNSUPPORTED, "%lld state rows: at most %d", (long long)keys,
-                       SQ_NAIVE_MAX_KEYS);
-    return SQ_OK;
+    if (chunk != 0)
+        return sq_fail(why, SQ_UNSUPPORTED, "goes step by step: chunk=0 only");
+    if (p.keys > SQ_NAIVE_MAX_KEYS)
+        return sq_fail(why, SQ_UNSUPPORTED, "%d state rows: at most %d", p.keys, SQ_NAIVE_MAX_KEYS);
+    return sq_decay_supports_grid(p, why);
 }
 
 static inline sq_status sq_decay_naive_launch(const sq_call *call, const sq_decay_params &p,

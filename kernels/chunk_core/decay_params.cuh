@@ -94,6 +94,15 @@ __device__ __forceinline__ float sq_decay_dt(const sq_decay_params &p, int b, in
 
 /* --- host --- */
 
+/* Blocks are counted in 31 bits; a block takes 8 state columns or more. */
+static inline sq_status sq_decay_supports_grid(const sq_decay_params &p, sq_error *why)
+{
+    const double blocks = (double)p.batch * p.heads * ((p.values + 7) / 8);
+    if (blocks < 2147483648.0)
+        return SQ_OK;
+    return sq_fail(why, SQ_UNSUPPORTED, "%g blocks: at most 2^31 - 1", blocks);
+}
+
 static inline sq_decay_tensor sq_decay_view(const sq_tensor *t)
 {
     return {t->data, t->stride[0], t->stride[1], t->stride[2]};

@@ -9,20 +9,52 @@
 
 enum { SQ_PORTABLE_MAX_KEYS = 256 };
 
-/* chunk: the axis. rows: the tensors whose rows are read or written in vectors. */
-static inline sq_status sq_decay_portable_supports(const sq_call *call, const sq_decay_params &p,
-                                                   int64_t chunk, const sq_tensor *const *rows,
-                                                   int n_rows, sq_error *why)
+/* One instance of a kernel: the state columns and steps that a block takes at a time, the blocks
+ * that an SM holds, and what each needs. */
+typedef struct {
+    int columns, step, blocks_per_sm, shared_bytes;
+    sq_status (*run)(const sq_call *call, const sq_decay_params &p, sq_error *err);
+} sq_portable_kernel;
+
+template <int KEYS, int VALUES>
+static inline sq_portable_kernel sq_portable_chunks()
 {
-    SQ_TRY(sq_supports_types(call, why));
-    const bool has_chunks = call->dtype == SQ_DTYPE_BF16;
+    using shape = sq_chunk_shape<KEYS, VALUES>;
+    return {VALUES, SQ_CHUNK, shape::blocks_per_sm, shape::shared_bytes,
+            sq_chunk_run<KEYS, VALUES>};
+}
+
+template <int SPLIT>
+static inline sq_portable_kernel sq_portable_steps()
+{
+    return {SQ_SIMT_COLUMNS, SQ_SIMT_STEPS, 2, sq_simt_shared<SPLIT>, sq_simt_run<SPLIT>};
+}
+
+/* The smallest instance that holds all rows of the state. */
+static inline sq_portable_kernel sq_portable_choose(sq_dtype dtype, const sq_decay_params &p)
+{
+    if (dtype == SQ_DTYPE_F32)
+        return p.keys <= 64    ? sq_portable_steps<2>()
+               : p.keys <= 128 ? sq_portable_steps<4>()
+                               : sq_portable_steps<8>();
+    if (p.keys <= 128)
+        return p.keys <= 64 ? sq_portable_chunks<64, 64>() : sq_portable_chunks<128, 64>();
+    return p.values <= 64 ? sq_portable_chunks<256, 64>() : sq_portable_chunks<256, 128>();
+}
+
+static inline sq_status sq_portable_supports_chunk(sq_dtype dtype, int64_t chunk, sq_error *why)
+{
+    if (chunk == 0 || (chunk == SQ_CHUNK && dtype == SQ_DTYPE_BF16))
+        return SQ_OK;
+    return sq_fail(why, SQ_UNSUPPORTED, "chunk=%lld: %s", (long long)chunk,
+                   dtype == SQ_DTYPE_BF16 ? "chunks of 64 only" : "f32 goes step by step");
+}
+
+static inline sq_status sq_portable_supports_rows(const sq_call *call, const sq_decay_params &p,
+                                                  const sq_tensor *const *rows, int n_rows,
+                                                  sq_error *why)
+{
     const int vector = 16 / (int)sq_dtype_size(call->dtype);
-    if (chunk != 0 && !(has_chunks && chunk == SQ_CHUNK))
-        return sq_fail(why, SQ_UNSUPPORTED, "chunk=%lld: %s", (long long)chunk,
-                       has_chunks ? "chunks of 64 only" : "f32 goes step by step");
-    if (p.keys > SQ_PORTABLE_MAX_KEYS)
-        return sq_fail(why, SQ_UNSUPPORTED, "%d state rows: at most %d", p.keys,
-                       SQ_PORTABLE_MAX_KEYS);
     if (p.keys % vector != 0 || p.values % vector != 0)
         return sq_fail(why, SQ_UNSUPPORTED, "rows of %d and %d: multiples of %d needed", p.keys,
                        p.values, vector);
@@ -32,35 +64,43 @@ static inline sq_status sq_decay_portable_supports(const sq_call *call, const sq
     return SQ_OK;
 }
 
-/* Fills in the segments. */
-static inline sq_decay_params sq_decay_portable_plan(sq_dtype dtype, sq_decay_params p)
+/* chunk: the axis. rows: the tensors whose rows are read or written in vectors. */
+static inline sq_status sq_decay_portable_supports(const sq_call *call, const sq_device *device,
+                                                   const sq_decay_params &p, int64_t chunk,
+                                                   const sq_tensor *const *rows, int n_rows,
+                                                   sq_error *why)
 {
-    if (dtype == SQ_DTYPE_F32)
-        sq_decay_plan(&p, SQ_SIMT_COLUMNS, 2, SQ_SIMT_STEPS);
-    else if (p.keys <= 128)
-        sq_decay_plan(&p, 64, sq_chunk_shape<128, 64>::blocks_per_sm, SQ_CHUNK);
-    else
-        sq_decay_plan(&p, 128, sq_chunk_shape<256, 128>::blocks_per_sm, SQ_CHUNK);
+    SQ_TRY(sq_supports_types(call, why));
+    SQ_TRY(sq_portable_supports_chunk(call->dtype, chunk, why));
+    SQ_TRY(sq_portable_supports_rows(call, p, rows, n_rows, why));
+    if (p.keys > SQ_PORTABLE_MAX_KEYS)
+        return sq_fail(why, SQ_UNSUPPORTED, "%d state rows: at most %d", p.keys,
+                       SQ_PORTABLE_MAX_KEYS);
+    const int bytes = sq_portable_choose(call->dtype, p).shared_bytes;
+    if (device->shared_bytes_per_block >= 0 && bytes > device->shared_bytes_per_block)
+        return sq_fail(why, SQ_UNSUPPORTED, "needs %d bytes of shared memory, a block has %lld",
+                       bytes, (long long)device->shared_bytes_per_block);
+    return sq_decay_supports_grid(p, why);
+}
+
+static inline sq_decay_params sq_portable_plan(const sq_portable_kernel &kernel, sq_decay_params p)
+{
+    sq_decay_plan(&p, kernel.columns, kernel.blocks_per_sm, kernel.step);
     return p;
 }
 
 static inline size_t sq_decay_portable_workspace(const sq_call *call, const sq_decay_params &p)
 {
-    return sq_decay_workspace(sq_decay_portable_plan(call->dtype, p));
+    return sq_decay_workspace(sq_portable_plan(sq_portable_choose(call->dtype, p), p));
 }
 
 static inline sq_status sq_decay_portable_launch(const sq_call *call, const sq_decay_params &params,
                                                  sq_error *err)
 {
-    sq_decay_params p = sq_decay_portable_plan(call->dtype, params);
+    const sq_portable_kernel kernel = sq_portable_choose(call->dtype, params);
+    sq_decay_params p = sq_portable_plan(kernel, params);
     sq_decay_use_workspace(&p, call->workspace);
-    if (call->dtype == SQ_DTYPE_F32)
-        return p.keys <= 64    ? sq_simt_run<2>(call, p, err)
-               : p.keys <= 128 ? sq_simt_run<4>(call, p, err)
-                               : sq_simt_run<8>(call, p, err);
-    return p.keys <= 64    ? sq_chunk_run<64, 64>(call, p, err)
-           : p.keys <= 128 ? sq_chunk_run<128, 64>(call, p, err)
-                           : sq_chunk_run<256, 128>(call, p, err);
+    return kernel.run(call, p, err);
 }
 
 #endif

@@ -168,9 +168,12 @@ static __global__ void __launch_bounds__(32 * SPLIT, SPLIT == 8 ? 2 : 4)
 }
 
 template <int SPLIT>
+constexpr int sq_simt_shared = 2 * (int)sizeof(sq_simt_stage<SQ_SIMT_ROWS * SPLIT>);
+
+template <int SPLIT>
 static sq_status sq_simt_run(const sq_call *call, const sq_decay_params &p, sq_error *err)
 {
-    constexpr size_t bytes = 2 * sizeof(sq_simt_stage<SQ_SIMT_ROWS * SPLIT>);
+    constexpr int bytes = sq_simt_shared<SPLIT>;
     const int64_t units = sq_ceil_div(p.values, SQ_SIMT_COLUMNS) * p.heads * p.batch;
     if (p.segments > 1) {
         auto kernel = sq_simt_kernel<SPLIT, true>;

@@ -28,9 +28,7 @@ static sq_decay_params params(const sq_call *call)
 static sq_status supports_naive(const sq_call *call, const sq_device *device, sq_error *why)
 {
     (void)device;
-    if (call->axis[AXIS_CHUNK] != 0)
-        return sq_fail(why, SQ_UNSUPPORTED, "goes step by step: chunk=0 only");
-    return sq_decay_naive_supports(call, sq_axis_int(call->axis, AXIS_K), why);
+    return sq_decay_naive_supports(call, params(call), sq_axis_int(call->axis, AXIS_CHUNK), why);
 }
 
 static sq_status launch_naive(const sq_call *call, void *plan, sq_error *err)
@@ -41,10 +39,9 @@ static sq_status launch_naive(const sq_call *call, void *plan, sq_error *err)
 
 static sq_status supports_portable(const sq_call *call, const sq_device *device, sq_error *why)
 {
-    (void)device;
     const sq_tensor *rows[] = {&call->in[IN_Q], &call->in[IN_K], &call->in[IN_V], &call->out[0]};
-    return sq_decay_portable_supports(call, params(call), sq_axis_int(call->axis, AXIS_CHUNK), rows,
-                                      4, why);
+    return sq_decay_portable_supports(call, device, params(call),
+                                      sq_axis_int(call->axis, AXIS_CHUNK), rows, 4, why);
 }
 
 static size_t workspace_portable(const sq_call *call)
