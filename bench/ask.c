@@ -172,8 +172,8 @@ static sq_status exchange(sq_asker *asker, const char *verb, const char *kind,
     return s;
 }
 
-/* A worker may have died of the cell before (a sticky error): then the check, which measures nothing,
- * is asked again of a new one. */
+/* A worker may have died of the cell before (a sticky error): then the check, which measures
+ * nothing, is asked again of a new one. */
 static sq_status check(sq_asker *asker, const sq_plan_item *item, sq_record *record,
                        sq_error *err)
 {

@@ -1,7 +1,7 @@
 /* client: one worker process, seen from its parent: start, ask, listen with a time limit, end.
  *
- * The worker gets pipes as stdin, stdout and stderr, a process group of its own (a terminal's ^C does
- * not reach it) and dies with its parent.
+ * The worker gets pipes as stdin, stdout and stderr, a process group of its own (a terminal's ^C
+ * does not reach it) and dies with its parent.
  */
 #ifndef SQ_BENCH_CLIENT_H
 #define SQ_BENCH_CLIENT_H

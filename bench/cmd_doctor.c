@@ -27,8 +27,8 @@ typedef struct {
     char unfit[512]; /* the first thing that a campaign cannot do without */
 } examination;
 
-/* state: "ok", "limited" (works, with less), "missing" (nothing can be measured), "absent" (not here,
- * not needed). */
+/* state: "ok", "limited" (works, with less), "missing" (nothing can be measured), "absent" (not
+ * here, not needed). */
 static void add(examination *e, const char *check, const char *state, const char *detail,
                 const char *mend)
 {
@@ -137,9 +137,10 @@ static void check_described(examination *e, const char *check, describe_fn descr
     ask_child(describe, line, sizeof line);
     bool is_absent = strncmp(line, "absent", 6) == 0;
     bool is_refused = strstr(line, "refused") || strstr(line, "not permitted");
-    bool has_gpu = e->target.name[0] != 0;
-    const char *state = !is_absent && !is_refused ? "ok" : has_gpu ? "limited" : "absent";
-    add(e, check, state, is_absent && line[6] == ':' ? line + 8 : line, strcmp(state, "limited") == 0 ? mend : "");
+    bool has_gpu = e->target.name[0] != 0, is_fine = !is_absent && !is_refused;
+    const char *state = is_fine ? "ok" : has_gpu ? "limited" : "absent";
+    const char *detail = strncmp(line, "absent: ", 8) == 0 ? line + 8 : line;
+    add(e, check, state, detail, !is_fine && has_gpu ? mend : "");
 }
 
 /* --- the rest --- */

@@ -1,5 +1,6 @@
 /* seqmark export: rows, samples, or a whole copy of a store. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -8,10 +9,11 @@
 static const sq_option options[] = {
     SQ_OPTION_HELP,
     {"db", 0, "FILE", "the store (default seqmark.db); a FILE that does not exist yet, given with "
-     "neither --copy, --samples nor -o, becomes a copy of seqmark.db"},
+     "none of the options below, becomes a copy of seqmark.db"},
     {"copy", 0, "FILE", "copies the store, also a live one, to one whole file"},
     {"samples", 0, NULL, "one row a sample, instead of one a run"},
     {"failures", 0, NULL, "the runs without a time, with their reasons"},
+    {"metric", 0, "NAMES", "one row a value of these metrics (counters too), or \"all\""},
     {"campaign", 0, "CAMPAIGN", "uuid prefix, label, latest, latest~N; default: all campaigns"},
     {"output", 'o', "FORMAT", "csv (default), json, jsonl, md, table"},
     {NULL, 0, NULL, NULL},
@@ -64,6 +66,59 @@ static sq_status query_samples(sqlite3 *handle, const char *campaign, sq_table *
                              : sq_fail(err, SQ_STORE, "query: %s", sqlite3_errmsg(handle));
 }
 
+/* --- values --- */
+
+enum { MAX_METRICS = 256 };
+
+/* Names must stand in the store's own table: it may be older or newer than this program. */
+static sq_status check_metrics(sqlite3 *handle, const sq_names *names, sq_error *err)
+{
+    sqlite3_stmt *row = NULL;
+    char *known[MAX_METRICS + 1] = {NULL};
+    int n = 0;
+    if (sqlite3_prepare_v2(handle, "SELECT name FROM metric", -1, &row, NULL) != SQLITE_OK)
+        return sq_fail(err, SQ_STORE, "query: %s", sqlite3_errmsg(handle));
+    while (n < MAX_METRICS && sqlite3_step(row) == SQLITE_ROW)
+        known[n++] = strdup((const char *)sqlite3_column_text(row, 0));
+    sqlite3_finalize(row);
+    sq_status s = SQ_OK;
+    for (int i = 0; s == SQ_OK && i < names->count; i++) {
+        bool is_known = false;
+        for (int k = 0; k < n; k++)
+            is_known |= known[k] && strcmp(known[k], names->item[i]) == 0;
+        if (!is_known)
+            s = sq_fail_unknown(err, "metric", names->item[i], (const char *const *)known);
+    }
+    for (int k = 0; k < n; k++)
+        free(known[k]);
+    return s;
+}
+
+static sq_status query_values(sqlite3 *handle, const char *metrics, const char *campaign,
+                              sq_table **out, sq_error *err)
+{
+    static const char sql[] =
+        "SELECT run.run_id, campaign.uuid AS campaign, cell.key, replicate, metric, value, "
+        "metric.unit, value.n, spread, value.sm_mhz, validity FROM value "
+        "JOIN run USING (run_id) JOIN cell USING (cell_id) JOIN campaign USING (campaign_id) "
+        "LEFT JOIN metric ON metric.name = metric "
+        "WHERE (?1 IS NULL OR campaign.uuid = ?1) AND "
+        "(?2 IS NULL OR instr(',' || ?2 || ',', ',' || metric || ',')) ORDER BY run_id, metric";
+    sq_names names;
+    if (strcmp(metrics, "all") == 0)
+        return sq_query_table(handle, sql, campaign, NULL, out, err);
+    SQ_TRY(sq_names_split(metrics, &names, err));
+    sq_text list = {.data = NULL};
+    for (int i = 0; i < names.count; i++)
+        sq_text_printf(&list, "%s%s", i ? "," : "", names.item[i]);
+    sq_status s = check_metrics(handle, &names, err);
+    if (s == SQ_OK)
+        s = sq_query_table(handle, sql, campaign, list.data, out, err);
+    sq_text_free(&list);
+    sq_names_free(&names);
+    return s;
+}
+
 /* --- the verb --- */
 
 static sq_status export_rows(const sq_given *given, sq_db *db, sq_error *err)
@@ -81,11 +136,11 @@ static sq_status export_rows(const sq_given *given, sq_db *db, sq_error *err)
         SQ_TRY(sq_db_resolve_campaign(db, campaign, uuid, err));
     campaign = campaign ? uuid : NULL;
     sqlite3 *handle = sq_db_handle(db);
-    sq_status s = sq_given_has(given, "samples")
-                      ? query_samples(handle, campaign, &table, err)
-                      : sq_query_table(handle,
-                                       sq_given_has(given, "failures") ? failures : results,
-                                       campaign, NULL, &table, err);
+    const char *metrics = sq_given_value(given, "metric", NULL);
+    const char *sql = sq_given_has(given, "failures") ? failures : results;
+    sq_status s = sq_given_has(given, "samples") ? query_samples(handle, campaign, &table, err)
+                  : metrics ? query_values(handle, metrics, campaign, &table, err)
+                            : sq_query_table(handle, sql, campaign, NULL, &table, err);
     if (s != SQ_OK) {
         sq_table_free(table);
         return s;
@@ -93,12 +148,14 @@ static sq_status export_rows(const sq_given *given, sq_db *db, sq_error *err)
     return sq_table_print(table, format, err);
 }
 
-/* `export --db COPY`, the short way to make a copy: nothing else is asked for, and there is no COPY. */
+/* `export --db COPY`, the short way to make a copy: nothing else is asked for, and there is no
+ * COPY. */
 static bool is_short_copy(const sq_given *given)
 {
     const char *db = sq_given_value(given, "db", NULL);
     return db && !sq_given_has(given, "copy") && !sq_given_has(given, "samples") &&
            !sq_given_has(given, "failures") && !sq_given_has(given, "output") &&
+           !sq_given_has(given, "metric") && !sq_given_has(given, "campaign") &&
            access(db, F_OK) != 0;
 }
 

@@ -55,8 +55,8 @@ void sq_cmd_report(int argc, char **argv, sq_outcome *outcome)
 {
     static const sq_verb verb = {
         .usage = "report [options]",
-        .text = "Renders one offline HTML page with figures (SVG, PNG) and prints a summary table.\n"
-                "Needs no GPU: any machine will do, with a copy of the store.",
+        .text = "Renders one offline HTML page with figures (SVG, PNG) and prints a summary\n"
+                "table. Needs no GPU: any machine will do, with a copy of the store.",
         .options = options};
     sq_error err = {.status = SQ_OK};
     sq_given given;

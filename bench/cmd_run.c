@@ -249,8 +249,8 @@ static sq_status run_campaign(sq_run *run, sq_db *db, int argc, char **argv, sq_
 
 /* --- the verb --- */
 
-/* Ceilings that an earlier campaign measured make better predictions; a store that cannot be read is
- * met later, where it matters. */
+/* Ceilings that an earlier campaign measured make better predictions; a store that cannot be read
+ * is met later, where it matters. */
 static void use_known_ceilings(sq_run *run)
 {
     static const char sql[] =

@@ -1,4 +1,5 @@
-/* seqmark show: every stored fact of a run, a cell or a campaign; or the command that repeats it. */
+/* seqmark show: every stored fact of a run, a cell or a campaign; or the command that repeats it.
+ * */
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>

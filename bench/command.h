@@ -1,7 +1,7 @@
 /* command: what the verbs of the command line share. Only main.c and cmd_*.c include this.
  *
- * A verb writes its data to stdout and its talk to stderr, and leaves its exit code and the reason in
- * *outcome; main.c prints the reason as the last line of stderr.
+ * A verb writes its data to stdout and its talk to stderr, and leaves its exit code and the reason
+ * in *outcome; main.c prints the reason as the last line of stderr.
  */
 #ifndef SQ_BENCH_COMMAND_H
 #define SQ_BENCH_COMMAND_H
@@ -51,8 +51,8 @@ typedef struct {
     const sq_option *options, *more; /* more: accepted, not listed in the help; may be NULL */
 } sq_verb;
 
-/* Parses argv. False when there is nothing more to do: --help was printed, or *outcome says what was
- * wrong with it. */
+/* Parses argv. False when there is nothing more to do: --help was printed, or *outcome says what
+ * was wrong with it. */
 bool sq_verb_parse(const sq_verb *verb, int argc, char **argv, sq_given *given,
                    sq_outcome *outcome);
 /* An error of a library, as the end of a verb. SQ_DEVICE: exit 5. */

@@ -4,8 +4,8 @@
  *   not-expr   = "not" not-expr | "(" expr ")" | comparison
  *   comparison = name op value                     op = == (or =) != < <= > >= ~ (contains)
  *
- * Fields: subject, kind, provider, pass, dtype, cache, width, tokens, and every axis by name or flag.
- * A comparison of an axis that a cell's subject has not is false. Errors give the column.
+ * Fields: subject, kind, provider, pass, dtype, cache, width, tokens, and every axis by name or
+ * flag. A comparison of an axis that a cell's subject has not is false. Errors give the column.
  */
 #ifndef SQ_BENCH_FILTER_H
 #define SQ_BENCH_FILTER_H

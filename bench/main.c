@@ -1,5 +1,5 @@
-/* main: walks the table of verbs. `seqmark --worker cpu` is the other half of the CPU backend: a campaign
- * starts this program again as its worker. */
+/* main: walks the table of verbs. `seqmark --worker cpu` is the other half of the CPU backend: a
+ * campaign starts this program again as its worker. */
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>

@@ -66,8 +66,8 @@ static void on_started(void *self, const sq_plan_item *item)
         return;
     format_eta(p, eta, sizeof eta);
     /* One terminal line: a longer one could not be rewritten. */
-    snprintf(line, sizeof line, "[%d/%d] %d failed, ETA %s  %.60s", p->done + 1, p->total, p->failed,
-             eta, item->key);
+    snprintf(line, sizeof line, "[%d/%d] %d failed, ETA %s  %.60s", p->done + 1, p->total,
+             p->failed, eta, item->key);
     line[MAX_COLUMNS] = 0;
     rewrite(p, line);
 }

@@ -1,5 +1,5 @@
-/* output: the progress of a campaign on a terminal (one line that is rewritten) or in a log (a line a
- * run). Writes to the stream it is given and to nothing else. */
+/* output: the progress of a campaign on a terminal (one line that is rewritten) or in a log (a line
+ * a run). Writes to the stream it is given and to nothing else. */
 #ifndef SQ_BENCH_OUTPUT_H
 #define SQ_BENCH_OUTPUT_H
 

@@ -16,8 +16,8 @@
 extern "C" {
 #endif
 
-/* One run: a cell and which replicate. status is SQ_RUN_OK for what shall be measured; anything else
- * was decided while planning (unsupported, skipped) and becomes a row as it is. */
+/* One run: a cell and which replicate. status is SQ_RUN_OK for what shall be measured; anything
+ * else was decided while planning (unsupported, skipped) and becomes a row as it is. */
 typedef struct {
     sq_cell cell;
     char key[SQ_KEY_MAX];

@@ -15,7 +15,8 @@ static sq_rates cpu_rates(const sq_device *device)
                       .flops = 1.5e9 * cores,
                       .special = 5e7 * cores,
                       .reference_work = 7e8 * cores,
-                      .launch_ns = 2e3};
+                      .launch_ns = 2e3,
+                      .set_up_seconds = 0.05};
 }
 
 static sq_rates gpu_rates(const sq_device *device)
@@ -30,7 +31,8 @@ static sq_rates gpu_rates(const sq_device *device)
                       .flops = 256 * sms * clock,
                       .special = 16 * sms * clock,
                       .reference_work = 1e9,
-                      .launch_ns = 4e3};
+                      .launch_ns = 4e3,
+                      .set_up_seconds = 0.4};
 }
 
 sq_rates sq_rates_nominal(const sq_device *device)
@@ -85,6 +87,5 @@ double sq_predict_run_seconds(const sq_rates *rates, const sq_policy *policy, co
     double warmup = fmax(policy->warmup_launches * launch, policy->warmup_seconds);
     double least = (launch > 0.2 ? fmin(3, policy->min_samples) : policy->min_samples) * launch;
     double most = fmin(policy->max_seconds, policy->max_samples * launch);
-    const double set_up = 0.05; /* fill, check and the messages */
-    return set_up + proof + launch + warmup + fmax(least, most);
+    return rates->set_up_seconds + proof + launch + warmup + fmax(least, most);
 }

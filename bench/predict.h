@@ -13,11 +13,13 @@ extern "C" {
 /* What a device does in a second. */
 typedef struct {
     double bytes, matrix_flops, flops, special, reference_work, launch_ns;
+    double set_up_seconds; /* of a run: memory, inputs, check, messages; counters on a GPU */
 } sq_rates;
 
 /* From the device's facts; guesses where they are unknown. */
 sq_rates sq_rates_nominal(const sq_device *device);
-/* A measured ceiling ("copy ..." in B/s or GB/s, "gemm ..." in FLOP/s or TFLOP/s) replaces the guess. */
+/* A measured ceiling ("copy ..." in B/s or GB/s, "gemm ..." in FLOP/s or TFLOP/s) replaces the
+ * guess. */
 void sq_rates_use(sq_rates *rates, const sq_ceiling *ceiling);
 
 /* One launch, in ns: the largest floor over the usual share of it that `provider` reaches. */

@@ -1,5 +1,5 @@
-/* runner: carries a plan out. Starts workers, gives each a batch of cells, kills the silent, turns every
- * failure into a row, and keeps going.
+/* runner: carries a plan out. Starts workers, gives each a batch of cells, kills the silent, turns
+ * every failure into a row, and keeps going.
  *
  * Workers see at most SQ_BATCH_CELLS runs and never two runs of one cell. A worker that dies is
  * replaced; the run in flight becomes `crashed` or `timeout`.

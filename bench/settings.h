@@ -1,8 +1,8 @@
 /* settings: what a campaign and its groups of cells are told, and where each of it was said.
  *
- * A setting is text until it is used, so the command line and a suite file are read by one parser and
- * its errors name the place. Keys are the long options; an underscore reads as a hyphen. Every axis of
- * every subject is a key too, by its name or its flag.
+ * A setting is text until it is used, so the command line and a suite file are read by one parser
+ * and its errors name the place. Keys are the long options; an underscore reads as a hyphen. Every
+ * axis of every subject is a key too, by its name or its flag.
  */
 #ifndef SQ_BENCH_SETTINGS_H
 #define SQ_BENCH_SETTINGS_H
@@ -35,7 +35,8 @@ typedef struct {
     sq_scope scope;
 } sq_setting_def;
 
-extern const sq_setting_def sq_setting_defs[]; /* ended by a NULL option.name; axes are not listed */
+/* Ended by a NULL option.name; axes are not listed. */
+extern const sq_setting_def sq_setting_defs[];
 
 /* The definition of a key, or NULL (also for axes). */
 const sq_setting_def *sq_setting_find(const char *key);

@@ -32,8 +32,8 @@ typedef struct {
 sq_status sq_suite_load(const char *path, sq_suite *out, sq_error *err);
 void sq_suite_free(sq_suite *suite);
 
-/* The folders that exist of those searched for NAME.yaml, in order, NULL-ended: bench/suites of the tree that the program
- * was built in, share/seqmark/suites where it was installed. */
+/* The folders that exist of those searched for NAME.yaml, in order, NULL-ended: bench/suites of the
+ * tree that the program was built in, share/seqmark/suites where it was installed. */
 const char *const *sq_suite_folders(void);
 /* `name` is a path when it has a '/' or ends in .yaml, else it is looked up in the folders; unknown
  * names are refused with the nearest. */

@@ -20,9 +20,9 @@ typedef struct {
     char note[400]; /* why the CPU was taken where nothing was asked for; else empty */
 } sq_target;
 
-/* Starts a worker once to hear its hello. device: "cpu", "0", "1" ...; NULL: the first CUDA device, else
- * the CPU with a note that says why. SQ_DEVICE: the device asked for is not there. Zero-initialise
- * *out before; sq_target_close it also after a failure. */
+/* Starts a worker once to hear its hello. device: "cpu", "0", "1" ...; NULL: the first CUDA device,
+ * else the CPU with a note that says why. SQ_DEVICE: the device asked for is not there.
+ * Zero-initialise *out before; sq_target_close it also after a failure. */
 sq_status sq_target_open(const char *device, sq_target *out, sq_error *err);
 void sq_target_close(sq_target *target);
 

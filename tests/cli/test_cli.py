@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""The command line from outside: help texts, exit codes, last lines, formats, refusals, stores that are
-not to be touched. CPU backend only.
+"""The command line from outside: help texts, exit codes, last lines, formats, refusals, stores that
+are not to be touched. CPU backend only.
 
 usage: test_cli.py SOURCE_DIR BINARY_DIR          compares the help texts with tests/cli/golden
        test_cli.py SOURCE_DIR BINARY_DIR --write  writes them anew
@@ -21,8 +21,8 @@ SOURCE = pathlib.Path(sys.argv[1])
 SEQMARK = pathlib.Path(sys.argv[2]) / "seqmark"
 GOLDEN = SOURCE / "tests/cli/golden"
 COMMANDS = ["run", "list", "show", "report", "export", "doctor"]
-TINY = ["run", "--op", "rmsnorm", "--dtype", "f32", "--seqlen", "8,16", "--channels", "8", "--device",
-        "cpu", "--max-samples", "10", "--warmup-time", "1ms"]
+TINY = ["run", "--op", "rmsnorm", "--dtype", "f32", "--seqlen", "8,16", "--channels", "8",
+        "--device", "cpu", "--max-samples", "10", "--warmup-time", "1ms"]
 KEY = "rmsnorm@cpu/ref/fwd/f32/B=1,L=8,D=8,groups=1,weight=1,gate=none,eps=1e-05/" \
       "clean-cold,plain,unlocked"
 
@@ -207,6 +207,11 @@ class Store(Folder):
         samples = list(csv.DictReader(io.StringIO(self.fine("export", "--samples").stdout)))
         self.assertEqual(len(samples), sum(int(r["n_samples"]) for r in rows))
         self.assertEqual(json.loads(self.fine("export", "--failures", "-o", "json").stdout), [])
+
+        values = json.loads(self.fine("export", "--metric", "tokens,flops", "-o", "json").stdout)
+        self.assertEqual({v["metric"] for v in values}, {"tokens", "flops"})
+        self.assertEqual({v["value"] for v in values if v["metric"] == "tokens"}, {8, 16})
+        self.refused("export", "--metric", "tokns", says=["tokens"])
 
         self.fine("export", "--db", self.path("copy.db"))
         self.refused("export", "--copy", self.path("copy.db"), says=["copy.db"])

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""A worker that speaks bench/wire.h and measures nothing: it does to its parent what real ones do only
-on bad days. $FAKE_WORKER says what: well, crash, exit, hang, slow, garbage, wrong, noisy, unsupported,
-oom, refuse, sticky (dies after its answer), silent-hello. $FAKE_WHEN: only for cells whose key holds
-this text. $FAKE_LOG: a file that gets one line (pid and request) for every request.
+"""A worker that speaks bench/wire.h and measures nothing: it does to its parent what real ones do
+only on bad days. $FAKE_WORKER says what: well, crash, exit, hang, slow, garbage, wrong, noisy,
+unsupported, oom, refuse, sticky (dies after its answer), silent-hello, profile-crash. $FAKE_WHEN:
+only for cells whose key holds this text. $FAKE_LOG: a file that gets one line (pid and request) for
+every request.
 """
 import json
 import os
@@ -41,7 +42,7 @@ def hello():
 
 
 def record(status="ok", reason="", **more):
-    body = {"status": status, "reason": reason, "kernel_hash": "", "samples": [], "peak_bytes": 4096}
+    body = {"status": status, "reason": reason, "samples": [], "peak_bytes": 4096}
     if status in ("ok", "noisy"):
         body["samples"] = [1000, 1001, 1002, 1003, 1004, 1005, 1006, 1007, 1008, 1009]
     body.update(more)

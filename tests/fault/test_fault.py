@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Campaigns under bad luck: workers that crash, hang or babble (fake_worker.py), a parent that is killed
-or interrupted. Rows and exit codes must tell, and --resume must finish without a run twice.
+"""Campaigns under bad luck: workers that crash, hang or babble (fake_worker.py), a parent that is
+killed or interrupted. Rows and exit codes must tell, and --resume must finish without a run twice.
 
 usage: test_fault.py SOURCE_DIR BINARY_DIR
 """
@@ -186,8 +186,6 @@ class Signals(Bench):
 
     def test_second_signal_ends_at_once(self):
         process = self.start("hang")
-        with open(os.path.join(self.folder.name, "ready"), "w", encoding="utf-8"):
-            pass
         self.wait_for_run()
         process.send_signal(signal.SIGINT)
         time.sleep(0.1)
@@ -202,7 +200,26 @@ class KilledParent(Bench):
 
     def resume(self):
         return subprocess.Popen(self.command(*CPU_CELLS, "--resume"), cwd=self.folder.name,
+                                env={**os.environ, "SEQMARK_TEST": self.folder.name},
                                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def ours(self):
+        """Processes that descend from resume(): they carry its environment."""
+        mark = f"SEQMARK_TEST={self.folder.name}".encode()
+        found = []
+        for path in pathlib.Path("/proc").glob("[0-9]*/environ"):
+            try:
+                if mark in path.read_bytes():
+                    found.append(path.parent.name)
+            except OSError:
+                pass
+        return found
+
+    def assert_no_worker_outlives_its_parent(self):
+        until = time.monotonic() + 20
+        while self.ours() and time.monotonic() < until:
+            time.sleep(0.02)
+        self.assertEqual(self.ours(), [])
 
     def test_kill_loop(self):
         rng = random.Random(1)
@@ -215,6 +232,7 @@ class KilledParent(Bench):
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+                self.assert_no_worker_outlives_its_parent()
                 kills += 1
         self.assertGreater(kills, 0)
         process = self.resume()

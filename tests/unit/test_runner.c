@@ -1,5 +1,6 @@
-/* The runner over a worker that misbehaves on demand (tests/fault/fake_worker.py) and a sink in memory:
- * every failure is a row, the campaign goes on, batches and replicates keep their processes apart. */
+/* The runner over a worker that misbehaves on demand (tests/fault/fake_worker.py) and a sink in
+ * memory: every failure is a row, the campaign goes on, batches and replicates keep their processes
+ * apart. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

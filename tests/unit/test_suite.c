@@ -1,4 +1,5 @@
-/* Suite files: what is read, what is refused and where; and that the suites of the tree are whole. */
+/* Suite files: what is read, what is refused and where; and that the suites of the tree are whole.
+ * */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
