@@ -1,3 +1,4 @@
+/* host: see host.h. */
 #include "core/host.h"
 
 #include <stdio.h>

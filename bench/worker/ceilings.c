@@ -1,3 +1,4 @@
+/* ceilings: see ceilings.h. */
 #include "bench/worker/ceilings.h"
 
 #include <math.h>

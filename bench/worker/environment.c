@@ -1,3 +1,4 @@
+/* environment: see environment.h. */
 #include "bench/worker/environment.h"
 
 #include <dlfcn.h>

@@ -1,3 +1,4 @@
+/* job: see job.h. */
 #include "bench/worker/job.h"
 
 #include <time.h>

@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { LEAST_TOKENS = 16 };
+
 typedef struct {
     sq_job job; /* first: a sq_job * is a block_job * */
     const sq_family *family;
@@ -104,7 +106,9 @@ static double graph_work(const sq_graph *graph)
     return work;
 }
 
-/* Builds the longest prefix, of the lengths L, L/2, L/4 .. 1, whose references fit max_work. */
+/* Builds the longest prefix, of the lengths L, L/2, L/4 .., whose references fit max_work; but one
+ * of at least LEAST_TOKENS (or L), because a block whose projections alone exceed the limit would
+ * otherwise be proved without its recurrence. */
 static sq_status build_prefix(const block_job *self, double max_work, prefix *p, sq_error *err)
 {
     p->length = sq_axis_int(self->cell.value, SQ_AXIS_L);
@@ -114,7 +118,7 @@ static sq_status build_prefix(const block_job *self, double max_work, prefix *p,
         axis[SQ_AXIS_B] = 1;
         axis[SQ_AXIS_L] = (double)p->length;
         SQ_TRY(build(self->family, self->cell.dtype, self->cell.pass, axis, &p->graph, err));
-        if (p->length == 1 || graph_work(p->graph) <= max_work)
+        if (p->length / 2 < LEAST_TOKENS || graph_work(p->graph) <= max_work)
             return SQ_OK;
         sq_graph_free(p->graph);
         p->graph = NULL;

@@ -1,3 +1,4 @@
+/* measure: see measure.h. */
 #include "bench/worker/measure.h"
 
 #include <math.h>

@@ -1,3 +1,4 @@
+/* place: see place.h. */
 #include "bench/worker/place.h"
 
 #include <stdlib.h>

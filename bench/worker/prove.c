@@ -1,3 +1,4 @@
+/* prove: see prove.h. */
 #include "bench/worker/prove.h"
 
 #include <math.h>

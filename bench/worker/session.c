@@ -1,3 +1,4 @@
+/* session: see session.h. */
 #include "bench/worker/session.h"
 
 #include <math.h>

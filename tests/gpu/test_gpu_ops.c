@@ -15,7 +15,7 @@
 #include "tests/support/op_cases.h"
 #include "tests/support/properties.h"
 
-#define MAX_WORK 1e8       /* of one proof: the whole of nearly all test shapes */
+#define MAX_WORK 5e7       /* of one proof: the whole of nearly all test shapes */
 #define SMALL_MAX_WORK 2e5
 #define LARGE_MAX_WORK 2e6 /* of one slice of a large call */
 #define PROPERTY_MAX_WORK 2e7

@@ -1,3 +1,4 @@
+/* backend_cases: see backend_cases.h. */
 #include "tests/support/backend_cases.h"
 
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* block_cases: see block_cases.h. */
 #include "tests/support/block_cases.h"
 
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* op_cases: see op_cases.h. */
 #include "tests/support/op_cases.h"
 
 #include <stdio.h>

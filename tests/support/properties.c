@@ -1,3 +1,4 @@
+/* properties: see properties.h. */
 #include "tests/support/properties.h"
 
 #include <math.h>

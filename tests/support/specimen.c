@@ -1,3 +1,4 @@
+/* specimen: see specimen.h. */
 #include "tests/support/specimen.h"
 
 #include <stdlib.h>
