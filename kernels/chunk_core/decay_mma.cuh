@@ -27,8 +27,9 @@
 
 enum { SQ_CHUNK = 64, SQ_CHUNK_THREADS = 256, SQ_CHUNK_GATE_WARP = 3 };
 
-/* Factors of a chunk, by step. sum: c. weight: scale w. row: scale 2^c. key: 2^(c_last - c) w. */
-typedef struct {
+/* Factors of a chunk, by step. sum: c. weight: scale w. row: scale 2^c. key: 2^(c_last - c) w. Aligned,
+ * because two of them lie in a row and are read in pairs. */
+typedef struct __align__(16) {
     float sum[SQ_CHUNK], weight[SQ_CHUNK], row[SQ_CHUNK], key[SQ_CHUNK];
     float decay; /* 2^c_last */
 } sq_chunk_gates;
