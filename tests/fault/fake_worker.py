@@ -17,7 +17,7 @@ PROVIDERS = {
     "attention": ["cuda/naive", "cuda/portable"],
     "causal_conv1d": ["cuda/naive", "cuda/portable"],
     "linear": ["cuda/naive", "cuda/portable", "cublas"],
-    "long_conv": ["cuda/naive", "cufft"],
+    "long_conv": ["cuda/naive", "cuda/portable", "cufft"],
     "retention": ["cuda/naive", "cuda/portable"],
     "rmsnorm": ["cuda/naive", "cuda/portable"],
     "selective_scan": ["cuda/naive", "cuda/portable"],

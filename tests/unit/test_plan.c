@@ -33,8 +33,7 @@ static void offer_cuda(sq_catalog *catalog)
     strcpy(catalog->backend, "cuda");
     for (int i = 0; sq_ops[i]; i++) {
         offer(catalog, sq_ops[i]->name, "cuda/naive");
-        if (strcmp(sq_ops[i]->name, "long_conv") != 0)
-            offer(catalog, sq_ops[i]->name, "cuda/portable");
+        offer(catalog, sq_ops[i]->name, "cuda/portable");
     }
     offer(catalog, "long_conv", "cufft");
     offer(catalog, "linear", "cublas");
