@@ -279,14 +279,29 @@ static void dispose(sq_client *client)
     free(client);
 }
 
+/* Reaps the worker if it ends within `seconds`; a process that hangs in a driver may never. */
+static bool has_ended(sq_client *client, double seconds)
+{
+    double until = now() + seconds;
+    while (client->pid > 0) {
+        pid_t done = waitpid(client->pid, NULL, WNOHANG);
+        if (done == client->pid || (done < 0 && errno != EINTR))
+            client->pid = 0;
+        else if (now() >= until)
+            return false;
+        else
+            poll(NULL, 0, 5);
+    }
+    return true;
+}
+
 void sq_client_kill(sq_client *client)
 {
     if (!client)
         return;
     if (client->pid > 0) {
         kill(-client->pid, SIGKILL);
-        while (waitpid(client->pid, NULL, 0) < 0 && errno == EINTR)
-            ;
+        has_ended(client, 10);
     }
     dispose(client);
 }
@@ -297,13 +312,6 @@ void sq_client_stop(sq_client *client)
         return;
     close(client->in);
     client->in = -1;
-    double until = now() + 3;
-    while (client->pid > 0 && now() < until) {
-        pid_t done = waitpid(client->pid, NULL, WNOHANG);
-        if (done == client->pid || (done < 0 && errno != EINTR))
-            client->pid = 0;
-        else
-            poll(NULL, 0, 5);
-    }
+    has_ended(client, 3);
     sq_client_kill(client);
 }

@@ -147,13 +147,14 @@ static void conclude(const sq_run *run, const sq_runner_result *result, sq_outco
         sq_outcome_set(outcome, SQ_EXIT_WRONG, "wrong numbers: %s; first: %.700s", counts,
                        result->first_failure);
     else if (failed > run->allow_failed)
-        sq_outcome_set(outcome, SQ_EXIT_FAILED, "%d runs failed: %s; first: %.700s", failed,
-                       counts, result->first_failure);
+        sq_outcome_set(outcome, SQ_EXIT_FAILED, "%d run%s failed: %s; first: %.700s", failed,
+                       failed == 1 ? "" : "s", counts, result->first_failure);
     else if (result->left)
         sq_outcome_set(outcome, SQ_EXIT_FINE, "the budget is spent: %s; %d runs are left", counts,
                        result->left);
     else
-        sq_outcome_set(outcome, SQ_EXIT_FINE, "%d runs: %s", result->done, counts);
+        sq_outcome_set(outcome, SQ_EXIT_FINE, "%d run%s: %s", result->done,
+                       result->done == 1 ? "" : "s", counts);
 }
 
 static sq_status measure(sq_run *run, sq_db *db, const sq_campaign *campaign,
@@ -237,8 +238,8 @@ static sq_status run_campaign(sq_run *run, sq_db *db, int argc, char **argv, sq_
         snprintf(campaign.uuid, sizeof campaign.uuid, "%s", found.uuid);
     if (!left)
         return end_only(run, db, &found, &campaign, outcome, err);
-    fprintf(stderr, "campaign %.8s: %d runs on %s, seed %llu, into %s\n", campaign.uuid, left,
-            run->target.device.name, (unsigned long long)run->seed, sq_given_db(&run->given));
+    fprintf(stderr, "campaign %.8s: %d run%s on %s, seed %llu, into %s\n", campaign.uuid, left,
+            left == 1 ? "" : "s", run->target.device.name, (unsigned long long)run->seed, sq_given_db(&run->given));
     SQ_TRY(measure(run, db, &campaign, &result, err));
     SQ_TRY(print_summary(run, db, campaign.uuid, err));
     if (result.left && strcmp(result.state, "budget") == 0)

@@ -29,8 +29,9 @@ static void print_total(const sq_run *run)
         seconds += is_run ? run->plan.item[i].seconds : 0;
         skipped += !is_run;
     }
-    fprintf(stderr, "%d cells, %d runs (%d skipped) on %s; predicted %.0f s; plan %s\n",
-            run->plan.n_cells, run->plan.count, skipped, run->target.device.name, seconds,
+    fprintf(stderr, "%d cell%s, %d run%s (%d skipped) on %s; predicted %.0f s; plan %s\n",
+            run->plan.n_cells, run->plan.n_cells == 1 ? "" : "s", run->plan.count,
+            run->plan.count == 1 ? "" : "s", skipped, run->target.device.name, seconds,
             run->plan.hash);
 }
 

@@ -273,9 +273,11 @@ sq_status sq_plan_build(const sq_plan_request *request, sq_plan *out, sq_error *
     if (s == SQ_OK)
         s = drop_repeats(&b, err);
     if (s == SQ_OK && b.count == 0)
-        s = sq_fail(err, SQ_BAD_ARGUMENT, "no cell is left to measure on backend %s%s",
+        s = sq_fail(err, SQ_BAD_ARGUMENT, "no cell is left to measure on backend %s%s%s",
                     request->catalog->backend,
-                    request->filter ? " (the filter keeps none)" : "");
+                    request->filter ? " (the filter keeps none)" : "",
+                    request->only_ops || request->only_families
+                        ? " (--op and --family select from the suite)" : "");
     if (s == SQ_OK)
         s = hash_plan(&b, out->hash, err);
     if (s == SQ_OK)

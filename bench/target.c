@@ -93,7 +93,7 @@ sq_status sq_target_open(const char *device, sq_target *out, sq_error *err)
     sq_target_close(out);
     if (device)
         return sq_fail(err, SQ_DEVICE, "device %s: %s", device, why.message);
-    snprintf(out->note, sizeof out->note, "no CUDA device (%.360s)", why.message);
+    snprintf(out->note, sizeof out->note, "%.390s", why.message);
     return open_cpu(out, err);
 }
 
