@@ -1,21 +1,25 @@
 /* causal_conv1d: short depthwise convolution along the sequence, with bias and SiLU.
  *
- *   y_t = act(b + sum_{i < W} w_{W-1-i} x_{t-i})        x_t = 0 for t < 0; act(a) = a or a / (1 + e^-a)
+ *   y_t = act(b + sum_{i < W} w_{W-1-i} x_{t-i})
+ *         x_t = 0 for t < 0;  act(a) = a, or a / (1 + e^-a) with silu
  *
- * Source    Gu, Dao: Mamba (2312.00752), figure 3 ("Conv"); the authors' causal-conv1d: the last tap
- *           multiplies the current input
+ * Source    Gu, Dao: Mamba (2312.00752), figure 3 ("Conv"); the authors' causal-conv1d: the last
+ *           tap multiplies the current input
  * Symbols   B: batch;  L: sequence length;  D: channels;  W: taps of the filter
  * in[0]     x  (B, L, D)  dtype             in[1]  w  (D, W)  dtype
  * in[2]     b  (D)        dtype, if bias
  * out[0]    y  (B, L, D)  dtype             accumulates in f32 (reference: f64)
  * Needs     2 <= W <= 4
  * Errors    SQ_UNSUPPORTED for every pass but fwd
- * Cost      B L D (2 W + bias + silu) flop, 2 B L D special functions with silu; reads x, writes y once
+ * Cost      B L D (2 W + bias + silu) flop, 2 B L D special functions with silu; reads x, writes y
+ *           once
  */
 #include "kernels/op.h"
 
 #include <math.h>
 #include <stdio.h>
+
+#include "kernels/shared/rows.h"
 
 enum { AXIS_B, AXIS_L, AXIS_D, AXIS_W, AXIS_SILU, AXIS_BIAS };
 enum { IN_X, IN_W, IN_BIAS, IN_COUNT };
@@ -75,9 +79,10 @@ static sq_cost cost(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis)
     };
 }
 
-/* f32: four products summed in f32 and a SiLU of two approximate special functions: a few ulp of 6e-8.
- * 16 bit: inputs are exact, so only the rounding of y remains: at most 2^-8 (bf16) or 2^-11 (f16) of
- * every element, the largest of which stay below 20 rms. */
+/* f32: four products summed in f32 and a SiLU of two approximate special functions: a few ulp of
+ * 6e-8.
+ * 16 bit: inputs are exact, so only the rounding of y remains: at most 2^-8 (bf16) or 2^-11 (f16)
+ * of every element, the largest of which stay below 20 rms. */
 static sq_tolerance tolerance(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis)
 {
     (void)pass;
@@ -127,9 +132,8 @@ static sq_status slice(const sq_call *whole, sq_pick pick, sq_call *sub, char *w
     const sq_axis_value *axis = whole->axis;
     double channel_work = reference_work(axis) / (axis[AXIS_B] * axis[AXIS_D]);
     int64_t count = (int64_t)fmax(1, fmin(axis[AXIS_D], pick.max_work / channel_work));
-    int64_t b = (int64_t)(sq_rng_bits(pick.seed, 0, 0) % (uint64_t)axis[AXIS_B]);
-    uint64_t starts = (uint64_t)axis[AXIS_D] - (uint64_t)count + 1;
-    int64_t d = (int64_t)(sq_rng_bits(pick.seed, 0, 1) % starts);
+    int64_t b = sq_pick_start(pick, 0, sq_axis_int(axis, AXIS_B), 1);
+    int64_t d = sq_pick_start(pick, 1, sq_axis_int(axis, AXIS_D), count);
     *sub = *whole;
     sub->axis[AXIS_B] = 1;
     sub->axis[AXIS_D] = (double)count;

@@ -1,11 +1,12 @@
 /* causal_conv1d on CUDA. The operator: causal_conv1d.c.
  *
  *   cuda/naive      one thread per output element
- *   cuda/portable   a thread owns four channels and walks a strip of the sequence with the last taps
- *                   in registers: every input is read once (and W - 1 rows more at the strip's head)
+ *   cuda/portable   a thread owns four channels and walks a strip of the sequence with the last
+ *                   taps in registers: every input is read once (and W - 1 rows more at the strip's
+ *                   head)
  *
- * The work per element is W multiply-adds and two special functions, so bandwidth is the limit: what
- * counts is bytes in flight, so a thread loads several rows before it uses the first.
+ * The work per element is W multiply-adds and two special functions, so bandwidth is the limit:
+ * what counts is bytes in flight, so a thread loads several rows before it uses the first.
  */
 #include <cuda_runtime.h>
 
@@ -92,7 +93,8 @@ sq_status launch_naive(const sq_call *call, void *plan, sq_error *err)
 
 /* --- portable --- */
 
-/* VEC channels of one row: raw bits as they lie in memory (VEC is 4, or 1 where rows are unaligned). */
+/* VEC channels of one row: raw bits as they lie in memory (VEC is 4, or 1 where rows are
+ * unaligned). */
 template <typename T, int VEC>
 struct alignas(VEC * sizeof(T)) pack {
     T value[VEC];

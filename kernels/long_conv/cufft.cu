@@ -1,8 +1,9 @@
-/* long_conv through cuFFT: gather -> real-to-complex -> product of spectra -> complex-to-real -> scatter,
- * in f32, a chunk of rows at a time (rows.cuh).
+/* long_conv through cuFFT: gather -> real-to-complex -> product of spectra -> complex-to-real ->
+ * scatter, in f32, a chunk of rows at a time (rows.cuh).
  *
- * A row holds n + 2 floats: n real points (n >= 2 L - 1, a product of 2, 3, 5 and 7), transformed in
- * place into n/2 + 1 complex ones. Workspace: filter rows, rows, and the work area of cuFFT's plans.
+ * A row holds n + 2 floats: n real points (n >= 2 L - 1, a product of 2, 3, 5 and 7), transformed
+ * in place into n/2 + 1 complex ones. Workspace: filter rows, rows, and the work area of cuFFT's
+ * plans.
  */
 #include "kernels/long_conv/cufft.h"
 
@@ -36,8 +37,8 @@ bool is_smooth(int64_t n)
     return n == 1;
 }
 
-/* The smallest even n >= 2 length - 1 without a prime factor above 7: those cuFFT transforms without
- * Bluestein's detour. */
+/* The smallest even n >= 2 length - 1 without a prime factor above 7: those cuFFT transforms
+ * without Bluestein's detour. */
 int64_t fast_points(int64_t length)
 {
     int64_t n = 2 * length;
@@ -82,8 +83,9 @@ sq_status make_plan(const layout *at, int64_t batch, bool is_forward, cufftHandl
     size_t bytes = 0;
     SQ_TRY(check_fft(cufftCreate(plan), "cufftCreate", err));
     SQ_TRY(check_fft(cufftSetAutoAllocation(*plan, 0), "cufftSetAutoAllocation", err));
-    SQ_TRY(check_fft(cufftXtMakePlanMany(*plan, 1, &n, &in, 1, in, is_forward ? CUDA_R_32F : CUDA_C_32F,
-                                         &out, 1, out, is_forward ? CUDA_C_32F : CUDA_R_32F, batch,
+    const cudaDataType from = is_forward ? CUDA_R_32F : CUDA_C_32F;
+    const cudaDataType to = is_forward ? CUDA_C_32F : CUDA_R_32F;
+    SQ_TRY(check_fft(cufftXtMakePlanMany(*plan, 1, &n, &in, 1, in, from, &out, 1, out, to, batch,
                                          &bytes, CUDA_C_32F),
                      "cufftXtMakePlanMany", err));
     if (bytes > *work_bytes)
@@ -130,8 +132,8 @@ sq_status execute(cufftHandle plan, void *rows, int direction, void *work, const
     return check_fft(cufftXtExec(plan, rows, rows, direction), "cufftXtExec", err);
 }
 
-/* A chunk smaller than the plans' still transforms the whole scratch: the rows beyond are stale, and
- * nobody reads them. */
+/* A chunk smaller than the plans' still transforms the whole scratch: the rows beyond are stale,
+ * and nobody reads them. */
 sq_status convolve_chunk(const sq_call *call, const plans *p, chunk c, bool is_new_filter,
                          sq_error *err)
 {

@@ -1,16 +1,16 @@
 /* fft: a convolution of M points in one block's shared memory, for long_conv's cuda/portable.
  *
- * Right-angle convolution (Nussbaumer 1982, section 4.3; "negacyclic by a weight"): the product of two
- * real polynomials modulo X^M - i is lo + i hi, where lo and hi are the M coefficients of the plain
- * product below X^M and from there on. Weighted by exp(i pi t / 2M) it becomes cyclic, so complex
- * transforms of M points give all 2 M - 1 coefficients: no zero padding, no separation of real spectra.
- * A block of outputs j of a longer convolution, cut into parts of M, is
+ * Right-angle convolution (Crandall, Pomerance: Prime Numbers, section 9.5): the product of two
+ * real polynomials modulo X^M - i is lo + i hi, where lo and hi are the M coefficients of the
+ * plain product below X^M and from there on. Weighted by exp(i pi t / 2M) it becomes cyclic, so
+ * complex transforms of M points give all 2 M - 1 coefficients: no zero padding, no separation of
+ * real spectra. A block of outputs j of a longer convolution, cut into parts of M, is
  *   sum_i lo(h_i u_{j-i}) + hi(h_i u_{j-i-1}) = Re sum_i h_i (u_{j-i} - i u_{j-i-1})   mod X^M - i,
  * so a transform takes block j as real part and minus block j - 1 as imaginary part (0 for j = 0).
  *
- * Transforms: decimation in frequency forward, the exact mirror of it back, so that the spectrum never
- * needs to be in order. M / 16 threads hold 16 points each in registers; the first pass has radix
- * M / 16^k (2, 4, 8 or 16), all others 16. Twiddles by sincospi and at most five products (2 ulp).
+ * Transforms: decimation in frequency forward, the exact mirror of it back, so that the spectrum
+ * never needs to be in order. M / 16 threads hold 16 points each in registers; the first pass has
+ * radix M / 16^k (2, 4, 8 or 16), all others 16. Twiddles by sincospi and at most five products.
  */
 #ifndef SQ_KERNELS_LONG_CONV_FFT_CUH
 #define SQ_KERNELS_LONG_CONV_FFT_CUH
@@ -65,7 +65,7 @@ __device__ __forceinline__ float2 twiddled(float2 x, float2 w)
     return mul(x, INVERSE ? conj(w) : w);
 }
 
-/* --- small transforms in registers: x[0], x[STEP], ... x[(R - 1) STEP], in order to in order --- */
+/* --- small transforms in registers: x[0], x[STEP], ... x[(R - 1) STEP], natural order --- */
 
 template <bool INVERSE, int STEP>
 __device__ __forceinline__ void dft_2(float2 *x)
@@ -89,7 +89,7 @@ __device__ __forceinline__ void dft_4(float2 *x)
     x[3 * STEP] = sub(even_diff, turned);
 }
 
-/* R = 4 S, n = c + S m, k = k1 + 4 k2: S transforms of 4 over m, roots of order R, 4 of S over c. */
+/* R = 4 S, n = c + S m, k = k1 + 4 k2: S transforms of 4 over m, roots of order R, 4 of S. */
 template <bool INVERSE, int R, int STEP>
 __device__ __forceinline__ void dft_by_4(float2 *x)
 {
@@ -153,7 +153,7 @@ template <int LOG2_M>
 struct row_fft {
     static constexpr int M = 1 << LOG2_M, THREADS = M / POINTS;
     static constexpr int FIRST = LOG2_M % 4 ? 1 << LOG2_M % 4 : 16; /* radix of the first pass */
-    static constexpr int GROUPS = POINTS / FIRST;                   /* its butterflies of a thread */
+    static constexpr int GROUPS = POINTS / FIRST; /* its butterflies of a thread */
     static constexpr int SHARED = M + M / POINTS;                   /* float2 of a row, padded */
 
     float2 x[POINTS]; /* outside of the passes: point thread + r THREADS */
@@ -209,7 +209,8 @@ struct row_fft {
     template <bool INVERSE>
     __device__ __forceinline__ void multiply_first()
     {
-        const float2 w = unit((float)thread * (2.0f / M)), quarter = unit((float)thread * (0.5f / M));
+        const float2 w = unit((float)thread * (2.0f / M));
+        const float2 quarter = unit((float)thread * (0.5f / M));
 #pragma unroll
         for (int i = 0; i < GROUPS; i++) {
             const float2 first = conj(i == 0 ? quarter : mul(quarter, root_64(i)));

@@ -3,23 +3,25 @@
  *   u_t = x1_t v_t                                                     (gate = 0: u = v)
  *   y_t = x0_t (sum_{s <= t} h_s u_{t-s} + bias u_t)                   (gate = 0: without x0)
  *
- * Source    Poli et al.: Hyena Hierarchy (2302.10866), definition 3.1 at order 2 and algorithm 3; the
- *           skip "bias" as in the authors' program
+ * Source    Poli et al.: Hyena Hierarchy (2302.10866), definition 3.1 at order 2 and algorithm 3;
+ *           the skip "bias" as in the authors' program
  * Symbols   B: batch;  L: sequence length;  D: channels
  * in[0]     v   (B, L, D)  dtype            in[1]  x1  (B, L, D)  dtype, if gate
  * in[2]     x0  (B, L, D)  dtype, if gate   in[3]  h   (D, L)     f32: one filter per channel
  * in[4]     bias  (D)      f32
  * out[0]    y   (B, L, D)  dtype            u and the sum stay in f32 (reference: f64)
  * Errors    SQ_UNSUPPORTED for every pass but fwd; SQ_OUT_OF_MEMORY (reference)
- * Cost      counted as real transforms of n = 2 L points (2.5 n log2 n each): B D of u, B D back and D
- *           of the filter, 6 (L + 1) a product of spectra, 4 an element for gates and skip. A direct
- *           sum would do B D L (L + 1). Reads v, x1, x0, h, bias once; writes y once
+ * Cost      counted as real transforms of n = 2 L points (2.5 n log2 n each): B D of u, B D back
+ *           and D of the filter, 6 (L + 1) a product of spectra, 4 an element for gates and skip. A
+ *           direct sum would do B D L (L + 1). Reads v, x1, x0, h, bias once; writes y once
  */
 #include "kernels/op.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+#include "kernels/shared/rows.h"
 
 enum { AXIS_B, AXIS_L, AXIS_D, AXIS_GATE };
 enum { IN_V, IN_X1, IN_X0, IN_H, IN_BIAS, IN_COUNT };
@@ -82,12 +84,12 @@ static sq_cost cost(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis)
     };
 }
 
-/* f32: a transform errs by about 6e-8 log2 n relative to the rms of its row, a direct f32 sum of L terms
- * by 3e-8 sqrt(L / 2); both stay below 2e-6 where a provider uses them, the worst element at five
- * times that, times a gate of up to 3.5.
- * 16 bit: inputs are exact and u is not rounded, so only the rounding of y remains: at most 2^-8 (bf16)
- * or 2^-11 (f16) of every element, the largest of which are x0 bias x1 v, a product of four normals:
- * up to 70 rms. */
+/* f32: a transform errs by about 6e-8 log2 n relative to the rms of its row, a direct f32 sum of L
+ * terms by 3e-8 sqrt(L / 2); both stay below 2e-6 where a provider uses them, the worst element at
+ * five times that, times a gate of up to 3.5.
+ * 16 bit: inputs are exact and u is not rounded, so only the rounding of y remains: at most 2^-8
+ * (bf16) or 2^-11 (f16) of every element, the largest of which are x0 bias x1 v, a product of four
+ * normals: up to 70 rms. */
 static sq_tolerance tolerance(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis)
 {
     (void)pass;
@@ -164,7 +166,7 @@ static void permute_bit_reversed(complex_f64 *z, int64_t n)
     }
 }
 
-/* In-place radix-2 transform of n = 2^k points (Cooley, Tukey 1965); root[j] = exp(-2 pi i j / n). */
+/* In-place radix-2 transform of n = 2^k points (Cooley, Tukey 1965); root[j]: e^(-2 pi i j/n). */
 static void transform(complex_f64 *z, int64_t n, const complex_f64 *root)
 {
     permute_bit_reversed(z, n);
@@ -179,8 +181,8 @@ static void transform(complex_f64 *z, int64_t n, const complex_f64 *root)
             }
 }
 
-/* u and h are the real and imaginary part of one row z of n >= 2 L - 1 points, so with Z its transform
- * U H = (Z_k^2 - conj(Z_{n-k})^2) / 4i; z: scratch of n. */
+/* u and h are the real and imaginary part of one row z of n >= 2 L - 1 points, so with Z its
+ * transform U H = (Z_k^2 - conj(Z_{n-k})^2) / 4i; z: scratch of n. */
 static void convolve_transformed(const sq_call *call, int64_t b, int64_t d, int64_t n,
                                  const complex_f64 *root, complex_f64 *z)
 {
@@ -205,10 +207,10 @@ static void convolve_transformed(const sq_call *call, int64_t b, int64_t d, int6
 
 static complex_f64 *roots_new(int64_t n)
 {
-    const double tau = 6.283185307179586476925;
+    const double step = 6.283185307179586476925 / (double)n;
     complex_f64 *root = malloc((size_t)(n / 2 + 1) * sizeof *root);
     for (int64_t j = 0; root && j < n / 2; j++)
-        root[j] = (complex_f64){cos(tau * (double)j / (double)n), -sin(tau * (double)j / (double)n)};
+        root[j] = (complex_f64){cos(step * (double)j), -sin(step * (double)j)};
     return root;
 }
 
@@ -267,9 +269,8 @@ static sq_status slice(const sq_call *whole, sq_pick pick, sq_call *sub, char *w
     const sq_axis_value *axis = whole->axis;
     double rows = floor(pick.max_work / row_work(axis[AXIS_L]));
     int64_t count = (int64_t)fmax(1, fmin(axis[AXIS_D], rows));
-    int64_t b = (int64_t)(sq_rng_bits(pick.seed, 0, 0) % (uint64_t)axis[AXIS_B]);
-    uint64_t starts = (uint64_t)axis[AXIS_D] - (uint64_t)count + 1;
-    int64_t d = (int64_t)(sq_rng_bits(pick.seed, 0, 1) % starts);
+    int64_t b = sq_pick_start(pick, 0, sq_axis_int(axis, AXIS_B), 1);
+    int64_t d = sq_pick_start(pick, 1, sq_axis_int(axis, AXIS_D), count);
     *sub = *whole;
     sub->axis[AXIS_B] = 1;
     sub->axis[AXIS_D] = (double)count;
@@ -299,15 +300,15 @@ static const char *const test_shapes[] = {
     "B=2,L=8192,D=3",
     "B=1,L=8193,D=4",
     "B=2,L=20011,D=3",
-    "B=3,L=3000,D=330",  /* chunks of channels in the scratch of the CUDA providers */
-    "B=25,L=5000,D=40", /* and of the batch */
+    "B=1,L=3,D=8300", /* channels, and then the batch, in more than one chunk of scratch */
+    "B=800,L=2,D=33",
     "B=1,L=131072,D=2",
     NULL,
 };
 
-/* causality_bound: a transform's rounding spreads over its whole row, from the future into the past too:
- * 6e-8 log2 n of the row's rms, about 1e-6, and ten times that at the worst of 10^5 positions. It
- * holds for f32; a 16-bit output may move by one ulp besides. */
+/* causality_bound: a transform's rounding spreads over its whole row, from the future into the past
+ * too: 6e-8 log2 n of the row's rms, about 1e-6, and ten times that at the worst of 10^5 positions.
+ * It holds for f32; a 16-bit output may move by one ulp besides. */
 const sq_op sq_op_long_conv = {
     .name = "long_conv",
     .source = "Poli et al.: Hyena Hierarchy, arXiv 2302.10866, definition 3.1 and algorithm 3",

@@ -1,10 +1,10 @@
 /* portable: long_conv by transforms in shared memory (fft.cuh), parts of at most 8192 steps.
  *
  * L <= 8192: one part of M >= L steps, a power of two; a block transforms a row, multiplies by the
- * filter's spectrum and transforms back without leaving the SM. Longer: parts of 8192; the spectra of all
- * parts of a row go to the workspace, and part j of the output sums the j + 1 products that reach it
- * before its one inverse transform: L^2 / M products in all, few beside the transforms up to L = 128k.
- * Included by long_conv.cu alone.
+ * filter's spectrum and transforms back without leaving the SM. Longer: parts of 8192; the spectra
+ * of all parts of a row go to the workspace, and part j of the output sums the j + 1 products that
+ * reach it before its one inverse transform: L^2 / M products in all, few beside the transforms up
+ * to L = 128k. Included by long_conv.cu alone.
  */
 #ifndef SQ_KERNELS_LONG_CONV_PORTABLE_CUH
 #define SQ_KERNELS_LONG_CONV_PORTABLE_CUH
@@ -36,8 +36,8 @@ struct block_fft : row_fft<LOG2_M> {
     }
 };
 
-/* What all kernels need. Rows: (nb nd) x parts x M floats. Spectra: M float2 a part, in the order of the
- * threads that made them. */
+/* What all kernels need. Rows: (nb nd) x parts x M floats. Spectra: M float2 a part, in the order
+ * of the threads that made them. */
 struct portable_args {
     float *rows;
     float2 *filter;  /* (nd, parts, M) */

@@ -1,10 +1,10 @@
 /* rows: the sequences of long_conv turned into rows in time for a transform, and back.
  *
- * The tensors are token-major (B, L, D): neighbours in memory are channels. A transform wants a row of
- * one channel's steps in f32. gather_rows transposes (and multiplies the gate on the way),
- * scatter_rows transposes back. Rows are made for a chunk of the batch and of the channels at a time,
- * so that the scratch is bounded and, what matters more, stays in the L2 cache between the kernels
- * that pass it on. Included by long_conv.cu and cufft.cu.
+ * The tensors are token-major (B, L, D): neighbours in memory are channels. A transform wants a row
+ * of one channel's steps in f32. gather_rows transposes (and multiplies the gate on the way),
+ * scatter_rows transposes back. Rows are made for a chunk of the batch and of the channels at a
+ * time, so that the scratch is bounded and, what matters more, stays in the L2 cache between the
+ * kernels that pass it on. Included by long_conv.cu and cufft.cu.
  */
 #ifndef SQ_KERNELS_LONG_CONV_ROWS_CUH
 #define SQ_KERNELS_LONG_CONV_ROWS_CUH
@@ -26,15 +26,15 @@ struct chunk {
     int64_t b0, nb, d0, nd;
 };
 
-/* The scratch that a chunk may use, unless a few rows alone need more. Half of the L2 of an H100; one
- * value for all devices, so that a cell's workspace is the same everywhere. */
+/* The scratch that a chunk may use, unless a few rows alone need more. Half of the L2 of an H100;
+ * one value for all devices, so that a cell's workspace is the same everywhere. */
 constexpr int64_t scratch_bytes = 24 << 20;
 
 /* Rounds x up to whole sectors of the transposes' tiles, but not above `most`. */
 inline int64_t whole_tiles(int64_t x, int64_t most) { return min(most, sq_ceil_div(x, 32) * 32); }
 
-/* Largest chunk: channels first (they share a filter row of filter_bytes over the batch), 32 of them at
- * least where memory allows, since fewer make the transposes read partial sectors. */
+/* Largest chunk: channels first (they share a filter row of filter_bytes over the batch), 32 of
+ * them at least where memory allows, since fewer make the transposes read partial sectors. */
 inline chunk chunk_size(int64_t batch, int64_t channels, int64_t row_bytes, int64_t filter_bytes,
                         int64_t bytes = scratch_bytes)
 {
@@ -149,8 +149,9 @@ __global__ void __launch_bounds__(ROW_THREADS)
     }
 }
 
-/* rows[d][t] = h[d0 + d][t] + bias at t = 0, zeros up to row_length: the skip is one more tap of the
- * filter, so that u is not needed again after the convolution. Grid: (t blocks, min(nd, 65535)). */
+/* rows[d][t] = h[d0 + d][t] + bias at t = 0, zeros up to row_length: the skip is one more tap of
+ * the filter, so that u is not needed again after the convolution. Grid: (t blocks, min(nd,
+ * 65535)). */
 static __global__ void filter_rows(const float *h, int64_t h_stride, const float *bias, chunk c,
                                    int64_t length, int64_t row_length, int64_t row_stride,
                                    float *rows)

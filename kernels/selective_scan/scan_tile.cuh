@@ -6,9 +6,9 @@
  *   prepare  (step size, u) in f32, every element once; B and C in f32
  *   scan     LANES lanes hold a channel's states in registers; only this part is serial in time
  *   finish   skip, gate, store
- * Segments of L: pass 1 scans every segment but the last from zero and keeps its last state and the sum
- * of its step sizes; pass 2 carries states over segments (the decay of a segment is exp(A sum d));
- * pass 3 is the whole scan again, every segment from its carried state. */
+ * Segments of L: pass 1 scans every segment but the last from zero and keeps its last state and the
+ * sum of its step sizes; pass 2 carries states over segments (the decay of a segment is exp(A sum
+ * d)); pass 3 is the whole scan again, every segment from its carried state. */
 #ifndef SQ_KERNELS_SELECTIVE_SCAN_SCAN_TILE_CUH
 #define SQ_KERNELS_SELECTIVE_SCAN_SCAN_TILE_CUH
 
@@ -43,7 +43,7 @@ struct scan_args {
     const float *skip, *bias; /* (D) or NULL */
     int64_t batch, length, channels, groups, states;
     bool has_softplus;
-    /* 16-byte chunks of channels (of u, delta, z, y) and of states (of B, C) are aligned and whole. */
+    /* 16-byte chunks of channels (u, delta, z, y) and of states (B, C) are aligned and whole. */
     bool is_sequence_vector, is_projection_vector;
 };
 
@@ -53,7 +53,7 @@ __device__ __forceinline__ float softplus(float x) { return x > 20.0f ? x : log1
 
 template <int LANES_, int PER_LANE_, int CHANNELS_, int STEPS_>
 struct tiling {
-    static constexpr int LANES = LANES_, PER_LANE = PER_LANE_; /* states of a lane: a multiple of 4 */
+    static constexpr int LANES = LANES_, PER_LANE = PER_LANE_; /* states a lane, in fours */
     static constexpr int CHANNELS = CHANNELS_, STEPS = STEPS_; /* powers of two */
     static constexpr int THREADS = LANES * CHANNELS, STATES = LANES * PER_LANE;
     static constexpr int BLOCKS = 512 / THREADS; /* of an SM at once, at least: 128 registers */
@@ -106,8 +106,8 @@ __device__ __forceinline__ block_part part_of(const scan_args<T> &p, const segme
     return part;
 }
 
-/* ROWS x COLUMNS elements to shared memory, zeros outside the valid ones. is_vector: 16-byte chunks are
- * aligned and wholly valid or not at all. */
+/* ROWS x COLUMNS elements to shared memory, zeros outside the valid ones. is_vector: 16-byte chunks
+ * are aligned and wholly valid or not at all. */
 template <int ROWS, int COLUMNS, int THREADS, typename T>
 __device__ __forceinline__ void copy_plane(T *to, const T *from, int64_t stride, int valid_rows,
                                            int valid_columns, bool is_vector)
@@ -274,8 +274,8 @@ struct lane_states {
     }
 };
 
-/* Sums y[k] over the lanes of a channel; lane l receives the sum of y[l % BATCH]. The last levels halve
- * the number of values as they go: 3 shuffles for 4 values of 4 lanes instead of 8. */
+/* Sums y[k] over the lanes of a channel; lane l receives the sum of y[l % BATCH]. The last levels
+ * halve the number of values as they go: 3 shuffles for 4 values of 4 lanes instead of 8. */
 template <int LANES, int BATCH>
 __device__ __forceinline__ float sum_over_lanes(float (&y)[BATCH], int lane)
 {
@@ -296,9 +296,9 @@ __device__ __forceinline__ float sum_over_lanes(float (&y)[BATCH], int lane)
     return y[0];
 }
 
-/* A step's operands are read BATCH steps ahead, and a batch's results are stored after those reads: the
- * compiler may not move a load over a store that might alias, and a scheduler with one warp has nobody
- * else to hide the latency. (The last reads wrap round; nobody uses them.) */
+/* A step's operands are read BATCH steps ahead, and a batch's results are stored after those reads:
+ * the compiler may not move a load over a store that might alias, and a scheduler with one warp has
+ * nobody else to hide the latency. (The last reads wrap round; nobody uses them.) */
 template <typename C, bool STATE_ONLY, typename T>
 __device__ __forceinline__ void scan_tile(shared_tiles<T, C> *s, lane_states<C> *own)
 {

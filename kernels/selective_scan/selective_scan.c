@@ -1,11 +1,11 @@
-/* selective_scan: the recurrence of Mamba, one state vector per channel, decays chosen by the input.
+/* selective_scan: the recurrence of Mamba, one state vector per channel, decays set by the input.
  *
  *   d_t  = softplus(delta_t + delta_bias)                       (softplus(x) = x above 20)
- *   h_t  = exp(d_t A) h_{t-1} + d_t B_t u_t        h_{-1} = 0   (N values per batch row and channel)
+ *   h_t  = exp(d_t A) h_{t-1} + d_t B_t u_t       h_{-1} = 0;  N values a batch row and channel
  *   y_t  = (C_t . h_t + D u_t) * silu(z_t)
  *
- * Source    Gu, Dao: Mamba (2312.00752), eq. 2a-2b with A by zero-order hold and B by Euler's rule, as
- *           in the authors' program; algorithm 2
+ * Source    Gu, Dao: Mamba (2312.00752), eq. 2a-2b with A by zero-order hold and B by Euler's rule,
+ *           as in the authors' program; algorithm 2
  * Symbols   B: batch;  L: sequence length;  D: channels;  N: states of a channel;
  *           G: groups, channel d reads B and C of group d / (D / G)
  * in[0]     u      (B, L, D)     dtype      in[1]  delta       (B, L, D)     dtype
@@ -15,13 +15,15 @@
  * out[0]    y      (B, L, D)     dtype      state accumulates in f32 (reference: f64)
  * Needs     D divisible by G
  * Errors    SQ_BAD_SHAPE; SQ_UNSUPPORTED for every pass but fwd
- * Cost      B L D (6 N + 2 + ...) flop, B L D (N + 4) special functions; reads u, delta, z, B, C once,
- *           writes y once
+ * Cost      B L D (6 N + 1 + bias + 2 skip + 2 gate) flop, B L D (N + 2 softplus + 2 gate) special
+ *           functions; reads u, delta, z, B, C and the parameters once, writes y once
  */
 #include "kernels/op.h"
 
 #include <math.h>
 #include <stdio.h>
+
+#include "kernels/shared/rows.h"
 
 enum { AXIS_B, AXIS_L, AXIS_D, AXIS_N, AXIS_G, AXIS_BIAS, AXIS_SOFTPLUS, AXIS_SKIP, AXIS_GATE };
 enum { IN_U, IN_DELTA, IN_A, IN_B, IN_C, IN_SKIP, IN_Z, IN_BIAS, IN_COUNT };
@@ -80,7 +82,8 @@ static sq_status tensors(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis
     int64_t g = sq_axis_int(axis, AXIS_G);
     bool has_bias = axis[AXIS_BIAS] != 0, has_softplus = axis[AXIS_SOFTPLUS] != 0;
     const sq_draw normal = {SQ_DRAW_NORMAL, 0.0f, 1.0f, 0};
-    /* Every channel has decays of its own (not Mamba's -1..-N for all): a wrong channel index shows. */
+    /* Every channel has decays of its own (not Mamba's -1..-N for all): a wrong channel index
+     * shows. */
     const sq_draw decay = {SQ_DRAW_UNIFORM, -(float)n, -0.5f, 0};
     const sq_draw bias = has_softplus ? (sq_draw){SQ_DRAW_UNIFORM, -6.9f, -2.3f, 0}
                                       : (sq_draw){SQ_DRAW_UNIFORM, 0.0005f, 0.05f, 0};
@@ -101,9 +104,9 @@ static sq_status tensors(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis
     return SQ_OK;
 }
 
-/* Per state: d A, exp (counted in special), (d u) B, h = a h + x (2), y += C h (2). Per element: d u, bias,
- * skip (2), gate (2: the product with z and with y; sigmoid's exp and reciprocal are special), as is
- * softplus' exp and log. */
+/* Per state: d A, (d u) B, h = a h + x (2), y += C h (2), and the exp, which is special. Per
+ * element: d u, bias, skip (2), gate (2: products with z and y); special are softplus' exp and log and
+ * sigmoid's exp and reciprocal. */
 static sq_cost cost(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis)
 {
     (void)pass;
@@ -119,11 +122,11 @@ static sq_cost cost(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis)
     };
 }
 
-/* f32: every step multiplies the state by a decay that is off by a few ulp (ex2.approx: 2^-22.5, its
- * argument: 2^-24); after the memory of 1/(1-a) <= 2000 steps these add up as a random walk to
+/* f32: every step multiplies the state by a decay that is off by a few ulp (ex2.approx: 2^-22.5,
+ * its argument: 2^-24); after the memory of 1/(1-a) <= 2000 steps these add up as a random walk to
  * sqrt(2000) * 2e-7 = 1e-5 at worst and far less for most states.
- * 16 bit: inputs are exact, so only the rounding of y remains: at most 2^-8 (bf16) or 2^-11 (f16) of
- * every element, the largest of which are D u silu(z), a product of three normals: up to 60 rms. */
+ * 16 bit: inputs are exact, so only the rounding of y remains: at most 2^-8 (bf16) or 2^-11 (f16)
+ * of every element, the largest of which are D u silu(z), a product of three normals: 60 rms. */
 static sq_tolerance tolerance(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis)
 {
     (void)pass;
@@ -221,10 +224,9 @@ static sq_status slice(const sq_call *whole, sq_pick pick, sq_call *sub, char *w
     int64_t per_group = sq_axis_int(axis, AXIS_D) / sq_axis_int(axis, AXIS_G);
     double channel_work = axis[AXIS_L] * (13 * axis[AXIS_N] + 30);
     int64_t count = (int64_t)fmax(1, fmin((double)per_group, pick.max_work / channel_work));
-    int64_t b = (int64_t)(sq_rng_bits(pick.seed, 0, 0) % (uint64_t)axis[AXIS_B]);
-    int64_t g = (int64_t)(sq_rng_bits(pick.seed, 0, 1) % (uint64_t)axis[AXIS_G]);
-    int64_t d = g * per_group +
-                (int64_t)(sq_rng_bits(pick.seed, 0, 2) % (uint64_t)(per_group - count + 1));
+    int64_t b = sq_pick_start(pick, 0, sq_axis_int(axis, AXIS_B), 1);
+    int64_t g = sq_pick_start(pick, 1, sq_axis_int(axis, AXIS_G), 1);
+    int64_t d = g * per_group + sq_pick_start(pick, 2, per_group, count);
     *sub = *whole;
     sub->axis[AXIS_B] = sub->axis[AXIS_G] = 1;
     sub->axis[AXIS_D] = (double)count;

@@ -1,8 +1,8 @@
 /* selective_scan on CUDA. The operator: selective_scan.c.
  *
  *   cuda/naive      one thread per (batch row, channel), serial in time: to be read and trusted
- *   cuda/portable   the same recurrence, its states spread over the lanes of a warp, everything else
- *                   moved out of it; segments of L in parallel where there are few channels
+ *   cuda/portable   the same recurrence, its states spread over the lanes of a warp, everything
+ *                   else moved out of it; segments of L in parallel where there are few channels
  *
  * Limits: one ex2 per state and step (16 a clock and SM), then the FP32 pipe, then bandwidth.
  */
