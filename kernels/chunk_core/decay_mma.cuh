@@ -4,8 +4,9 @@
  * A block owns VALUES columns of one state and walks over chunks of 64 steps. With c_i the log2 of
  * the product of the chunk's decays up to and with step i (restarted each chunk), per chunk:
  *
- *   P_ij = (Q K^T)_ij 2^(c_i - c_j) w_j  (j <= i, else 0)     O = scale (P V + diag(2^c_i) Q S) +
- * skip V S    = 2^c_last S + (K o 2^(c_last - c_j) w_j)^T V
+ *   P_ij = (Q K^T)_ij 2^(c_i - c_j) w_j    for j <= i, else 0
+ *   O    = scale (P V + diag(2^c_i) Q S) + skip V
+ *   S    = 2^c_last S + (K o 2^(c_last - c_j) w_j)^T V
  *
  * (Mamba-2, arXiv 2405.21060, section 6; RetNet, arXiv 2307.08621, eq. 7). All exponents are sums
  * of non-positive logarithms. S lives in registers in f32, spread over the warps as the sums of its
@@ -27,12 +28,14 @@
 
 enum { SQ_CHUNK = 64, SQ_CHUNK_THREADS = 256, SQ_CHUNK_GATE_WARP = 3 };
 
-/* Factors of a chunk, by step. sum: c. weight: scale w. row: scale 2^c. key: 2^(c_last - c) w. Aligned,
- * because two of them lie in a row and are read in pairs. */
-typedef struct __align__(16) {
+/* Factors of a chunk, by step. sum: c. weight: scale w. row: scale 2^c. key: 2^(c_last - c) w.
+ * Aligned, because two of them lie in a row and are read in pairs. */
+typedef struct __align__(16)
+{
     float sum[SQ_CHUNK], weight[SQ_CHUNK], row[SQ_CHUNK], key[SQ_CHUNK];
     float decay; /* 2^c_last */
-} sq_chunk_gates;
+}
+sq_chunk_gates;
 
 /* Who owns what. Score and output tiles: 2 row groups of 32 steps x 4 column groups of the 8 warps.
  * State: row groups of 16 keys or more, columns shared by what warps are left. */
@@ -57,14 +60,8 @@ template <int KEYS, int VALUES>
 struct sq_chunk_tiles {
     using shape = sq_chunk_shape<KEYS, VALUES>;
     uint32_t base;
-    __device__ uint32_t q(int chunk) const
-    {
-        return base + chunk % 2 * shape::qk_bytes;
-    }
-    __device__ uint32_t k(int chunk) const
-    {
-        return q(chunk) + 2 * shape::qk_bytes;
-    }
+    __device__ uint32_t q(int chunk) const { return base + chunk % 2 * shape::qk_bytes; }
+    __device__ uint32_t k(int chunk) const { return q(chunk) + 2 * shape::qk_bytes; }
     __device__ uint32_t v(int chunk) const
     {
         return base + 4 * shape::qk_bytes + chunk % shape::v_stages * shape::v_bytes;
@@ -73,10 +70,7 @@ struct sq_chunk_tiles {
     {
         return base + 4 * shape::qk_bytes + shape::v_stages * shape::v_bytes;
     }
-    __device__ uint32_t s() const
-    {
-        return p() + shape::p_bytes;
-    }
+    __device__ uint32_t s() const { return p() + shape::p_bytes; }
     __device__ sq_chunk_gates *gates(unsigned char *memory, int chunk) const
     {
         unsigned char *first = memory + (s() + shape::s_bytes - base);
@@ -84,20 +78,7 @@ struct sq_chunk_tiles {
     }
 };
 
-__device__ __forceinline__ void sq_shared_store(uint32_t address, uint32_t value)
-{
-    asm volatile("st.shared.b32 [%0], %1;" ::"r"(address), "r"(value) : "memory");
-}
-
-__device__ __forceinline__ uint32_t sq_shared_load(uint32_t address)
-{
-    uint32_t value;
-    asm volatile("ld.shared.b32 %0, [%1];" : "=r"(value) : "r"(address) : "memory");
-    return value;
-}
-
-/* x, but the compiler cannot know: keeps it from holding every address of the loop in a register.
- */
+/* x, but the compiler cannot know: else it holds every address of the loop in a register. */
 __device__ __forceinline__ int sq_chunk_opaque(int x)
 {
     asm volatile("" : "+r"(x));

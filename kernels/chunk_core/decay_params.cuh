@@ -30,8 +30,8 @@ typedef struct {
     bool has_softplus;
     int first_head;
     /* Segmented plan: the steps are cut into `segments` runs of segment_length (a multiple of the
-     * chunk). state: (segments, B, H, keys, values) f32; decay: (segments, B, H) f32, log2. NULL:
-     * one segment. */
+     * chunk). Of all segments but the last, at their ends: state (segments - 1, B, H, keys, values)
+     * f32, and decay (segments - 1, B, H) f32, log2. */
     int segments, segment_length;
     float *state, *decay;
 } sq_decay_params;

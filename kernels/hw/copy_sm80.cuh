@@ -83,6 +83,19 @@ __device__ __forceinline__ void sq_tile_copy_async(uint32_t tile, const T *sourc
     }
 }
 
+/* 32 bits at a shared-memory address. */
+__device__ __forceinline__ void sq_shared_store(uint32_t address, uint32_t value)
+{
+    asm volatile("st.shared.b32 [%0], %1;" ::"r"(address), "r"(value) : "memory");
+}
+
+__device__ __forceinline__ uint32_t sq_shared_load(uint32_t address)
+{
+    uint32_t value;
+    asm volatile("ld.shared.b32 %0, [%1];" : "=r"(value) : "r"(address) : "memory");
+    return value;
+}
+
 /* 16-byte loads: data read once (streaming, keeps L1 for others), and plain. 16-byte aligned. */
 __device__ __forceinline__ uint4 sq_load16_stream(const void *p)
 {

@@ -241,6 +241,7 @@ static const char *const test_shapes[] = {
     "B=1,L=130,H=2,P=16,N=16,chunk=64",
     "B=1,L=97,H=2,P=8,N=8,chunk=16",
     "B=1,L=97,H=2,P=20,N=12,chunk=256",
+    "B=1,L=600,H=2,P=64,N=256",
     "B=1,L=2053,H=4,P=64,N=128",
     "B=1,L=4096,H=2,P=64,N=128,bias=0",
     NULL,
