@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -42,10 +43,12 @@ static void close_pair(int pair[2])
             close(pair[i]);
 }
 
-/* Close-on-exec, so that no worker inherits the pipes of another. */
-static bool open_pipe(int pair[2])
+/* Close-on-exec, so that no worker inherits the pipes of another. Written to at [1], read at [0].
+ * The worker's stdin is a socket: writing to a dead reader of it is an error that can be told not
+ * to come as a signal. */
+static bool open_pipe(int pair[2], bool is_socket)
 {
-    if (pipe(pair) != 0) {
+    if ((is_socket ? socketpair(AF_UNIX, SOCK_STREAM, 0, pair) : pipe(pair)) != 0) {
         pair[0] = pair[1] = -1;
         return false;
     }
@@ -57,8 +60,6 @@ static bool open_pipe(int pair[2])
 /* In the child, between fork and exec: async-signal-safe calls only. */
 static void become_worker(const char *const *argv, pid_t parent, int in, int out, int err)
 {
-    struct sigaction standard = {.sa_handler = SIG_DFL};
-    sigaction(SIGPIPE, &standard, NULL);
     setpgid(0, 0);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent)
@@ -75,7 +76,7 @@ static void become_worker(const char *const *argv, pid_t parent, int in, int out
 static sq_status launch(const char *const *argv, sq_client *client, int in[2], int out[2],
                         int errors[2], sq_error *err)
 {
-    if (!open_pipe(in) || !open_pipe(out) || !open_pipe(errors))
+    if (!open_pipe(in, true) || !open_pipe(out, false) || !open_pipe(errors, false))
         return sq_fail(err, SQ_IO, "pipe: %s", strerror(errno));
     pid_t parent = getpid();
     client->pid = fork();
@@ -120,7 +121,7 @@ sq_status sq_client_send(sq_client *client, const json_t *request, sq_error *err
     text[length++] = '\n'; /* in the place of the NUL */
     sq_status s = SQ_OK;
     while (s == SQ_OK && sent < length) {
-        ssize_t n = write(client->in, text + sent, length - sent);
+        ssize_t n = send(client->in, text + sent, length - sent, MSG_NOSIGNAL);
         if (n > 0)
             sent += (size_t)n;
         else if (errno != EINTR)

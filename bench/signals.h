@@ -7,7 +7,7 @@
 extern "C" {
 #endif
 
-/* Installs the handlers and ignores SIGPIPE: a dead worker shows as a failed write. */
+/* Installs the handlers. */
 void sq_signals_install(void);
 /* How many have come: 0, 1, 2 ... */
 int sq_signals_count(void);

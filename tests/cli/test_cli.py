@@ -10,6 +10,7 @@ import io
 import json
 import os
 import pathlib
+import pty
 import shlex
 import sqlite3
 import subprocess
@@ -295,6 +296,29 @@ class Store(Folder):
         self.refused("show", "latest", says=["seqmark.db"])
         self.refused("export", "-o", "csv", says=["seqmark.db"])
         self.assertEqual(os.listdir(self.folder), [])
+
+
+class Terminal(Folder):
+    def test_progress_is_one_line_that_is_rewritten(self):
+        parent, child = pty.openpty()
+        process = subprocess.Popen([str(SEQMARK), *TINY], cwd=self.folder, stderr=child,
+                                   stdout=subprocess.DEVNULL)
+        os.close(child)
+        text = b""
+        while True:
+            try:
+                chunk = os.read(parent, 65536)
+            except OSError:  # a closed terminal reads as an error
+                chunk = b""
+            if not chunk:
+                break
+            text += chunk
+        os.close(parent)
+        self.assertEqual(process.wait(), 0)
+        self.assertIn(b"\r[1/2] 0 failed, ETA ", text)
+        self.assertNotIn(b"\x1b", text)
+        self.assertLess(text.count(b"\n"), 4)
+        self.assertIn(b"exit 0: 2 runs", text.splitlines()[-1])
 
 
 class Lists(Folder):

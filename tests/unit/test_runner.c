@@ -6,7 +6,6 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <math.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -371,6 +370,5 @@ int main(void)
         cmocka_unit_test(test_store_that_fails_ends_the_campaign),
         cmocka_unit_test(test_device_that_is_not_there),
     };
-    signal(SIGPIPE, SIG_IGN);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
