@@ -334,6 +334,7 @@ sq_status sq_table_render(const sq_table *table, sq_format format, sq_text *out)
 {
     if (table->is_failed)
         return SQ_OUT_OF_MEMORY;
+    sq_text_add(out, ""); /* no rows as JSON lines are an empty text, not NULL */
     switch (format) {
     case SQ_FORMAT_CSV:
         render_csv(table, out);
