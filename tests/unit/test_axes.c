@@ -126,6 +126,9 @@ static void real_ranges_reach_their_end(void **state)
     assert_int_equal(sq_axis_parse_list(&axes[EPS], "0.1..1+0.1", got, &n, NULL), SQ_OK);
     assert_int_equal(n, 10);
     assert_true(got[9] == 1);
+    assert_int_equal(sq_axis_parse_list(&axes[EPS], "0.1..0.7+0.1", got, &n, NULL), SQ_OK);
+    assert_int_equal(n, 7); /* 0.1 + 6 * 0.1 is a bit above 0.7 */
+    assert_true(got[6] == 0.7);
     assert_int_equal(sq_axis_parse_list(&axes[EPS], "1e-6..1*10", got, &n, NULL), SQ_OK);
     assert_int_equal(n, 7);
     assert_true(got[6] == 1);
@@ -174,6 +177,10 @@ static void refuses_more_than_fits(void **state)
     memset(text, '1', sizeof text - 1);
     text[sizeof text - 1] = '\0';
     check_refused(L, text, "too long", "", "");
+    text[128] = '\0';
+    check_refused(L, text, "too long", "", "");
+    text[127] = '\0';
+    check_refused(L, text, "outside", "", "");
 }
 
 static void reads_assignments(void **state)

@@ -46,8 +46,9 @@ static void every_half_way(int exponent_bits, uint16_t (*narrow)(float))
 {
     uint16_t infinity = (uint16_t)(((1 << exponent_bits) - 1) << (15 - exponent_bits));
     for (uint16_t low = 0; low + 1 < infinity; low++) {
-        float middle =
-            (float)((by_definition(low, exponent_bits) + by_definition(low + 1, exponent_bits)) / 2);
+        double below = by_definition(low, exponent_bits);
+        double above = by_definition((uint16_t)(low + 1), exponent_bits);
+        float middle = (float)((below + above) / 2);
         assert_int_equal(narrow(middle), low & 1 ? low + 1 : low);
         assert_int_equal(narrow(-middle), 0x8000 | (low & 1 ? low + 1 : low));
         assert_int_equal(narrow(nextafterf(middle, 0)), low);

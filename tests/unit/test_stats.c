@@ -50,7 +50,7 @@ static double below(int n, int k)
     return sum;
 }
 
-/* Samples 1 ... n: the ends of the interval are its ranks. It covers 95 %, and the next does not. */
+/* Samples 1 ... n: the ends of the interval are its ranks. It covers 95 %, the next does not. */
 static void the_interval_is_the_shortest_that_covers(void **state)
 {
     (void)state;

@@ -99,6 +99,10 @@ static void runs_are_as_long_as_they_can_be(void **state)
     transposed.dim[0] = 5, transposed.stride[0] = 1;
     transposed.dim[2] = 4, transposed.stride[2] = 15;
     check_runs(&transposed, 4);
+    sq_tensor odd = sq_tensor_dense(NULL, SQ_DTYPE_F32, 3, (int64_t[]){4, 1, 5});
+    odd.stride[1] = 99; /* never taken */
+    check_runs(&odd, 20);
+    assert_true(sq_tensor_is_dense(&odd));
 }
 
 static void offsets_are_64_bit(void **state)
