@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # lib.sh: what quickstart.sh and test.sh share. Sourced, not run.
 
 say() { printf '\033[1m==>\033[0m %s\n' "$*" >&2; }
@@ -6,31 +7,35 @@ die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 jobs=$(nproc 2>/dev/null || echo 2)
 
-# Debian/Ubuntu package behind each thing we need; the test is cheap, the package is asked for only when
-# it fails.
+# What is asked for on Debian and Ubuntu, as "what:package" rows; a package is wanted only where its
+# program or header is missing. Without gnuplot a report has no figures; without Chromium the page's own
+# test skips (Ubuntu has it as a snap only). Neither stops anything.
+programs=(gcc:gcc g++:g++ cmake:cmake ninja:ninja-build)
+headers=(sqlite3.h:libsqlite3-dev yaml.h:libyaml-dev jansson.h:libjansson-dev)
+test_programs=(python3:python3)
+test_headers=(cmocka.h:libcmocka-dev)
+
 missing_packages() {
-    local need=()
-    command -v gcc >/dev/null || need+=(gcc)
-    command -v g++ >/dev/null || need+=(g++)
-    command -v cmake >/dev/null || need+=(cmake)
-    command -v ninja >/dev/null || need+=(ninja-build)
-    command -v python3 >/dev/null || need+=(python3)
-    command -v git >/dev/null || need+=(git)
-    command -v gnuplot >/dev/null || need+=(gnuplot-nox)
-    has_header sqlite3.h || need+=(libsqlite3-dev)
-    has_header yaml.h || need+=(libyaml-dev)
-    has_header jansson.h || need+=(libjansson-dev)
-    if [ "${1:-}" = tests ]; then
-        has_header cmocka.h || need+=(libcmocka-dev)
-        has_browser || need+=(chromium)
-    fi
-    printf '%s\n' "${need[@]}"
+    local row
+    for row in "${programs[@]}" ${1:+"${test_programs[@]}"}; do
+        command -v "${row%:*}" >/dev/null || echo "${row#*:}"
+    done
+    for row in "${headers[@]}" ${1:+"${test_headers[@]}"}; do
+        has_header "${row%:*}" || echo "${row#*:}"
+    done
+}
+
+missing_extras() {
+    command -v gnuplot >/dev/null || echo gnuplot-nox
+    [ -z "${1:-}" ] || has_browser || echo chromium
 }
 
 has_header() {
+    local header
     command -v gcc >/dev/null || return 1
-    printf '#include <stdarg.h>\n#include <stddef.h>\n#include <setjmp.h>\n#include <stdint.h>\n#include <%s>\n' "$1" |
-        gcc -E -x c - >/dev/null 2>&1
+    for header in stdarg.h stddef.h setjmp.h stdint.h "$1"; do
+        printf '#include <%s>\n' "$header"
+    done | gcc -E -x c - >/dev/null 2>&1
 }
 
 has_browser() {
@@ -38,30 +43,42 @@ has_browser() {
         command -v google-chrome >/dev/null
 }
 
-# A package manager run as root, directly or through sudo; empty when neither is possible.
-as_root() {
-    if [ "$(id -u)" = 0 ]; then "$@"; elif command -v sudo >/dev/null; then sudo "$@"; else return 1; fi
+can_install() {
+    command -v apt-get >/dev/null && { [ "$(id -u)" = 0 ] || command -v sudo >/dev/null; }
 }
 
-# Ubuntu ships Chromium as a snap only: its absence skips the browser test and nothing else.
+# Root for this one command: directly or through sudo, which may ask for a password at a terminal only.
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"; elif [ -t 0 ]; then sudo "$@"; else sudo -n "$@"; fi
+}
+
+apt_get() {
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300 "$@" \
+        >>"$root/build/apt.log" 2>&1 </dev/null
+}
+
+# install_missing [tests]: what the build, or the tests too, need and this machine lacks.
 install_missing() {
-    local packages optional=" gnuplot-nox chromium "
-    mapfile -t packages < <(missing_packages "${1:-}" | sed '/^$/d')
-    [ ${#packages[@]} -gt 0 ] || return 0
-    say "missing: ${packages[*]}"
-    command -v apt-get >/dev/null ||
-        die "no apt-get here: install the equivalents of: ${packages[*]}"
-    say "installing them with apt-get (root or sudo is used for this only)"
-    export DEBIAN_FRONTEND=noninteractive
-    as_root apt-get update -q >/dev/null ||
-        die "apt-get update failed (no root, no sudo or no network); install: ${packages[*]}"
-    local package
-    for package in "${packages[@]}"; do
-        as_root apt-get install -y -q --no-install-recommends "$package" >/dev/null && continue
-        case "$optional" in
-        *" $package "*) say "$package could not be installed; going on without it" ;;
-        *) die "could not install $package" ;;
-        esac
+    local packages extras package
+    mapfile -t packages < <(missing_packages "${1:-}")
+    mapfile -t extras < <(missing_extras "${1:-}")
+    [ $((${#packages[@]} + ${#extras[@]})) -gt 0 ] || return 0
+    if ! can_install; then
+        [ ${#packages[@]} = 0 ] ||
+            die "missing packages: ${packages[*]}; install them, or run this as root or with sudo"
+        say "going on without: ${extras[*]}"
+        return 0
+    fi
+    say "installing with apt-get: ${packages[*]} ${extras[*]} (log: build/apt.log)"
+    apt_get update || say "apt-get update failed; trying with the package lists there are"
+    if [ ${#packages[@]} -gt 0 ]; then
+        apt_get install -y --no-install-recommends "${packages[@]}" || {
+            tail -n 5 "$root/build/apt.log" >&2
+            die "apt-get could not install: ${packages[*]}"
+        }
+    fi
+    for package in "${extras[@]}"; do
+        apt_get install -y --no-install-recommends "$package" || say "going on without $package"
     done
 }
 
@@ -75,11 +92,12 @@ find_nvcc() {
     return 1
 }
 
-# Debian 12's cmake is 3.25: new enough. Older ones are refused here, with the reason.
+# configure_and_build PRESET [TARGET]
 configure_and_build() {
-    local preset=$1
-    if find_nvcc; then say "nvcc: $(command -v nvcc)"; else say "no nvcc: CPU-only build"; fi
-    cmake -S "$root" --preset "$preset" >"$root/build/$preset.log" 2>&1 ||
-        { tail -n 20 "$root/build/$preset.log" >&2; die "configure failed: build/$preset.log"; }
+    local preset=$1 log=$root/build/$1.log
+    find_nvcc || true
+    cmake -S "$root" --preset "$preset" >"$log" 2>&1 ||
+        { tail -n 20 "$log" >&2; die "configure failed: build/$preset.log"; }
+    sed -n 's/^-- seqmark: //p' "$log" | while read -r line; do say "$preset: $line"; done
     cmake --build "$root/build/$preset" -j "$jobs" ${2:+--target "$2"}
 }

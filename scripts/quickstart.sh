@@ -7,8 +7,8 @@ set -euo pipefail
 cd "$root"
 mkdir -p build out
 
-install_missing
-configure_and_build release
+install_missing ""
+configure_and_build release programs
 
 say "quick suite"
 build/release/seqmark run --suite quick --db seqmark.db
