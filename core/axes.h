@@ -1,8 +1,8 @@
 /* axes: the options of an operator or a model family, declared once.
  *
  * A subject (operator or family) owns one table of sq_axis, ended by a NULL name. The sweep flags,
- * YAML keys, cell keys, `seqmark list` and the store's axis rows all come from that table. The value
- * of an axis is a double: integers are exact up to 2^53, a choice is its index.
+ * YAML keys, cell keys, `seqmark list` and the store's axis rows all come from that table. The
+ * value of an axis is a double: integers are exact up to 2^53, a choice is its index.
  */
 #ifndef SQ_CORE_AXES_H
 #define SQ_CORE_AXES_H
@@ -48,8 +48,8 @@ sq_status sq_axis_parse(const sq_axis *axis, const char *text, sq_axis_value *ou
 sq_status sq_axis_parse_list(const sq_axis *axis, const char *text, sq_axis_value *out, int *count,
                              sq_error *err);
 
-/* "B=2,L=64k,window=2048": fills value[] with the defaults, then sets the named axes. An empty text is
- * all defaults. Unknown names are refused with the nearest known one. */
+/* "B=2,L=64k,window=2048": fills value[] with the defaults, then sets the named axes. An empty
+ * text is all defaults. Unknown names are refused with the nearest known one. */
 sq_status sq_axis_parse_assignments(const sq_axis *axes, const char *text, sq_axis_value *value,
                                     sq_error *err);
 

@@ -11,8 +11,8 @@
 extern "C" {
 #endif
 
-/* rel_l2: bound of ||got - want|| / ||want||. max_abs: bound of the worst |got - want| as a multiple
- * of the root mean square of want. Both must hold. */
+/* rel_l2: bound of ||got - want|| / ||want||. max_abs: bound of the worst |got - want| as a
+ * multiple of the root mean square of want. Both must hold. */
 typedef struct {
     double rel_l2, max_abs;
 } sq_tolerance;
@@ -26,9 +26,9 @@ typedef struct {
     bool is_ok;
 } sq_compare_result;
 
-/* Compares two host tensors of equal dims (dtypes may differ, strides may differ). Where want is all
- * zero, got must be all zero. Equal infinities agree; a NaN in want proves nothing and is a mismatch,
- * as are unequal dims. */
+/* Compares two host tensors of equal dims (dtypes may differ, strides may differ). Where want is
+ * all zero, got must be all zero. Equal infinities agree; a NaN in want proves nothing and is a
+ * mismatch, as are unequal dims. */
 sq_compare_result sq_compare(const sq_tensor *got, const sq_tensor *want, sq_tolerance tolerance);
 
 #ifdef __cplusplus

@@ -1,4 +1,5 @@
-/* dtype: element types, and 16-bit floats on a host that has none (they are uint16_t bit patterns). */
+/* dtype: element types, and 16-bit floats on a host that has none (they are uint16_t bit
+ * patterns). */
 #ifndef SQ_CORE_DTYPE_H
 #define SQ_CORE_DTYPE_H
 

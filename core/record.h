@@ -1,7 +1,7 @@
 /* record: the one contract between measuring and keeping.
  *
- * `bench` fills records, a sink takes them, `db` is a sink. Absent is absent: a number nobody measured
- * is NAN (or -1 where noted), never 0.
+ * `bench` fills records, a sink takes them, `db` is a sink. Absent is absent: a number nobody
+ * measured is NAN (or -1 where noted), never 0.
  */
 #ifndef SQ_CORE_RECORD_H
 #define SQ_CORE_RECORD_H
@@ -70,7 +70,8 @@ typedef struct {
     int32_t registers, shared_bytes;
 } sq_kernel_record;
 
-/* The outcome of one proof of one output tensor. slice: "" for the whole tensor, else which part. */
+/* The outcome of one proof of one output tensor. slice: "" for the whole tensor, else which
+ * part. */
 typedef struct {
     char tensor[32];
     double rel_l2, max_abs, tolerance_rel_l2, tolerance_max_abs;

@@ -1,9 +1,9 @@
 /* rng: counter-based inputs, the same bits on host and device.
  *
  * Element i of tensor t under a seed is a pure function of (seed, t, i): any element can be made
- * alone, so a slice of a 100 GB tensor is drawn without drawing the rest. Integer hash only, a normal
- * is a sum of four uniforms (variance 1, |x| <= 2*sqrt(3)): no libm, whose bits differ by machine.
- * Included by host C, host C++ and device code.
+ * alone, so a slice of a 100 GB tensor is drawn without drawing the rest. Integer hash only, a
+ * normal is a sum of four uniforms (variance 1, |x| <= 2*sqrt(3)): no libm, whose bits differ by
+ * machine. Included by host C, host C++ and device code.
  */
 #ifndef SQ_CORE_RNG_H
 #define SQ_CORE_RNG_H
@@ -20,7 +20,8 @@
 #endif
 
 /* How a tensor is drawn. NORMAL: mean a, standard deviation b. UNIFORM: [a, b). CONSTANT: a.
- * RAMP: a + b * (i mod period). Values are computed in f32 and then rounded to the tensor's dtype. */
+ * RAMP: a + b * (i mod period). Values are computed in f32 and then rounded to the tensor's
+ * dtype. */
 typedef enum { SQ_DRAW_NORMAL, SQ_DRAW_UNIFORM, SQ_DRAW_CONSTANT, SQ_DRAW_RAMP } sq_draw_kind;
 
 typedef struct {
@@ -72,8 +73,8 @@ SQ_RNG_FN float sq_rng_draw(sq_draw draw, uint64_t seed, uint32_t tensor, int64_
     return draw.a + sq_rng_mul((float)sum, draw.b * unit_deviation);
 }
 
-/* One term of an order-independent checksum: the sum over all 32-bit words (the last one padded with
- * zero bytes) modulo 2^64. Equal on every backend. */
+/* One term of an order-independent checksum: the sum over all 32-bit words (the last one padded
+ * with zero bytes) modulo 2^64. Equal on every backend. */
 SQ_RNG_FN uint64_t sq_rng_checksum_term(int64_t index, uint32_t word)
 {
     return sq_rng_mix(sq_rng_mix((uint64_t)index) ^ word);

@@ -31,8 +31,8 @@ typedef struct {
 const char *sq_status_text(sq_status status);
 
 /* Fills *err (which may be NULL) and returns `status`; use through sq_fail. */
-sq_status sq_fail_at(sq_error *err, const char *file, int line, sq_status status, const char *format,
-                     ...)
+sq_status sq_fail_at(sq_error *err, const char *file, int line, sq_status status,
+                     const char *format, ...)
 #if defined(__GNUC__)
     __attribute__((format(printf, 5, 6)))
 #endif

@@ -36,8 +36,8 @@ bool sq_tensor_is_dense(const sq_tensor *t);
 /* Element offset (in elements from data) of the `linear`-th element in row-major order of dims. */
 int64_t sq_tensor_offset(const sq_tensor *t, int64_t linear);
 
-/* Length of the longest run of trailing elements (a product of trailing dims) that one stride walks;
- * *stride receives it. The whole tensor is count / length such runs, in row-major order. */
+/* Length of the longest run of trailing elements (a product of trailing dims) that one stride
+ * walks; *stride receives it. The whole tensor is count / length such runs, in row-major order. */
 int64_t sq_tensor_run(const sq_tensor *t, int64_t *stride);
 
 /* *product *= factor; false (and *product untouched) on overflow or a negative factor. */

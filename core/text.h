@@ -14,8 +14,8 @@ extern "C" {
 #endif
 
 /* A growing string. Zero-initialise; sq_text_free when done. Out of memory is remembered in
- * is_failed and later calls do nothing, so a writer checks once at the end. data is never NULL after
- * the first successful call. */
+ * is_failed and later calls do nothing, so a writer checks once at the end. data is never NULL
+ * after the first successful call. */
 typedef struct {
     char *data;
     size_t length, capacity;
@@ -53,8 +53,8 @@ sq_status sq_fail_unknown(sq_error *err, const char *what, const char *name,
 sq_status sq_find_name(const char *what, const char *name, const char *const *names, int *index,
                        sq_error *err);
 
-/* Reads the longest number that `text` starts with, with its k/m/g suffix; *end is set behind it. "4..8"
- * starts with 4. False, and *end = text, where there is none or it is not finite. */
+/* Reads the longest number that `text` starts with, with its k/m/g suffix; *end is set behind it.
+ * "4..8" starts with 4. False, and *end = text, where there is none or it is not finite. */
 bool sq_scan_number(const char *text, double *out, const char **end);
 /* "1k" -> 1024, "16K", "2m", "1g", "0.5"; the whole text must be a number. */
 bool sq_parse_number(const char *text, double *out);
