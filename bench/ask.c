@@ -27,8 +27,8 @@ void sq_asker_kill(sq_asker *asker)
     asker->cells = 0;
 }
 
-static sq_status make_request(const sq_asker *asker, const char *verb,
-                              const sq_plan_item *item, json_t **out, sq_error *err)
+static sq_status make_request(const sq_asker *asker, const char *verb, const sq_plan_item *item,
+                              json_t **out, sq_error *err)
 {
     char seed[24];
     snprintf(seed, sizeof seed, "%" PRIu64, asker->seed);
@@ -89,8 +89,7 @@ static sq_status tell_ceilings(sq_asker *asker, sq_error *err)
     json_t *request = json_pack("{s:s, s:o}", "do", "set-ceilings", "ceilings", list);
     if (!request)
         return sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for a request");
-    sq_status s =
-        ask(asker, request, "done", asker->policy->timeout_seconds, NULL, &answer, err);
+    sq_status s = ask(asker, request, "done", asker->policy->timeout_seconds, NULL, &answer, err);
     json_decref(answer);
     json_decref(request);
     return s;
@@ -166,16 +165,14 @@ static sq_status exchange(sq_asker *asker, const char *verb, const char *kind,
 {
     json_t *request = NULL;
     SQ_TRY(make_request(asker, verb, item, &request, err));
-    sq_status s =
-        ask(asker, request, kind, asker->policy->timeout_seconds, stage, answer, err);
+    sq_status s = ask(asker, request, kind, asker->policy->timeout_seconds, stage, answer, err);
     json_decref(request);
     return s;
 }
 
 /* A worker may have died of the cell before (a sticky error): then the check, which measures
  * nothing, is asked again of a new one. */
-static sq_status check(sq_asker *asker, const sq_plan_item *item, sq_record *record,
-                       sq_error *err)
+static sq_status check(sq_asker *asker, const sq_plan_item *item, sq_record *record, sq_error *err)
 {
     json_t *answer = NULL;
     char stage[32] = "";
@@ -223,8 +220,7 @@ static sq_status take_record(sq_asker *asker, const json_t *answer, sq_record *r
     return SQ_OK;
 }
 
-sq_status sq_ask_run(sq_asker *asker, const sq_plan_item *item, sq_record *record,
-                         sq_error *err)
+sq_status sq_ask_run(sq_asker *asker, const sq_plan_item *item, sq_record *record, sq_error *err)
 {
     json_t *answer = NULL;
     char stage[32] = "";
@@ -275,7 +271,7 @@ static sq_status merge(const sq_asker *asker, const json_t *answer, sq_record *r
 }
 
 sq_status sq_ask_profile(sq_asker *asker, const sq_plan_item *item, sq_record *record,
-                             sq_error *err)
+                         sq_error *err)
 {
     json_t *answer = NULL;
     char stage[32] = "";
@@ -299,8 +295,8 @@ sq_status sq_ask_profile(sq_asker *asker, const sq_plan_item *item, sq_record *r
 /* --- ceilings --- */
 
 static sq_status take_ceilings(const json_t *answer,
-                               sq_status (*take)(void *, const sq_ceiling *, sq_error *),
-                               void *arg, char *note, size_t size, sq_error *err)
+                               sq_status (*take)(void *, const sq_ceiling *, sq_error *), void *arg,
+                               char *note, size_t size, sq_error *err)
 {
     json_t *list = json_object_get(answer, "ceilings"), *item;
     size_t i;
@@ -317,8 +313,8 @@ static sq_status take_ceilings(const json_t *answer,
 }
 
 sq_status sq_ask_ceilings(sq_asker *asker,
-                              sq_status (*take)(void *arg, const sq_ceiling *, sq_error *),
-                              void *arg, char *note, size_t size, sq_error *err)
+                          sq_status (*take)(void *arg, const sq_ceiling *, sq_error *), void *arg,
+                          char *note, size_t size, sq_error *err)
 {
     sq_error why = {.status = SQ_OK};
     json_t *request = json_pack("{s:s}", "do", "ceilings"), *answer = NULL;

@@ -29,19 +29,18 @@ void sq_asker_kill(sq_asker *asker);
 /* Checks and runs one cell into `record` (initialised for the cell). Every failure of cell or
  * worker is told in record->status and reason and returns SQ_OK. SQ_INTERRUPTED: stop at once.
  * Another error: no worker can be started at all. */
-sq_status sq_ask_run(sq_asker *asker, const sq_plan_item *item, sq_record *record,
-                         sq_error *err);
+sq_status sq_ask_run(sq_asker *asker, const sq_plan_item *item, sq_record *record, sq_error *err);
 
 /* Counters and kernel trace of one cell, added to `record`. A failure leaves every
  * counted metric without a value and with the reason in its validity. */
 sq_status sq_ask_profile(sq_asker *asker, const sq_plan_item *item, sq_record *record,
-                             sq_error *err);
+                         sq_error *err);
 
 /* The device's measured ceilings, each given to `take`. A worker that fails at it gives none and
  * the reason in `note`. */
 sq_status sq_ask_ceilings(sq_asker *asker,
-                              sq_status (*take)(void *arg, const sq_ceiling *, sq_error *),
-                              void *arg, char *note, size_t size, sq_error *err);
+                          sq_status (*take)(void *arg, const sq_ceiling *, sq_error *), void *arg,
+                          char *note, size_t size, sq_error *err);
 
 #ifdef __cplusplus
 }

@@ -21,8 +21,8 @@ enum { LAST_WORDS = 400, MAX_LINE = 256 << 20 };
 
 struct sq_client {
     pid_t pid;
-    int in, out, err; /* the worker's stdin, stdout, stderr */
-    sq_text line;     /* what has come of the next message */
+    int in, out, err;           /* the worker's stdin, stdout, stderr */
+    sq_text line;               /* what has come of the next message */
     char words[LAST_WORDS + 1]; /* the end of its stderr */
     size_t n_words;
 };
@@ -198,8 +198,8 @@ static sq_status describe_end(sq_client *client, sq_error *err)
     if (WIFSIGNALED(status))
         return sq_fail(err, SQ_IO, "the worker died of signal %d (%s)%s%s", WTERMSIG(status),
                        strsignal(WTERMSIG(status)), colon, words);
-    return sq_fail(err, SQ_IO, "the worker ended with exit code %d%s%s", WEXITSTATUS(status),
-                   colon, words);
+    return sq_fail(err, SQ_IO, "the worker ended with exit code %d%s%s", WEXITSTATUS(status), colon,
+                   words);
 }
 
 /* Takes the first whole line off the buffer, if there is one. */
@@ -239,8 +239,7 @@ static sq_status read_stdout(sq_client *client, sq_error *err)
                               : sq_fail(err, SQ_IO, "reading the worker: %s", strerror(errno));
     sq_text_add_n(&client->line, text, (size_t)n);
     if (client->line.is_failed || client->line.length > MAX_LINE)
-        return sq_fail(err, SQ_INTERNAL, "the worker wrote a line of more than %d bytes",
-                       MAX_LINE);
+        return sq_fail(err, SQ_INTERNAL, "the worker wrote a line of more than %d bytes", MAX_LINE);
     return SQ_OK;
 }
 

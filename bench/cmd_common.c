@@ -20,8 +20,7 @@ void sq_outcome_set(sq_outcome *outcome, int code, const char *format, ...)
 void sq_outcome_error(sq_outcome *outcome, sq_status status, const sq_error *err)
 {
     int code = status == SQ_DEVICE ? SQ_EXIT_UNFIT : SQ_EXIT_ERROR;
-    sq_outcome_set(outcome, code, "%s",
-                   err->message[0] ? err->message : sq_status_text(status));
+    sq_outcome_set(outcome, code, "%s", err->message[0] ? err->message : sq_status_text(status));
 }
 
 static void print_help(const sq_verb *verb)
@@ -33,8 +32,7 @@ static void print_help(const sq_verb *verb)
     sq_text_free(&text);
 }
 
-bool sq_verb_parse(const sq_verb *verb, int argc, char **argv, sq_given *given,
-                   sq_outcome *outcome)
+bool sq_verb_parse(const sq_verb *verb, int argc, char **argv, sq_given *given, sq_outcome *outcome)
 {
     sq_error err = {.status = SQ_OK};
     sq_status s = sq_options_parse(verb->options, verb->more, argc, argv, given, &err);
@@ -111,8 +109,7 @@ static sq_status fetch(sqlite3 *handle, sqlite3_stmt *statement, sq_table *table
     while ((rc = sqlite3_step(statement)) == SQLITE_ROW)
         for (int i = 0; i < n; i++)
             add_column(table, statement, i);
-    return rc == SQLITE_DONE ? SQ_OK
-                             : sq_fail(err, SQ_STORE, "query: %s", sqlite3_errmsg(handle));
+    return rc == SQLITE_DONE ? SQ_OK : sq_fail(err, SQ_STORE, "query: %s", sqlite3_errmsg(handle));
 }
 
 sq_status sq_query_table(sqlite3 *handle, const char *sql, const char *first, const char *second,

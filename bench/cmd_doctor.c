@@ -13,11 +13,7 @@
 #include "profile/profile.h"
 
 static const sq_option options[] = {
-    SQ_OPTION_HELP,
-    SQ_OPTION_DEVICE,
-    SQ_OPTION_DB,
-    SQ_OPTION_OUTPUT,
-    {NULL, 0, NULL, NULL},
+    SQ_OPTION_HELP, SQ_OPTION_DEVICE, SQ_OPTION_DB, SQ_OPTION_OUTPUT, {NULL, 0, NULL, NULL},
 };
 
 typedef struct {
@@ -58,7 +54,10 @@ static void check_cpu(examination *e)
 }
 
 /* The driver's control file: there is a GPU that should work. */
-static bool has_driver(void) { return access("/dev/nvidiactl", F_OK) == 0; }
+static bool has_driver(void)
+{
+    return access("/dev/nvidiactl", F_OK) == 0;
+}
 
 static void describe_gpu(examination *e)
 {
@@ -210,8 +209,7 @@ static sq_status examine(const sq_given *given, sq_outcome *outcome, sq_error *e
     check_described(&e, "cupti", sq_profile_describe_cupti,
                     "counters: modprobe nvidia NVreg_RestrictProfilingToAdminUsers=0, or run as "
                     "root; library: install cuda-cupti-13-0");
-    check_described(&e, "nvml", sq_profile_describe_nvml,
-                    "install the driver's libnvidia-ml.so.1");
+    check_described(&e, "nvml", sq_profile_describe_nvml, "install the driver's libnvidia-ml.so.1");
     check_gnuplot(&e);
     check_threads(&e);
     check_store(&e);

@@ -8,7 +8,8 @@
 
 static const sq_option options[] = {
     SQ_OPTION_HELP,
-    {"db", 0, "FILE", "the store (default seqmark.db); a FILE that does not exist yet, given with "
+    {"db", 0, "FILE",
+     "the store (default seqmark.db); a FILE that does not exist yet, given with "
      "none of the options below, becomes a copy of seqmark.db"},
     {"copy", 0, "FILE", "copies the store, also a live one, to one whole file"},
     {"samples", 0, NULL, "one row a sample, instead of one a run"},
@@ -40,8 +41,7 @@ static void add_samples(sq_table *table, sqlite3_stmt *row)
     }
 }
 
-static sq_status query_samples(sqlite3 *handle, const char *campaign, sq_table **out,
-                               sq_error *err)
+static sq_status query_samples(sqlite3 *handle, const char *campaign, sq_table **out, sq_error *err)
 {
     static const char sql[] =
         "SELECT run.uuid, cell.key, replicate, samples FROM run JOIN cell USING (cell_id) "
@@ -62,8 +62,7 @@ static sq_status query_samples(sqlite3 *handle, const char *campaign, sq_table *
     *out = table;
     if (!table)
         return sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for a table");
-    return rc == SQLITE_DONE ? SQ_OK
-                             : sq_fail(err, SQ_STORE, "query: %s", sqlite3_errmsg(handle));
+    return rc == SQLITE_DONE ? SQ_OK : sq_fail(err, SQ_STORE, "query: %s", sqlite3_errmsg(handle));
 }
 
 /* --- values --- */
@@ -162,8 +161,8 @@ static bool is_short_copy(const sq_given *given)
 static sq_status export_store(const sq_given *given, sq_error *err)
 {
     bool is_short = is_short_copy(given);
-    const char *copy = is_short ? sq_given_value(given, "db", NULL)
-                                : sq_given_value(given, "copy", NULL);
+    const char *copy =
+        is_short ? sq_given_value(given, "db", NULL) : sq_given_value(given, "copy", NULL);
     const char *from = is_short ? "seqmark.db" : sq_given_db(given);
     sq_db *db = NULL;
     if (given->n_arguments)

@@ -8,10 +8,8 @@
 #include "profile/profile.h"
 
 static const sq_option options[] = {
-    SQ_OPTION_HELP,
-    {"long", 0, NULL, "with source and formula"},
-    SQ_OPTION_DEVICE,
-    SQ_OPTION_OUTPUT,
+    SQ_OPTION_HELP,        {"long", 0, NULL, "with source and formula"},
+    SQ_OPTION_DEVICE,      SQ_OPTION_OUTPUT,
     {NULL, 0, NULL, NULL},
 };
 
@@ -157,8 +155,8 @@ static void add_axes(listing *l, const char *subject, const sq_axis *axes)
 static sq_status list_axes(listing *l, sq_error *err)
 {
     static const char *const columns[] = {"subject", "axis", "option", "default", "what", NULL};
-    static const char *const more[] = {"subject", "axis", "option", "default", "what", "range",
-                                       NULL};
+    static const char *const more[] = {"subject", "axis",  "option", "default",
+                                       "what",    "range", NULL};
     SQ_TRY(new_table(l, l->is_long ? more : columns, err));
     for (int i = 0; sq_ops[i]; i++)
         add_axes(l, sq_ops[i]->name, sq_ops[i]->axes);

@@ -68,8 +68,8 @@ static sq_status mark_done(sq_run *run, sq_db *db, const char *uuid, const sq_na
 }
 
 /* Prepares the sink to go on with the latest campaign of this plan, in its own order. */
-static sq_status resume(sq_run *run, sq_db *db, const sq_db_campaign *found,
-                        const sq_names *retry, int *left, sq_error *err)
+static sq_status resume(sq_run *run, sq_db *db, const sq_db_campaign *found, const sq_names *retry,
+                        int *left, sq_error *err)
 {
     if (sq_settings_get(&run->campaign, "seed") && run->seed != found->seed)
         return sq_fail(err, SQ_BAD_ARGUMENT, "campaign %.8s was begun with seed %llu", found->uuid,
@@ -239,7 +239,8 @@ static sq_status run_campaign(sq_run *run, sq_db *db, int argc, char **argv, sq_
     if (!left)
         return end_only(run, db, &found, &campaign, outcome, err);
     fprintf(stderr, "campaign %.8s: %d run%s on %s, seed %llu, into %s\n", campaign.uuid, left,
-            left == 1 ? "" : "s", run->target.device.name, (unsigned long long)run->seed, sq_given_db(&run->given));
+            left == 1 ? "" : "s", run->target.device.name, (unsigned long long)run->seed,
+            sq_given_db(&run->given));
     SQ_TRY(measure(run, db, &campaign, &result, err));
     SQ_TRY(print_summary(run, db, campaign.uuid, err));
     if (result.left && strcmp(result.state, "budget") == 0)
@@ -311,8 +312,8 @@ void sq_cmd_run(int argc, char **argv, sq_outcome *outcome)
     sq_run *run = calloc(1, sizeof *run);
     sq_status s = run ? sq_run_make_options(run, &options, &err) : SQ_OUT_OF_MEMORY;
     if (s == SQ_OK) {
-        sq_verb verb = {.usage = usage, .text = text, .options = options,
-                        .more = run->axis_options};
+        sq_verb verb = {
+            .usage = usage, .text = text, .options = options, .more = run->axis_options};
         if (sq_verb_parse(&verb, argc, argv, &run->given, outcome))
             s = execute(run, argc, argv, outcome, &err);
     }

@@ -37,7 +37,7 @@ static void print_total(const sq_run *run)
 
 sq_status sq_run_print_plan(const sq_run *run, sq_format format, sq_error *err)
 {
-    static const char *const columns[] = {"cell",      "replicate", "what",  "bytes",
+    static const char *const columns[] = {"cell",      "replicate", "what",   "bytes",
                                           "launch_ms", "run_s",     "reason", NULL};
     sq_table *table = sq_table_new(columns);
     for (int i = 0; table && i < run->plan.count; i++)

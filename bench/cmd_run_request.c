@@ -78,8 +78,8 @@ static sq_status sort_given(sq_run *run, sq_settings *campaign, sq_error *err)
         const sq_setting_def *def = sq_setting_find(name);
         bool is_group = def ? def->scope == SQ_SCOPE_GROUP : sq_setting_is_axis(name);
         if (def || is_group)
-            SQ_TRY(sq_settings_set(is_group ? &run->overrides : campaign, name,
-                                   run->given.value[i], command_line, err));
+            SQ_TRY(sq_settings_set(is_group ? &run->overrides : campaign, name, run->given.value[i],
+                                   command_line, err));
     }
     return SQ_OK;
 }
@@ -158,7 +158,8 @@ static sq_status read_groups(sq_run *run, sq_error *err)
     if (run->cells[0])
         return SQ_OK;
     if (!sq_settings_get(&run->overrides, "op") && !sq_settings_get(&run->overrides, "family"))
-        return sq_fail(err, SQ_BAD_ARGUMENT, "nothing is selected: give --suite, --op, --family "
+        return sq_fail(err, SQ_BAD_ARGUMENT,
+                       "nothing is selected: give --suite, --op, --family "
                        "or --cell (\"seqmark list\" says what there is)");
     run->groups = calloc(1, sizeof *run->groups);
     run->n_groups = 1;

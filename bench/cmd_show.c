@@ -32,20 +32,31 @@ static const section run_sections[] = {
      "device_uuid, environment.driver, environment.toolkit, environment.compiler, "
      "environment.host FROM run JOIN cell USING (cell_id) JOIN campaign USING (campaign_id) "
      "JOIN device ON device.device_id = run.device_id "
-     "JOIN environment ON environment.env_id = run.env_id WHERE run.run_id = ?1", true},
-    {"axes", "SELECT cell_axis.name, cell_axis.text AS value FROM cell_axis JOIN run USING "
-     "(cell_id) WHERE run_id = ?1 ORDER BY cell_axis.name", false},
-    {"checks", "SELECT tensor, rel_l2, tolerance, max_abs, tolerance_max, slice FROM check_result "
-     "WHERE run_id = ?1", false},
-    {"values", "SELECT value.metric, value.value, metric.unit, value.n, value.spread, "
+     "JOIN environment ON environment.env_id = run.env_id WHERE run.run_id = ?1",
+     true},
+    {"axes",
+     "SELECT cell_axis.name, cell_axis.text AS value FROM cell_axis JOIN run USING "
+     "(cell_id) WHERE run_id = ?1 ORDER BY cell_axis.name",
+     false},
+    {"checks",
+     "SELECT tensor, rel_l2, tolerance, max_abs, tolerance_max, slice FROM check_result "
+     "WHERE run_id = ?1",
+     false},
+    {"values",
+     "SELECT value.metric, value.value, metric.unit, value.n, value.spread, "
      "value.sm_mhz, value.validity FROM value LEFT JOIN metric ON metric.name = value.metric "
-     "WHERE run_id = ?1 ORDER BY value.metric", false},
-    {"kernels", "SELECT i, name, ns, grid, block, registers, shared_bytes FROM kernel "
-     "WHERE run_id = ?1 ORDER BY i", false},
-    {"runs of this cell", "SELECT other.run_id, campaign.uuid AS campaign, other.replicate, "
+     "WHERE run_id = ?1 ORDER BY value.metric",
+     false},
+    {"kernels",
+     "SELECT i, name, ns, grid, block, registers, shared_bytes FROM kernel "
+     "WHERE run_id = ?1 ORDER BY i",
+     false},
+    {"runs of this cell",
+     "SELECT other.run_id, campaign.uuid AS campaign, other.replicate, "
      "other.attempt, other.status, other.n, other.median_ns, other.lo_ns, other.hi_ns FROM run "
      "JOIN run AS other USING (cell_id) JOIN campaign ON campaign.campaign_id = "
-     "other.campaign_id WHERE run.run_id = ?1 ORDER BY other.run_id", false},
+     "other.campaign_id WHERE run.run_id = ?1 ORDER BY other.run_id",
+     false},
     {NULL, NULL, false},
 };
 
@@ -59,14 +70,22 @@ static const section campaign_sections[] = {
      "cupti, compiler, flags, host, kernel, os, cpu, ecc, mig, power_limit_w FROM campaign "
      "JOIN device USING (device_id) JOIN environment USING (env_id) WHERE campaign.uuid = ?1",
      true},
-    {"ceilings", "SELECT ceiling.name, value, lo, hi, unit FROM ceiling JOIN campaign USING "
-     "(campaign_id) WHERE campaign.uuid = ?1 ORDER BY ceiling.name", false},
-    {"statuses", "SELECT status, count(*) AS runs FROM run JOIN campaign USING (campaign_id) "
-     "WHERE campaign.uuid = ?1 GROUP BY status ORDER BY runs DESC", false},
-    {"failures", "SELECT run_id, key, status, reason FROM v_failure WHERE campaign = ?1 "
-     "ORDER BY run_id", false},
-    {"results", "SELECT run_id, key, status, n_samples, median_ns, lo_ns, hi_ns FROM v_result "
-     "WHERE campaign = ?1 ORDER BY key, replicate", false},
+    {"ceilings",
+     "SELECT ceiling.name, value, lo, hi, unit FROM ceiling JOIN campaign USING "
+     "(campaign_id) WHERE campaign.uuid = ?1 ORDER BY ceiling.name",
+     false},
+    {"statuses",
+     "SELECT status, count(*) AS runs FROM run JOIN campaign USING (campaign_id) "
+     "WHERE campaign.uuid = ?1 GROUP BY status ORDER BY runs DESC",
+     false},
+    {"failures",
+     "SELECT run_id, key, status, reason FROM v_failure WHERE campaign = ?1 "
+     "ORDER BY run_id",
+     false},
+    {"results",
+     "SELECT run_id, key, status, n_samples, median_ns, lo_ns, hi_ns FROM v_result "
+     "WHERE campaign = ?1 ORDER BY key, replicate",
+     false},
     {NULL, NULL, false},
 };
 
@@ -166,7 +185,8 @@ static sq_status print_repro(sqlite3 *handle, const char *where, const char *id,
              "SELECT DISTINCT cell.key, cell.provider, campaign.seed, value.value FROM run "
              "JOIN cell USING (cell_id) JOIN campaign USING (campaign_id) LEFT JOIN value ON "
              "value.run_id = run.run_id AND value.metric = 'width' WHERE %s = ?1 "
-             "ORDER BY run.run_id", where);
+             "ORDER BY run.run_id",
+             where);
     if (sqlite3_prepare_v2(handle, sql, -1, &row, NULL) != SQLITE_OK)
         return sq_fail(err, SQ_STORE, "query: %s", sqlite3_errmsg(handle));
     sqlite3_bind_text(row, 1, id, -1, SQLITE_STATIC);
@@ -195,8 +215,7 @@ static sq_status show(const sq_given *given, sq_db *db, const char *what, sq_err
     if (sq_db_resolve_campaign(db, what, id, &no_campaign) == SQ_OK)
         return is_repro ? print_repro(handle, "campaign.uuid", id, err)
                         : print_sections(handle, campaign_sections, id, format, err);
-    return sq_fail(err, SQ_BAD_ARGUMENT, "%.220s; and %.220s", no_run.message,
-                   no_campaign.message);
+    return sq_fail(err, SQ_BAD_ARGUMENT, "%.220s; and %.220s", no_run.message, no_campaign.message);
 }
 
 static sq_status open_and_show(const sq_given *given, sq_error *err)

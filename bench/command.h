@@ -38,12 +38,22 @@ typedef void (*sq_command_fn)(int argc, char **argv, sq_outcome *outcome);
 
 /* --- cmd_common.c --- */
 
-#define SQ_OPTION_DB {"db", 0, "FILE", "the store (default seqmark.db)"}
+#define SQ_OPTION_DB                                                                               \
+    {                                                                                              \
+        "db", 0, "FILE", "the store (default seqmark.db)"                                          \
+    }
 #define SQ_OPTION_OUTPUT                                                                           \
-    {"output", 'o', "FORMAT", "table (default), md, csv, json, jsonl"}
+    {                                                                                              \
+        "output", 'o', "FORMAT", "table (default), md, csv, json, jsonl"                           \
+    }
 #define SQ_OPTION_DEVICE                                                                           \
-    {"device", 0, "DEVICE", "cpu, or the number of a GPU; default: the best present"}
-#define SQ_OPTION_HELP {"help", 'h', NULL, "this text"}
+    {                                                                                              \
+        "device", 0, "DEVICE", "cpu, or the number of a GPU; default: the best present"            \
+    }
+#define SQ_OPTION_HELP                                                                             \
+    {                                                                                              \
+        "help", 'h', NULL, "this text"                                                             \
+    }
 
 /* The text of a verb: usage line, one paragraph, its options. */
 typedef struct {

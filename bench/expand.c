@@ -41,10 +41,10 @@ typedef struct {
     int count;
 } product;
 
-static const sq_axis tokens_axis = {.name = "tokens", .flag = "tokens", .kind = SQ_AXIS_INT,
-                                    .min = 1, .max = 1099511627776.0};
-static const sq_axis width_axis = {.name = "width", .flag = "width", .kind = SQ_AXIS_INT,
-                                   .min = 1, .max = 1048576};
+static const sq_axis tokens_axis = {
+    .name = "tokens", .flag = "tokens", .kind = SQ_AXIS_INT, .min = 1, .max = 1099511627776.0};
+static const sq_axis width_axis = {
+    .name = "width", .flag = "width", .kind = SQ_AXIS_INT, .min = 1, .max = 1048576};
 
 /* Puts where a setting was made in front of an error. */
 static sq_status at(const sq_setting *setting, sq_status status, sq_error *err)
@@ -112,8 +112,7 @@ static sq_status add_families(group *g, const char *name)
     return SQ_OK;
 }
 
-static sq_status add_subjects(group *g, const char *key,
-                              sq_status (*add)(group *, const char *))
+static sq_status add_subjects(group *g, const char *key, sq_status (*add)(group *, const char *))
 {
     const sq_setting *setting = sq_settings_get(g->settings, key);
     sq_names names;
@@ -288,8 +287,8 @@ static sq_status check_axes_used(const group *g)
         if (is_used)
             mark_used(g, setting);
         else if (!is_overridden(setting))
-            return sq_fail(g->err, SQ_BAD_ARGUMENT, "%s: %s%s has no axis \"%s\"",
-                           setting->origin, sq_subject_name(&g->subject[0]),
+            return sq_fail(g->err, SQ_BAD_ARGUMENT, "%s: %s%s has no axis \"%s\"", setting->origin,
+                           sq_subject_name(&g->subject[0]),
                            g->n_subjects > 1 ? " and the others" : "", setting->key);
     }
     return SQ_OK;
@@ -413,8 +412,8 @@ static sq_status read_group(group *g)
     SQ_TRY(add_subjects(g, "family", add_families));
     SQ_TRY(read_enums(g, "pass", "fwd", parse_pass, g->pass, sizeof g->pass[0], SQ_PASS_COUNT,
                       &g->n_pass));
-    SQ_TRY(read_enums(g, "dtype", "bf16", parse_dtype, g->dtype, sizeof g->dtype[0],
-                      SQ_DTYPE_COUNT, &g->n_dtype));
+    SQ_TRY(read_enums(g, "dtype", "bf16", parse_dtype, g->dtype, sizeof g->dtype[0], SQ_DTYPE_COUNT,
+                      &g->n_dtype));
     return read_enums(g, "cache", "clean-cold", parse_cache, g->cache, sizeof g->cache[0],
                       SQ_CACHE_COUNT, &g->n_cache);
 }
@@ -422,8 +421,8 @@ static sq_status read_group(group *g)
 sq_status sq_group_expand(const sq_plan_request *request, const sq_settings *settings, bool *used,
                           sq_cell_fn fn, void *arg, sq_error *err)
 {
-    group g = {.request = request, .settings = settings, .used = used, .fn = fn, .arg = arg,
-               .err = err};
+    group g = {
+        .request = request, .settings = settings, .used = used, .fn = fn, .arg = arg, .err = err};
     bool is_here = false;
     SQ_TRY(is_for_backend(&g, &is_here));
     if (!is_here)

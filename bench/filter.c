@@ -36,7 +36,10 @@ typedef struct {
 
 /* --- parsing --- */
 
-static int column(const parser *p) { return (int)(p->at - p->text) + 1; }
+static int column(const parser *p)
+{
+    return (int)(p->at - p->text) + 1;
+}
 
 static void skip_blanks(parser *p)
 {
@@ -201,8 +204,10 @@ sq_status sq_filter_parse(const char *text, sq_filter **out, sq_error *err)
     sq_status s = parse_or(&p, &filter->root);
     skip_blanks(&p);
     if (s == SQ_OK && *p.at)
-        s = sq_fail(err, SQ_BAD_ARGUMENT, "filter, column %d: \"and\" or \"or\" is missing before "
-                    "\"%.20s\"", column(&p), p.at);
+        s = sq_fail(err, SQ_BAD_ARGUMENT,
+                    "filter, column %d: \"and\" or \"or\" is missing before "
+                    "\"%.20s\"",
+                    column(&p), p.at);
     if (s != SQ_OK) {
         free(filter);
         return s;
@@ -211,7 +216,10 @@ sq_status sq_filter_parse(const char *text, sq_filter **out, sq_error *err)
     return SQ_OK;
 }
 
-void sq_filter_free(sq_filter *filter) { free(filter); }
+void sq_filter_free(sq_filter *filter)
+{
+    free(filter);
+}
 
 /* --- evaluation --- */
 

@@ -23,7 +23,8 @@ enum { N_COMMANDS = sizeof commands / sizeof commands[0] };
 static void print_help(FILE *stream)
 {
     fputs("seqmark compares sequence-model architectures: sweeps, proofs, times, counters, reports."
-          "\n\nUsage: seqmark COMMAND [options]\n\nCommands:\n", stream);
+          "\n\nUsage: seqmark COMMAND [options]\n\nCommands:\n",
+          stream);
     for (int i = 0; i < N_COMMANDS; i++)
         fprintf(stream, "  %-10s%s\n", commands[i].name, commands[i].help);
     fputs("\n\"seqmark COMMAND --help\" tells more.\n", stream);

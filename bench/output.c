@@ -111,4 +111,7 @@ sq_observer sq_progress_observer(sq_progress *progress)
         .self = progress, .started = on_started, .finished = on_finished, .note = on_note};
 }
 
-void sq_progress_end(sq_progress *progress) { wipe(progress); }
+void sq_progress_end(sq_progress *progress)
+{
+    wipe(progress);
+}

@@ -16,7 +16,7 @@ typedef struct {
     bool is_terminal;
     int total, done, failed;
     double started, predicted_total, predicted_done; /* seconds */
-    int shown; /* characters of the line on the terminal */
+    int shown;                                       /* characters of the line on the terminal */
 } sq_progress;
 
 /* Counts what of the plan is still to be done. */

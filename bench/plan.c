@@ -67,8 +67,7 @@ static sq_status predict(const sq_plan_request *request, const sq_subject *subje
         return sq_fail(err, s, "%.300s: %.150s", item->key, why.message);
     item->launch_ns =
         sq_predict_launch_ns(request->rates, &cost, item->cell.dtype, item->cell.provider);
-    item->seconds =
-        sq_predict_run_seconds(request->rates, request->policy, &cost, item->launch_ns);
+    item->seconds = sq_predict_run_seconds(request->rates, request->policy, &cost, item->launch_ns);
     skip_if_long(request, item);
     return SQ_OK;
 }
@@ -124,8 +123,8 @@ static sq_status add_group(builder *b, const sq_settings *group, bool *used, sq_
 /* A provider that the device has for nothing at all is a misspelt one. */
 static sq_status check_providers(const sq_plan_request *request, sq_error *err)
 {
-    const char *value = request->overrides
-                            ? sq_settings_text(request->overrides, "provider", NULL) : NULL;
+    const char *value =
+        request->overrides ? sq_settings_text(request->overrides, "provider", NULL) : NULL;
     const sq_catalog *catalog = request->catalog;
     const char *known[65] = {NULL};
     sq_names names;
@@ -274,10 +273,10 @@ sq_status sq_plan_build(const sq_plan_request *request, sq_plan *out, sq_error *
         s = drop_repeats(&b, err);
     if (s == SQ_OK && b.count == 0)
         s = sq_fail(err, SQ_BAD_ARGUMENT, "no cell is left to measure on backend %s%s%s",
-                    request->catalog->backend,
-                    request->filter ? " (the filter keeps none)" : "",
+                    request->catalog->backend, request->filter ? " (the filter keeps none)" : "",
                     request->only_ops || request->only_families
-                        ? " (--op and --family select from the suite)" : "");
+                        ? " (--op and --family select from the suite)"
+                        : "");
     if (s == SQ_OK)
         s = hash_plan(&b, out->hash, err);
     if (s == SQ_OK)

@@ -39,10 +39,10 @@ typedef struct {
 typedef struct {
     const sq_settings *groups; /* each with its defaults merged in */
     int n_groups;
-    const sq_settings *overrides;   /* of the command line, laid over every group; NULL: none */
-    const sq_names *only_ops;       /* keep these subjects of the groups; NULL: all */
+    const sq_settings *overrides; /* of the command line, laid over every group; NULL: none */
+    const sq_names *only_ops;     /* keep these subjects of the groups; NULL: all */
     const sq_names *only_families;
-    const char *const *cells;       /* keys of cells asked for one by one; NULL-ended or NULL */
+    const char *const *cells; /* keys of cells asked for one by one; NULL-ended or NULL */
     const sq_catalog *catalog;
     const sq_filter *filter;
     const sq_policy *policy;

@@ -10,17 +10,17 @@ extern "C" {
 #endif
 
 typedef struct {
-    int warmup_launches;       /* at least this many unmeasured launches ... */
-    double warmup_seconds;     /* ... and at least this long */
-    int min_samples;           /* 10; 3 where one launch exceeds 200 ms */
-    int max_samples;           /* cap: whichever of the two comes first */
-    double max_seconds;        /* cap on the sum of the samples */
-    double target_interval;    /* stop when (hi - lo) / median is at most this (0.005) */
-    double max_interval;       /* wider than this at the cap: status noisy */
-    double max_cell_seconds;   /* a launch predicted or seen to take longer is skipped */
-    double timeout_seconds;    /* the parent kills a worker that is silent for longer */
-    double proof_work;         /* multiply-adds that a proof's reference may cost */
-    bool try_oom;              /* try cells that are predicted not to fit */
+    int warmup_launches;     /* at least this many unmeasured launches ... */
+    double warmup_seconds;   /* ... and at least this long */
+    int min_samples;         /* 10; 3 where one launch exceeds 200 ms */
+    int max_samples;         /* cap: whichever of the two comes first */
+    double max_seconds;      /* cap on the sum of the samples */
+    double target_interval;  /* stop when (hi - lo) / median is at most this (0.005) */
+    double max_interval;     /* wider than this at the cap: status noisy */
+    double max_cell_seconds; /* a launch predicted or seen to take longer is skipped */
+    double timeout_seconds;  /* the parent kills a worker that is silent for longer */
+    double proof_work;       /* multiply-adds that a proof's reference may cost */
+    bool try_oom;            /* try cells that are predicted not to fit */
 } sq_policy;
 
 /* The built-in policies: "quick", "nightly", "paper"; NULL for another name. */

@@ -4,7 +4,10 @@
 #include <math.h>
 #include <string.h>
 
-static double known(double value, double guess) { return value > 0 ? value : guess; }
+static double known(double value, double guess)
+{
+    return value > 0 ? value : guess;
+}
 
 static sq_rates cpu_rates(const sq_device *device)
 {

@@ -58,8 +58,7 @@ static sq_status describe(const sq_plan_item *item, sq_record *record, sq_error 
     if (item->width > 0)
         s = sq_record_add_number(record, "width", (double)item->width);
     if (s == SQ_OK && !has_value(record, "tokens"))
-        s = sq_record_add_number(record, "tokens",
-                                 cell->value[SQ_AXIS_B] * cell->value[SQ_AXIS_L]);
+        s = sq_record_add_number(record, "tokens", cell->value[SQ_AXIS_B] * cell->value[SQ_AXIS_L]);
     return s == SQ_OK ? s : sq_fail(err, s, "no memory for the values of a run");
 }
 
@@ -216,10 +215,13 @@ static sq_status carry_out(runner *r, const char **state, sq_error *err)
 sq_status sq_runner_run(const sq_runner_options *options, sq_runner_result *result, sq_error *err)
 {
     sq_asker asker = {.target = options->target,
-                          .policy = options->policy,
-                          .metrics = options->metrics,
-                          .seed = options->campaign->seed};
-    runner r = {.options = options, .result = result, .timing = asker, .profiling = asker,
+                      .policy = options->policy,
+                      .metrics = options->metrics,
+                      .seed = options->campaign->seed};
+    runner r = {.options = options,
+                .result = result,
+                .timing = asker,
+                .profiling = asker,
                 .started = monotonic()};
     const sq_sink *sink = &options->sink;
     const char *state = "failed";

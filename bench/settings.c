@@ -107,8 +107,8 @@ sq_status sq_setting_unknown(sq_scope scope, const char *key, const char *origin
         sq_subject_each_axis(visit_collect, &list);
     const char *near = sq_nearest(key, list.key);
     if (near)
-        return sq_fail(err, SQ_BAD_ARGUMENT, "%s: unknown key \"%s\"; did you mean \"%s\"?",
-                       origin, key, near);
+        return sq_fail(err, SQ_BAD_ARGUMENT, "%s: unknown key \"%s\"; did you mean \"%s\"?", origin,
+                       key, near);
     return sq_fail(err, SQ_BAD_ARGUMENT, "%s: unknown key \"%s\"", origin, key);
 }
 
@@ -145,8 +145,7 @@ static void drop(sq_settings *settings, const char *key)
 
 static sq_setting *new_slot(sq_settings *settings)
 {
-    sq_setting *grown =
-        realloc(settings->item, sizeof *grown * (size_t)(settings->count + 1));
+    sq_setting *grown = realloc(settings->item, sizeof *grown * (size_t)(settings->count + 1));
     if (!grown)
         return NULL;
     settings->item = grown;
@@ -222,8 +221,7 @@ sq_status sq_settings_seconds(const sq_settings *settings, const char *key, doub
     return SQ_OK;
 }
 
-sq_status sq_settings_switch(const sq_settings *settings, const char *key, bool *out,
-                             sq_error *err)
+sq_status sq_settings_switch(const sq_settings *settings, const char *key, bool *out, sq_error *err)
 {
     static const char *const yes[] = {"on", "true", "yes", NULL};
     static const char *const no[] = {"off", "false", "no", NULL};

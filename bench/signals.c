@@ -20,4 +20,7 @@ void sq_signals_install(void)
     sigaction(SIGTERM, &action, NULL);
 }
 
-int sq_signals_count(void) { return count; }
+int sq_signals_count(void)
+{
+    return count;
+}

@@ -159,7 +159,6 @@ static sq_status family_cost(const sq_family *family, const sq_cell *cell, sq_co
     sq_graph *graph = sq_graph_new(cell->dtype);
     if (!graph)
         return sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for the graph of %s", family->name);
-    sq_graph_set_extent(graph, (int64_t)cell->value[SQ_AXIS_B], (int64_t)cell->value[SQ_AXIS_L]);
     sq_status s;
     if ((s = family->build(graph, cell->pass, cell->value, err)) != SQ_OK)
         goto done;

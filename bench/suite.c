@@ -40,8 +40,8 @@ static const char *scalar(const yaml_node_t *node)
 
 /* --- mappings: a visitor per entry, duplicates refused --- */
 
-typedef sq_status (*visit_fn)(reader *r, const char *key, yaml_node_t *key_node,
-                              yaml_node_t *value, void *arg);
+typedef sq_status (*visit_fn)(reader *r, const char *key, yaml_node_t *key_node, yaml_node_t *value,
+                              void *arg);
 
 static bool is_repeated(const reader *r, const yaml_node_t *map, const yaml_node_pair_t *pair,
                         const char *key)
@@ -109,9 +109,9 @@ static sq_status set(const reader *r, sq_settings *settings, const char *key,
     sq_text text = {.data = NULL};
     sq_status s = value_text(r, value, &text);
     if (s == SQ_OK)
-        s = text.is_failed ? sq_fail(r->err, SQ_OUT_OF_MEMORY, "no memory for %s", key)
-                           : sq_settings_set(settings, key, text.data, place_of(r, key_node).text,
-                                             r->err);
+        s = text.is_failed
+                ? sq_fail(r->err, SQ_OUT_OF_MEMORY, "no memory for %s", key)
+                : sq_settings_set(settings, key, text.data, place_of(r, key_node).text, r->err);
     sq_text_free(&text);
     return s;
 }
@@ -130,8 +130,8 @@ static sq_status visit_group(reader *r, const char *key, yaml_node_t *key_node, 
 }
 
 /* {base: NAME, field: value ...} */
-static sq_status visit_policy(reader *r, const char *key, yaml_node_t *key_node,
-                              yaml_node_t *value, void *arg)
+static sq_status visit_policy(reader *r, const char *key, yaml_node_t *key_node, yaml_node_t *value,
+                              void *arg)
 {
     char name[64];
     hyphenate(strcmp(key, "base") == 0 ? "policy" : key, name, sizeof name);
@@ -194,8 +194,7 @@ static sq_status visit_top(reader *r, const char *key, yaml_node_t *key_node, ya
 static sq_status parse_error(const yaml_parser_t *parser, const char *path, sq_error *err)
 {
     return sq_fail(err, SQ_BAD_ARGUMENT, "%s:%zu:%zu: %s", path, parser->problem_mark.line + 1,
-                   parser->problem_mark.column + 1,
-                   parser->problem ? parser->problem : "not YAML");
+                   parser->problem_mark.column + 1, parser->problem ? parser->problem : "not YAML");
 }
 
 static sq_status read_document(reader *r)

@@ -24,8 +24,8 @@ static sq_status read_hello(const json_t *hello, sq_target *out, sq_error *err)
     if (!is || strcmp(is, "hello") != 0)
         return sq_fail(err, SQ_DEVICE, "%s", message ? message : "the worker does not greet");
     SQ_TRY(sq_wire_device_parse(json_object_get(hello, "device"), &out->device, err));
-    SQ_TRY(sq_wire_environment_parse(json_object_get(hello, "environment"), &out->environment,
-                                     err));
+    SQ_TRY(
+        sq_wire_environment_parse(json_object_get(hello, "environment"), &out->environment, err));
     snprintf(out->catalog.backend, sizeof out->catalog.backend, "%s", out->device.backend);
     return sq_catalog_parse(json_object_get(hello, "providers"), &out->catalog, err);
 }
@@ -66,7 +66,8 @@ static sq_status open_cuda(const char *index, sq_target *out, sq_error *err)
 {
     snprintf(out->name, sizeof out->name, "%s", index);
     if (!sq_cuda_worker_path(out->program, sizeof out->program))
-        return sq_fail(err, SQ_DEVICE, "no seqmark-worker beside this program, in "
+        return sq_fail(err, SQ_DEVICE,
+                       "no seqmark-worker beside this program, in "
                        "$SEQMARK_WORKER or on PATH");
     const char *argv[] = {out->program, "--device", out->name, NULL};
     memcpy(out->argv, argv, sizeof argv);

@@ -35,7 +35,8 @@ static void test_every_form_of_an_option(void **state)
     sq_given given;
     sq_error err;
     assert_int_equal(PARSE(&given, &err, "--seqlen", "1k", "--window=64", "-omd", "name", "-h",
-                           "--seqlen=2k", "--", "--name"), SQ_OK);
+                           "--seqlen=2k", "--", "--name"),
+                     SQ_OK);
     assert_string_equal(sq_given_value(&given, "seqlen", ""), "2k"); /* the last one holds */
     assert_string_equal(sq_given_value(&given, "window", ""), "64");
     assert_string_equal(sq_given_value(&given, "output", ""), "md");

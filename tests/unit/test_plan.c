@@ -55,17 +55,25 @@ static void set(sq_settings *settings, const char *key, const char *value, const
 static bench *new_bench(const char *const *pairs)
 {
     bench *b = calloc(1, sizeof *b);
-    sq_device device = {.backend = "cuda", .sm_count = 132, .max_sm_mhz = 1980,
-                        .compute_major = 9, .memory_bus_bits = 5120, .max_memory_mhz = 2619};
+    sq_device device = {.backend = "cuda",
+                        .sm_count = 132,
+                        .max_sm_mhz = 1980,
+                        .compute_major = 9,
+                        .memory_bus_bits = 5120,
+                        .max_memory_mhz = 2619};
     offer_cuda(&b->catalog);
     for (; *pairs; pairs += 2)
         set(&b->group, pairs[0], pairs[1], "test:1:1");
     b->policy = *sq_policy_find("nightly");
     b->policy.max_cell_seconds = 1e9;
     b->rates = sq_rates_nominal(&device);
-    b->request = (sq_plan_request){.groups = &b->group, .n_groups = 1, .catalog = &b->catalog,
-                                   .overrides = &b->overrides, .policy = &b->policy,
-                                   .rates = &b->rates, .replicates = 1};
+    b->request = (sq_plan_request){.groups = &b->group,
+                                   .n_groups = 1,
+                                   .catalog = &b->catalog,
+                                   .overrides = &b->overrides,
+                                   .policy = &b->policy,
+                                   .rates = &b->rates,
+                                   .replicates = 1};
     return b;
 }
 
@@ -99,8 +107,8 @@ static void free_bench(bench *b)
 static void test_product_of_lists(void **state)
 {
     (void)state;
-    bench *b = BENCH("op", "attention", "seqlen", "128..512*2", "heads", "2,4", "dtype",
-                     "bf16,f32");
+    bench *b =
+        BENCH("op", "attention", "seqlen", "128..512*2", "heads", "2,4", "dtype", "bf16,f32");
     make(b);
     /* 3 lengths, 2 heads, 2 dtypes, 2 providers */
     assert_int_equal(b->plan.count, 24);
@@ -111,8 +119,8 @@ static void test_product_of_lists(void **state)
 static void test_repeats_are_dropped(void **state)
 {
     (void)state;
-    bench *b = BENCH("op", "attention,attention", "seqlen", "128,128,0.125k", "provider",
-                     "cuda/naive");
+    bench *b =
+        BENCH("op", "attention,attention", "seqlen", "128,128,0.125k", "provider", "cuda/naive");
     make(b);
     assert_int_equal(b->plan.count, 1);
     free_bench(b);
@@ -156,12 +164,13 @@ static void test_tokens_and_batch_exclude_each_other(void **state)
 static void test_width_shapes_and_is_kept(void **state)
 {
     (void)state;
-    bench *b = BENCH("op", "attention", "provider", "cuda/portable", "width", "2048", "seqlen",
-                     "1k");
+    bench *b =
+        BENCH("op", "attention", "provider", "cuda/portable", "width", "2048", "seqlen", "1k");
     make(b);
     assert_int_equal(b->plan.item[0].width, 2048);
     assert_true(sq_cell_axis(&b->plan.item[0].cell, "H", 0) *
-                    sq_cell_axis(&b->plan.item[0].cell, "D", 0) == 2048);
+                    sq_cell_axis(&b->plan.item[0].cell, "D", 0) ==
+                2048);
     free_bench(b);
     b = BENCH("op", "attention", "width", "100");
     refuse(b, "attention");

@@ -10,8 +10,12 @@
 
 static sq_rates h100(void)
 {
-    sq_device device = {.backend = "cuda", .sm_count = 132, .max_sm_mhz = 1980,
-                        .compute_major = 9, .memory_bus_bits = 5120, .max_memory_mhz = 2619};
+    sq_device device = {.backend = "cuda",
+                        .sm_count = 132,
+                        .max_sm_mhz = 1980,
+                        .compute_major = 9,
+                        .memory_bus_bits = 5120,
+                        .max_memory_mhz = 2619};
     return sq_rates_nominal(&device);
 }
 

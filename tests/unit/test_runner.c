@@ -63,8 +63,10 @@ static sq_status on_run(void *self, const sq_record *record, sq_error *err)
     if (m->n_rows == m->fails_at)
         return sq_fail(err, SQ_STORE, "disk full");
     row *r = &m->rows[m->n_rows++];
-    *r = (row){.status = record->status, .replicate = record->replicate,
-               .n_kernels = record->n_kernels, .n_samples = record->n_samples};
+    *r = (row){.status = record->status,
+               .replicate = record->replicate,
+               .n_kernels = record->n_kernels,
+               .n_samples = record->n_samples};
     sq_cell_key(&record->cell, r->key);
     strcpy(r->reason, record->reason);
     r->tokens = value_of(record, "tokens", NULL);
@@ -123,14 +125,21 @@ static rig *new_rig(const char *mode, const char *when, const char *lengths, int
     r->policy = *sq_policy_find("quick");
     r->policy.timeout_seconds = 1.5;
     rates = sq_rates_nominal(&r->target.device);
-    sq_plan_request request = {.groups = &r->group, .n_groups = 1, .catalog = &r->target.catalog,
-                               .policy = &r->policy, .rates = &rates, .replicates = replicates,
-                               .is_random = true, .seed = 5};
+    sq_plan_request request = {.groups = &r->group,
+                               .n_groups = 1,
+                               .catalog = &r->target.catalog,
+                               .policy = &r->policy,
+                               .rates = &rates,
+                               .replicates = replicates,
+                               .is_random = true,
+                               .seed = 5};
     if (sq_plan_build(&request, &r->plan, &r->err) != SQ_OK)
         fail_msg("%s", r->err.message);
     r->store.fails_at = -1;
-    r->options = (sq_runner_options){.plan = &r->plan, .target = &r->target,
-                                     .policy = &r->policy, .campaign = &campaign,
+    r->options = (sq_runner_options){.plan = &r->plan,
+                                     .target = &r->target,
+                                     .policy = &r->policy,
+                                     .campaign = &campaign,
                                      .metrics = sq_metrics,
                                      .sink = {&r->store, on_begin, on_run, on_ceiling, on_finish}};
     return r;

@@ -89,8 +89,8 @@ static void test_unknown_keys_have_line_column_and_nearest(void **state)
     refuses("name: a\ncells:\n  - op: ssd\n    seqlne: 1k\n", ":4:5:", "\"seqlen\"");
     refuses("name: a\ncells:\n  - {op: ssd, budget: 9m}\n", ":3:15:", "unknown key");
     refuses("name: a\ndefaults: {dtpye: f32}\ncells: [{op: ssd}]\n", ":2:12:", "\"dtype\"");
-    refuses("name: a\npolicy: {base: quick, max-smaples: 3}\ncells: [{op: ssd}]\n", ":2:23:",
-            "\"max-samples\"");
+    refuses("name: a\npolicy: {base: quick, max-smaples: 3}\ncells: [{op: ssd}]\n",
+            ":2:23:", "\"max-samples\"");
 }
 
 static void test_malformed_files_are_refused(void **state)
