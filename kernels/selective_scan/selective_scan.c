@@ -105,8 +105,8 @@ static sq_status tensors(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis
 }
 
 /* Per state: d A, (d u) B, h = a h + x (2), y += C h (2), and the exp, which is special. Per
- * element: d u, bias, skip (2), gate (2: products with z and y); special are softplus' exp and log and
- * sigmoid's exp and reciprocal. */
+ * element: d u, bias, skip (2), gate (2: products with z and y); special are softplus' exp and log
+ * and sigmoid's exp and reciprocal. */
 static sq_cost cost(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis)
 {
     (void)pass;

@@ -90,7 +90,7 @@ __global__ void scan_naive(scan_args<T> p)
         if (p.bias)
             delta += p.bias[d];
         if (p.has_softplus)
-            delta = softplus(delta);
+            delta = delta > 20.0f ? delta : log1pf(expf(delta));
         float y = p.skip ? p.skip[d] * u : 0.0f;
 #pragma unroll(MAX_STATES <= 16 ? MAX_STATES : 1)
         for (int n = 0; n < MAX_STATES; n++) {
