@@ -32,9 +32,8 @@ void sq_profiler_close(sq_profiler *profiler); /* accepts NULL */
 /* Runs `launch` under the kernel trace once and under each counter pass, adding kernels and values to
  * the record. `reset` (may be NULL) is called before each launch, outside the range: cache state.
  * `sync` waits for the launch. */
-sq_status sq_profiler_measure(sq_profiler *profiler, const char *range, sq_launch_fn launch,
-                              sq_launch_fn reset, sq_launch_fn sync, void *arg, sq_record *record,
-                              sq_error *err);
+sq_status sq_profiler_measure(sq_profiler *profiler, sq_launch_fn launch, sq_launch_fn reset,
+                              sq_launch_fn sync, void *arg, sq_record *record, sq_error *err);
 
 /* Offline check of a metric list for a chip ("GH100"): passes needed, no GPU or driver used.
  * SQ_UNSUPPORTED where CUPTI's host library is absent or knows a name not (named in err). */

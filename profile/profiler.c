@@ -48,7 +48,8 @@ struct sq_profiler {
     sq_cupti api;
     CUpti_SubscriberHandle subscriber;
     bool is_subscribed, is_initialized, has_trace;
-    CUpti_RangeProfiler_Object *range;
+    CUcontext context;
+    CUpti_RangeProfiler_Object *range; /* while one launch is counted */
     sq_counter_config config;
     uint8_t *availability, *data;
     size_t data_bytes;
@@ -113,15 +114,6 @@ static sq_status make_config(sq_profiler *p, int device, sq_error *err)
                                   err);
 }
 
-static sq_status clear_data(sq_profiler *p, sq_error *err)
-{
-    SQ_CUPTI_PARAMS(CUpti_RangeProfiler_CounterDataImage_Initialize, init);
-    init.pRangeProfilerObject = p->range;
-    init.counterDataSize = p->data_bytes;
-    init.pCounterData = p->data;
-    return tell(p, p->api.cuptiRangeProfilerCounterDataImageInitialize(&init), "counter data", err);
-}
-
 static sq_status set_config(sq_profiler *p, sq_error *err)
 {
     SQ_CUPTI_PARAMS(CUpti_RangeProfiler_SetConfig, set);
@@ -132,39 +124,60 @@ static sq_status set_config(sq_profiler *p, sq_error *err)
     set.pCounterDataImage = p->data;
     set.range = CUPTI_UserRange;
     set.replayMode = CUPTI_UserReplay;
-    set.maxRangesPerPass = 1;
+    set.maxRangesPerPass = REPEATS;
     set.numNestingLevels = 1;
     set.minNestingLevel = 1;
     set.targetNestingLevel = 1;
     return tell(p, p->api.cuptiRangeProfilerSetConfig(&set), "configuration", err);
 }
 
-static sq_status open_range(sq_profiler *p, CUcontext context, sq_error *err)
+static sq_status make_data(sq_profiler *p, sq_error *err)
 {
-    SQ_CUPTI_PARAMS(CUpti_RangeProfiler_Enable, enable);
-    enable.ctx = context;
-    SQ_TRY(tell(p, p->api.cuptiRangeProfilerEnable(&enable), "enable", err));
-    p->range = enable.pRangeProfilerObject;
     SQ_CUPTI_PARAMS(CUpti_RangeProfiler_GetCounterDataSize, size);
     size.pRangeProfilerObject = p->range;
     size.pMetricNames = p->config.metrics;
     size.numMetrics = p->config.n_metrics;
-    size.maxNumOfRanges = 1;
-    size.maxNumRangeTreeNodes = 1;
+    size.maxNumOfRanges = REPEATS;
+    size.maxNumRangeTreeNodes = 2 * REPEATS;
     SQ_TRY(tell(p, p->api.cuptiRangeProfilerGetCounterDataSize(&size), "counter data", err));
     p->data_bytes = size.counterDataSize;
     p->data = calloc(p->data_bytes, 1);
-    return p->data ? SQ_OK : sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for counter data");
+    if (!p->data)
+        return sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for counter data");
+    SQ_CUPTI_PARAMS(CUpti_RangeProfiler_CounterDataImage_Initialize, init);
+    init.pRangeProfilerObject = p->range;
+    init.counterDataSize = p->data_bytes;
+    init.pCounterData = p->data;
+    return tell(p, p->api.cuptiRangeProfilerCounterDataImageInitialize(&init), "counter data", err);
+}
+
+static sq_status open_range(sq_profiler *p, sq_error *err)
+{
+    SQ_CUPTI_PARAMS(CUpti_RangeProfiler_Enable, enable);
+    enable.ctx = p->context;
+    SQ_TRY(tell(p, p->api.cuptiRangeProfilerEnable(&enable), "enable", err));
+    p->range = enable.pRangeProfilerObject;
+    SQ_TRY(make_data(p, err));
+    return set_config(p, err);
+}
+
+static void close_range(sq_profiler *p)
+{
+    SQ_CUPTI_PARAMS(CUpti_RangeProfiler_Disable, disable);
+    disable.pRangeProfilerObject = p->range;
+    if (p->range)
+        p->api.cuptiRangeProfilerDisable(&disable);
+    free(p->data);
+    p->range = NULL;
+    p->data = NULL;
 }
 
 static sq_status open_counters(sq_profiler *p, int device, sq_error *err)
 {
-    CUcontext context;
-    SQ_TRY(sq_driver_context(&context, err));
+    SQ_TRY(sq_driver_context(&p->context, err));
     SQ_TRY(check_support(p, device, err));
-    SQ_TRY(read_availability(p, context, err));
-    SQ_TRY(make_config(p, device, err));
-    return open_range(p, context, err);
+    SQ_TRY(read_availability(p, p->context, err));
+    return make_config(p, device, err);
 }
 
 static sq_status open_parts(sq_profiler *p, int device, sq_error *err)
@@ -193,10 +206,6 @@ void sq_profiler_close(sq_profiler *p)
 {
     if (!p)
         return;
-    SQ_CUPTI_PARAMS(CUpti_RangeProfiler_Disable, disable);
-    disable.pRangeProfilerObject = p->range;
-    if (p->range)
-        p->api.cuptiRangeProfilerDisable(&disable);
     if (p->config.host)
         sq_counter_config_close(&p->api, &p->config);
     SQ_CUPTI_PARAMS(CUpti_Profiler_DeInitialize, deinit);
@@ -205,44 +214,76 @@ void sq_profiler_close(sq_profiler *p)
     if (p->is_subscribed)
         p->api.cuptiUnsubscribe(p->subscriber);
     free(p->availability);
-    free(p->data);
     free(p);
 }
 
 typedef struct {
-    const char *range;
     sq_launch_fn launch, reset, sync;
     void *arg;
 } subject;
 
-/* One pass: reset outside the range, the launch alone inside it. */
-static sq_status run_pass(sq_profiler *p, const subject *s, bool *is_last, sq_error *err)
+/* One range of a pass: reset outside it, the launch alone inside. Ranges are named by their repeat, not by
+ * the cell: CUPTI takes '/' in a name for nesting. */
+static sq_status run_range(sq_profiler *p, const subject *s, int repeat, sq_error *err)
 {
-    SQ_CUPTI_PARAMS(CUpti_RangeProfiler_Start, start);
-    SQ_CUPTI_PARAMS(CUpti_RangeProfiler_Stop, stop);
+    char name[16];
     SQ_CUPTI_PARAMS(CUpti_RangeProfiler_PushRange, push);
     SQ_CUPTI_PARAMS(CUpti_RangeProfiler_PopRange, pop);
-    start.pRangeProfilerObject = stop.pRangeProfilerObject = p->range;
     push.pRangeProfilerObject = pop.pRangeProfilerObject = p->range;
-    push.pRangeName = s->range;
-    SQ_TRY(tell(p, p->api.cuptiRangeProfilerStart(&start), "start", err));
+    push.pRangeName = name;
+    snprintf(name, sizeof name, "repeat%d", repeat);
     if (s->reset)
         SQ_TRY(s->reset(s->arg, err));
     SQ_TRY(s->sync(s->arg, err));
     SQ_TRY(tell(p, p->api.cuptiRangeProfilerPushRange(&push), "range", err));
     SQ_TRY(s->launch(s->arg, err));
     SQ_TRY(tell(p, p->api.cuptiRangeProfilerPopRange(&pop), "range", err));
-    SQ_TRY(s->sync(s->arg, err));
+    return s->sync(s->arg, err);
+}
+
+static sq_status run_pass(sq_profiler *p, const subject *s, bool *is_last, sq_error *err)
+{
+    SQ_CUPTI_PARAMS(CUpti_RangeProfiler_Start, start);
+    SQ_CUPTI_PARAMS(CUpti_RangeProfiler_Stop, stop);
+    start.pRangeProfilerObject = stop.pRangeProfilerObject = p->range;
+    SQ_TRY(tell(p, p->api.cuptiRangeProfilerStart(&start), "start", err));
+    for (int r = 0; r < REPEATS; r++)
+        SQ_TRY(run_range(p, s, r, err));
     SQ_TRY(tell(p, p->api.cuptiRangeProfilerStop(&stop), "stop", err));
     *is_last = stop.isAllPassSubmitted != 0;
     return SQ_OK;
 }
 
-/* All passes once; values in the order of config.metrics. */
-static sq_status count_once(sq_profiler *p, const subject *s, double *values, sq_error *err)
+static sq_status evaluate(sq_profiler *p, size_t range, double *values, sq_error *err)
 {
-    SQ_TRY(clear_data(p, err));
-    SQ_TRY(set_config(p, err));
+    SQ_CUPTI_PARAMS(CUpti_Profiler_Host_EvaluateToGpuValues, e);
+    e.pHostObject = p->config.host;
+    e.pCounterDataImage = p->data;
+    e.counterDataImageSize = p->data_bytes;
+    e.rangeIndex = range;
+    e.ppMetricNames = p->config.metrics;
+    e.numMetrics = p->config.n_metrics;
+    e.pMetricValues = values;
+    return tell(p, p->api.cuptiProfilerHostEvaluateToGpuValues(&e), "evaluate", err);
+}
+
+static sq_status check_ranges(sq_profiler *p, sq_error *err)
+{
+    SQ_CUPTI_PARAMS(CUpti_RangeProfiler_GetCounterDataInfo, info);
+    info.pCounterDataImage = p->data;
+    info.counterDataImageSize = p->data_bytes;
+    SQ_TRY(tell(p, p->api.cuptiRangeProfilerGetCounterDataInfo(&info), "counter data", err));
+    if (info.numTotalRanges != REPEATS)
+        return sq_fail(err, SQ_UNSUPPORTED, "inconsistent: %zu ranges of %d came back",
+                       info.numTotalRanges, REPEATS);
+    return SQ_OK;
+}
+
+/* All passes over all repeats; values in the order of config.metrics. */
+static sq_status count(sq_profiler *p, const subject *s, double values[REPEATS][SQ_MAX_COUNTERS],
+                       sq_error *err)
+{
+    SQ_TRY(open_range(p, err));
     bool is_last = false;
     for (size_t pass = 0; !is_last; pass++) {
         if (pass > p->config.passes + 8)
@@ -252,15 +293,10 @@ static sq_status count_once(sq_profiler *p, const subject *s, double *values, sq
     SQ_CUPTI_PARAMS(CUpti_RangeProfiler_DecodeData, decode);
     decode.pRangeProfilerObject = p->range;
     SQ_TRY(tell(p, p->api.cuptiRangeProfilerDecodeData(&decode), "decode", err));
-    SQ_CUPTI_PARAMS(CUpti_Profiler_Host_EvaluateToGpuValues, evaluate);
-    evaluate.pHostObject = p->config.host;
-    evaluate.pCounterDataImage = p->data;
-    evaluate.counterDataImageSize = p->data_bytes;
-    evaluate.rangeIndex = 0;
-    evaluate.ppMetricNames = p->config.metrics;
-    evaluate.numMetrics = p->config.n_metrics;
-    evaluate.pMetricValues = values;
-    return tell(p, p->api.cuptiProfilerHostEvaluateToGpuValues(&evaluate), "evaluate", err);
+    SQ_TRY(check_ranges(p, err));
+    for (size_t r = 0; r < REPEATS; r++)
+        SQ_TRY(evaluate(p, r, values[r], err));
+    return SQ_OK;
 }
 
 static int compare_double(const void *a, const void *b)
@@ -319,24 +355,22 @@ static sq_status add_counted(sq_profiler *p, double values[REPEATS][SQ_MAX_COUNT
     return SQ_OK;
 }
 
-sq_status sq_profiler_measure(sq_profiler *p, const char *range, sq_launch_fn launch,
-                              sq_launch_fn reset, sq_launch_fn sync, void *arg, sq_record *record,
-                              sq_error *err)
+sq_status sq_profiler_measure(sq_profiler *p, sq_launch_fn launch, sq_launch_fn reset,
+                              sq_launch_fn sync, void *arg, sq_record *record, sq_error *err)
 {
-    const subject s = {range, launch, reset, sync, arg};
+    const subject s = {launch, reset, sync, arg};
     if (p->has_trace)
         SQ_TRY(sq_activity_trace(&p->api, launch, reset, sync, arg, record, err));
     if (p->refused[0])
         return add_all_absent(record, p->refused);
     double values[REPEATS][SQ_MAX_COUNTERS];
-    for (int r = 0; r < REPEATS; r++) {
-        sq_error why = {.message = ""};
-        sq_status status = count_once(p, &s, values[r], &why);
-        if (status == SQ_UNSUPPORTED)
-            return add_all_absent(record, why.message);
-        if (status != SQ_OK)
-            return sq_fail(err, status, "%s", why.message);
-    }
+    sq_error why = {.message = ""};
+    sq_status status = count(p, &s, values, &why);
+    close_range(p);
+    if (status == SQ_UNSUPPORTED)
+        return add_all_absent(record, why.message);
+    if (status != SQ_OK)
+        return sq_fail(err, status, "%s", why.message);
     return add_counted(p, values, record);
 }
 
@@ -386,11 +420,9 @@ sq_status sq_profiler_open(int device_index, sq_profiler **out, sq_error *err)
 
 void sq_profiler_close(sq_profiler *p) { free(p); }
 
-sq_status sq_profiler_measure(sq_profiler *p, const char *range, sq_launch_fn launch,
-                              sq_launch_fn reset, sq_launch_fn sync, void *arg, sq_record *record,
-                              sq_error *err)
+sq_status sq_profiler_measure(sq_profiler *p, sq_launch_fn launch, sq_launch_fn reset,
+                              sq_launch_fn sync, void *arg, sq_record *record, sq_error *err)
 {
-    (void)range;
     (void)launch;
     (void)reset;
     (void)sync;

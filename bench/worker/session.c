@@ -199,7 +199,7 @@ static sq_status wait(void *arg, sq_error *err)
 }
 
 static sq_status profile_job(sq_session *session, const sq_task *task, sq_job *job,
-                             const char *range, sq_record *record, sq_error *err)
+                             sq_record *record, sq_error *err)
 {
     double setup_ns;
     session->on_stage(session->arg, "prepare");
@@ -208,8 +208,7 @@ static sq_status profile_job(sq_session *session, const sq_task *task, sq_job *j
     SQ_TRY(sq_job_run_once(job, err)); /* loads the kernels, which must not be counted */
     session->on_stage(session->arg, "counters");
     sq_launch_fn reset = task->cell.cache == SQ_CACHE_HOT ? NULL : cool;
-    SQ_TRY(sq_profiler_measure(session->profiler, range, sq_job_launch, reset, wait, job, record,
-                               err));
+    SQ_TRY(sq_profiler_measure(session->profiler, sq_job_launch, reset, wait, job, record, err));
     record->status = SQ_RUN_OK;
     return SQ_OK;
 }
@@ -231,14 +230,16 @@ void sq_session_profile(sq_session *session, const sq_task *task, sq_record *rec
     sq_job *job = NULL;
     start_record(task, record);
     sq_cell_key(&task->cell, key);
+    sq_nvtx_push(key);
     sq_status status = open_profiler(session, &err);
     if (status == SQ_OK)
         status = sq_job_new(&session->rig, &task->subject, &task->cell, &job, &err);
     if (status == SQ_OK)
-        status = profile_job(session, task, job, key, record, &err);
+        status = profile_job(session, task, job, record, &err);
     if (status != SQ_OK)
         fail_record(record, status, &err);
     sq_job_free(job);
+    sq_nvtx_pop();
 }
 
 void sq_session_close(sq_session *session)
