@@ -218,7 +218,7 @@ int64_t channel_tiles(const sq_call *call)
  * device idle, and then into at least four. The same on every device: so is the workspace. */
 segments segments_of(const sq_call *call)
 {
-    const int64_t few_blocks = 96, many_blocks = 384, least_tiles = 4;
+    const int64_t few_blocks = 192, many_blocks = 528, least_tiles = 4;
     const int64_t *dim = call->in[IN_U].dim;
     return with_tiling(call->in[IN_A].dim[1], [&](auto c) {
         using C = decltype(c);
