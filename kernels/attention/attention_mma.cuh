@@ -204,6 +204,7 @@ __device__ __forceinline__ void attention_store(const attention_params &p,
     using T = typename S::T;
     constexpr int rows_per_step = 32 / S::CHUNKS > 0 ? 32 / S::CHUNKS : 1;
     const int lane = (int)threadIdx.x % 32, warp_row = (int)threadIdx.x / 32 * 16 * S::MT;
+    __syncwarp(); /* the warp has read its queries for the last time */
 #pragma unroll
     for (int m = 0; m < S::MT; m++)
 #pragma unroll
