@@ -11,7 +11,7 @@ if(SQ_WERROR)
 endif()
 if(SQ_SANITIZE)
   target_compile_options(sq_warnings INTERFACE
-    $<$<COMPILE_LANGUAGE:C,CXX>:-fsanitize=address,undefined -fno-omit-frame-pointer
+    $<$<COMPILE_LANGUAGE:C,CXX>:-O1 -fsanitize=address,undefined -fno-omit-frame-pointer
       -fno-sanitize-recover=undefined>)
   target_link_options(sq_warnings INTERFACE -fsanitize=address,undefined)
 endif()

@@ -92,10 +92,13 @@ find_nvcc() {
     return 1
 }
 
+have_cmake() { printf '3.25\n%s\n' "$(cmake --version | sed -n '1s/.* //p')" | sort -VC; }
+
 # configure_and_build PRESET [TARGET]
 configure_and_build() {
     local preset=$1 log=$root/build/$1.log
     find_nvcc || true
+    have_cmake || die "cmake 3.25 or newer is needed; this is $(cmake --version | head -n 1)"
     cmake -S "$root" --preset "$preset" >"$log" 2>&1 ||
         { tail -n 20 "$log" >&2; die "configure failed: build/$preset.log"; }
     sed -n 's/^-- seqmark: //p' "$log" | while read -r line; do say "$preset: $line"; done
