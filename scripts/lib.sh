@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # lib.sh: what quickstart.sh and test.sh share. Sourced, not run.
 
-say() { printf '\033[1m==>\033[0m %s\n' "$*" >&2; }
+say() { printf '\033[1m==>\033[0m %s (%d s)\n' "$*" "$SECONDS" >&2; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
