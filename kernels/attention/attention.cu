@@ -119,7 +119,7 @@ static int padded_d(const sq_call *call)
     return d <= 64 ? 64 : d <= 128 ? 128 : 256;
 }
 
-static int64_t portable_shared_bytes(const sq_call *call)
+static size_t portable_shared_bytes(const sq_call *call)
 {
     const int d = padded_d(call);
     if (call->dtype == SQ_DTYPE_F32)
@@ -143,11 +143,7 @@ static sq_status supports_portable(const sq_call *call, const sq_device *device,
         return sq_fail(why, SQ_UNSUPPORTED, "rows are not 16-byte aligned");
     if (q->dim[0] * q->dim[2] * sq_ceil_div(q->dim[1], 64) > INT32_MAX)
         return sq_fail(why, SQ_UNSUPPORTED, "B*H*L/64 over 2^31 tiles");
-    const int64_t shared = portable_shared_bytes(call);
-    if (device && device->shared_bytes_per_block > 0 && shared > device->shared_bytes_per_block)
-        return sq_fail(why, SQ_UNSUPPORTED, "needs %lld bytes of shared memory a block",
-                       (long long)shared);
-    return SQ_OK;
+    return sq_supports_shared(device, portable_shared_bytes(call), why);
 }
 
 /* Tiles of `rows` query rows; heads in groups whose keys and values take at most 32 MiB of L2. */

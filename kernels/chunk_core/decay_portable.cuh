@@ -76,10 +76,8 @@ static inline sq_status sq_decay_portable_supports(const sq_call *call, const sq
     if (p.keys > SQ_PORTABLE_MAX_KEYS)
         return sq_fail(why, SQ_UNSUPPORTED, "%d state rows: at most %d", p.keys,
                        SQ_PORTABLE_MAX_KEYS);
-    const int bytes = sq_portable_choose(call->dtype, p).shared_bytes;
-    if (device->shared_bytes_per_block >= 0 && bytes > device->shared_bytes_per_block)
-        return sq_fail(why, SQ_UNSUPPORTED, "needs %d bytes of shared memory, a block has %lld",
-                       bytes, (long long)device->shared_bytes_per_block);
+    const sq_portable_kernel kernel = sq_portable_choose(call->dtype, p);
+    SQ_TRY(sq_supports_shared(device, (size_t)kernel.shared_bytes, why));
     return sq_decay_supports_grid(p, why);
 }
 

@@ -17,6 +17,7 @@ static inline sq_status sq_cuda_check(cudaError_t error, const char *what, sq_er
 {
     if (error == cudaSuccess)
         return SQ_OK;
+    (void)cudaGetLastError(); /* clears what is not sticky: the next launch must not report it */
     return sq_fail(err, SQ_DEVICE, "%s: %s", what, cudaGetErrorString(error));
 }
 
@@ -55,6 +56,17 @@ static inline sq_status sq_supports_types(const sq_call *call, sq_error *why)
     if (call->dtype == SQ_DTYPE_F32 || call->dtype == SQ_DTYPE_BF16)
         return SQ_OK;
     return sq_fail(why, SQ_UNSUPPORTED, "%s: f32 and bf16 only", sq_dtype_name(call->dtype));
+}
+
+/* Refuses where a block of `device` cannot have `bytes` of shared memory. device may be NULL, and
+ * its limit unknown (not positive): then nothing is refused. */
+static inline sq_status sq_supports_shared(const sq_device *device, size_t bytes, sq_error *why)
+{
+    const int64_t most = device ? device->shared_bytes_per_block : 0;
+    if (most <= 0 || (int64_t)bytes <= most)
+        return SQ_OK;
+    return sq_fail(why, SQ_UNSUPPORTED, "needs %zu bytes of shared memory, a block has %lld", bytes,
+                   (long long)most);
 }
 
 /* Can the rows of `t` (its last dim) be read in 16-byte vectors? Data may be NULL (planning): dense

@@ -199,10 +199,7 @@ static sq_status supports_portable(const sq_call *call, const sq_device *device,
 {
     if (portable_blocks(params_of(call)) > INT32_MAX)
         return sq_fail(why, SQ_UNSUPPORTED, "over 2^31 tiles of the output");
-    if (device && device->shared_bytes_per_block > 0 &&
-        device->shared_bytes_per_block < linear_mma_shape::SHARED_BYTES)
-        return sq_fail(why, SQ_UNSUPPORTED, "needs %d bytes of shared memory a block",
-                       linear_mma_shape::SHARED_BYTES);
+    SQ_TRY(sq_supports_shared(device, linear_mma_shape::SHARED_BYTES, why));
     return sq_supports_types(call, why);
 }
 

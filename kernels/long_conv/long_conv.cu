@@ -76,10 +76,7 @@ sq_status launch_naive(const sq_call *call, void *plan, sq_error *err)
 
 sq_status supports_portable(const sq_call *call, const sq_device *device, sq_error *why)
 {
-    const int64_t shared = block_fft<MAX_LOG2_M>::BYTES;
-    if (device && device->shared_bytes_per_block >= 0 && device->shared_bytes_per_block < shared)
-        return sq_fail(why, SQ_UNSUPPORTED, "needs %lld bytes of shared memory a block",
-                       (long long)shared);
+    SQ_TRY(sq_supports_shared(device, block_fft<MAX_LOG2_M>::BYTES, why));
     return sq_supports_types(call, why);
 }
 

@@ -206,6 +206,17 @@ auto with_tiling(int64_t states, F f)
     return f(tiling_256{});
 }
 
+sq_status supports_portable(const sq_call *call, const sq_device *device, sq_error *why)
+{
+    SQ_TRY(supports_any(call, device, why));
+    return sq_with_type(call->dtype, why, [&](auto element) {
+        using T = decltype(element);
+        return with_tiling(call->in[IN_A].dim[1], [&](auto c) {
+            return sq_supports_shared(device, sizeof(shared_tiles<T, decltype(c)>), why);
+        });
+    });
+}
+
 /* Blocks of one segment: tiles of channels, in every group, in every batch row. */
 template <typename C>
 int64_t channel_tiles(const sq_call *call)
@@ -283,6 +294,6 @@ extern "C" const sq_provider sq_cuda_selective_scan[] = {
     {"cuda/naive", "one thread per channel, serial in time", supports_any, NULL, NULL,
      launch_naive, NULL},
     {"cuda/portable", "states over lanes, shared tiles, segments of L where channels are few",
-     supports_any, workspace_portable, NULL, launch_portable, NULL},
+     supports_portable, workspace_portable, NULL, launch_portable, NULL},
     {NULL},
 };
