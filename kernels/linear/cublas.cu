@@ -27,7 +27,10 @@ static sq_status check(cublasStatus_t status, const char *what, sq_error *err)
 {
     if (status == CUBLAS_STATUS_SUCCESS)
         return SQ_OK;
-    return sq_fail(err, SQ_DEVICE, "%s: %s", what, cublasLtGetStatusString(status));
+    const sq_status outcome = status == CUBLAS_STATUS_NOT_SUPPORTED  ? SQ_UNSUPPORTED
+                              : status == CUBLAS_STATUS_ALLOC_FAILED ? SQ_OUT_OF_MEMORY
+                                                                     : SQ_DEVICE;
+    return sq_fail(err, outcome, "%s: %s", what, cublasLtGetStatusString(status));
 }
 
 sq_status sq_linear_cublas_supports(const sq_call *call, const sq_device *, sq_error *why)
