@@ -88,7 +88,7 @@ static sq_cost cost(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis)
     double size = (double)sq_dtype_size(dtype);
     return (sq_cost){
         .flops = rows * (4 * k * v + v),
-        .matrix_flops = rows * 4 * k * v,
+        .matrix_flops = dtype == SQ_DTYPE_F32 ? 0 : rows * 4 * k * v,
         .bytes_read = size * rows * (2 * k + v),
         .bytes_written = size * rows * v,
     };
@@ -96,8 +96,9 @@ static sq_cost cost(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis)
 
 /* f32: the decays of a chunk come from multiples of one logarithm (2^-24 of at most 92 bits: 4e-6
  * where the decay has made the term vanish, 1e-7 elsewhere); a decay applied step by step is exact,
- * 1 - 2^-n being a number of f32. The state's own rounding at each step adds up as a random walk
- * over a memory of up to 4096 steps (eighth head): 64 * 2^-24 = 4e-6.
+ * 1 - 2^-n being a number of f32 for n <= 24 (of other heads those providers say no). The state's
+ * own rounding at each step adds up as a random walk over a memory of up to 4096 steps (eighth
+ * head): 64 * 2^-24 = 4e-6.
  *
  * bf16: rounding of o is 1.7e-3 rms. A chunkwise provider also rounds the weighted scores (1.7e-3
  * of the part from inside the chunk), or the state and the weighted keys (2.4e-3 of the part

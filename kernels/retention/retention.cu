@@ -25,9 +25,20 @@ static sq_decay_params params(const sq_call *call)
     return p;
 }
 
+/* Kernels that go step by step multiply by gamma itself, 1 - 2^-(5 + head): a number of f32 up to
+ * head 19 and rounded to 1 beyond, which thousands of steps would show. */
+static sq_status supports_steps(const sq_call *call, sq_error *why)
+{
+    const double last = call->axis[AXIS_FIRST] + call->axis[AXIS_H] - 1;
+    if (last > 19)
+        return sq_fail(why, SQ_UNSUPPORTED, "head %.0f: step by step, heads up to 19 only", last);
+    return SQ_OK;
+}
+
 static sq_status supports_naive(const sq_call *call, const sq_device *device, sq_error *why)
 {
     (void)device;
+    SQ_TRY(supports_steps(call, why));
     return sq_decay_naive_supports(call, params(call), sq_axis_int(call->axis, AXIS_CHUNK), why);
 }
 
@@ -39,6 +50,8 @@ static sq_status launch_naive(const sq_call *call, void *plan, sq_error *err)
 
 static sq_status supports_portable(const sq_call *call, const sq_device *device, sq_error *why)
 {
+    if (call->dtype == SQ_DTYPE_F32)
+        SQ_TRY(supports_steps(call, why));
     const sq_tensor *rows[] = {&call->in[IN_Q], &call->in[IN_K], &call->in[IN_V], &call->out[0]};
     return sq_decay_portable_supports(call, device, params(call),
                                       sq_axis_int(call->axis, AXIS_CHUNK), rows, 4, why);

@@ -117,7 +117,7 @@ static sq_cost cost(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis)
     double matrix = 4 * tokens * h * p * n;
     return (sq_cost){
         .flops = matrix + tokens * h * (p * (1 + 2 * skip) + 1 + bias),
-        .matrix_flops = matrix,
+        .matrix_flops = dtype == SQ_DTYPE_F32 ? 0 : matrix,
         .special = tokens * h * (1 + 2 * softplus),
         .bytes_read = size * tokens * (h * p + h + 2 * g * n) + 4 * h * (1 + skip + bias),
         .bytes_written = size * tokens * h * p,
