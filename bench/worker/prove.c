@@ -104,7 +104,7 @@ static sq_status prove_sub(const sq_place *place, const sq_call *sub, sq_call *h
         if (list->in[i].name)
             sq_place_draw(place, i, &sub->in[i], host->in[i].data);
     SQ_TRY(sub->op->reference(host, err));
-    sq_tolerance tolerance = sub->op->tolerance(sub->pass, sub->dtype, place->call.axis);
+    sq_tolerance tolerance = sub->op->tolerance(sub->pass, sub->dtype, sub->axis);
     for (int i = 0; i < list->n_out; i++)
         if (list->out[i].name)
             SQ_TRY(sq_prove_tensor(place->rig, list->out[i].name, &sub->out[i], &host->out[i],
