@@ -217,7 +217,7 @@ static void test_nothing_is_mixed(void **state)
     assert_int_equal(result.cells, 15);
     char *csv = fixture_read(out, "figures/op_time.csv");
     for (int ms = 91; ms <= 98; ms++) {
-        char field[16];
+        char field[24];
         snprintf(field, sizeof field, ",512,%d", ms);
         expect_not(csv, field);
     }
