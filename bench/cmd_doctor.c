@@ -187,7 +187,7 @@ static void check_store(examination *e)
                  can_create(path) ? "can be created" : "cannot be created here");
         add(e, "store", can_create(path) ? "ok" : "missing", detail,
             can_create(path) ? "" : "--db FILE in a folder that you may write to");
-    } else if (sq_db_open(path, SQ_DB_WRITE, &db, &err) != SQ_OK) {
+    } else if (sq_db_open(path, SQ_DB_PROBE, &db, &err) != SQ_OK) {
         add(e, "store", "missing", err.message, "--db FILE names another store");
     } else {
         add(e, "store", "ok", path, "");

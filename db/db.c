@@ -80,11 +80,11 @@ static sq_status check_name(sq_db *db, sq_db_mode mode, sq_error *err)
         return sq_fail(err, SQ_IO, "%s: not a regular file", db->path);
     } else if (!may(db->path, R_OK)) {
         return sq_fail(err, SQ_IO, "%s: unreadable: %s", db->path, strerror(errno));
-    } else if (mode == SQ_DB_WRITE && !may(db->path, W_OK)) {
+    } else if (mode != SQ_DB_READ && !may(db->path, W_OK)) {
         return sq_fail(err, SQ_IO, "%s: cannot write: the file is read-only (%s)", db->path,
                        strerror(errno));
     }
-    if (mode == SQ_DB_WRITE && !may_write_folder_of(db->path))
+    if (mode != SQ_DB_READ && !may_write_folder_of(db->path))
         return sq_fail(err, SQ_IO, "%s: cannot write: its folder is read-only or missing (%s)",
                        db->path, strerror(errno));
     return SQ_OK;
@@ -117,7 +117,7 @@ static sq_status check_header(sq_db *db, sq_db_mode mode, bool *is_wal, sq_error
     int64_t size = 0;
     *is_wal = false;
     SQ_TRY(read_header(db, header, &size, err));
-    if (size == 0 && mode == SQ_DB_WRITE)
+    if (size == 0 && mode != SQ_DB_READ)
         return SQ_OK;
     if (size == 0)
         return sq_fail(err, SQ_STORE, "%s: the file is empty", db->path);
@@ -220,15 +220,18 @@ static sq_status open_reader(sq_db *db, sq_error *err)
     return SQ_OK;
 }
 
-static sq_status open_writer(sq_db *db, sq_error *err)
+static sq_status open_writer(sq_db *db, sq_db_mode mode, sq_error *err)
 {
     bool is_wal;
+    const int create = mode == SQ_DB_WRITE ? SQLITE_OPEN_CREATE : 0;
     SQ_TRY(sq_db_lock(db->path, &db->lock_fd, err));
-    SQ_TRY(connect_to(db, db->path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, err));
+    SQ_TRY(connect_to(db, db->path, SQLITE_OPEN_READWRITE | create, err));
     if (sqlite3_db_readonly(db->handle, "main"))
         return sq_fail(err, SQ_IO, "%s: cannot write: the file is read-only", db->path);
-    SQ_TRY(check_header(db, SQ_DB_WRITE, &is_wal, err));
+    SQ_TRY(check_header(db, mode, &is_wal, err));
     SQ_TRY(check_content(db, err));
+    if (mode == SQ_DB_PROBE)
+        return SQ_OK;
     SQ_TRY(sq_db_exec(db, "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON", "opening", err));
     SQ_TRY(sq_db_migrate(db, sq_migrations, err));
     sqlite3_db_config(db->handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
@@ -259,7 +262,7 @@ sq_status sq_db_open(const char *path, sq_db_mode mode, sq_db **out, sq_error *e
     db->lock_fd = -1;
     sq_status status = check_name(db, mode, err);
     if (status == SQ_OK)
-        status = mode == SQ_DB_WRITE ? open_writer(db, err) : open_reader(db, err);
+        status = mode == SQ_DB_READ ? open_reader(db, err) : open_writer(db, mode, err);
     if (status != SQ_OK) {
         discard(db);
         return status;

@@ -17,7 +17,8 @@ extern "C" {
 
 typedef struct sq_db sq_db;
 
-typedef enum { SQ_DB_READ, SQ_DB_WRITE } sq_db_mode;
+/* SQ_DB_PROBE judges an existing file as SQ_DB_WRITE does, and then neither migrates nor writes. */
+typedef enum { SQ_DB_READ, SQ_DB_WRITE, SQ_DB_PROBE } sq_db_mode;
 
 /* Opens (SQ_DB_WRITE: creates, migrates) a store. Refuses, leaving the file untouched: not a
  * database, not ours (application id), newer than this program, corrupt, unreadable, read-only for
