@@ -1,5 +1,6 @@
 /* main: walks the table of verbs. `seqmark --worker cpu` is the other half of the CPU backend: a
  * campaign starts this program again as its worker. */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -59,6 +60,23 @@ static int serve_cpu(void)
     return sq_worker_serve(&options);
 }
 
+/* What was written may still fail when the buffer goes out: a full disk behind a redirection. */
+static void flush_data(sq_outcome *outcome)
+{
+    if ((fflush(stdout) != 0 || ferror(stdout)) && outcome->code == SQ_EXIT_FINE)
+        sq_outcome_set(outcome, SQ_EXIT_ERROR, "cannot write to stdout: %s", strerror(errno));
+}
+
+/* One line, whatever the reason quotes: names of files and labels may hold line ends and escape
+ * sequences of terminals. */
+static void print_outcome(const sq_outcome *outcome)
+{
+    sq_text line = {.data = NULL};
+    sq_text_add_plain(&line, outcome->why);
+    fprintf(stderr, "seqmark: exit %d: %s\n", outcome->code, line.data ? line.data : "");
+    sq_text_free(&line);
+}
+
 int main(int argc, char **argv)
 {
     sq_outcome outcome = {.code = SQ_EXIT_FINE};
@@ -75,7 +93,8 @@ int main(int argc, char **argv)
     } else {
         dispatch(argc, argv, &outcome);
     }
+    flush_data(&outcome);
     if (outcome.why[0])
-        fprintf(stderr, "seqmark: exit %d: %s\n", outcome.code, outcome.why);
+        print_outcome(&outcome);
     return outcome.code;
 }

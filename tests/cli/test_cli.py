@@ -119,6 +119,20 @@ class Refusals(Folder):
         self.refused(*attention, "--tokens", "1k", "--batch", "2", says=["batch"])
         self.refused(*attention, "--taps", "4", says=["--taps"])
 
+    def test_the_last_line_is_one_line_of_text(self):
+        self.fine(*TINY)
+        result = self.refused("show", "a\nb\x1b[31m", says=["unknown campaign"])
+        self.assertEqual(result.stderr.count("\n"), 1, result.stderr)
+        self.assertNotIn("\x1b", result.stderr)
+
+    def test_data_that_cannot_be_written_is_said(self):
+        with open("/dev/full", "w", encoding="utf-8") as full:
+            for words in (["--help"], ["run", "--help"], ["list", "operators"]):
+                result = subprocess.run([str(SEQMARK), *words], stdout=full, text=True,
+                                        stderr=subprocess.PIPE, check=False)
+                self.assertEqual(result.returncode, 1, words)
+                self.assertIn("cannot write to stdout", last_line(result))
+
     def test_missing_device_is_unfit(self):
         self.refused(*TINY[:-6], "--device", "0", code=5, says=["device 0"])
         self.refused(*TINY[:-6], "--device", "gpu", says=["gpu"])
@@ -262,6 +276,16 @@ class Store(Folder):
             self.refused(*words, says=[name])
             self.assertEqual(path.read_bytes(), content)
         self.refused("doctor", "--db", str(path), "--device", "cpu", code=5, says=["store"])
+
+    def test_doctor_only_looks(self):
+        self.fine(*TINY)
+        whole = pathlib.Path(self.path("seqmark.db")).read_bytes()
+        for content in (b"", whole):
+            pathlib.Path(self.path("looked-at.db")).write_bytes(content)
+            self.fine("doctor", "--device", "cpu", "--db", "looked-at.db")
+            self.assertEqual(pathlib.Path(self.path("looked-at.db")).read_bytes(), content)
+        self.fine("doctor", "--device", "cpu", "--db", "none.db")
+        self.assertEqual(sorted(os.listdir(self.folder)), ["looked-at.db", "seqmark.db"])
 
     def test_what_is_no_store_is_left_alone(self):
         self.untouched("text.db", b"this is no database\n" * 100)
