@@ -70,6 +70,7 @@ install_missing() {
         return 0
     fi
     say "installing with apt-get: ${packages[*]} ${extras[*]} (log: build/apt.log)"
+    : >"$root/build/apt.log"
     apt_get update || say "apt-get update failed; trying with the package lists there are"
     if [ ${#packages[@]} -gt 0 ]; then
         apt_get install -y --no-install-recommends "${packages[@]}" || {
