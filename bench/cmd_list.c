@@ -206,7 +206,10 @@ void sq_cmd_list(int argc, char **argv, sq_outcome *outcome)
     if (!sq_verb_parse(&verb, argc, argv, &given, outcome))
         return;
     sq_status s;
-    if (given.n_arguments) {
+    if (given.n_arguments > 1) {
+        s = sq_fail(&err, SQ_BAD_ARGUMENT, "list takes one kind, not also \"%s\"",
+                    given.argument[1]);
+    } else if (given.n_arguments) {
         s = list_kind(&given, given.argument[0], &err);
     } else {
         s = list_kind(&given, "operators", &err);

@@ -1,4 +1,6 @@
 /* cmd_run_request: from the words of a command line to a plan. */
+#include <ctype.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -169,12 +171,14 @@ static sq_status read_groups(sq_run *run, sq_error *err)
 static sq_status read_seed(sq_run *run, sq_error *err)
 {
     const sq_setting *s = sq_settings_get(&run->campaign, "seed");
-    char *end = NULL;
     if (s) {
-        run->seed = strtoull(s->value, &end, 10);
-        if (!*s->value || *end || s->value[0] == '-')
-            return sq_fail(err, SQ_BAD_ARGUMENT, "%s: seed: \"%s\" is no whole number", s->origin,
-                           s->value);
+        char *end = s->value;
+        errno = 0;
+        if (isdigit((unsigned char)s->value[0])) /* strtoull would take blanks and signs */
+            run->seed = strtoull(s->value, &end, 10);
+        if (end == s->value || *end || errno == ERANGE)
+            return sq_fail(err, SQ_BAD_ARGUMENT,
+                           "%s: seed: \"%s\" is no whole number below 2^64", s->origin, s->value);
         return SQ_OK;
     }
     char uuid[SQ_UUID_TEXT], digits[9] = "";
@@ -190,27 +194,39 @@ static sq_status read_order(sq_run *run, sq_error *err)
     const char *order = sq_settings_text(&run->campaign, "order", "random");
     run->is_random = strcmp(order, "random") == 0;
     if (!run->is_random && strcmp(order, "plan") != 0)
-        return sq_fail_unknown(err, "order", order, orders);
+        return sq_setting_at(sq_settings_get(&run->campaign, "order"),
+                             sq_fail_unknown(err, "order", order, orders), err);
+    return SQ_OK;
+}
+
+static sq_status read_filter(sq_run *run, sq_error *err)
+{
+    const sq_setting *s = sq_settings_get(&run->campaign, "filter");
+    return s ? sq_setting_at(s, sq_filter_parse(s->value, &run->filter, err), err) : SQ_OK;
+}
+
+static sq_status read_budget(sq_run *run, sq_error *err)
+{
+    const sq_setting *s = sq_settings_get(&run->campaign, "budget");
+    SQ_TRY(sq_settings_seconds(&run->campaign, "budget", &run->budget_seconds, err));
+    if (s && !(run->budget_seconds > 0))
+        return sq_fail(err, SQ_BAD_ARGUMENT, "%s: budget: no run fits into 0 seconds", s->origin);
     return SQ_OK;
 }
 
 static sq_status read_campaign(sq_run *run, sq_error *err)
 {
-    double replicates = 1, allow_failed = 0;
-    const char *filter = sq_settings_text(&run->campaign, "filter", NULL);
+    const sq_settings *said = &run->campaign;
+    run->replicates = 1;
     run->has_counters = true;
-    SQ_TRY(sq_settings_number(&run->campaign, "replicates", &replicates, err));
-    SQ_TRY(sq_settings_number(&run->campaign, "allow-failed", &allow_failed, err));
-    SQ_TRY(sq_settings_seconds(&run->campaign, "budget", &run->budget_seconds, err));
-    SQ_TRY(sq_settings_switch(&run->campaign, "counters", &run->has_counters, err));
-    SQ_TRY(sq_settings_policy(&run->campaign, &run->policy, err));
+    SQ_TRY(sq_settings_count(said, "replicates", 1, 1000, &run->replicates, err));
+    SQ_TRY(sq_settings_count(said, "allow-failed", 0, 1000000, &run->allow_failed, err));
+    SQ_TRY(read_budget(run, err));
+    SQ_TRY(sq_settings_switch(said, "counters", &run->has_counters, err));
+    SQ_TRY(sq_settings_policy(said, &run->policy, err));
     SQ_TRY(read_order(run, err));
     SQ_TRY(read_seed(run, err));
-    if (replicates < 1 || replicates > 1000)
-        return sq_fail(err, SQ_BAD_ARGUMENT, "replicates: 1 to 1000");
-    run->replicates = (int)replicates;
-    run->allow_failed = allow_failed < 1e6 ? (int)allow_failed : 1000000;
-    return filter ? sq_filter_parse(filter, &run->filter, err) : SQ_OK;
+    return read_filter(run, err);
 }
 
 sq_status sq_run_read(sq_run *run, sq_error *err)

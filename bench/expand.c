@@ -46,16 +46,6 @@ static const sq_axis tokens_axis = {
 static const sq_axis width_axis = {
     .name = "width", .flag = "width", .kind = SQ_AXIS_INT, .min = 1, .max = 1048576};
 
-/* Puts where a setting was made in front of an error. */
-static sq_status at(const sq_setting *setting, sq_status status, sq_error *err)
-{
-    if (status == SQ_OK || !err || !setting)
-        return status;
-    char message[sizeof err->message];
-    snprintf(message, sizeof message, "%s", err->message);
-    return sq_fail(err, status, "%s: %s: %s", setting->origin, setting->key, message);
-}
-
 static bool is_overridden(const sq_setting *setting)
 {
     return setting && strcmp(setting->origin, command_line) == 0;
@@ -122,7 +112,7 @@ static sq_status add_subjects(group *g, const char *key, sq_status (*add)(group 
     for (int i = 0; s == SQ_OK && i < names.count; i++)
         s = add(g, names.item[i]);
     sq_names_free(&names);
-    return at(setting, s, g->err);
+    return sq_setting_at(setting, s, g->err);
 }
 
 /* --- names that are no axes --- */
@@ -154,7 +144,7 @@ static sq_status read_enums(const group *g, const char *key, const char *fallbac
     for (int i = 0; s == SQ_OK && i < names.count && i < room; i++)
         s = parse(names.item[i], (char *)out + size * (size_t)(*count)++, g->err);
     sq_names_free(&names);
-    return at(setting, s, g->err);
+    return sq_setting_at(setting, s, g->err);
 }
 
 static sq_status refuse_provider(const group *g, const char *name)
@@ -199,7 +189,7 @@ static sq_status read_providers(group *g)
         if (is_offered(g, g->providers.item[i]))
             mark_used(g, setting);
         else if (!is_overridden(setting) || g->request->n_groups == 1)
-            return at(setting, refuse_provider(g, g->providers.item[i]), g->err);
+            return sq_setting_at(setting, refuse_provider(g, g->providers.item[i]), g->err);
     }
     return SQ_OK;
 }
@@ -224,7 +214,7 @@ static sq_status read_dim(const group *g, product *p, int axis_index, const sq_a
     if (s == SQ_OK)
         s = sq_axis_parse_list(axis, text, d->value, &d->count, g->err);
     free(text);
-    return at(setting, s, g->err);
+    return sq_setting_at(setting, s, g->err);
 }
 
 static dim *find_dim(const product *p, int axis)
@@ -402,7 +392,7 @@ static sq_status is_for_backend(const group *g, bool *out)
     const sq_setting *on = sq_settings_get(g->settings, "on");
     *out = !on || strcmp(on->value, g->request->catalog->backend) == 0;
     if (on && strcmp(on->value, "cpu") != 0 && strcmp(on->value, "cuda") != 0)
-        return at(on, sq_fail_unknown(g->err, "backend", on->value, backends), g->err);
+        return sq_setting_at(on, sq_fail_unknown(g->err, "backend", on->value, backends), g->err);
     return SQ_OK;
 }
 

@@ -191,6 +191,15 @@ const char *sq_settings_text(const sq_settings *settings, const char *key, const
     return setting ? setting->value : fallback;
 }
 
+sq_status sq_setting_at(const sq_setting *setting, sq_status status, sq_error *err)
+{
+    if (status == SQ_OK || !err || !setting)
+        return status;
+    char message[sizeof err->message];
+    snprintf(message, sizeof message, "%s", err->message);
+    return sq_fail(err, status, "%s: %s: %s", setting->origin, setting->key, message);
+}
+
 /* --- typed values --- */
 
 sq_status sq_settings_number(const sq_settings *settings, const char *key, double *out,
@@ -204,6 +213,21 @@ sq_status sq_settings_number(const sq_settings *settings, const char *key, doubl
         return sq_fail(err, SQ_BAD_ARGUMENT, "%s: %s: \"%s\" is no number of 0 or more", s->origin,
                        key, s->value);
     *out = value;
+    return SQ_OK;
+}
+
+sq_status sq_settings_count(const sq_settings *settings, const char *key, int least, int most,
+                            int *out, sq_error *err)
+{
+    const sq_setting *s = sq_settings_get(settings, key);
+    double value = 0;
+    if (!s)
+        return SQ_OK;
+    if (!sq_parse_number(s->value, &value) || value < least || value > most ||
+        value != (int)value)
+        return sq_fail(err, SQ_BAD_ARGUMENT, "%s: %s: \"%s\" is no whole number from %d to %d",
+                       s->origin, key, s->value, least, most);
+    *out = (int)value;
     return SQ_OK;
 }
 
@@ -267,13 +291,7 @@ static sq_status set_field(const sq_settings *settings, const char *key, field_k
         return sq_settings_number(settings, key, field, err);
     if (kind == FIELD_SECONDS)
         return sq_settings_seconds(settings, key, field, err);
-    double value = *(int *)field;
-    SQ_TRY(sq_settings_number(settings, key, &value, err));
-    if (value > 1e6)
-        return sq_fail(err, SQ_BAD_ARGUMENT, "%s: %s is more than a million", key,
-                       sq_settings_text(settings, key, ""));
-    *(int *)field = (int)value;
-    return SQ_OK;
+    return sq_settings_count(settings, key, 0, 1000000, field, err);
 }
 
 sq_status sq_settings_policy(const sq_settings *settings, sq_policy *out, sq_error *err)
@@ -282,7 +300,8 @@ sq_status sq_settings_policy(const sq_settings *settings, sq_policy *out, sq_err
     const char *name = sq_settings_text(settings, "policy", "quick");
     const sq_policy *base = sq_policy_find(name);
     if (!base)
-        return sq_fail_unknown(err, "policy", name, names);
+        return sq_setting_at(sq_settings_get(settings, "policy"),
+                             sq_fail_unknown(err, "policy", name, names), err);
     *out = *base;
     for (size_t i = 0; i < sizeof policy_fields / sizeof policy_fields[0]; i++)
         SQ_TRY(set_field(settings, policy_fields[i].key, policy_fields[i].kind,
@@ -290,46 +309,66 @@ sq_status sq_settings_policy(const sq_settings *settings, sq_policy *out, sq_err
     if (out->min_samples < 1 || out->max_samples < out->min_samples)
         return sq_fail(err, SQ_BAD_ARGUMENT, "policy: %d to %d samples is no range",
                        out->min_samples, out->max_samples);
+    if (!(out->timeout_seconds > 0))
+        return sq_fail(err, SQ_BAD_ARGUMENT, "timeout: no worker can answer within 0 seconds");
     return SQ_OK;
 }
 
 /* --- lists --- */
 
-/* Reads a list file: blanks and line ends separate, '#' starts a comment. */
+enum { MAX_LIST_BYTES = 1 << 20 };
+
+/* Words of a list file: blanks, commas and line ends separate, '#' starts a comment. */
 static void add_list_line(sq_text *out, char *line)
 {
     char *comment = strchr(line, '#'), *rest = NULL;
     if (comment)
         *comment = 0;
-    for (char *word = strtok_r(line, " \t\r\n,", &rest); word;
-         word = strtok_r(NULL, " \t\r\n,", &rest))
+    for (char *word = strtok_r(line, " \t\r,", &rest); word;
+         word = strtok_r(NULL, " \t\r,", &rest))
         sq_text_printf(out, "%s%s", out->length ? "," : "", word);
+}
+
+/* Not by its size: "@/dev/stdin" and "@<(seq 8)" are lists, too. */
+static sq_status read_list(const char *path, char *content, sq_text *out, sq_error *err)
+{
+    FILE *file = fopen(path, "r");
+    if (!file)
+        return sq_fail(err, SQ_IO, "cannot read list %s: %s", path, strerror(errno));
+    size_t n = fread(content, 1, MAX_LIST_BYTES, file);
+    int reason = ferror(file) ? errno : 0;
+    fclose(file);
+    if (reason)
+        return sq_fail(err, SQ_IO, "cannot read list %s: %s", path, strerror(reason));
+    if (n == MAX_LIST_BYTES || memchr(content, 0, n))
+        return sq_fail(err, SQ_BAD_ARGUMENT, "list %s: %s", path,
+                       n == MAX_LIST_BYTES ? "a megabyte is too long" : "not a text");
+    content[n] = 0;
+    char *rest = NULL;
+    for (char *line = strtok_r(content, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
+        add_list_line(out, line);
+    return out->length ? SQ_OK : sq_fail(err, SQ_BAD_ARGUMENT, "list %s is empty", path);
 }
 
 sq_status sq_setting_expand(const char *value, char **out, sq_error *err)
 {
     sq_text text = {.data = NULL};
-    if (value[0] != '@') {
-        sq_text_add(&text, value);
+    sq_status s = SQ_OK;
+    if (value[0] == '@') {
+        char *content = malloc(MAX_LIST_BYTES);
+        s = content ? read_list(value + 1, content, &text, err)
+                    : sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for list %s", value);
+        free(content);
     } else {
-        FILE *file = fopen(value + 1, "r");
-        char line[4096];
-        if (!file)
-            return sq_fail(err, SQ_IO, "cannot read list %s: %s", value + 1, strerror(errno));
-        while (fgets(line, sizeof line, file))
-            add_list_line(&text, line);
-        fclose(file);
-        if (!text.length) {
-            sq_text_free(&text);
-            return sq_fail(err, SQ_BAD_ARGUMENT, "list %s is empty", value + 1);
-        }
+        sq_text_add(&text, value);
     }
-    if (text.is_failed) {
+    if (s == SQ_OK && text.is_failed)
+        s = sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for list %s", value);
+    if (s == SQ_OK)
+        *out = text.data;
+    else
         sq_text_free(&text);
-        return sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for list %s", value);
-    }
-    *out = text.data;
-    return SQ_OK;
+    return s;
 }
 
 static sq_status add_name(sq_names *names, const char *word, sq_error *err)

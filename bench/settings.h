@@ -52,9 +52,14 @@ sq_status sq_settings_set(sq_settings *settings, const char *key, const char *va
 sq_status sq_settings_merge(sq_settings *into, const sq_settings *from, sq_error *err);
 const sq_setting *sq_settings_get(const sq_settings *settings, const char *key);
 const char *sq_settings_text(const sq_settings *settings, const char *key, const char *fallback);
-/* A number, duration or switch of a campaign; `*out` is left alone where the key is absent. */
+/* Passes `status` on; an error says first where the setting was made. `setting` may be NULL. */
+sq_status sq_setting_at(const sq_setting *setting, sq_status status, sq_error *err);
+/* A number, whole number in [least, most], duration or switch of a campaign; `*out` is left alone
+ * where the key is absent. */
 sq_status sq_settings_number(const sq_settings *settings, const char *key, double *out,
                              sq_error *err);
+sq_status sq_settings_count(const sq_settings *settings, const char *key, int least, int most,
+                            int *out, sq_error *err);
 sq_status sq_settings_seconds(const sq_settings *settings, const char *key, double *out,
                               sq_error *err);
 sq_status sq_settings_switch(const sq_settings *settings, const char *key, bool *out,

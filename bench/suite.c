@@ -232,8 +232,14 @@ static sq_status read_stream(FILE *file, const char *path, sq_suite *out, sq_err
 sq_status sq_suite_load(const char *path, sq_suite *out, sq_error *err)
 {
     FILE *file = fopen(path, "rb");
-    if (!file)
-        return sq_fail(err, SQ_IO, "cannot read suite %s: %s", path, strerror(errno));
+    int first = file ? fgetc(file) : EOF; /* a folder opens, and fails to be read */
+    if (!file || ferror(file)) {
+        int reason = errno;
+        if (file)
+            fclose(file);
+        return sq_fail(err, SQ_IO, "cannot read suite %s: %s", path, strerror(reason));
+    }
+    ungetc(first, file);
     snprintf(out->path, sizeof out->path, "%s", path);
     sq_status s = read_stream(file, path, out, err);
     fclose(file);

@@ -103,7 +103,15 @@ class Refusals(Folder):
         self.refused(*TINY, "--filter", "L<=8k and", says=["column 10"])
         self.refused(*TINY, "--budget", "soon", says=["command line", "budget"])
         self.refused(*TINY, "--seed", "-1", says=["seed"])
+        self.refused(*TINY, "--seed", "18446744073709551616", says=["2^64"])
         self.refused(*TINY, "--replicates", "0", says=["replicates"])
+        self.refused(*TINY, "--replicates", "1.5", says=["command line: replicates", "1000"])
+        self.refused(*TINY, "--budget", "0", says=["budget"])
+        self.refused(*TINY, "--timeout", "0s", says=["timeout"])
+        self.refused(*TINY, "--seqlen", "@/dev/zero", says=["too long"])
+        self.refused(*TINY, "--seqlen", "@/tmp", says=["Is a directory"])
+        self.refused("run", "--suite", "/tmp", says=["Is a directory"])
+        self.refused("list", "operators", "axes", says=["axes"])
         self.refused(*TINY, "--counters", "maybe", says=["neither on nor off"])
         self.refused(*TINY, "--seqlen", "@" + self.path("none"), says=["none"])
         self.refused(*TINY, "--seqlen", says=["--seqlen needs a value"])
@@ -149,6 +157,11 @@ class Refusals(Folder):
         suite = self.path("mine.yaml")
         pathlib.Path(suite).write_text("name: mine\ncells:\n  - op: ssd\n    seqlne: 8\n", "utf-8")
         self.refused("run", "--suite", suite, says=["mine.yaml:4:5", "seqlen"])
+        for line, says in (("policy: nigthly", "nightly"), ("order: rnd", "random"),
+                           ('filter: "L<"', "column 3"), ("replicates: 0", "1 to 1000")):
+            pathlib.Path(suite).write_text(
+                f"name: mine\n{line}\ncells:\n  - {{op: ssd, seqlen: 8}}\n", "utf-8")
+            self.refused("run", "--suite", suite, says=["mine.yaml:2:1", says])
 
 
 class Plans(Folder):
