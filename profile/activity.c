@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BUFFER_BYTES = 1 << 20, MAX_KERNELS = 512 };
+enum { BUFFER_BYTES = 1 << 20, MAX_KERNELS = 4096 };
 
 typedef struct {
     uint64_t start;
@@ -93,6 +93,8 @@ static sq_status hand_over(sq_record *record)
     qsort(trace.kernels, (size_t)trace.n, sizeof *trace.kernels, by_start);
     for (int i = 0; i < trace.n && status == SQ_OK; i++)
         status = sq_record_add_kernel(record, &trace.kernels[i].kernel);
+    if (status == SQ_OK && trace.n_lost > 0)
+        status = sq_record_add_number(record, "kernels_lost", trace.n_lost);
     pthread_mutex_unlock(&trace.lock);
     return status;
 }

@@ -1,7 +1,8 @@
 /* metrics: every number that a run may carry, in one table.
  *
- * source: "derived", "nvml", or "cupti:" and the CUPTI metric that counts it. The basic counter set is
- * the rows with a CUPTI source; together they take two passes on GH100 (a unit test pins that).
+ * source: "derived", "nvml", "traced", or "cupti:" and the CUPTI metric that counts it. The basic
+ * counter set is the rows with a CUPTI source; together they take two passes on GH100 (a unit test
+ * pins that).
  */
 #include "profile/profile.h"
 
@@ -21,6 +22,8 @@ const sq_metric_def sq_metrics[] = {
      "least time under the measured ceilings: the largest of bytes, flops and special functions"},
     {"temperature_c", "C", "lower", "nvml", "GPU temperature after the run"},
     {"power_w", "W", "lower", "nvml", "board power after the run, averaged by the driver over 1 s"},
+    {"kernels_lost", "kernel", "lower", "traced",
+     "kernels missing from the trace: beyond its room, or without timestamps"},
     /* counted */
     {"counter_time_ns", "ns", "", "cupti:gpu__time_duration.sum",
      "duration inside the counter pass; normalises counters, never a performance"},
