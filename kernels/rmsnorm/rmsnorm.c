@@ -204,7 +204,7 @@ static const char *const test_shapes[] = {
     "B=1,L=17,D=2048,groups=16",
     "B=3,L=9,D=96,groups=4,gate=pre",
     "B=1,L=4,D=4096,groups=8,gate=post,weight=0",
-    "B=1,L=2,D=16384,eps=1e-3",
+    "B=1,L=2,D=16384,eps=0.1",
     "B=1,L=3,D=20008",
     "B=1,L=1031,D=256",
     NULL,

@@ -106,12 +106,31 @@ static void bf16_is_near_f32(void **state)
     rig.backend->close(rig.device);
 }
 
+/* f32 has no tensor cores here: what they could do is 0, and never more than all. */
+static void matrix_flops_are_of_16_bit_types(void **state)
+{
+    (void)state;
+    for (int i = 0; sq_ops[i]; i++) {
+        sq_call call;
+        const char *shape = sq_ops[i]->test_shapes[2];
+        assert_int_equal(sq_call_parse(sq_ops[i], SQ_PASS_FWD, SQ_DTYPE_F32, shape, &call, NULL),
+                         SQ_OK);
+        sq_cost f32 = sq_ops[i]->cost(SQ_PASS_FWD, SQ_DTYPE_F32, call.axis);
+        sq_cost bf16 = sq_ops[i]->cost(SQ_PASS_FWD, SQ_DTYPE_BF16, call.axis);
+        assert_true(f32.matrix_flops == 0);
+        assert_true(bf16.matrix_flops <= bf16.flops);
+        assert_true(f32.flops == bf16.flops);
+        assert_true(f32.bytes_read + f32.bytes_written > bf16.bytes_read + bf16.bytes_written);
+    }
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_shape_and_layout_agrees),
         cmocka_unit_test(slices_agree_with_the_whole),
         cmocka_unit_test(bf16_is_near_f32),
+        cmocka_unit_test(matrix_flops_are_of_16_bit_types),
     };
     sq_case_filter_parse(argc, argv, &filter);
     return cmocka_run_group_tests(tests, NULL, NULL);
