@@ -76,7 +76,7 @@ void sq_figure_caption(const sq_figure *figure, const sq_group *group, const sq_
         add_ceilings(group, caption);
     if (figure->is_ratio) {
         sq_text_add(caption, " Crossover lengths are interpolated between neighbouring lengths in "
-                             "log-log.");
+                             "log-log; within 2 % is a tie.");
         for (int i = 0; i < set->n_series; i++)
             add_verdict(&set->series[i], sq_baseline_of(figure->kind), caption);
     }

@@ -141,16 +141,23 @@ sq_status sq_group_read(const sq_scope *scope, const char *kind, sq_group *out, 
     return has_row ? read_ceilings(scope, out, err) : status;
 }
 
+/* A difference that says nothing about which is faster. */
+static bool is_tie(const sq_point *point) { return fabs(log(point->y)) < log(1.02); }
+
 int sq_series_crossings(const sq_series *series, sq_crossing *out, int capacity)
 {
     int count = 0;
-    for (int i = 0; i + 1 < series->n_points && count < capacity; i++) {
-        const sq_point *a = &series->points[i], *b = a + 1;
-        if ((a->y < 1) == (b->y < 1))
+    const sq_point *a = NULL; /* the last point that is no tie */
+    for (int i = 0; i < series->n_points && count < capacity; i++) {
+        const sq_point *b = &series->points[i];
+        if (is_tie(b))
             continue;
-        double share = -log(a->y) / (log(b->y) - log(a->y));
-        out[count++] =
-            (sq_crossing){exp(log(a->length) + share * log(b->length / a->length)), b->y > a->y};
+        if (a && (a->y < 1) != (b->y < 1)) {
+            double share = -log(a->y) / (log(b->y) - log(a->y));
+            out[count++] = (sq_crossing){
+                exp(log(a->length) + share * log(b->length / a->length)), b->y > a->y};
+        }
+        a = b;
     }
     return count;
 }

@@ -49,8 +49,9 @@ void sq_series_free(sq_series_set *set);
 
 sq_status sq_group_read(const sq_scope *scope, const char *kind, sq_group *out, sq_error *err);
 
-/* Lengths at which a series of ratios passes 1, interpolated in log-log. `is_rising`: the ratio
- * grows there. Returns how many were written to out. */
+/* Lengths at which a series of ratios passes 1, interpolated in log-log between the points on either
+ * side; points within 2 % of 1 are ties and on no side. `is_rising`: the ratio grows there. Returns
+ * how many were written to out. */
 typedef struct {
     double length;
     bool is_rising;

@@ -16,6 +16,7 @@
 #include "fixture.h"
 
 #include "core/table.h"
+#include "reports/series.h"
 
 static const char first[] = "11111111-0000-4000-8000-000000000001";
 
@@ -166,6 +167,22 @@ static void test_replicates(void **state)
     expect(text, "ssd,cuda/portable,fwd,bf16,1,1024,,6,5,8,");
     free(text);
     fixture_free(db, dir);
+}
+
+/* Ratios 0.99, 1.01, 0.95, 1.3: the first two are ties, so there is one crossing and not three. */
+static void test_ties_are_no_crossings(void **state)
+{
+    (void)state;
+    sq_point points[] = {{.length = 512, .y = 0.99},
+                         {.length = 1024, .y = 1.01},
+                         {.length = 2048, .y = 0.95},
+                         {.length = 4096, .y = 1.3}};
+    sq_series series = {.points = points, .n_points = 4};
+    sq_crossing found[4];
+    assert_int_equal(sq_series_crossings(&series, found, 4), 1);
+    assert_true(found[0].is_rising && found[0].length > 2048 && found[0].length < 2400);
+    points[2].y = 1.05;
+    assert_int_equal(sq_series_crossings(&series, found, 4), 0);
 }
 
 /* What a figure draws is one device, one dtype, one shape; blocks have figures of their own. */
@@ -482,7 +499,8 @@ int main(int argc, char **argv)
     if (argc >= 3 && !strcmp(argv[1], "--render"))
         return render_only(argv[2], argc > 3);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_numbers),          cmocka_unit_test(test_replicates),
+        cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_ties_are_no_crossings),          cmocka_unit_test(test_replicates),
         cmocka_unit_test(test_nothing_is_mixed), cmocka_unit_test(test_campaign),
         cmocka_unit_test(test_hostile_text),     cmocka_unit_test(test_empty),
         cmocka_unit_test(test_all_failed),       cmocka_unit_test(test_mended),
