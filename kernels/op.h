@@ -1,8 +1,8 @@
 /* op: what an operator is, and what a provider of one must offer.
  *
- * An operator is one mathematical function on tensors; its row of function pointers is everything the
- * harness, the tests, the planner and the model graph need to know. A provider is one implementation
- * of it. Contracts that hold for every operator:
+ * An operator is one mathematical function on tensors; its row of function pointers is everything
+ * the harness, the tests, the planner and the model graph need to know. A provider is one
+ * implementation of it. Contracts that hold for every operator:
  *
  *  - Axis 0 is B (batch) and axis 1 is L (sequence length) in every operator's table, so that
  *    `--tokens` and the length sweeps need no special case.
@@ -48,8 +48,8 @@ typedef struct {
     void *stream;
 } sq_call;
 
-/* One tensor of a call. name == NULL: this position is unused for these axes. time_dim: which dim is
- * the sequence, -1 when none (weights). */
+/* One tensor of a call. name == NULL: this position is unused for these axes. time_dim: which dim
+ * is the sequence, -1 when none (weights). */
 typedef struct {
     const char *name;
     sq_dtype dtype;
@@ -65,8 +65,8 @@ typedef struct {
 } sq_tensor_list;
 
 /* Compulsory work: every input read once, every output written once, no recomputation.
- * flops counts 2 per multiply-add; matrix_flops is the share that tensor cores can do (16-bit types);
- * special counts exp2-like operations (MUFU). */
+ * flops counts 2 per multiply-add; matrix_flops is the share that tensor cores can do (16-bit
+ * types); special counts exp2-like operations (MUFU). */
 typedef struct {
     double flops, matrix_flops, special, bytes_read, bytes_written;
 } sq_cost;
@@ -95,8 +95,8 @@ struct sq_op {
     const char *doc;    /* one-line formula */
     bool is_mixer;      /* moves information along the sequence: compared at equal width */
     const sq_axis *axes;
-    /* Resolves dependent defaults in place (0 = "same as ...") and refuses impossible shapes with the
-     * rule they break (SQ_BAD_SHAPE). */
+    /* Resolves dependent defaults in place (0 = "same as ...") and refuses impossible shapes with
+     * the rule they break (SQ_BAD_SHAPE). */
     sq_status (*check)(sq_axis_value *axis, sq_error *err);
     /* Sets the axes to this mixer's shape at model width `width`; NULL where width has no meaning.
      * SQ_BAD_SHAPE where the width does not divide into heads. */
@@ -129,7 +129,7 @@ static inline int64_t sq_axis_int(const sq_axis_value *axis, int i) { return (in
 #include "kernels/registry.def"
 #undef SQ_OP
 
-extern const sq_op *const sq_ops[]; /* NULL-ended */
+extern const sq_op *const sq_ops[];        /* NULL-ended */
 const sq_op *sq_op_find(const char *name); /* NULL when there is none */
 /* "a, b, c" style candidates for error messages: NULL-ended names. */
 const char *const *sq_op_names(void);
@@ -143,7 +143,7 @@ const sq_provider *sq_providers_cuda(const sq_op *op); /* kernels/registry_cuda.
 #endif
 const sq_provider *sq_provider_find(sq_providers_fn providers, const sq_op *op, const char *name);
 
-/* Sets call->in/out dims, dtypes and dense strides from the operator's own list; data stays NULL. */
+/* Sets call->in/out dims, dtypes and dense strides from the operator's own list; no data. */
 sq_status sq_call_shape(sq_call *call, sq_tensor_list *list, sq_error *err);
 /* Builds a checked call from "B=1,L=64,..." (absent axes take defaults). */
 sq_status sq_call_parse(const sq_op *op, sq_pass pass, sq_dtype dtype, const char *shape,

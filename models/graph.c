@@ -89,7 +89,8 @@ static sq_tid add_tensor(sq_graph *graph, const char *name, sq_tensor_kind kind,
     }
     sq_tid id = graph->n_tensors++;
     tensor *t = &graph->tensors[id];
-    *t = (tensor){.pub = {.kind = kind, .spec = *spec}, .base = id, .first_use = -1, .last_use = -1};
+    *t = (tensor){
+        .pub = {.kind = kind, .spec = *spec}, .base = id, .first_use = -1, .last_use = -1};
     snprintf(t->pub.name, sizeof t->pub.name, "%s", name);
     t->pub.spec.name = t->pub.name;
     t->shape = sq_tensor_dense(NULL, spec->dtype, spec->rank, spec->dim);
@@ -195,8 +196,8 @@ static sq_tid take_input(sq_graph *graph, const node *n, const sq_tensor_spec *s
     }
     if (!is_tensor(graph, id) || !has_shape(&graph->tensors[id].shape, spec))
         build_fail(graph, "graph: node %s: %s does not have the shape of %s.%s", n->name,
-                   is_tensor(graph, id) ? graph->tensors[id].pub.name : "(absent)", n->call.op->name,
-                   spec->name);
+                   is_tensor(graph, id) ? graph->tensors[id].pub.name : "(absent)",
+                   n->call.op->name, spec->name);
     return id;
 }
 
@@ -210,7 +211,8 @@ static sq_tid take_output(sq_graph *graph, const node *n, const sq_tensor_spec *
     return id;
 }
 
-static bool parse_call(sq_graph *graph, node *n, const char *op_name, const char *axes, va_list args)
+static bool parse_call(sq_graph *graph, node *n, const char *op_name, const char *axes,
+                       va_list args)
 {
     char shape[256];
     int used = snprintf(shape, sizeof shape, "B=%lld,L=%lld", (long long)graph->batch,
@@ -276,7 +278,10 @@ static void note_use(sq_graph *graph, sq_tid id, int at)
     t->last_use = at;
 }
 
-static size_t align_up(size_t bytes) { return (bytes + ARENA_ALIGN - 1) & ~(size_t)(ARENA_ALIGN - 1); }
+static size_t align_up(size_t bytes)
+{
+    return (bytes + ARENA_ALIGN - 1) & ~(size_t)(ARENA_ALIGN - 1);
+}
 
 static bool owns_memory(const sq_graph *graph, sq_tid id) { return graph->tensors[id].base == id; }
 

@@ -1,13 +1,13 @@
 /* graph: a static list of operator calls over planned buffers.
  *
- * A family builds a graph for (axes, pass, dtype): tensors (inputs, parameters, activations, outputs),
- * views of them, and nodes (one operator call each, in execution order). The planner gives every
- * tensor an offset in one arena, reusing the room of activations whose last reader has run, so the
- * peak is known before anything is allocated. The executor is a loop over the nodes and runs on any
- * backend; it allocates nothing, so on CUDA it can be captured.
+ * A family builds a graph for (axes, pass, dtype): tensors (inputs, parameters, activations,
+ * outputs), views of them, and nodes (one operator call each, in execution order). The planner
+ * gives every tensor an offset in one arena, reusing the room of activations whose last reader has
+ * run, so the peak is known before anything is allocated. The executor is a loop over the nodes and
+ * runs on any backend; it allocates nothing, so on CUDA it can be captured.
  *
- * Nodes know their operator, pass and tensors by id, and parameters are apart from activations: what
- * reverse-mode differentiation needs. It is not here yet.
+ * Nodes know their operator, pass and tensors by id, and parameters are apart from activations:
+ * what reverse-mode differentiation needs. It is not here yet.
  */
 #ifndef SQ_MODELS_GRAPH_H
 #define SQ_MODELS_GRAPH_H
@@ -28,7 +28,12 @@ extern "C" {
 typedef struct sq_graph sq_graph;
 typedef int sq_tid; /* tensor id; negative: absent */
 
-typedef enum { SQ_TENSOR_INPUT, SQ_TENSOR_PARAM, SQ_TENSOR_ACTIVATION, SQ_TENSOR_OUTPUT } sq_tensor_kind;
+typedef enum {
+    SQ_TENSOR_INPUT,
+    SQ_TENSOR_PARAM,
+    SQ_TENSOR_ACTIVATION,
+    SQ_TENSOR_OUTPUT
+} sq_tensor_kind;
 
 typedef struct {
     char name[SQ_NAME_MAX]; /* "in_proj.w" */
@@ -40,21 +45,21 @@ typedef struct {
 sq_graph *sq_graph_new(sq_dtype dtype); /* NULL on out of memory */
 void sq_graph_free(sq_graph *graph);    /* accepts NULL */
 
-/* --- building: a failure is remembered and returned by sq_graph_plan, so families read as a list --- */
+/* --- building: a failure is kept for sq_graph_plan to return, so families read as a list --- */
 
 /* The (B, L) of every node; a family's build() sets it first of all. */
 void sq_graph_set_extent(sq_graph *graph, int64_t batch, int64_t seqlen);
 /* A (B, L, width) tensor in the graph's dtype. */
 sq_tid sq_graph_input(sq_graph *graph, const char *name, int64_t width, sq_draw draw);
 sq_tid sq_graph_output(sq_graph *graph, const char *name, int64_t width);
-/* A view of `t`: its last axis cut to [start, start + count), then that axis split into `heads` when
- * heads > 0: (B, L, W) -> (B, L, heads, count / heads). heads == 0 keeps (B, L, count). */
+/* A view of `t`: its last axis cut to [start, start + count), then that axis split into `heads`
+ * when heads > 0: (B, L, W) -> (B, L, heads, count / heads). heads == 0 keeps (B, L, count). */
 sq_tid sq_graph_view(sq_graph *graph, sq_tid t, int64_t start, int64_t count, int64_t heads);
-/* All of `t` with everything behind (B, L) joined: (B, L, H, P) -> (B, L, H*P). `t` must be dense. */
+/* All of `t` with everything behind (B, L) joined: (B, L, H, P) -> (B, L, H*P). `t`: dense. */
 sq_tid sq_graph_join(sq_graph *graph, sq_tid t);
 
 #define SQ_TID_NONE (-1)  /* an optional tensor that is absent, or an output to be made */
-#define SQ_TID_PARAM (-2) /* a parameter, shaped and drawn as the operator's own tensor list says */
+#define SQ_TID_PARAM (-2) /* a parameter, shaped and drawn as the operator's list says */
 
 /* One operator call: `in` by position of the operator's tensor list, `axes` a printf format of
  * sq_call_parse's form ("D=%lld,causal=1"; B and L are the graph's). Parameters are named
@@ -76,12 +81,13 @@ int sq_graph_tensor_count(const sq_graph *graph);
 const sq_graph_tensor *sq_graph_tensor_at(const sq_graph *graph, int i);
 int sq_graph_node_count(const sq_graph *graph);
 const sq_call *sq_graph_call_at(const sq_graph *graph, int i);
-/* Sum of the nodes' compulsory flops; bytes are the block's own: parameters, inputs and outputs once. */
+/* Sum of the nodes' compulsory flops; bytes are the block's: parameters, inputs, outputs once. */
 sq_cost sq_graph_cost(const sq_graph *graph);
 
-/* Picks each node's provider, the first that supports the call of: the vendor library for what is no
- * mixer (blocks are compared by their mixers, so projections run as fast as they can), `provider`,
- * any other of the operator's. SQ_UNSUPPORTED names the node. Afterwards workspace_bytes is known. */
+/* Picks each node's provider, the first that supports the call of: the vendor library for what is
+ * no mixer (blocks are compared by their mixers, so projections run as fast as they can),
+ * `provider`, any other of the operator's. SQ_UNSUPPORTED names the node. Afterwards
+ * workspace_bytes is known. */
 sq_status sq_graph_select(sq_graph *graph, sq_providers_fn providers, const char *provider,
                           const sq_device *device, sq_error *err);
 size_t sq_graph_workspace_bytes(const sq_graph *graph);

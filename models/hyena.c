@@ -2,9 +2,9 @@
  *
  *   [x0, x1, v] = conv3(W_in h + b_in),  y = x + W_out (x0 (f * (x1 v) + b (x1 v))) + b_out
  *
- * Source   Poli et al. 2023 (arXiv 2302.10866), definition 3.1 and algorithm 3; order 2 has one long
- *          convolution. The filter f (D, L) is a parameter here: the implicit MLP that makes it is an
- *          operator of its own, and at inference its result is a constant.
+ * Source   Poli et al. 2023 (arXiv 2302.10866), definition 3.1 and algorithm 3; order 2 has one
+ *          long convolution. The filter f (D, L) is a parameter here: the implicit MLP that makes
+ *          it is an operator of its own, and at inference its result is a constant.
  * Shapes   x, y (B, L, D)
  */
 #include "models/parts.h"
@@ -59,5 +59,5 @@ const sq_family sq_family_hyena = {
     .at_width = sq_part_at_width,
     .build = build,
     .tolerance = sq_part_tolerance,
-    .causality_bound = 1e-4, /* FFT rounding (1e-5 of the convolution's rms) through the projection */
+    .causality_bound = 1e-4, /* FFT rounding, 1e-5 of the convolution's rms, projected */
 };

@@ -3,8 +3,8 @@
  *   [z, x', B, C, dt] = W_in h,  [x', B, C] = SiLU(conv([x', B, C]))
  *   y = x + W_out RMSNorm(ssd(x', dt, A, B, C) SiLU(z)),   h = RMSNorm(x)
  *
- * Source   Dao and Gu 2024 (arXiv 2405.21060), section 7 and figure 6; inner width 2 D, norm after the
- *          gate in G groups
+ * Source   Dao and Gu 2024 (arXiv 2405.21060), section 7 and figure 6; inner width 2 D, norm after
+ *          the gate in G groups
  * Shapes   x, y (B, L, D); 2 D / P heads of dim P, state N, G groups of B and C
  */
 #include "models/parts.h"
@@ -45,7 +45,8 @@ static sq_status build(sq_graph *graph, sq_pass pass, const sq_axis_value *axis,
     sq_tid y = sq_graph_output(graph, "y", width);
     sq_tid h = sq_part_norm(graph, "norm", x, width);
     sq_tid all = sq_part_linear(graph, "in_proj", h, width, inner + conv + heads);
-    const sq_tid conv_in[] = {sq_graph_view(graph, all, inner, conv, 0), SQ_TID_PARAM, SQ_TID_PARAM};
+    const sq_tid conv_in[] = {sq_graph_view(graph, all, inner, conv, 0), SQ_TID_PARAM,
+                              SQ_TID_PARAM};
     sq_tid xbc = sq_graph_node(graph, "conv", "causal_conv1d", SQ_TID_NONE, 3, conv_in,
                                "D=%lld,W=%.0f,silu=1,bias=1", (long long)conv, axis[AX_W]);
     const sq_tid ssd_in[] = {sq_graph_view(graph, xbc, 0, inner, heads),

@@ -38,8 +38,8 @@ sq_status sq_part_check_heads(int64_t width, sq_axis_value *heads, sq_axis_value
 
 /* Default at_width: D = width and nothing else. */
 sq_status sq_part_at_width(int64_t width, sq_axis_value *axis, sq_error *err);
-/* Every node rounds its output to the dtype, and both sides of a proof round at the same places: what
- * is left is the difference of a few roundings per node, carried through the block. */
+/* Every node rounds its output to the dtype, and both sides of a proof round at the same places:
+ * what is left is the difference of a few roundings per node, carried through the block. */
 sq_tolerance sq_part_tolerance(sq_dtype dtype, const sq_axis_value *axis);
 
 #ifdef __cplusplus

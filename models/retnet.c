@@ -2,8 +2,8 @@
  *
  *   y = x + W_o (swish(G) HeadNorm(retention(Q, K, V))),   [Q, K, V, G] = W RMSNorm(x)
  *
- * Source   Sun et al. 2023 (arXiv 2307.08621), eq. 8; HeadNorm is RMSNorm per head without weight, as in
- *          the released code; value width 2 D. The rotation of Q and K is not applied.
+ * Source   Sun et al. 2023 (arXiv 2307.08621), eq. 8; HeadNorm is RMSNorm per head without weight,
+ *          as in the released code; value width 2 D. The rotation of Q and K is not applied.
  * Shapes   x, y (B, L, D); heads of key dim D / H and value dim 2 D / H
  */
 #include "models/parts.h"

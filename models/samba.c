@@ -2,8 +2,8 @@
  *
  *   h = x + mamba(RMSNorm(x)),   y = h + attention_W(RMSNorm(h))
  *
- * Source   Ren et al. 2024 (arXiv 2406.07522), section 2: the two mixers of the repeat unit, without
- *          the MLPs between them
+ * Source   Ren et al. 2024 (arXiv 2406.07522), section 2: the two mixers of the repeat unit,
+ *          without the MLPs between them
  * Shapes   x, y (B, L, D); Mamba with state N; H heads of dim D / H over a window of 2048 keys
  */
 #include "models/parts.h"

@@ -2,8 +2,8 @@
  *
  *   y = x + W_o attention(W_q h, W_k h, W_v h),   h = RMSNorm(x)
  *
- * Source   Vaswani et al. 2017 (arXiv 1706.03762), eq. 1; pre-norm, RMSNorm, no biases, one fused QKV
- *          projection as in Llama (arXiv 2302.13971); no positional encoding (NoPE, as Jamba's
+ * Source   Vaswani et al. 2017 (arXiv 1706.03762), eq. 1; pre-norm, RMSNorm, no biases, one fused
+ *          QKV projection as in Llama (arXiv 2302.13971); no positional encoding (NoPE, as Jamba's
  *          attention layers, arXiv 2403.19887). window > 0: sliding window (arXiv 2310.06825).
  * Shapes   x, y (B, L, D); head dim D / H; grouped queries with Hkv < H
  */

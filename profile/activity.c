@@ -37,17 +37,18 @@ static void take_kernel(const CUpti_ActivityKernel10 *k)
         return;
     }
     traced_kernel *out = &trace.kernels[trace.n++];
-    *out = (traced_kernel){.start = k->start,
-                           .kernel = {.ns = (int64_t)(k->end - k->start),
-                                      .grid = {k->gridX, k->gridY, k->gridZ},
-                                      .block = {k->blockX, k->blockY, k->blockZ},
-                                      .registers = k->registersPerThread,
-                                      .shared_bytes = k->staticSharedMemory + k->dynamicSharedMemory}};
+    *out =
+        (traced_kernel){.start = k->start,
+                        .kernel = {.ns = (int64_t)(k->end - k->start),
+                                   .grid = {k->gridX, k->gridY, k->gridZ},
+                                   .block = {k->blockX, k->blockY, k->blockZ},
+                                   .registers = k->registersPerThread,
+                                   .shared_bytes = k->staticSharedMemory + k->dynamicSharedMemory}};
     snprintf(out->kernel.name, sizeof out->kernel.name, "%s", k->name ? k->name : "?");
 }
 
-static void CUPTIAPI complete_buffer(CUcontext context, uint32_t stream, uint8_t *buffer, size_t size,
-                                     size_t valid)
+static void CUPTIAPI complete_buffer(CUcontext context, uint32_t stream, uint8_t *buffer,
+                                     size_t size, size_t valid)
 {
     (void)context;
     (void)stream;

@@ -10,8 +10,8 @@
 /* Registers the buffer callbacks; once a process. */
 sq_status sq_activity_register(const sq_cupti *api, sq_error *err);
 
-/* Traces one launch, after `reset` has run and been waited for, and adds its kernels to the record in
- * the order they started. */
+/* Traces one launch, after `reset` has run and been waited for, and adds its kernels to the record
+ * in the order they started. */
 sq_status sq_activity_trace(const sq_cupti *api, sq_launch_fn launch, sq_launch_fn reset,
                             sq_launch_fn sync, void *arg, sq_record *record, sq_error *err);
 

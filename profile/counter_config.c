@@ -80,8 +80,8 @@ static CUptiResult make_image(const sq_cupti *api, sq_counter_config *config)
 }
 
 sq_status sq_counter_config_open(const sq_cupti *api, const char *chip, const uint8_t *availability,
-                                 const char *const *names, size_t n_names, sq_counter_config *config,
-                                 sq_error *err)
+                                 const char *const *names, size_t n_names,
+                                 sq_counter_config *config, sq_error *err)
 {
     *config = (sq_counter_config){.host = NULL};
     CUptiResult code = open_host(api, chip, availability, &config->host);

@@ -1,5 +1,5 @@
-/* counter_config: a list of metrics turned into CUPTI's configuration image, by the host API alone: needs
- * no GPU and no driver. Internal to profile/. */
+/* counter_config: a list of metrics turned into CUPTI's configuration image, by the host API alone:
+ * needs no GPU and no driver. Internal to profile/. */
 #ifndef SQ_PROFILE_COUNTER_CONFIG_H
 #define SQ_PROFILE_COUNTER_CONFIG_H
 
@@ -17,11 +17,11 @@ typedef struct {
     size_t image_bytes, passes;
 } sq_counter_config;
 
-/* Each name is tried alone, since one unknown name fails the whole list; unknown ones are left out of
- * config->metrics. availability: NULL offline. Close also after a failure. */
+/* Each name is tried alone, since one unknown name fails the whole list; unknown ones are left out
+ * of config->metrics. availability: NULL offline. Close also after a failure. */
 sq_status sq_counter_config_open(const sq_cupti *api, const char *chip, const uint8_t *availability,
-                                 const char *const *names, size_t n_names, sq_counter_config *config,
-                                 sq_error *err);
+                                 const char *const *names, size_t n_names,
+                                 sq_counter_config *config, sq_error *err);
 void sq_counter_config_close(const sq_cupti *api, sq_counter_config *config);
 
 #endif

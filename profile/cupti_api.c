@@ -11,7 +11,8 @@ sq_status sq_cupti_load(sq_cupti *api, sq_error *err)
     char why[256] = "";
     if (!sq_library_open("libnvperf_host.so", why, sizeof why))
         return sq_fail(err, SQ_UNSUPPORTED, "CUPTI absent: %s", why);
-    sq_library_open("libnvperf_target.so", why, sizeof why); /* likewise; only target calls need it */
+    sq_library_open("libnvperf_target.so", why,
+                    sizeof why); /* likewise; only target calls need it */
     void *library = sq_library_open("libcupti.so.13", why, sizeof why);
     if (!library)
         return sq_fail(err, SQ_UNSUPPORTED, "CUPTI absent: %s", why);

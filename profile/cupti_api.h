@@ -62,7 +62,7 @@ sq_status sq_cupti_load(sq_cupti *api, sq_error *err);
 /* "INSUFFICIENT_PRIVILEGES (35)", with what to do where that is known. */
 void sq_cupti_explain(const sq_cupti *api, CUptiResult result, char *out, size_t size);
 
-/* SQ_OK where a driver with a device is there: without one, target-side CUPTI calls of 13.0 crash. */
+/* SQ_OK where a driver with a device is there: without one, target calls of CUPTI 13.0 crash. */
 sq_status sq_driver_check(sq_error *err);
 /* The current context of the calling thread. */
 sq_status sq_driver_context(CUcontext *out, sq_error *err);

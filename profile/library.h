@@ -8,8 +8,8 @@
 extern "C" {
 #endif
 
-/* Opens `name` by the loader's own search, then in the usual folders of the CUDA toolkit. NULL where it
- * is nowhere; `why` (of `size` bytes) then holds the loader's last word. */
+/* Opens `name` by the loader's own search, then in the usual folders of the CUDA toolkit. NULL
+ * where it is nowhere; `why` (of `size` bytes) then holds the loader's last word. */
 void *sq_library_open(const char *name, char *why, size_t size);
 
 /* Writes the address of a function into *function (a function pointer); 0 where there is none. */

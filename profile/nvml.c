@@ -1,5 +1,5 @@
-/* nvml: clocks, power, temperature and modes of a GPU, by the driver's own library. Every field may be
- * absent. The few types needed are declared here, since nvml.h is not in every toolkit. */
+/* nvml: clocks, power, temperature and modes of a GPU, by the driver's own library. Every field may
+ * be absent. The few types needed are declared here, since nvml.h is not in every toolkit. */
 #include "profile/profile.h"
 
 #include <math.h>
@@ -84,7 +84,7 @@ sq_status sq_nvml_read(const char *pci, sq_nvml_state *out, sq_error *err)
 {
     nvml n = {NULL, NULL};
     *out = (sq_nvml_state){NAN, NAN, NAN, NAN, NAN, 0, "", "", ""};
-    SQ_TRY(open_device(pci, &n, err)); /* the library stays loaded: closing it costs more than it holds */
+    SQ_TRY(open_device(pci, &n, err)); /* never closed: that costs more than the library holds */
     out->sm_mhz = get_indexed(&n, "nvmlDeviceGetClockInfo", CLOCK_SM);
     out->memory_mhz = get_indexed(&n, "nvmlDeviceGetClockInfo", CLOCK_MEMORY);
     out->temperature_c = get_indexed(&n, "nvmlDeviceGetTemperature", SENSOR_GPU);

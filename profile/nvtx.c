@@ -1,5 +1,5 @@
-/* nvtx: ranges named after cells, so that nsys and ncu show which cell a kernel belongs to. NVTX is header
- * only and does nothing until a tool is attached. */
+/* nvtx: ranges named after cells, so that nsys and ncu show which cell a kernel belongs to. NVTX is
+ * header only and does nothing until a tool is attached. */
 #include "profile/profile.h"
 
 #if defined(SQ_HAS_CUPTI) && defined(__has_include)

@@ -1,7 +1,8 @@
-/* profile: hardware counters, kernel traces, clocks and ranges. Every part may be absent, and says why.
+/* profile: hardware counters, kernel traces, clocks and ranges. Every part may be absent and
+ * says why.
  *
- * CUPTI and NVML are loaded at run time, so a machine without them runs everything else. Nothing here
- * knows operators or suites.
+ * CUPTI and NVML are loaded at run time, so a machine without them runs everything else. Nothing
+ * here knows operators or suites.
  */
 #ifndef SQ_PROFILE_PROFILE_H
 #define SQ_PROFILE_PROFILE_H
@@ -16,7 +17,7 @@
 extern "C" {
 #endif
 
-/* Every metric the store may hold: derived, counted (with the CUPTI name in `source`). NULL-ended. */
+/* Every metric the store may hold: derived, counted (`source` has the CUPTI name). NULL-ended. */
 extern const sq_metric_def sq_metrics[];
 const sq_metric_def *sq_metric_find(const char *name);
 
@@ -24,14 +25,14 @@ const sq_metric_def *sq_metric_find(const char *name);
 
 typedef struct sq_profiler sq_profiler;
 
-/* Prepares counters and kernel trace on the current CUDA device; the context must exist. Succeeds even
- * where counters are refused: the reason then becomes the validity of every counter value. */
+/* Prepares counters and kernel trace on the current CUDA device; the context must exist. Succeeds
+ * even where counters are refused: the reason then becomes the validity of every counter value. */
 sq_status sq_profiler_open(int device_index, sq_profiler **out, sq_error *err);
 void sq_profiler_close(sq_profiler *profiler); /* accepts NULL */
 
-/* Runs `launch` under the kernel trace once and under each counter pass, adding kernels and values to
- * the record. `reset` (may be NULL) is called before each launch, outside the range: cache state.
- * `sync` waits for the launch. */
+/* Runs `launch` under the kernel trace once and under each counter pass, adding kernels and values
+ * to the record. `reset` (may be NULL) is called before each launch, outside the range: cache
+ * state. `sync` waits for the launch. */
 sq_status sq_profiler_measure(sq_profiler *profiler, sq_launch_fn launch, sq_launch_fn reset,
                               sq_launch_fn sync, void *arg, sq_record *record, sq_error *err);
 
@@ -42,7 +43,7 @@ sq_status sq_counters_offline_passes(const char *chip, const char *const *cupti_
 
 /* --- what doctor asks --- */
 
-/* One line each on CUPTI (version, permission), NVML; writes "absent: why" where it is not there. */
+/* One line each on CUPTI (version, permission) and NVML; "absent: why" where it is not there. */
 void sq_profile_describe_cupti(char *out, size_t size);
 void sq_profile_describe_nvml(char *out, size_t size);
 

@@ -1,8 +1,9 @@
-/* profiler: counters by CUPTI's range profiler (user range, user replay) and the kernel trace, for one
- * launch at a time. Order of calls and their pitfalls: NVIDIA CUPTI documentation, "Range Profiling API".
+/* profiler: counters by CUPTI's range profiler (user range, user replay) and the kernel trace, for
+ * one launch at a time. Order of calls and their pitfalls: NVIDIA CUPTI documentation, "Range
+ * Profiling API".
  *
- * A launch must be repeatable: it reads its inputs and writes its outputs, so nothing is saved or restored
- * between passes.
+ * A launch must be repeatable: it reads its inputs and writes its outputs, so nothing is saved or
+ * restored between passes.
  */
 #include "profile/profile.h"
 
@@ -84,7 +85,8 @@ static sq_status check_support(sq_profiler *p, int device, sq_error *err)
     supported.api = CUPTI_PROFILER_RANGE_PROFILING;
     SQ_TRY(tell(p, p->api.cuptiProfilerDeviceSupported(&supported), "device", err));
     if (supported.isSupported != CUPTI_PROFILER_CONFIGURATION_SUPPORTED)
-        return sq_fail(err, SQ_UNSUPPORTED, "refused: this GPU or its virtualization has no counters");
+        return sq_fail(err, SQ_UNSUPPORTED,
+                       "refused: this GPU or its virtualization has no counters");
     return SQ_OK;
 }
 
@@ -222,8 +224,8 @@ typedef struct {
     void *arg;
 } subject;
 
-/* One range of a pass: reset outside it, the launch alone inside. Ranges are named by their repeat, not by
- * the cell: CUPTI takes '/' in a name for nesting. */
+/* One range of a pass: reset outside it, the launch alone inside. Ranges are named by their repeat,
+ * not by the cell: CUPTI takes '/' in a name for nesting. */
 static sq_status run_range(sq_profiler *p, const subject *s, int repeat, sq_error *err)
 {
     char name[16];
@@ -397,8 +399,9 @@ void sq_profile_describe_cupti(char *out, size_t size)
     }
     api.cuptiGetVersion(&version);
     snprintf(out, size, "version %u; counters %s", version,
-             is_admin_only() ? "for administrators only (NVreg_RestrictProfilingToAdminUsers=1): run as root"
-                             : "open to every user");
+             is_admin_only()
+                 ? "for administrators only (NVreg_RestrictProfilingToAdminUsers=1): run as root"
+                 : "open to every user");
 }
 
 #else
