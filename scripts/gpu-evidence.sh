@@ -13,7 +13,9 @@ db=$out/h100.db
 status=0
 
 wants() { case "$parts" in *" $1 "*) return 0 ;; *) return 1 ;; esac; }
-last_counts() { grep -E '^[0-9]+ passed, [0-9]+ failed' "$1" | tail -n 1; }
+# Every "N passed, N failed" line of a log, joined; empty where there is no log.
+counts() { grep -hE '^[0-9]+ passed, [0-9]+ failed' "$1" 2>/dev/null | paste -sd ';' | sed 's/;/; /g'; }
+sanitizer_summary() { grep -hoE 'ERROR SUMMARY: .*' "$1" 2>/dev/null; }
 seconds() { date +%s; }
 
 if wants tests; then
@@ -25,13 +27,13 @@ if wants tests; then
         tail -n 1 "$out/tests.txt"
     done
     "$build/tests/test_gpu_ops" --large >"$out/large.txt" 2>&1 || status=1
-    echo "large: $(last_counts "$out/large.txt")"
+    echo "large: $(counts "$out/large.txt")"
 fi
 if wants memcheck; then
     # API errors are the tests' own business: one of them asks for more memory than there is.
     compute-sanitizer --tool memcheck --report-api-errors no --error-exitcode 3 --print-limit 20 \
         "$build/tests/test_gpu_ops" --small >"$out/memcheck.txt" 2>&1 || status=1
-    echo "memcheck: $(grep -E 'ERROR SUMMARY' "$out/memcheck.txt"); $(last_counts "$out/memcheck.txt")"
+    echo "memcheck: $(sanitizer_summary "$out/memcheck.txt"); $(counts "$out/memcheck.txt")"
 fi
 if wants quick; then
     start=$(seconds)
@@ -55,9 +57,11 @@ cat >"$out/evidence.json" <<JSON
 {
   "gpu": "$(nvidia-smi --query-gpu=name,driver_version --format=csv,noheader 2>/dev/null)",
   "build": "$("$build/seqmark" --version 2>/dev/null)",
-  "tests": "$([ -f "$out/tests.txt" ] && last_counts "$out/tests.txt")",
-  "large": "$([ -f "$out/large.txt" ] && last_counts "$out/large.txt")",
-  "memcheck": "$([ -f "$out/memcheck.txt" ] && grep -E 'ERROR SUMMARY' "$out/memcheck.txt" | tr -d '=' | xargs)",
+  "tests": "$(counts "$out/tests.txt")",
+  "large": "$(counts "$out/large.txt")",
+  "memcheck": "$(sanitizer_summary "$out/memcheck.txt"); $(counts "$out/memcheck.txt")",
+  "quick": "$(tail -n 1 "$out/quick.txt" 2>/dev/null)",
+  "sweep": "$(tail -qn 1 "$out/mixers.txt" "$out/blocks.txt" 2>/dev/null | paste -sd ';')",
   "status": $status
 }
 JSON
