@@ -13,8 +13,8 @@
 
 const char *const *sq_suite_folders(void)
 {
-    /* In the tree: build/<preset>/seqmark. Installed: bin/seqmark and share/seqmark/suites. */
-    static const char *const places[] = {"../../bench/suites", "../share/seqmark/suites"};
+    /* Installed: bin/seqmark and share/seqmark/suites. In the tree: build/<preset>/seqmark. */
+    static const char *const places[] = {"../share/seqmark/suites", "../../bench/suites"};
     static char resolved[2][PATH_MAX];
     static const char *folders[3];
     char here[1024], path[1100];
