@@ -7,8 +7,10 @@
 #include <string.h>
 
 #include "bench/settings.h"
-#include "kernels/op.h"
+#include "bench/subject.h"
 #include "core/text.h"
+#include "kernels/op.h"
+#include "models/graph.h"
 
 enum { MAX_NODES = 128, MAX_DEPTH = 64, MAX_WORD = 64 };
 
@@ -111,6 +113,7 @@ static sq_status check_name(parser *p, const char *name, int where)
     if (is_field(name) || sq_setting_is_axis(name))
         return SQ_OK;
     const char *near = sq_nearest(name, fields);
+    near = near ? near : sq_setting_nearest_axis(name);
     return sq_fail(p->err, SQ_BAD_ARGUMENT, "filter, column %d: unknown name \"%s\"%s%s%s", where,
                    name, near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
 }
@@ -132,6 +135,94 @@ static sq_status read_operator(parser *p, compare_kind *out)
                    "filter, column %d: one of == != < <= > >= ~ is missing", column(p));
 }
 
+/* --- values: one that its name never has would be false for every cell --- */
+
+/* Any subject, so that "family==attention" is false and no mistake. */
+static sq_status check_subject(const char *value, sq_error *err)
+{
+    const char *known[128] = {NULL};
+    int n = 0, ignored;
+    for (int i = 0; sq_ops[i] && n < 127; i++)
+        known[n++] = sq_ops[i]->name;
+    for (int i = 0; sq_families[i] && n < 127; i++)
+        known[n++] = sq_families[i]->name;
+    return sq_find_name("subject", value, known, &ignored, err);
+}
+
+static sq_status check_kind(const char *value, sq_error *err)
+{
+    static const char *const kinds[] = {"op", "block", NULL};
+    int ignored;
+    return sq_find_name("kind", value, kinds, &ignored, err);
+}
+
+static sq_status check_pass(const char *value, sq_error *err)
+{
+    sq_pass ignored;
+    return sq_pass_parse(value, &ignored, err);
+}
+
+static sq_status check_dtype(const char *value, sq_error *err)
+{
+    sq_dtype ignored;
+    return sq_dtype_parse(value, &ignored, err);
+}
+
+static sq_status check_cache(const char *value, sq_error *err)
+{
+    sq_cache ignored;
+    return sq_cache_parse(value, &ignored, err);
+}
+
+/* What a provider may be called only the device knows. */
+static const struct {
+    const char *name;
+    sq_status (*check)(const char *value, sq_error *err);
+} text_fields[] = {{"subject", check_subject}, {"op", check_subject}, {"family", check_subject},
+                   {"kind", check_kind},       {"pass", check_pass},  {"dtype", check_dtype},
+                   {"cache", check_cache},     {"provider", NULL}};
+
+typedef struct {
+    const char *name;
+    bool is_choice;
+} choice_search;
+
+static bool visit_choice(const sq_axis *axis, void *arg)
+{
+    choice_search *search = arg;
+    bool is_it = strcmp(axis->name, search->name) == 0 || strcmp(axis->flag, search->name) == 0;
+    search->is_choice |= is_it && axis->kind == SQ_AXIS_CHOICE;
+    return true;
+}
+
+static sq_status refuse_value(const parser *p, int where, const char *name, const char *rule)
+{
+    return sq_fail(p->err, SQ_BAD_ARGUMENT, "filter, column %d: %s %s", where, name, rule);
+}
+
+static sq_status check_value(const parser *p, const node *n, int where)
+{
+    choice_search search = {.name = n->name};
+    sq_error why = {.status = SQ_OK};
+    double ignored;
+    if (n->compare == CMP_HAS)
+        return SQ_OK;
+    for (size_t i = 0; i < sizeof text_fields / sizeof text_fields[0]; i++) {
+        if (strcmp(text_fields[i].name, n->name) != 0)
+            continue;
+        if (n->compare != CMP_EQ && n->compare != CMP_NE)
+            return refuse_value(p, where, n->name, "is a text: it has == != ~ only");
+        if (text_fields[i].check && text_fields[i].check(n->value, &why) != SQ_OK)
+            return sq_fail(p->err, SQ_BAD_ARGUMENT, "filter, column %d: %.400s", where,
+                           why.message);
+        return SQ_OK;
+    }
+    sq_subject_each_axis(visit_choice, &search);
+    if (search.is_choice || sq_parse_number(n->value, &ignored))
+        return SQ_OK;
+    return refuse_value(p, where, n->name, "is a number, and this is none");
+}
+
 static sq_status parse_comparison(parser *p, int *out)
 {
     node made = {.kind = NODE_COMPARE};
@@ -145,6 +236,7 @@ static sq_status parse_comparison(parser *p, int *out)
     SQ_TRY(read_word(p, made.value));
     if (!*made.value)
         return sq_fail(p->err, SQ_BAD_ARGUMENT, "filter, column %d: a value is missing", where);
+    SQ_TRY(check_value(p, &made, where));
     return add_node(p, made, out);
 }
 

@@ -97,6 +97,13 @@ static bool visit_collect(const sq_axis *axis, void *arg)
     return true;
 }
 
+const char *sq_setting_nearest_axis(const char *name)
+{
+    key_list list = {.count = 0};
+    sq_subject_each_axis(visit_collect, &list);
+    return sq_nearest(name, list.key);
+}
+
 sq_status sq_setting_unknown(sq_scope scope, const char *key, const char *origin, sq_error *err)
 {
     key_list list = {.count = 0};

@@ -41,6 +41,8 @@ extern const sq_setting_def sq_setting_defs[];
 /* The definition of a key, or NULL (also for axes). */
 const sq_setting_def *sq_setting_find(const char *key);
 bool sq_setting_is_axis(const char *key);
+/* The name or flag of an axis that is most like `name`, or NULL. */
+const char *sq_setting_nearest_axis(const char *name);
 /* Fails with the nearest of all keys that `scope` allows. */
 sq_status sq_setting_unknown(sq_scope scope, const char *key, const char *origin, sq_error *err);
 

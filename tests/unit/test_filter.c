@@ -101,6 +101,22 @@ static void test_errors_name_the_column(void **state)
     refuses("subject~'scan", "quote without its end");
 }
 
+static void test_values_that_never_hold_are_refused(void **state)
+{
+    (void)state;
+    refuses("dtype==bf61", "column 8: unknown dtype \"bf61\"; did you mean \"bf16\"?");
+    refuses("L>1 and op!=atention", "column 13: unknown subject \"atention\"; did you mean");
+    refuses("pass==fwdd", "did you mean \"fwd\"");
+    refuses("cache==warm", "clean-cold");
+    refuses("kind==blok", "did you mean \"block\"");
+    refuses("dtype<bf16", "is a text");
+    refuses("L<abc", "column 3: L is a number");
+    refuses("width==wide", "width is a number");
+    refuses("seqln<8", "did you mean \"seqlen\"");
+    keeps("gate==none", false);
+    keeps("dtype~f16", true);
+}
+
 static void test_deep_nesting_is_refused(void **state)
 {
     (void)state;
@@ -118,6 +134,7 @@ int main(void)
         cmocka_unit_test(test_axis_of_another_subject_is_false),
         cmocka_unit_test(test_no_filter_keeps_everything),
         cmocka_unit_test(test_errors_name_the_column),
+        cmocka_unit_test(test_values_that_never_hold_are_refused),
         cmocka_unit_test(test_deep_nesting_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
