@@ -158,16 +158,40 @@ static bool is_short_copy(const sq_given *given)
            access(db, F_OK) != 0;
 }
 
+/* One kind of thing at a time; a whole copy has no rows to choose or to shape. */
+static sq_status check_given(const sq_given *given, sq_error *err)
+{
+    static const char *const kinds[] = {"copy", "samples", "failures", "metric"};
+    const char *kind = NULL;
+    if (given->n_arguments)
+        return sq_fail(err, SQ_BAD_ARGUMENT, "export takes options only, not \"%s\"",
+                       given->argument[0]);
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        if (!sq_given_has(given, kinds[i]))
+            continue;
+        if (kind)
+            return sq_fail(err, SQ_BAD_ARGUMENT, "--%s and --%s exclude each other", kind,
+                           kinds[i]);
+        kind = kinds[i];
+    }
+    if (!sq_given_has(given, "copy"))
+        return SQ_OK;
+    if (sq_given_has(given, "campaign") || sq_given_has(given, "output"))
+        return sq_fail(err, SQ_BAD_ARGUMENT, "--copy copies the whole store as it is: no --%s",
+                       sq_given_has(given, "campaign") ? "campaign" : "output");
+    if (!*sq_given_value(given, "copy", ""))
+        return sq_fail(err, SQ_BAD_ARGUMENT, "the name of the copy is empty");
+    return SQ_OK;
+}
+
 static sq_status export_store(const sq_given *given, sq_error *err)
 {
+    SQ_TRY(check_given(given, err));
     bool is_short = is_short_copy(given);
     const char *copy =
         is_short ? sq_given_value(given, "db", NULL) : sq_given_value(given, "copy", NULL);
     const char *from = is_short ? "seqmark.db" : sq_given_db(given);
     sq_db *db = NULL;
-    if (given->n_arguments)
-        return sq_fail(err, SQ_BAD_ARGUMENT, "export takes options only, not \"%s\"",
-                       given->argument[0]);
     SQ_TRY(sq_db_open(from, SQ_DB_READ, &db, err));
     sq_status s = copy ? sq_db_backup(db, copy, err) : export_rows(given, db, err);
     if (s == SQ_OK && copy)

@@ -195,6 +195,20 @@ static sq_status list_kind(const sq_given *given, const char *name, sq_error *er
     return sq_fail_unknown(err, "kind", name, names);
 }
 
+/* Two tables; in json one object of two lists, so that it is one document. */
+static sq_status list_both(const sq_given *given, sq_error *err)
+{
+    sq_format format;
+    SQ_TRY(sq_given_format(given, &format, err));
+    bool is_json = format == SQ_FORMAT_JSON;
+    fputs(is_json ? "{\"operators\": " : "", stdout);
+    SQ_TRY(list_kind(given, "operators", err));
+    fputs(is_json ? ", \"families\": " : format == SQ_FORMAT_JSONL ? "" : "\n", stdout);
+    SQ_TRY(list_kind(given, "families", err));
+    fputs(is_json ? "}\n" : "", stdout);
+    return SQ_OK;
+}
+
 void sq_cmd_list(int argc, char **argv, sq_outcome *outcome)
 {
     static const sq_verb verb = {
@@ -212,11 +226,7 @@ void sq_cmd_list(int argc, char **argv, sq_outcome *outcome)
     } else if (given.n_arguments) {
         s = list_kind(&given, given.argument[0], &err);
     } else {
-        s = list_kind(&given, "operators", &err);
-        if (s == SQ_OK)
-            putchar('\n');
-        if (s == SQ_OK)
-            s = list_kind(&given, "families", &err);
+        s = list_both(&given, &err);
     }
     if (s != SQ_OK)
         sq_outcome_error(outcome, s, &err);

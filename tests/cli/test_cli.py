@@ -241,6 +241,10 @@ class Store(Folder):
         self.assertEqual({v["value"] for v in values if v["metric"] == "tokens"}, {8, 16})
         self.refused("export", "--metric", "tokns", says=["tokens"])
 
+        self.refused("export", "--samples", "--failures", says=["exclude each other"])
+        self.refused("export", "--copy", "x.db", "--metric", "all", says=["exclude each other"])
+        self.refused("export", "--copy", "x.db", "--campaign", "latest", says=["--campaign"])
+        self.refused("export", "--copy", "", says=["empty"])
         self.fine("export", "--db", self.path("copy.db"))
         self.refused("export", "--copy", self.path("copy.db"), says=["copy.db"])
         self.assertEqual(self.fine("export", "--db", self.path("copy.db")).stdout,
@@ -368,6 +372,14 @@ class Lists(Folder):
             self.assertEqual(len(short), len(long))
             if kind != "providers":
                 self.assertGreater(len(long[0]), len(short[0]))
+
+    def test_without_a_kind_it_is_one_document(self):
+        both = json.loads(self.fine("list", "-o", "json").stdout)
+        self.assertEqual([len(both[k]) for k in ("operators", "families")],
+                         [len(json.loads(self.fine("list", k, "-o", "json").stdout))
+                          for k in ("operators", "families")])
+        for line in self.fine("list", "-o", "jsonl").stdout.splitlines():
+            json.loads(line)
 
     def test_providers_of_the_cpu(self):
         result = self.fine("list", "providers", "--device", "cpu", "-o", "json")
