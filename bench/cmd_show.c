@@ -1,5 +1,4 @@
-/* seqmark show: every stored fact of a run, a cell or a campaign; or the command that repeats it.
- * */
+/* seqmark show: every stored fact of a run, a cell or a campaign; or the command to repeat it. */
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -130,10 +129,49 @@ static sq_status print_section(sqlite3 *handle, const section *s, const char *id
     return SQ_OK;
 }
 
+/* A row of (section, row, field, value) for each fact of a section. */
+static sq_status add_facts(sqlite3 *handle, const section *s, const char *id, sq_table *table,
+                           sq_error *err)
+{
+    sqlite3_stmt *row = NULL;
+    int rc = sqlite3_prepare_v2(handle, s->sql, -1, &row, NULL);
+    if (rc == SQLITE_OK)
+        sqlite3_bind_text(row, 1, id, -1, SQLITE_STATIC);
+    for (int i = 0; rc == SQLITE_OK && (rc = sqlite3_step(row)) == SQLITE_ROW; rc = SQLITE_OK, i++)
+        for (int k = 0; k < sqlite3_column_count(row); k++) {
+            const char *text = (const char *)sqlite3_column_text(row, k);
+            if (!text || !*text)
+                continue;
+            sq_table_text(table, s->title);
+            sq_table_number(table, i, 9);
+            sq_table_text(table, sqlite3_column_name(row, k));
+            sq_table_text(table, text);
+        }
+    sqlite3_finalize(row);
+    return rc == SQLITE_DONE ? SQ_OK : sq_fail(err, SQ_STORE, "query: %s", sqlite3_errmsg(handle));
+}
+
+/* Sections have different columns; csv and jsonl have one table, so there it is a long one. */
+static sq_status print_facts(sqlite3 *handle, const section *sections, const char *id,
+                             sq_format format, sq_error *err)
+{
+    static const char *const columns[] = {"section", "row", "field", "value", NULL};
+    sq_table *table = sq_table_new(columns);
+    sq_status s = table ? SQ_OK : sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for a table");
+    for (const section *at = sections; s == SQ_OK && at->title; at++)
+        s = add_facts(handle, at, id, table, err);
+    if (s == SQ_OK)
+        return sq_table_print(table, format, err);
+    sq_table_free(table);
+    return s;
+}
+
 /* All sections; as one JSON object {"title": [rows], ..} in that format. */
 static sq_status print_sections(sqlite3 *handle, const section *sections, const char *id,
                                 sq_format format, sq_error *err)
 {
+    if (format == SQ_FORMAT_CSV || format == SQ_FORMAT_JSONL)
+        return print_facts(handle, sections, id, format, err);
     if (format != SQ_FORMAT_JSON) {
         for (const section *s = sections; s->title; s++)
             SQ_TRY(print_section(handle, s, id, format, err));

@@ -224,6 +224,10 @@ class Store(Folder):
         self.assertIn("first", self.fine("show", "first", "-o", "json").stdout)
         sections = json.loads(self.fine("show", KEY, "-o", "json").stdout)
         self.assertEqual({a["name"]: a["value"] for a in sections["axes"]}["L"], "8")
+        facts = list(csv.DictReader(io.StringIO(self.fine("show", KEY, "-o", "csv").stdout)))
+        self.assertEqual({f["value"] for f in facts if (f["section"], f["field"]) == ("run", "key")},
+                         {KEY})
+        self.assertEqual(len(facts), len(self.fine("show", KEY, "-o", "jsonl").stdout.splitlines()))
         self.refused("show", "nothing-of-the-kind")
         self.refused("show")
 
