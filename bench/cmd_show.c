@@ -190,34 +190,23 @@ static sq_status print_sections(sqlite3 *handle, const section *sections, const 
 
 /* --- repro --- */
 
-/* 'text' for a shell. */
-static void print_quoted(const char *text)
-{
-    putchar('\'');
-    for (; *text; text++)
-        if (*text == '\'')
-            fputs("'\\''", stdout);
-        else
-            putchar(*text);
-    putchar('\'');
-}
-
-static void print_repro_row(sqlite3_stmt *row)
+static void add_repro(sq_text *out, sqlite3_stmt *row)
 {
     const char *provider = (const char *)sqlite3_column_text(row, 1);
-    fputs("seqmark run --cell ", stdout);
-    print_quoted((const char *)sqlite3_column_text(row, 0));
-    printf(" --seed %s --device %s", sqlite3_column_text(row, 2),
-           strncmp(provider, "cpu/", 4) == 0 ? "cpu" : "0");
+    sq_text_add(out, "seqmark run --cell ");
+    sq_text_add_shell(out, (const char *)sqlite3_column_text(row, 0));
+    sq_text_printf(out, " --seed %s --device %s", sqlite3_column_text(row, 2),
+                   strncmp(provider, "cpu/", 4) == 0 ? "cpu" : "0");
     if (sqlite3_column_type(row, 3) != SQLITE_NULL)
-        printf(" --width %lld", (long long)sqlite3_column_int64(row, 3));
-    putchar('\n');
+        sq_text_printf(out, " --width %lld", (long long)sqlite3_column_int64(row, 3));
+    sq_text_add(out, "\n");
 }
 
 /* A campaign's command is repeated cell by cell: its suite file may have changed since. */
 static sq_status print_repro(sqlite3 *handle, const char *where, const char *id, sq_error *err)
 {
     char sql[600];
+    sq_text out = {.data = NULL};
     sqlite3_stmt *row = NULL;
     snprintf(sql, sizeof sql,
              "SELECT DISTINCT cell.key, cell.provider, campaign.seed, value.value FROM run "
@@ -229,9 +218,11 @@ static sq_status print_repro(sqlite3 *handle, const char *where, const char *id,
         return sq_fail(err, SQ_STORE, "query: %s", sqlite3_errmsg(handle));
     sqlite3_bind_text(row, 1, id, -1, SQLITE_STATIC);
     while (sqlite3_step(row) == SQLITE_ROW)
-        print_repro_row(row);
+        add_repro(&out, row);
     sqlite3_finalize(row);
-    return SQ_OK;
+    sq_status s = sq_text_print(&out, err);
+    sq_text_free(&out);
+    return s;
 }
 
 /* --- the verb --- */

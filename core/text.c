@@ -215,6 +215,23 @@ void sq_text_add_csv(sq_text *text, const char *string)
         sq_text_add(text, "\"");
 }
 
+void sq_text_add_shell(sq_text *text, const char *string)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                                "_@%+=:,./-";
+    if (*string && !string[strspn(string, plain)]) {
+        sq_text_add(text, string);
+        return;
+    }
+    sq_text_add(text, "'");
+    for (; *string; string++)
+        if (*string == '\'')
+            sq_text_add(text, "'\\''");
+        else
+            sq_text_add_n(text, string, 1);
+    sq_text_add(text, "'");
+}
+
 int sq_text_width(const char *string)
 {
     int width = 0;

@@ -38,6 +38,8 @@ void sq_text_add_json(sq_text *text, const char *string);
 void sq_text_add_csv(sq_text *text, const char *string);
 void sq_text_add_plain(sq_text *text, const char *string);
 void sq_text_add_md(sq_text *text, const char *string);
+/* One word of a POSIX shell command, quoted where it must be; the bytes are kept as they are. */
+void sq_text_add_shell(sq_text *text, const char *string);
 /* Code points of a UTF-8 text: the columns it takes in a terminal. */
 int sq_text_width(const char *string);
 void sq_text_free(sq_text *text);

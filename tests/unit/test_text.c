@@ -32,6 +32,22 @@ static void grows(void **state)
     sq_text_free(NULL);
 }
 
+static void quotes_for_a_shell(void **state)
+{
+    (void)state;
+    static const char *const cases[][2] = {{"--op=a,b:c@d/e.f", "--op=a,b:c@d/e.f"},
+                                           {"", "''"},
+                                           {"a b", "'a b'"},
+                                           {"it's", "'it'\\''s'"},
+                                           {"$(x)\n", "'$(x)\n'"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        sq_text text = {0};
+        sq_text_add_shell(&text, cases[i][0]);
+        assert_string_equal(text.data, cases[i][1]);
+        sq_text_free(&text);
+    }
+}
+
 /* Every length around a power of two, where the room is just enough or just not. */
 static void ends_in_nul_at_every_length(void **state)
 {
@@ -344,6 +360,7 @@ int main(void)
         cmocka_unit_test(escapes_a_line_and_markdown),
         cmocka_unit_test(bytes_that_are_no_utf8_are_replaced),
         cmocka_unit_test(no_pair_of_bytes_gets_through),
+        cmocka_unit_test(quotes_for_a_shell),
         cmocka_unit_test(width_counts_code_points),
         cmocka_unit_test(nearest_names),
         cmocka_unit_test(overlong_names_are_near_nothing),
