@@ -40,23 +40,12 @@ enum { MAX_NAMED = 100 };
 
 /* --- the store --- */
 
-static sq_status parse_retry(const sq_run *run, sq_names *out, sq_error *err)
-{
-    const char *statuses = sq_given_value(&run->given, "retry", NULL);
-    sq_run_status ignored;
-    sq_status s = statuses ? sq_names_split(statuses, out, err) : SQ_OK;
-    for (int i = 0; s == SQ_OK && i < out->count; i++)
-        s = sq_run_status_parse(out->item[i], &ignored, err);
-    return s;
-}
-
 /* Marks what campaign `uuid` has already. */
-static sq_status mark_done(sq_run *run, sq_db *db, const char *uuid, const sq_names *retry,
-                           int *left, sq_error *err)
+static sq_status mark_done(sq_run *run, sq_db *db, const char *uuid, int *left, sq_error *err)
 {
     const char *statuses[SQ_RUN_STATUS_COUNT + 1] = {NULL};
-    for (int i = 0; i < retry->count && i < SQ_RUN_STATUS_COUNT; i++)
-        statuses[i] = retry->item[i];
+    for (int i = 0; i < run->retry.count && i < SQ_RUN_STATUS_COUNT; i++)
+        statuses[i] = run->retry.item[i];
     *left = 0;
     for (int i = 0; i < run->plan.count; i++) {
         sq_plan_item *item = &run->plan.item[i];
@@ -67,30 +56,55 @@ static sq_status mark_done(sq_run *run, sq_db *db, const char *uuid, const sq_na
     return SQ_OK;
 }
 
-/* Prepares the sink to go on with the latest campaign of this plan, in its own order. */
-static sq_status resume(sq_run *run, sq_db *db, const sq_db_campaign *found, const sq_names *retry,
-                        int *left, sq_error *err)
+/* Plans anew in the order of campaign `found`, and marks what it has. */
+static sq_status adopt(sq_run *run, sq_db *db, const sq_db_campaign *found, int *left,
+                       sq_error *err)
 {
     if (sq_settings_get(&run->campaign, "seed") && run->seed != found->seed)
         return sq_fail(err, SQ_BAD_ARGUMENT, "campaign %.8s was begun with seed %llu", found->uuid,
                        (unsigned long long)found->seed);
     run->seed = found->seed;
     SQ_TRY(sq_run_plan(run, err));
-    SQ_TRY(sq_db_resume(db, found->uuid, err));
-    SQ_TRY(mark_done(run, db, found->uuid, retry, left, err));
+    SQ_TRY(mark_done(run, db, found->uuid, left, err));
     if (*left)
         fprintf(stderr, "resuming campaign %.8s: %d of %d runs are left\n", found->uuid, *left,
                 run->plan.count);
     return SQ_OK;
 }
 
+static bool wants_resume(const sq_run *run)
+{
+    return sq_given_has(&run->given, "resume") || sq_given_has(&run->given, "retry");
+}
+
+/* The campaign to go on with, where one was asked for and there is one. */
+static sq_status find_campaign(sq_run *run, sq_db *db, sq_db_campaign *found, bool *is_found,
+                               int *left, sq_error *err)
+{
+    *is_found = false;
+    *left = run->plan.count;
+    if (!wants_resume(run))
+        return SQ_OK;
+    SQ_TRY(sq_db_find_campaign(db, run->plan.hash, found, is_found, err));
+    if (*is_found)
+        return adopt(run, db, found, left, err);
+    fprintf(stderr, "no campaign of this plan to resume: beginning one\n");
+    return SQ_OK;
+}
+
 /* --- the campaign --- */
 
+/* The command as a shell would take it. */
 static void join_argv(int argc, char **argv, char *out, size_t size)
 {
-    size_t n = (size_t)snprintf(out, size, "seqmark");
-    for (int i = 0; i < argc && n < size; i++)
-        n += (size_t)snprintf(out + n, size - n, " %s", argv[i]);
+    sq_text line = {.data = NULL};
+    sq_text_add(&line, "seqmark");
+    for (int i = 0; i < argc; i++) {
+        sq_text_add(&line, " ");
+        sq_text_add_shell(&line, argv[i]);
+    }
+    snprintf(out, size, "%s", line.data ? line.data : "");
+    sq_text_free(&line);
 }
 
 static sq_status make_campaign(const sq_run *run, int argc, char **argv, sq_campaign *out,
@@ -141,7 +155,7 @@ static void conclude(const sq_run *run, const sq_runner_result *result, sq_outco
     format_counts(result, counts, sizeof counts);
     if (strcmp(result->state, "interrupted") == 0)
         sq_outcome_set(outcome, SQ_EXIT_INTERRUPTED,
-                       "interrupted; %d runs are stored, %d are left (--resume goes on)",
+                       "interrupted; %d stored, %d left of this campaign (--resume goes on)",
                        result->done, result->left);
     else if (result->count[SQ_RUN_MISMATCH])
         sq_outcome_set(outcome, SQ_EXIT_WRONG, "wrong numbers: %s; first: %.700s", counts,
@@ -150,8 +164,8 @@ static void conclude(const sq_run *run, const sq_runner_result *result, sq_outco
         sq_outcome_set(outcome, SQ_EXIT_FAILED, "%d run%s failed: %s; first: %.700s", failed,
                        failed == 1 ? "" : "s", counts, result->first_failure);
     else if (result->left)
-        sq_outcome_set(outcome, SQ_EXIT_FINE, "the budget is spent: %s; %d runs are left", counts,
-                       result->left);
+        sq_outcome_set(outcome, SQ_EXIT_FINE, "the budget is spent: %s; %d left (--resume goes on)",
+                       *counts ? counts : "no run fitted into it", result->left);
     else
         sq_outcome_set(outcome, SQ_EXIT_FINE, "%d run%s: %s", result->done,
                        result->done == 1 ? "" : "s", counts);
@@ -204,26 +218,6 @@ static sq_status end_only(sq_run *run, sq_db *db, const sq_db_campaign *found,
     return SQ_OK;
 }
 
-static sq_status find_campaign(sq_run *run, sq_db *db, sq_db_campaign *found, bool *is_found,
-                               int *left, sq_error *err)
-{
-    bool wants = sq_given_has(&run->given, "resume") || sq_given_has(&run->given, "retry");
-    *is_found = false;
-    *left = run->plan.count;
-    if (!wants)
-        return SQ_OK;
-    sq_names retry = {.count = 0};
-    sq_status s = parse_retry(run, &retry, err);
-    if (s == SQ_OK)
-        s = sq_db_find_campaign(db, run->plan.hash, found, is_found, err);
-    if (s == SQ_OK && *is_found)
-        s = resume(run, db, found, &retry, left, err);
-    else if (s == SQ_OK)
-        fprintf(stderr, "no campaign of this plan to resume: beginning one\n");
-    sq_names_free(&retry);
-    return s;
-}
-
 static sq_status run_campaign(sq_run *run, sq_db *db, int argc, char **argv, sq_outcome *outcome,
                               sq_error *err)
 {
@@ -234,8 +228,10 @@ static sq_status run_campaign(sq_run *run, sq_db *db, int argc, char **argv, sq_
     int left;
     SQ_TRY(find_campaign(run, db, &found, &is_found, &left, err));
     SQ_TRY(make_campaign(run, argc, argv, &campaign, err));
-    if (is_found)
+    if (is_found) {
         snprintf(campaign.uuid, sizeof campaign.uuid, "%s", found.uuid);
+        SQ_TRY(sq_db_resume(db, found.uuid, err));
+    }
     if (!left)
         return end_only(run, db, &found, &campaign, outcome, err);
     fprintf(stderr, "campaign %.8s: %d run%s on %s, seed %llu, into %s\n", campaign.uuid, left,
@@ -285,6 +281,23 @@ static sq_status with_store(sq_run *run, int argc, char **argv, sq_outcome *outc
     return s;
 }
 
+/* Beside --resume: what is left of the campaign. A store that is not there has none. */
+static sq_status dry_run(sq_run *run, sq_format format, sq_error *err)
+{
+    const char *path = sq_given_db(&run->given);
+    sq_db *db = NULL;
+    sq_db_campaign found;
+    bool is_found;
+    int left;
+    if (wants_resume(run) && access(path, F_OK) == 0) {
+        SQ_TRY(sq_db_open(path, SQ_DB_READ, &db, err));
+        sq_status s = find_campaign(run, db, &found, &is_found, &left, err);
+        sq_db_close(db);
+        SQ_TRY(s);
+    }
+    return sq_run_print_plan(run, format, err);
+}
+
 static sq_status execute(sq_run *run, int argc, char **argv, sq_outcome *outcome, sq_error *err)
 {
     sq_format format;
@@ -301,7 +314,7 @@ static sq_status execute(sq_run *run, int argc, char **argv, sq_outcome *outcome
     use_known_ceilings(run);
     SQ_TRY(sq_run_plan(run, err));
     if (sq_given_has(&run->given, "dry-run"))
-        return sq_run_print_plan(run, format, err);
+        return dry_run(run, format, err);
     return with_store(run, argc, argv, outcome, err);
 }
 

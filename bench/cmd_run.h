@@ -20,6 +20,7 @@ typedef struct {
     sq_settings *groups;   /* the suite's, with its defaults; or one of the command line */
     int n_groups;
     sq_names ops, families; /* of the command line, to select from a suite */
+    sq_names retry;         /* statuses whose runs a resumed campaign repeats */
     const char *cells[SQ_MAX_CELL_OPTIONS + 1];
     sq_filter *filter;
     sq_policy policy;

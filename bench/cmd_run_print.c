@@ -10,10 +10,10 @@
 
 static void add_item(sq_table *table, const sq_plan_item *item)
 {
-    bool is_run = item->status == SQ_RUN_OK;
+    bool is_run = item->status == SQ_RUN_OK && !item->is_done;
     sq_table_text(table, item->key);
     sq_table_number(table, item->replicate, 6);
-    sq_table_text(table, is_run ? "run" : sq_run_status_name(item->status));
+    sq_table_text(table, item->is_done ? "done" : is_run ? "run" : sq_run_status_name(item->status));
     sq_table_number(table, item->tensor_bytes > 0 ? item->tensor_bytes : NAN, 4);
     sq_table_number(table, item->launch_ns > 0 ? item->launch_ns / 1e6 : NAN, 3);
     sq_table_number(table, is_run ? item->seconds : 0, 3);
@@ -23,15 +23,17 @@ static void add_item(sq_table *table, const sq_plan_item *item)
 static void print_total(const sq_run *run)
 {
     double seconds = 0;
-    int skipped = 0;
+    int skipped = 0, done = 0;
     for (int i = 0; i < run->plan.count; i++) {
-        bool is_run = run->plan.item[i].status == SQ_RUN_OK;
-        seconds += is_run ? run->plan.item[i].seconds : 0;
-        skipped += !is_run;
+        const sq_plan_item *item = &run->plan.item[i];
+        bool is_run = item->status == SQ_RUN_OK && !item->is_done;
+        seconds += is_run ? item->seconds : 0;
+        done += item->is_done;
+        skipped += !is_run && !item->is_done;
     }
-    fprintf(stderr, "%d cell%s, %d run%s (%d skipped) on %s; predicted %.0f s; plan %s\n",
+    fprintf(stderr, "%d cell%s, %d run%s (%d skipped, %d done) on %s; predicted %.0f s; plan %s\n",
             run->plan.n_cells, run->plan.n_cells == 1 ? "" : "s", run->plan.count,
-            run->plan.count == 1 ? "" : "s", skipped, run->target.device.name, seconds,
+            run->plan.count == 1 ? "" : "s", skipped, done, run->target.device.name, seconds,
             run->plan.hash);
 }
 

@@ -229,10 +229,34 @@ static sq_status read_campaign(sq_run *run, sq_error *err)
     return read_filter(run, err);
 }
 
+/* A label that the store would cut could not be asked for again. */
+static sq_status check_label(const sq_run *run, sq_error *err)
+{
+    size_t most = sizeof ((sq_campaign *)0)->label - 1;
+    if (strlen(sq_given_value(&run->given, "label", "")) > most)
+        return sq_fail(err, SQ_BAD_ARGUMENT, "--label is longer than %zu bytes", most);
+    return SQ_OK;
+}
+
+static sq_status read_retry(sq_run *run, sq_error *err)
+{
+    const char *statuses = sq_given_value(&run->given, "retry", NULL);
+    sq_run_status ignored;
+    if (statuses)
+        SQ_TRY(sq_names_split(statuses, &run->retry, err));
+    for (int i = 0; i < run->retry.count; i++)
+        SQ_TRY(sq_run_status_parse(run->retry.item[i], &ignored, err));
+    return SQ_OK;
+}
+
 sq_status sq_run_read(sq_run *run, sq_error *err)
 {
     sq_settings said = {.count = 0};
     sq_status s = sort_given(run, &said, err);
+    if (s == SQ_OK)
+        s = check_label(run, err);
+    if (s == SQ_OK)
+        s = read_retry(run, err);
     if (s == SQ_OK)
         s = collect_cells(run, err);
     if (s == SQ_OK)
@@ -288,6 +312,7 @@ void sq_run_free(sq_run *run)
     sq_settings_free(&run->overrides);
     sq_names_free(&run->ops);
     sq_names_free(&run->families);
+    sq_names_free(&run->retry);
     sq_filter_free(run->filter);
     sq_target_close(&run->target);
     sq_plan_free(&run->plan);

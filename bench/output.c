@@ -3,11 +3,12 @@
 
 #include <math.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <time.h>
 
 #include "core/text.h"
 
-enum { MAX_COLUMNS = 79 }; /* of the line that is rewritten */
+enum { MAX_COLUMNS = 79 }; /* of the line that is rewritten, in a terminal that is wide enough */
 
 static double monotonic(void)
 {
@@ -41,9 +42,22 @@ static void format_eta(const sq_progress *p, char *out, size_t size)
         snprintf(out, size, "%d:%02d", seconds / 60, seconds % 60);
 }
 
-static void rewrite(sq_progress *p, const char *line)
+/* One column less than the terminal has: a line that wraps could not be rewritten. */
+static int columns(const sq_progress *p)
 {
-    int n = (int)strlen(line);
+    struct winsize size;
+    int fd = fileno(p->stream);
+    if (fd < 0 || ioctl(fd, TIOCGWINSZ, &size) != 0 || size.ws_col < 2)
+        return MAX_COLUMNS;
+    return size.ws_col - 1 < MAX_COLUMNS ? size.ws_col - 1 : MAX_COLUMNS;
+}
+
+static void rewrite(sq_progress *p, char *line)
+{
+    int n = (int)strlen(line), room = columns(p);
+    if (n > room)
+        line[n = room] = 0;
+    p->shown = p->shown < room ? p->shown : room; /* it may have been made narrower */
     fprintf(p->stream, "\r%s%*s", line, p->shown > n ? p->shown - n : 0, "");
     fflush(p->stream);
     p->shown = n;
@@ -65,10 +79,8 @@ static void on_started(void *self, const sq_plan_item *item)
     if (!p->is_terminal)
         return;
     format_eta(p, eta, sizeof eta);
-    /* One terminal line: a longer one could not be rewritten. */
     snprintf(line, sizeof line, "[%d/%d] %d failed, ETA %s  %.60s", p->done + 1, p->total,
              p->failed, eta, item->key);
-    line[MAX_COLUMNS] = 0;
     rewrite(p, line);
 }
 

@@ -1,5 +1,5 @@
-/* signals: the first SIGINT or SIGTERM asks for an end after the run in flight, the second for an
- * end at once. */
+/* signals: the first SIGINT, SIGTERM or SIGHUP (a lost terminal) asks for an end after the run in
+ * flight, the second for an end at once. */
 #ifndef SQ_BENCH_SIGNALS_H
 #define SQ_BENCH_SIGNALS_H
 

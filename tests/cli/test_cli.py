@@ -6,6 +6,7 @@ usage: test_cli.py SOURCE_DIR BINARY_DIR          compares the help texts with t
        test_cli.py SOURCE_DIR BINARY_DIR --write  writes them anew
 """
 import csv
+import fcntl
 import io
 import json
 import os
@@ -13,9 +14,11 @@ import pathlib
 import pty
 import shlex
 import sqlite3
+import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import unittest
 
 SOURCE = pathlib.Path(sys.argv[1])
@@ -279,6 +282,35 @@ class Store(Folder):
         self.assertEqual(db.execute("SELECT count(*) FROM campaign").fetchone(), (2,))
         db.close()
 
+    def test_dry_run_of_a_resumption_says_what_is_left(self):
+        words = [*TINY, "--seqlen", "8,16,32", "--order", "plan"]
+        self.fine(*words)
+        db = sqlite3.connect(self.path("seqmark.db"))
+        db.execute("PRAGMA foreign_keys = ON")
+        for table in ("check_result", "value", "kernel", "run"):
+            db.execute(f"DELETE FROM {table} WHERE run_id = 2")
+        db.execute("UPDATE campaign SET state = 'interrupted'")
+        db.commit()
+        db.close()
+        before = pathlib.Path(self.path("seqmark.db")).read_bytes()
+        plan = json.loads(self.fine(*words, "--resume", "--dry-run", "-o", "json").stdout)
+        self.assertEqual([r["what"] for r in plan], ["done", "run", "done"])
+        self.assertEqual(pathlib.Path(self.path("seqmark.db")).read_bytes(), before)
+        self.refused(*words, "--retry", "crahsed", "--dry-run", says=["crashed"])
+        self.assertIn(": 1 run:", last_line(self.fine(*words, "--resume")))
+
+    def test_the_command_is_kept_as_a_shell_takes_it(self):
+        label = "it's <b>a</b>\n\"label\""
+        self.fine(*TINY, "--label", label)
+        facts = json.loads(self.fine("show", label, "-o", "json").stdout)["campaign"]
+        argv = {f["field"]: f["value"] for f in facts}["argv"]
+        self.assertEqual(shlex.split(argv), ["seqmark", *TINY, "--label", label])
+        self.refused(*TINY, "--label", "x" * 64, says=["--label"])
+
+    def test_a_budget_without_room_says_so(self):
+        result = self.fine(*TINY, "--budget", "1us")
+        self.assertIn("no run fitted into it; 2 left", last_line(result))
+
     def test_an_empty_store_exports_and_reports(self):
         self.fine(*TINY)
         db = sqlite3.connect(self.path("seqmark.db"))
@@ -344,8 +376,9 @@ class Store(Folder):
 
 
 class Terminal(Folder):
-    def test_progress_is_one_line_that_is_rewritten(self):
+    def talk(self, columns):
         parent, child = pty.openpty()
+        fcntl.ioctl(child, termios.TIOCSWINSZ, struct.pack("4H", 24, columns, 0, 0))
         process = subprocess.Popen([str(SEQMARK), *TINY], cwd=self.folder, stderr=child,
                                    stdout=subprocess.DEVNULL)
         os.close(child)
@@ -360,6 +393,17 @@ class Terminal(Folder):
             text += chunk
         os.close(parent)
         self.assertEqual(process.wait(), 0)
+        return text
+
+    def test_progress_fits_a_narrow_terminal(self):
+        text = self.talk(40)
+        rewritten = text.split(b"\n")[1].split(b"\r")
+        self.assertIn(b"[2/2]", b"".join(rewritten))
+        for line in rewritten:
+            self.assertLess(len(line), 40, line)
+
+    def test_progress_is_one_line_that_is_rewritten(self):
+        text = self.talk(0)
         self.assertIn(b"\r[1/2] 0 failed, ETA ", text)
         self.assertNotIn(b"\x1b", text)
         self.assertLess(text.count(b"\n"), 4)

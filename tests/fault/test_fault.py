@@ -172,6 +172,14 @@ class Signals(Bench):
             time.sleep(0.02)
         self.fail("no run was started")
 
+    def test_a_lost_terminal_is_a_first_signal(self):
+        process = self.start("slow")
+        self.wait_for_run()
+        process.send_signal(signal.SIGHUP)
+        _, stderr = process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 130, stderr)
+        self.assertEqual(self.rows("SELECT state FROM campaign"), [("interrupted",)])
+
     def test_first_signal_ends_after_the_run_in_flight(self):
         process = self.start("slow")
         self.wait_for_run()
