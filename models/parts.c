@@ -112,5 +112,6 @@ sq_tolerance sq_part_tolerance(sq_dtype dtype, const sq_axis_value *axis)
     (void)axis;
     if (dtype == SQ_DTYPE_F32)
         return (sq_tolerance){.rel_l2 = 2e-5, .max_abs = 1e-3};
-    return (sq_tolerance){.rel_l2 = 1e-2, .max_abs = 0.15};
+    /* The mixer is some 0.3 rms of y beside the residual: twice the worst seen on an H100 (2.9e-3). */
+    return (sq_tolerance){.rel_l2 = 6e-3, .max_abs = 0.1};
 }

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LEAST_TOKENS = 16 };
+enum { LEAST_TOKENS = 65 };
 
 typedef struct {
     sq_job job; /* first: a sq_job * is a block_job * */
@@ -108,7 +108,7 @@ static double graph_work(const sq_graph *graph)
 
 /* Builds the longest prefix, of the lengths L, L/2, L/4 .., whose references fit max_work; but one
  * of at least LEAST_TOKENS (or L), because a block whose projections alone exceed the limit would
- * otherwise be proved without its recurrence. */
+ * otherwise be proved without its recurrence and without an edge of its tiles of 64 steps. */
 static sq_status build_prefix(const block_job *self, double max_work, prefix *p, sq_error *err)
 {
     p->length = sq_axis_int(self->cell.value, SQ_AXIS_L);
