@@ -67,8 +67,10 @@ static void become_worker(const char *const *argv, pid_t parent, int in, int out
     if (dup2(in, 0) < 0 || dup2(out, 1) < 0 || dup2(err, 2) < 0)
         _exit(127);
     execv(argv[0], (char *const *)argv);
-    static const char message[] = "cannot execute the worker\n";
+    static const char message[] = "cannot execute the worker ";
     ssize_t ignored = write(2, message, sizeof message - 1);
+    ignored = write(2, argv[0], strlen(argv[0]));
+    ignored = write(2, "\n", 1);
     (void)ignored;
     _exit(127);
 }

@@ -304,7 +304,10 @@ static sq_status shape_cell(const sq_subject *subject, const product *p, sq_cell
                             int64_t *width, sq_error *err)
 {
     const dim *w = find_dim(p, DIM_WIDTH), *tokens = find_dim(p, DIM_TOKENS);
+    const dim *length = find_dim(p, SQ_AXIS_L);
     *width = w ? (int64_t)w->value[w->at] : 0;
+    if (length) /* for the error of a width that cannot be */
+        cell->value[SQ_AXIS_L] = length->value[length->at];
     if (w)
         SQ_TRY(sq_subject_at_width(subject, *width, cell, err));
     for (int i = 0; i < p->count; i++)

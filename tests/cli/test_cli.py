@@ -126,6 +126,7 @@ class Refusals(Folder):
         attention = ["run", "--op", "attention", "--device", "cpu"]
         self.refused(*attention, "--heads", "6", "--kv-heads", "4", says=["attention"])
         self.refused(*attention, "--seqlen", "0", says=["seqlen"])
+        self.refused(*attention, "--seqlen", "64", "--width", "100", says=["L=64: width 100"])
         self.refused(*attention, "--tokens", "1k", "--seqlen", "2k", says=["less than 1"])
         self.refused(*attention, "--tokens", "1k", "--batch", "2", says=["batch"])
         self.refused(*attention, "--taps", "4", says=["--taps"])
@@ -145,7 +146,7 @@ class Refusals(Folder):
                 self.assertIn("cannot write to stdout", last_line(result))
 
     def test_missing_device_is_unfit(self):
-        self.refused(*TINY[:-6], "--device", "0", code=5, says=["device 0"])
+        self.refused(*TINY[:-6], "--device", "0", code=5, says=["device 0", "/nowhere/seqmark-worker"])
         self.refused(*TINY[:-6], "--device", "gpu", says=["gpu"])
 
     def test_refusals_leave_no_store(self):
