@@ -260,7 +260,10 @@ class Store(Folder):
 
         result = self.fine("report", "--out", self.path("page"))
         self.assertIn("rmsnorm", result.stdout)
-        self.assertTrue(os.path.exists(self.path("page/index.html")))
+        page = pathlib.Path(self.path("page/index.html")).read_text("utf-8")
+        for name in ("Highest clocks", "Power limit"):  # a CPU has none, and none is not 0
+            self.assertIn(f'<dt>{name}</dt><dd class="unknown">', page)
+        self.assertIn("<dt>Suite</dt><dd>none</dd>", page)
 
     def test_repro_measures_the_same_cell(self):
         self.fine(*TINY, "--seed", "11")
