@@ -146,8 +146,8 @@ static double list_bytes(const sq_tensor_spec *spec, int n)
 static sq_status op_cost(const sq_op *op, const sq_cell *cell, sq_cost *cost, double *bytes,
                          sq_error *err)
 {
-    sq_tensor_list list = {.n_in = 0};
-    SQ_TRY(op->tensors(cell->pass, cell->dtype, cell->value, &list, err));
+    sq_tensor_list list;
+    SQ_TRY(sq_op_tensors(op, cell->pass, cell->dtype, cell->value, &list, err));
     *cost = op->cost(cell->pass, cell->dtype, cell->value);
     *bytes = list_bytes(list.in, list.n_in) + list_bytes(list.out, list.n_out);
     return SQ_OK;

@@ -143,6 +143,10 @@ const sq_provider *sq_providers_cuda(const sq_op *op); /* kernels/registry_cuda.
 #endif
 const sq_provider *sq_provider_find(sq_providers_fn providers, const sq_op *op, const char *name);
 
+/* op->tensors(), and refuses a tensor of more than 2^56 bytes (SQ_BAD_SHAPE): below that, no sum over the
+ * tensors of a call or a block leaves 64 bits. */
+sq_status sq_op_tensors(const sq_op *op, sq_pass pass, sq_dtype dtype, const sq_axis_value *axis,
+                        sq_tensor_list *list, sq_error *err);
 /* Sets call->in/out dims, dtypes and dense strides from the operator's own list; no data. */
 sq_status sq_call_shape(sq_call *call, sq_tensor_list *list, sq_error *err);
 /* Builds a checked call from "B=1,L=64,..." (absent axes take defaults). */

@@ -27,11 +27,35 @@ const sq_op *sq_op_find(const char *name)
     return NULL;
 }
 
+static sq_status check_bytes(const char *op, const sq_tensor_spec *spec, int n, sq_error *err)
+{
+    const size_t most = (size_t)1 << 56;
+    for (int i = 0; i < n; i++) {
+        size_t bytes = sq_dtype_size(spec[i].dtype);
+        bool is_counted = true;
+        for (int d = 0; d < spec[i].rank && is_counted; d++)
+            is_counted = sq_mul(&bytes, spec[i].dim[d]);
+        if (spec[i].name && (!is_counted || bytes > most))
+            return sq_fail(err, SQ_BAD_SHAPE, "%s: tensor %s has more than 2^56 bytes", op,
+                           spec[i].name);
+    }
+    return SQ_OK;
+}
+
+sq_status sq_op_tensors(const sq_op *op, sq_pass pass, sq_dtype dtype, const sq_axis_value *axis,
+                        sq_tensor_list *list, sq_error *err)
+{
+    *list = (sq_tensor_list){.n_in = 0};
+    SQ_TRY(op->tensors(pass, dtype, axis, list, err));
+    SQ_TRY(check_bytes(op->name, list->in, list->n_in, err));
+    return check_bytes(op->name, list->out, list->n_out, err);
+}
+
 static sq_status supports_any(const sq_call *call, const sq_device *device, sq_error *why)
 {
     (void)device;
     sq_tensor_list list;
-    return call->op->tensors(call->pass, call->dtype, call->axis, &list, why);
+    return sq_op_tensors(call->op, call->pass, call->dtype, call->axis, &list, why);
 }
 
 static sq_status launch_reference(const sq_call *call, void *plan, sq_error *err)
@@ -71,8 +95,7 @@ static sq_tensor shaped(const sq_tensor_spec *spec)
 
 sq_status sq_call_shape(sq_call *call, sq_tensor_list *list, sq_error *err)
 {
-    *list = (sq_tensor_list){.n_in = 0};
-    SQ_TRY(call->op->tensors(call->pass, call->dtype, call->axis, list, err));
+    SQ_TRY(sq_op_tensors(call->op, call->pass, call->dtype, call->axis, list, err));
     for (int i = 0; i < SQ_MAX_IN; i++)
         call->in[i] = i < list->n_in ? shaped(&list->in[i]) : (sq_tensor){.rank = 0};
     for (int i = 0; i < SQ_MAX_OUT; i++)

@@ -186,6 +186,21 @@ static void test_impossible_shape_names_the_rule(void **state)
     free_bench(b);
 }
 
+/* 2^64 elements, 2^63 of a block: counted in 64 bits they would look small. */
+static void test_a_shape_beyond_counting_is_refused(void **state)
+{
+    (void)state;
+    bench *b = BENCH("op", "attention", "batch", "1m", "seqlen", "16m", "heads", "4096",
+                     "head-dim", "256");
+    refuse(b, "2^56");
+    assert_int_equal(b->err.status, SQ_BAD_SHAPE);
+    free_bench(b);
+    b = BENCH("family", "retnet", "batch", "65536", "seqlen", "16m", "width", "65536");
+    refuse(b, "2^56");
+    assert_int_equal(b->err.status, SQ_BAD_SHAPE);
+    free_bench(b);
+}
+
 static void test_mixers_and_all(void **state)
 {
     (void)state;
@@ -450,6 +465,7 @@ int main(void)
         cmocka_unit_test(test_tokens_and_batch_exclude_each_other),
         cmocka_unit_test(test_width_shapes_and_is_kept),
         cmocka_unit_test(test_impossible_shape_names_the_rule),
+        cmocka_unit_test(test_a_shape_beyond_counting_is_refused),
         cmocka_unit_test(test_mixers_and_all),
         cmocka_unit_test(test_unknown_names_are_refused_with_the_nearest),
         cmocka_unit_test(test_overrides_lie_over_the_groups_that_they_fit),
