@@ -325,8 +325,8 @@ __device__ __forceinline__ void scan_tile(shared_tiles<T, C> *s, lane_states<C> 
 #pragma unroll
     for (int k = 0; k < C::BATCH; k++)
         own->template load<STATE_ONLY>(&in[k], s, k);
-    /* The last loads wrap around to rows that hold results by now, and are not used (racecheck warns of
-     * them). */
+    /* Rows are shared within a warp only. A row is overwritten by a sum that depends on every lane's
+     * reading of it; the last loads wrap around to rows that hold results by now, and are not used. */
 #pragma unroll 1
     for (int t = 0; t < C::STEPS; t += C::BATCH) {
         float y[C::BATCH];
