@@ -1,12 +1,12 @@
 #include "reports/figures.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "core/table.h"
+#include "reports/files.h"
 #include "reports/gnuplot.h"
 
 #define SQ_TEXTS(name) sq_figure_##name##_sql, sq_figure_##name##_gp, sq_figure_##name##_txt
@@ -30,19 +30,6 @@ const sq_figure sq_figures[] = {
     {"block_roofline", "Blocks: roofline", "block", SQ_TEXTS(roofline), false, true},
     {0},
 };
-
-sq_status sq_write_file(const char *dir, const char *name, const char *text, sq_error *err)
-{
-    char path[1100];
-    snprintf(path, sizeof path, "%s/%s", dir, name);
-    FILE *file = fopen(path, "w");
-    if (!file)
-        return sq_fail(err, SQ_IO, "write %s: %s", path, strerror(errno));
-    size_t length = strlen(text);
-    bool is_whole = fwrite(text, 1, length, file) == length;
-    is_whole = fclose(file) == 0 && is_whole;
-    return is_whole ? SQ_OK : sq_fail(err, SQ_IO, "write %s: %s", path, strerror(errno));
-}
 
 static void remove_old(const char *dir, const char *id)
 {

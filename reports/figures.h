@@ -42,8 +42,10 @@ const char *sq_baseline_of(const char *kind);
 /* "730", "3.4k": an interpolated length. */
 void sq_format_crossing(double length, char out[SQ_LENGTH_TEXT]);
 
-/* Writes `text` to dir/name. */
-sq_status sq_write_file(const char *dir, const char *name, const char *text, sq_error *err);
+/* Ends a script: draws what `plot` plots into <id>.svg and again into <id>.png. */
+void sq_figure_outputs(const char *id, const char *plot, sq_text *script);
+/* "set yrange" and "set ytics" of a logarithmic axis that shows lo to hi. */
+void sq_figure_value_axis(sq_text *script, double lo, double hi);
 
 #ifdef __cplusplus
 }

@@ -5,6 +5,8 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -119,4 +121,22 @@ sq_status sq_gnuplot_run(const char *program, const char *dir, const char *scrip
         return sq_fail(err, SQ_IO, "gnuplot failed on %s: %.200s", script,
                        talk->data ? talk->data : "");
     return SQ_OK;
+}
+
+char *sq_gnuplot_find(const char *program, char *note, size_t size)
+{
+    if (!program)
+        program = "gnuplot";
+    char *path = strchr(program, '/') ? realpath(program, NULL) : strdup(program);
+    sq_text talk = {0};
+    sq_error why = {0};
+    note[0] = '\0';
+    if (!path || sq_gnuplot_run(path, "/", "/dev/null", &talk, &why) != SQ_OK) {
+        snprintf(note, size, "%.100s %s: tables only", program,
+                 !path || why.status == SQ_UNSUPPORTED ? "not found" : "does not run");
+        free(path);
+        path = NULL;
+    }
+    sq_text_free(&talk);
+    return path;
 }

@@ -20,6 +20,11 @@ void sq_gnuplot_quote(sq_text *script, const char *string);
 sq_status sq_gnuplot_run(const char *program, const char *dir, const char *script, sq_text *talk,
                          sq_error *err);
 
+/* The program to run: `program` (NULL: "gnuplot" of PATH), tried once on nothing. free() it. NULL
+ * where it is not there or does not run; `note` (else empty) then says so. A name with a slash is
+ * made absolute: figures are drawn in their own folder. */
+char *sq_gnuplot_find(const char *program, char *note, size_t size);
+
 #ifdef __cplusplus
 }
 #endif

@@ -1,23 +1,25 @@
 #include "reports/page.h"
 
-#include <errno.h>
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
-void sq_page_begin(sq_text *page)
+#include "reports/files.h"
+
+void sq_page_begin(sq_text *page, const char *title, const char *links)
 {
     sq_text_add(page, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
                       "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
                       "<meta name=\"color-scheme\" content=\"light dark\">\n"
                       "<link rel=\"icon\" href=\"data:,\">\n"
-                      "<title>seqmark report</title>\n<style>\n");
+                      "<title>");
+    sq_text_add_html(page, title);
+    sq_text_add(page, "</title>\n<style>\n");
     sq_text_add(page, sq_page_css);
-    sq_text_add(page, "</style>\n</head>\n<body>\n<header>\n<h1>seqmark report</h1>\n<nav>"
-                      "<a href=\"#environment\">Environment</a> "
-                      "<a href=\"#failures\">Failures</a> <a href=\"#figures\">Figures</a> "
-                      "<a href=\"#counters\">Counters</a> <a href=\"#cells\">Cells</a>"
-                      "</nav>\n</header>\n<main>\n");
+    sq_text_add(page, "</style>\n</head>\n<body>\n<header>\n<h1>");
+    sq_text_add_html(page, title);
+    sq_text_add(page, "</h1>\n<nav>");
+    sq_text_add(page, links);
+    sq_text_add(page, "</nav>\n</header>\n<main>\n");
 }
 
 void sq_page_end(sq_text *page)
@@ -156,29 +158,14 @@ static void add_base64(sq_text *page, const unsigned char *bytes, size_t count)
     sq_text_add_n(page, four, 4);
 }
 
-static sq_status read_file(const char *path, sq_text *out, sq_error *err)
-{
-    FILE *file = fopen(path, "r");
-    if (!file)
-        return sq_fail(err, SQ_IO, "read %s: %s", path, strerror(errno));
-    char part[8192];
-    size_t got;
-    while ((got = fread(part, 1, sizeof part, file)) > 0)
-        sq_text_add_n(out, part, got);
-    bool is_whole = !ferror(file);
-    fclose(file);
-    return is_whole ? SQ_OK : sq_fail(err, SQ_IO, "read %s: %s", path, strerror(errno));
-}
-
 /* The SVG as a data URI: the page stays one file, and the picture cannot run or load anything. */
-static sq_status add_picture(const sq_figure *figure, const char *svg_path, sq_text *page,
-                             sq_error *err)
+sq_status sq_page_picture(const char *title, const char *svg_path, sq_text *page, sq_error *err)
 {
     sq_text svg = {0};
-    sq_status status = read_file(svg_path, &svg, err);
+    sq_status status = sq_read_file(svg_path, &svg, err);
     if (status == SQ_OK && svg.data) {
         sq_text_add(page, "<img width=\"960\" height=\"540\" alt=\"");
-        sq_text_add_html(page, figure->title);
+        sq_text_add_html(page, title);
         sq_text_add(page, "\" src=\"data:image/svg+xml;base64,");
         add_base64(page, (const unsigned char *)svg.data, svg.length);
         sq_text_add(page, "\">\n");
@@ -192,7 +179,7 @@ sq_status sq_page_figure(const sq_figure *figure, const char *svg_path, const ch
 {
     sq_text_printf(page, "<figure id=\"%s\">\n", figure->id);
     if (svg_path)
-        SQ_TRY(add_picture(figure, svg_path, page, err));
+        SQ_TRY(sq_page_picture(figure->title, svg_path, page, err));
     sq_text_add(page, "<figcaption><strong>");
     sq_text_add_html(page, figure->title);
     sq_text_add(page, ".</strong> ");

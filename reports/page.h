@@ -9,7 +9,8 @@
 extern "C" {
 #endif
 
-void sq_page_begin(sq_text *page);
+/* links: the HTML of the page's own navigation. */
+void sq_page_begin(sq_text *page, const char *title, const char *links);
 void sq_page_end(sq_text *page);
 
 /* GPU, software, host and campaign of everything shown. */
@@ -20,6 +21,8 @@ sq_status sq_page_failures(const sq_scope *scope, sq_text *page, int *failures, 
  * NULL where nothing was drawn. */
 sq_status sq_page_figure(const sq_figure *figure, const char *svg_path, const char *caption,
                          sq_text *page, sq_error *err);
+/* The SVG at `svg_path` as an <img> with `title` as its text. */
+sq_status sq_page_picture(const char *title, const char *svg_path, sq_text *page, sq_error *err);
 /* Hardware counters by cell; nothing where none were taken. */
 sq_status sq_page_counters(const sq_scope *scope, sq_text *page, sq_error *err);
 /* The table of all cells; *cells receives how many were measured. */

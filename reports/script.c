@@ -166,7 +166,7 @@ static bool is_labelled(int digit, double decades)
     return decades < 1 ? digit <= 6 || digit == 8 : decades < 2.6 && (digit == 2 || digit == 5);
 }
 
-static void add_value_axis(sq_text *script, double lo, double hi)
+void sq_figure_value_axis(sq_text *script, double lo, double hi)
 {
     double widen = hi / lo < least_range ? sqrt(least_range / (hi / lo)) : 1;
     lo /= widen;
@@ -280,7 +280,22 @@ static void add_axes(sq_text *script, const sq_figure *figure, const sq_series_s
                        fmax(span.x_hi * 2, 1024));
     else
         add_length_axis(script, &span);
-    add_value_axis(script, span.y_lo, span.y_hi);
+    sq_figure_value_axis(script, span.y_lo, span.y_hi);
+}
+
+void sq_figure_outputs(const char *id, const char *plot, sq_text *script)
+{
+    sq_text_printf(script,
+                   "set terminal svg size 960,540 dynamic font 'Helvetica,Arial,sans-serif,13' "
+                   "background rgb 'white' noenhanced\nset output '%s.svg'\n",
+                   id);
+    sq_text_add(script, plot);
+    sq_text_printf(script,
+                   "set output\nif (strstrt(GPVAL_TERMINALS, 'pngcairo')) {\n"
+                   "  set terminal pngcairo size 960,540 font 'DejaVu Sans,10' noenhanced\n"
+                   "} else {\n  set terminal png size 960,540 noenhanced\n}\n"
+                   "set output '%s.png'\nreplot\nset output\n",
+                   id);
 }
 
 void sq_figure_script(const sq_figure *figure, const sq_group *group, const sq_series_set *set,
@@ -300,15 +315,6 @@ void sq_figure_script(const sq_figure *figure, const sq_group *group, const sq_s
     add_axes(script, figure, set, group);
     if (figure->is_ratio)
         add_crossings(script, set);
-    sq_text_printf(script,
-                   "set terminal svg size 960,540 dynamic font 'Helvetica,Arial,sans-serif,13' "
-                   "background rgb 'white' noenhanced\nset output '%s.svg'\n",
-                   figure->id);
-    sq_text_add(script, figure->is_roofline ? sq_figure_roof_gp : sq_figure_lines_gp);
-    sq_text_printf(script,
-                   "set output\nif (strstrt(GPVAL_TERMINALS, 'pngcairo')) {\n"
-                   "  set terminal pngcairo size 960,540 font 'DejaVu Sans,10' noenhanced\n"
-                   "} else {\n  set terminal png size 960,540 noenhanced\n}\n"
-                   "set output '%s.png'\nreplot\nset output\n",
-                   figure->id);
+    sq_figure_outputs(figure->id, figure->is_roofline ? sq_figure_roof_gp : sq_figure_lines_gp,
+                      script);
 }
