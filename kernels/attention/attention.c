@@ -18,6 +18,7 @@
  * Cost      4 D flop and one exp for each visible (query, key) pair and head; reads q and the keys
  *           and values that any query sees once, writes o once
  */
+#include "kernels/attention/attention.h"
 #include "kernels/op.h"
 
 #include <math.h>
@@ -26,8 +27,6 @@
 
 #include "kernels/shared/rows.h"
 
-enum { AXIS_B, AXIS_L, AXIS_LK, AXIS_H, AXIS_HKV, AXIS_D, AXIS_CAUSAL, AXIS_WINDOW };
-enum { IN_Q, IN_K, IN_V, IN_COUNT };
 enum { MAX_D = 256 };
 
 static const sq_axis axes[] = {

@@ -5,6 +5,7 @@
  */
 #include <math.h>
 
+#include "kernels/attention/attention.h"
 #include "kernels/attention/attention_mma.cuh"
 #include "kernels/attention/attention_simt.cuh"
 #include "kernels/attention/attention_tile.cuh"
@@ -12,11 +13,10 @@
 #include "kernels/hw/launch.cuh"
 #include "kernels/hw/reduce.cuh"
 
-enum { AXIS_B, AXIS_L, AXIS_LK, AXIS_H, AXIS_HKV, AXIS_D, AXIS_CAUSAL, AXIS_WINDOW };
-
 static attention_params params_of(const sq_call *call)
 {
-    const sq_tensor *q = &call->in[0], *k = &call->in[1], *v = &call->in[2], *o = &call->out[0];
+    const sq_tensor *q = &call->in[IN_Q], *k = &call->in[IN_K], *v = &call->in[IN_V];
+    const sq_tensor *o = &call->out[0];
     attention_params p = {};
     p.q = q->data, p.k = k->data, p.v = v->data, p.o = o->data;
     p.q_b = q->stride[0], p.q_l = q->stride[1], p.q_h = q->stride[2];
@@ -82,7 +82,7 @@ __global__ void attention_naive(const __grid_constant__ attention_params p)
 
 static int64_t naive_blocks(const sq_call *call)
 {
-    const sq_tensor *q = &call->in[0];
+    const sq_tensor *q = &call->in[IN_Q];
     return sq_ceil_div(q->dim[0] * q->dim[1] * q->dim[2], NAIVE_WARPS);
 }
 
@@ -115,7 +115,7 @@ using simt_128 = attention_simt_shape<128>;
 /* The build that a head dim takes: smaller ones are padded with zeros in shared memory. */
 static int padded_d(const sq_call *call)
 {
-    const int64_t d = call->in[0].dim[3];
+    const int64_t d = call->in[IN_Q].dim[3];
     return d <= 64 ? 64 : d <= 128 ? 128 : 256;
 }
 
@@ -131,15 +131,15 @@ static size_t portable_shared_bytes(const sq_call *call)
 
 static sq_status supports_portable(const sq_call *call, const sq_device *device, sq_error *why)
 {
-    const sq_tensor *q = &call->in[0];
+    const sq_tensor *q = &call->in[IN_Q];
     const int vector = call->dtype == SQ_DTYPE_F32 ? 4 : 8;
     const int max_d = call->dtype == SQ_DTYPE_F32 ? 128 : 256;
     SQ_TRY(sq_supports_types(call, why));
     if (q->dim[3] % vector != 0 || q->dim[3] > max_d)
         return sq_fail(why, SQ_UNSUPPORTED, "D=%lld: a multiple of %d up to %d",
                        (long long)q->dim[3], vector, max_d);
-    if (!sq_is_vector_aligned(q) || !sq_is_vector_aligned(&call->in[1]) ||
-        !sq_is_vector_aligned(&call->in[2]) || !sq_is_vector_aligned(&call->out[0]))
+    if (!sq_is_vector_aligned(q) || !sq_is_vector_aligned(&call->in[IN_K]) ||
+        !sq_is_vector_aligned(&call->in[IN_V]) || !sq_is_vector_aligned(&call->out[0]))
         return sq_fail(why, SQ_UNSUPPORTED, "rows are not 16-byte aligned");
     if (q->dim[0] * q->dim[2] * sq_ceil_div(q->dim[1], 64) > INT32_MAX)
         return sq_fail(why, SQ_UNSUPPORTED, "B*H*L/64 over 2^31 tiles");

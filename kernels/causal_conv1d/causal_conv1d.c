@@ -14,15 +14,13 @@
  * Cost      B L D (2 W + bias + silu) flop, 2 B L D special functions with silu; reads x, writes y
  *           once
  */
+#include "kernels/causal_conv1d/causal_conv1d.h"
 #include "kernels/op.h"
 
 #include <math.h>
 #include <stdio.h>
 
 #include "kernels/shared/rows.h"
-
-enum { AXIS_B, AXIS_L, AXIS_D, AXIS_W, AXIS_SILU, AXIS_BIAS };
-enum { IN_X, IN_W, IN_BIAS, IN_COUNT };
 
 static const sq_axis axes[] = {
     {"B", "batch", "sequences", SQ_AXIS_INT, 1, 1, 65536, NULL},

@@ -10,14 +10,14 @@
  */
 #include <cuda_runtime.h>
 
+#include "kernels/causal_conv1d/causal_conv1d.h"
 #include "kernels/hw/convert.cuh"
 #include "kernels/hw/launch.cuh"
 #include "kernels/op.h"
 
-namespace {
+namespace
+{
 
-enum { IN_X, IN_W, IN_BIAS };
-enum { AXIS_SILU = 4 };
 enum { NAIVE_THREADS = 256, THREADS = 128, MAX_STRIP = 64, MIN_STRIP = 16 };
 
 template <typename T>

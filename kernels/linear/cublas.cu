@@ -9,10 +9,9 @@
 #include <stdlib.h>
 
 #include "kernels/hw/launch.cuh"
+#include "kernels/linear/linear.h"
 #include "kernels/linear/linear_rows.h"
 #include "kernels/linear/providers.h"
-
-enum { IN_X, IN_W, IN_BIAS, IN_R };
 
 static const size_t workspace_bytes = (size_t)32 << 20;
 
@@ -43,7 +42,10 @@ sq_status sq_linear_cublas_supports(const sq_call *call, const sq_device *, sq_e
     return SQ_OK;
 }
 
-size_t sq_linear_cublas_workspace(const sq_call *) { return workspace_bytes; }
+size_t sq_linear_cublas_workspace(const sq_call *)
+{
+    return workspace_bytes;
+}
 
 static sq_status set_layout(cublasLtMatrixLayout_t *layout, const sq_call *call, uint64_t rows,
                             uint64_t cols, int64_t stride, sq_error *err)
@@ -87,8 +89,8 @@ static sq_status set_bias(const sq_call *call, linear_plan *plan, sq_error *err)
     const void *bias = call->in[IN_BIAS].data;
     if (call->in[IN_BIAS].rank == 0)
         return SQ_OK;
-    return check(cublasLtMatmulDescSetAttribute(
-                     plan->product, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias),
+    return check(cublasLtMatmulDescSetAttribute(plan->product, CUBLASLT_MATMUL_DESC_BIAS_POINTER,
+                                                &bias, sizeof bias),
                  "cublasLt bias", err);
 }
 
@@ -115,9 +117,9 @@ static cublasStatus_t set_preference(cublasLtMatmulPreference_t preference, cons
         {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, alignment_of(r->rank ? r->data : y->data)},
         {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, alignment_of(y->data)},
     };
-    cublasStatus_t status = cublasLtMatmulPreferenceSetAttribute(
-        preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace_bytes,
-        sizeof workspace_bytes);
+    cublasStatus_t status =
+        cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
+                                             &workspace_bytes, sizeof workspace_bytes);
     for (size_t i = 0; i < sizeof small / sizeof *small && status == CUBLAS_STATUS_SUCCESS; i++)
         status = cublasLtMatmulPreferenceSetAttribute(preference, small[i].name, &small[i].value,
                                                       sizeof small[i].value);

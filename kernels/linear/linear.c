@@ -11,6 +11,7 @@
  * Errors    SQ_UNSUPPORTED for every pass but fwd; SQ_OUT_OF_MEMORY (reference)
  * Cost      2 B L K N flop (+ B L N for each option); reads x, w, b, r once, writes y once
  */
+#include "kernels/linear/linear.h"
 #include "kernels/op.h"
 
 #include <math.h>
@@ -19,8 +20,6 @@
 
 #include "kernels/shared/rows.h"
 
-enum { AXIS_B, AXIS_L, AXIS_K, AXIS_N, AXIS_BIAS, AXIS_RESIDUAL };
-enum { IN_X, IN_W, IN_B, IN_R, IN_COUNT };
 enum { BLOCK = 64, UNROLL = 4 }; /* rows of x unpacked at once, and multiplied at once */
 
 static const sq_axis axes[] = {
@@ -60,7 +59,7 @@ static sq_status tensors(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis
     list->in[IN_X] = (sq_tensor_spec){"x", dtype, 3, {b, l, k}, 1, normal};
     list->in[IN_W] = (sq_tensor_spec){"w", dtype, 2, {n, k}, -1, weight};
     if (axis[AXIS_BIAS] != 0)
-        list->in[IN_B] = (sq_tensor_spec){"b", dtype, 1, {n}, -1, normal};
+        list->in[IN_BIAS] = (sq_tensor_spec){"b", dtype, 1, {n}, -1, normal};
     if (axis[AXIS_RESIDUAL] != 0)
         list->in[IN_R] = (sq_tensor_spec){"r", dtype, 3, {b, l, n}, 1, normal};
     list->out[0] = (sq_tensor_spec){"y", dtype, 3, {b, l, n}, 1, {0}};
@@ -126,7 +125,7 @@ static void dots(const double *w, const double *x, int64_t k, double sums[UNROLL
 static void column(const sq_call *call, int64_t first, int64_t count, int64_t n, const double *x,
                    const double *w)
 {
-    const sq_tensor *b = &call->in[IN_B], *r = &call->in[IN_R], *y = &call->out[0];
+    const sq_tensor *b = &call->in[IN_BIAS], *r = &call->in[IN_R], *y = &call->out[0];
     const int64_t k = call->in[IN_X].dim[2];
     const double bias = b->data ? sq_load(b->data, b->dtype, n * b->stride[0]) : 0;
     for (int64_t m = 0; m < count; m += UNROLL) {
@@ -206,8 +205,8 @@ static sq_status slice(const sq_call *whole, sq_pick pick, sq_call *sub, char *w
             *by_row[i] = sq_tensor_slice(by_row[i], 1, row, rows);
         }
     sub->in[IN_W] = sq_tensor_slice(&sub->in[IN_W], 0, col, cols);
-    if (sub->in[IN_B].rank)
-        sub->in[IN_B] = sq_tensor_slice(&sub->in[IN_B], 0, col, cols);
+    if (sub->in[IN_BIAS].rank)
+        sub->in[IN_BIAS] = sq_tensor_slice(&sub->in[IN_BIAS], 0, col, cols);
     if (sub->in[IN_R].rank)
         sub->in[IN_R] = sq_tensor_slice(&sub->in[IN_R], 2, col, cols);
     sub->out[0] = sq_tensor_slice(&sub->out[0], 2, col, cols);

@@ -6,14 +6,15 @@
  */
 #include "kernels/hw/convert.cuh"
 #include "kernels/hw/launch.cuh"
+#include "kernels/linear/linear.h"
 #include "kernels/linear/linear_mma.cuh"
 #include "kernels/linear/linear_rows.h"
 #include "kernels/linear/providers.h"
 
 static linear_params params_of(const sq_call *call)
 {
-    const sq_tensor *x = &call->in[0], *w = &call->in[1], *b = &call->in[2], *r = &call->in[3];
-    const sq_tensor *y = &call->out[0];
+    const sq_tensor *x = &call->in[IN_X], *w = &call->in[IN_W], *b = &call->in[IN_BIAS];
+    const sq_tensor *r = &call->in[IN_R], *y = &call->out[0];
     linear_params p = {};
     p.x = x->data, p.w = w->data, p.bias = b->data, p.r = r->data, p.y = y->data;
     p.x_b = x->stride[0], p.x_m = x->stride[1], p.w_n = w->stride[0];

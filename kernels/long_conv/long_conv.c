@@ -15,6 +15,7 @@
  *           and D of the filter, 6 (L + 1) a product of spectra, 4 an element for gates and skip. A
  *           direct sum would do B D L (L + 1). Reads v, x1, x0, h, bias once; writes y once
  */
+#include "kernels/long_conv/long_conv.h"
 #include "kernels/op.h"
 
 #include <math.h>
@@ -23,8 +24,6 @@
 
 #include "kernels/shared/rows.h"
 
-enum { AXIS_B, AXIS_L, AXIS_D, AXIS_GATE };
-enum { IN_V, IN_X1, IN_X0, IN_H, IN_BIAS, IN_COUNT };
 enum { DIRECT_MAX = 512 }; /* longer sequences: the reference transforms */
 
 static const sq_axis axes[] = {
@@ -254,8 +253,7 @@ static sq_status reference(const sq_call *call, sq_error *err)
 static double row_work(double length)
 {
     double n = (double)transform_points((int64_t)length);
-    return length <= DIRECT_MAX ? length * length / 2 + 30 * length
-                                : 6 * n * log2(n) + 30 * length;
+    return length <= DIRECT_MAX ? length * length / 2 + 30 * length : 6 * n * log2(n) + 30 * length;
 }
 
 static double reference_work(const sq_axis_value *axis)
@@ -287,23 +285,13 @@ static sq_status slice(const sq_call *whole, sq_pick pick, sq_call *sub, char *w
 }
 
 static const char *const test_shapes[] = {
-    "B=2,L=1,D=8",
-    "B=1,L=2,D=3",
-    "B=3,L=3,D=33,gate=0",
-    "B=2,L=127,D=40",
-    "B=1,L=256,D=64",
-    "B=2,L=257,D=65",
-    "B=1,L=513,D=34,gate=0",
-    "B=3,L=1000,D=16",
-    "B=2,L=2048,D=5",
-    "B=1,L=4099,D=8",
-    "B=2,L=8192,D=3",
-    "B=1,L=8193,D=4",
-    "B=2,L=20011,D=3",
-    "B=1,L=3,D=8300", /* channels, and then the batch, in more than one chunk of scratch */
-    "B=800,L=2,D=33",
-    "B=1,L=131072,D=2",
-    NULL,
+    "B=2,L=1,D=8",           "B=1,L=2,D=3",      "B=3,L=3,D=33,gate=0",
+    "B=2,L=127,D=40",        "B=1,L=256,D=64",   "B=2,L=257,D=65",
+    "B=1,L=513,D=34,gate=0", "B=3,L=1000,D=16",  "B=2,L=2048,D=5",
+    "B=1,L=4099,D=8",        "B=2,L=8192,D=3",   "B=1,L=8193,D=4",
+    "B=2,L=20011,D=3",       "B=1,L=3,D=8300", /* channels, and then the batch, in more than one
+                                                  chunk of scratch */
+    "B=800,L=2,D=33",        "B=1,L=131072,D=2", NULL,
 };
 
 /* causality_bound: a transform's rounding spreads over its whole row, from the future into the past

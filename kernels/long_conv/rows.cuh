@@ -13,11 +13,11 @@
 
 #include "kernels/hw/convert.cuh"
 #include "kernels/hw/launch.cuh"
+#include "kernels/long_conv/long_conv.h"
 #include "kernels/op.h"
 
-namespace sq_long_conv {
-
-enum { IN_V, IN_X1, IN_X0, IN_H, IN_BIAS };
+namespace sq_long_conv
+{
 
 /* --- chunks --- */
 
@@ -31,7 +31,10 @@ struct chunk {
 constexpr int64_t scratch_bytes = 24 << 20;
 
 /* Rounds x up to whole sectors of the transposes' tiles, but not above `most`. */
-inline int64_t whole_tiles(int64_t x, int64_t most) { return min(most, sq_ceil_div(x, 32) * 32); }
+inline int64_t whole_tiles(int64_t x, int64_t most)
+{
+    return min(most, sq_ceil_div(x, 32) * 32);
+}
 
 /* Largest chunk: channels first (they share a filter row of filter_bytes over the batch), 32 of
  * them at least where memory allows, since fewer make the transposes read partial sectors. */
@@ -171,20 +174,20 @@ inline dim3 tile_grid(chunk c, int64_t steps)
                 (unsigned)c.nb);
 }
 
-inline sq_status launch_gather(const sq_call *call, chunk c, int64_t row_length,
-                               int64_t row_stride, float *rows, sq_error *err)
+inline sq_status launch_gather(const sq_call *call, chunk c, int64_t row_length, int64_t row_stride,
+                               float *rows, sq_error *err)
 {
     return sq_with_type(call->dtype, err, [&](auto element) {
         using T = decltype(element);
         gather_rows<T><<<tile_grid(c, row_length), ROW_THREADS, 0, sq_stream(call)>>>(
-            tokens_of<T>(&call->in[IN_V]), tokens_of<T>(&call->in[IN_X1]), c,
-            call->in[IN_V].dim[1], row_length, row_stride, rows);
+            tokens_of<T>(&call->in[IN_V]), tokens_of<T>(&call->in[IN_X1]), c, call->in[IN_V].dim[1],
+            row_length, row_stride, rows);
         return sq_launched("long_conv gather", err);
     });
 }
 
-inline sq_status launch_scatter(const sq_call *call, chunk c, int64_t row_stride,
-                                const float *rows, sq_error *err)
+inline sq_status launch_scatter(const sq_call *call, chunk c, int64_t row_stride, const float *rows,
+                                sq_error *err)
 {
     const int64_t length = call->in[IN_V].dim[1];
     return sq_with_type(call->dtype, err, [&](auto element) {

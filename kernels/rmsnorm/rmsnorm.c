@@ -23,11 +23,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "kernels/rmsnorm/rmsnorm.h"
 #include "kernels/shared/rows.h"
-
-enum { AXIS_B, AXIS_L, AXIS_D, AXIS_GROUPS, AXIS_WEIGHT, AXIS_GATE, AXIS_EPS };
-enum { IN_X, IN_W, IN_Z, IN_COUNT };
-enum { GATE_NONE, GATE_PRE, GATE_POST };
 
 static const char *const gates[] = {"none", "pre", "post", NULL};
 
@@ -106,7 +103,10 @@ static sq_tolerance tolerance(sq_pass pass, sq_dtype dtype, const sq_axis_value 
     return (sq_tolerance){.rel_l2 = 3e-3, .max_abs = 0.04 * tail};
 }
 
-static double silu(double z) { return z / (1 + exp(-z)); }
+static double silu(double z)
+{
+    return z / (1 + exp(-z));
+}
 
 /* One group of n channels in place: x becomes y; w and z NULL where absent. */
 static void normalise(double *x, const double *w, const double *z, int64_t n, int gate, double eps)

@@ -7,9 +7,8 @@
 #include "kernels/hw/copy_sm80.cuh"
 #include "kernels/hw/launch.cuh"
 #include "kernels/hw/reduce.cuh"
+#include "kernels/rmsnorm/rmsnorm.h"
 
-enum { AXIS_B, AXIS_L, AXIS_D, AXIS_GROUPS, AXIS_WEIGHT, AXIS_GATE, AXIS_EPS };
-enum { GATE_NONE, GATE_PRE, GATE_POST };
 enum { NAIVE_WARPS = 8, THREADS = 256 };
 
 /* Strides in elements: b batch, l position. Runs: the B * L * groups pieces normalised apart. */
@@ -25,7 +24,8 @@ struct rmsnorm_params {
 
 static rmsnorm_params params_of(const sq_call *call)
 {
-    const sq_tensor *x = &call->in[0], *w = &call->in[1], *z = &call->in[2], *y = &call->out[0];
+    const sq_tensor *x = &call->in[IN_X], *w = &call->in[IN_W], *z = &call->in[IN_Z],
+                    *y = &call->out[0];
     rmsnorm_params p = {};
     p.x = x->data, p.w = (const float *)w->data, p.z = z->data, p.y = y->data;
     p.x_b = x->stride[0], p.x_l = x->stride[1], p.y_b = y->stride[0], p.y_l = y->stride[1];
@@ -171,9 +171,9 @@ static sq_status supports_portable(const sq_call *call, const sq_device *, sq_er
     if (p.width % vector != 0 || p.width / vector > MAX_VECTORS)
         return sq_fail(why, SQ_UNSUPPORTED, "D/groups=%d: a multiple of %d up to %d", p.width,
                        vector, MAX_VECTORS * vector);
-    if (!sq_is_vector_aligned(&call->in[0]) || !sq_is_vector_aligned(&call->out[0]) ||
-        (call->in[2].rank > 0 && !sq_is_vector_aligned(&call->in[2])) ||
-        (uintptr_t)call->in[1].data % 16 != 0)
+    if (!sq_is_vector_aligned(&call->in[IN_X]) || !sq_is_vector_aligned(&call->out[0]) ||
+        (call->in[IN_Z].rank > 0 && !sq_is_vector_aligned(&call->in[IN_Z])) ||
+        (uintptr_t)call->in[IN_W].data % 16 != 0)
         return sq_fail(why, SQ_UNSUPPORTED, "rows are not 16-byte aligned");
     if (p.runs > INT32_MAX)
         return sq_fail(why, SQ_UNSUPPORTED, "B*L*groups over 2^31");

@@ -23,10 +23,9 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "kernels/selective_scan/selective_scan.h"
 #include "kernels/shared/rows.h"
 
-enum { AXIS_B, AXIS_L, AXIS_D, AXIS_N, AXIS_G, AXIS_BIAS, AXIS_SOFTPLUS, AXIS_SKIP, AXIS_GATE };
-enum { IN_U, IN_DELTA, IN_A, IN_B, IN_C, IN_SKIP, IN_Z, IN_BIAS, IN_COUNT };
 enum { MAX_STATES = 256 };
 
 static const sq_axis axes[] = {
@@ -230,9 +229,11 @@ static sq_status slice(const sq_call *whole, sq_pick pick, sq_call *sub, char *w
     *sub = *whole;
     sub->axis[AXIS_B] = sub->axis[AXIS_G] = 1;
     sub->axis[AXIS_D] = (double)count;
-    static const struct { int index, batch_dim, channel_dim, group_dim; } cuts[] = {
-        {IN_U, 0, 2, -1}, {IN_DELTA, 0, 2, -1}, {IN_A, -1, 0, -1},    {IN_B, 0, -1, 2},
-        {IN_C, 0, -1, 2}, {IN_SKIP, -1, 0, -1}, {IN_Z, 0, 2, -1},     {IN_BIAS, -1, 0, -1},
+    static const struct {
+        int index, batch_dim, channel_dim, group_dim;
+    } cuts[] = {
+        {IN_U, 0, 2, -1}, {IN_DELTA, 0, 2, -1}, {IN_A, -1, 0, -1}, {IN_B, 0, -1, 2},
+        {IN_C, 0, -1, 2}, {IN_SKIP, -1, 0, -1}, {IN_Z, 0, 2, -1},  {IN_BIAS, -1, 0, -1},
     };
     for (int i = 0; i < IN_COUNT; i++) {
         sq_tensor *t = &sub->in[cuts[i].index];

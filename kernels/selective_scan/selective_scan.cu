@@ -11,13 +11,12 @@
 #include "kernels/hw/launch.cuh"
 #include "kernels/op.h"
 #include "kernels/selective_scan/scan_tile.cuh"
+#include "kernels/selective_scan/selective_scan.h"
 
-namespace {
+namespace
+{
 
 using namespace sq_selective_scan;
-
-enum { IN_U, IN_DELTA, IN_A, IN_B, IN_C, IN_SKIP, IN_Z, IN_BIAS };
-enum { AXIS_SOFTPLUS = 6 };
 
 template <typename T, typename Element>
 sequence<T> sequence_of(const sq_tensor *t, Element)
@@ -291,8 +290,8 @@ sq_status launch_portable(const sq_call *call, void *plan, sq_error *err)
 } // namespace
 
 extern "C" const sq_provider sq_cuda_selective_scan[] = {
-    {"cuda/naive", "one thread per channel, serial in time", supports_any, NULL, NULL,
-     launch_naive, NULL},
+    {"cuda/naive", "one thread per channel, serial in time", supports_any, NULL, NULL, launch_naive,
+     NULL},
     {"cuda/portable", "states over lanes, shared tiles, segments of L where channels are few",
      supports_portable, workspace_portable, NULL, launch_portable, NULL},
     {NULL},

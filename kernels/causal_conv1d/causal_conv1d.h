@@ -1,0 +1,8 @@
+/* causal_conv1d: positions of its axes and tensors, for the files of this folder alone. */
+#ifndef SQ_KERNELS_CAUSAL_CONV1D_CAUSAL_CONV1D_H
+#define SQ_KERNELS_CAUSAL_CONV1D_CAUSAL_CONV1D_H
+
+enum { AXIS_B, AXIS_L, AXIS_D, AXIS_W, AXIS_SILU, AXIS_BIAS };
+enum { IN_X, IN_W, IN_BIAS, IN_COUNT };
+
+#endif
