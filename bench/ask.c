@@ -4,11 +4,10 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "bench/exchange.h"
 #include "bench/wire.h"
-#include "core/text.h"
 
 /* Measuring the ceilings of a device takes seconds, and shows no sign of life meanwhile. */
 static const double ceilings_seconds = 120;
@@ -39,45 +38,9 @@ static sq_status make_request(const sq_asker *asker, const char *verb, const sq_
     return is_made ? SQ_OK : sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for a request");
 }
 
-static bool is_message(const json_t *message, const char *kind)
+static sq_patience patience(const sq_asker *asker)
 {
-    const char *is = json_string_value(json_object_get(message, "is"));
-    return is && strcmp(is, kind) == 0;
-}
-
-static const char *text_of(const json_t *message, const char *key, const char *fallback)
-{
-    const char *text = json_string_value(json_object_get(message, key));
-    return text && *text ? text : fallback;
-}
-
-/* Asks and waits for a message `kind`; stages on the way are signs of life. `stage` (may be NULL)
- * receives the last one. */
-static sq_status ask(sq_asker *asker, json_t *request, const char *kind, double seconds,
-                     char stage[32], json_t **out, sq_error *err)
-{
-    *out = NULL;
-    /* A dead worker is described by its end, which receiving finds; not by the broken pipe. */
-    sq_client_send(asker->client, request, NULL);
-    for (;;) {
-        json_t *message = NULL;
-        SQ_TRY(sq_client_receive(asker->client, seconds, &message, err));
-        if (is_message(message, kind)) {
-            *out = message;
-            return SQ_OK;
-        }
-        if (is_message(message, "stage") && stage)
-            snprintf(stage, 32, "%s", text_of(message, "stage", ""));
-        sq_status s = SQ_OK;
-        if (is_message(message, "error"))
-            s = sq_fail(err, SQ_BAD_ARGUMENT, "the worker refuses: %.300s",
-                        text_of(message, "message", "no reason given"));
-        else if (!is_message(message, "stage"))
-            s = sq_fail(err, SQ_INTERNAL, "the worker answered \"%.40s\" where %s belongs",
-                        text_of(message, "is", "?"), kind);
-        json_decref(message);
-        SQ_TRY(s);
-    }
+    return (sq_patience){.silence = asker->policy->timeout_seconds};
 }
 
 /* Tells a new worker the ceilings, so that it can give floors. */
@@ -89,7 +52,7 @@ static sq_status tell_ceilings(sq_asker *asker, sq_error *err)
     json_t *request = json_pack("{s:s, s:o}", "do", "set-ceilings", "ceilings", list);
     if (!request)
         return sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for a request");
-    sq_status s = ask(asker, request, "done", asker->policy->timeout_seconds, NULL, &answer, err);
+    sq_status s = sq_exchange(asker->client, request, "done", patience(asker), NULL, &answer, err);
     json_decref(answer);
     json_decref(request);
     return s;
@@ -106,66 +69,24 @@ static sq_status ensure_worker(sq_asker *asker, sq_error *err)
     return SQ_OK;
 }
 
-static void conclude(sq_record *record, sq_run_status status, const char *reason)
-{
-    record->status = status;
-    snprintf(record->reason, sizeof record->reason, "%.*s", SQ_REASON_MAX - 1, reason);
-}
-
-/* What a failed exchange means for the cell. The worker is of no more use. */
+/* What a failed exchange means for the cell; a worker that did not merely refuse is of no more use. */
 static sq_status blame(sq_asker *asker, sq_status s, const char *stage, const sq_error *why,
                        sq_record *record)
 {
-    char reason[SQ_REASON_MAX];
-    if (s == SQ_BAD_ARGUMENT) {
-        conclude(record, SQ_RUN_ERROR, why->message);
-        return SQ_OK; /* a refusal: the worker is well */
-    }
-    snprintf(reason, sizeof reason, "%.240s%s%.31s", why->message, *stage ? ", in stage " : "",
-             stage);
-    sq_asker_kill(asker);
-    conclude(record,
-             s == SQ_TIMEOUT ? SQ_RUN_TIMEOUT
-             : s == SQ_IO    ? SQ_RUN_CRASHED
-                             : SQ_RUN_ERROR,
-             reason);
+    if (sq_conclude_failed(record, s, stage, why))
+        sq_asker_kill(asker);
     return SQ_OK;
 }
 
 /* --- check --- */
 
-static double number_of(const json_t *message, const char *key)
-{
-    const json_t *value = json_object_get(message, key);
-    if (json_is_number(value))
-        return json_number_value(value);
-    return json_is_string(value) ? strtod(json_string_value(value), NULL) : NAN;
-}
-
-/* Unsupported cells and those that cannot fit become rows without being tried. */
-static void judge_check(const sq_asker *asker, const json_t *answer, sq_record *record)
-{
-    double bytes = number_of(answer, "bytes"), free_bytes = number_of(answer, "free_bytes");
-    char need[32], have[32], reason[SQ_REASON_MAX];
-    if (!json_is_true(json_object_get(answer, "supported"))) {
-        snprintf(reason, sizeof reason, "%.300s", text_of(answer, "reason", "no reason given"));
-        conclude(record, SQ_RUN_UNSUPPORTED, reason);
-    } else if (bytes > free_bytes && !asker->policy->try_oom) {
-        sq_format_bytes(bytes, need, sizeof need);
-        sq_format_bytes(free_bytes, have, sizeof have);
-        snprintf(reason, sizeof reason, "needs %s, %s are free (predicted; --try-oom on tries)",
-                 need, have);
-        conclude(record, SQ_RUN_OOM, reason);
-        record->peak_bytes = (int64_t)bytes;
-    }
-}
-
 static sq_status exchange(sq_asker *asker, const char *verb, const char *kind,
-                          const sq_plan_item *item, char stage[32], json_t **answer, sq_error *err)
+                          const sq_plan_item *item, char stage[SQ_STAGE_TEXT], json_t **answer,
+                          sq_error *err)
 {
     json_t *request = NULL;
     SQ_TRY(make_request(asker, verb, item, &request, err));
-    sq_status s = ask(asker, request, kind, asker->policy->timeout_seconds, stage, answer, err);
+    sq_status s = sq_exchange(asker->client, request, kind, patience(asker), stage, answer, err);
     json_decref(request);
     return s;
 }
@@ -175,7 +96,7 @@ static sq_status exchange(sq_asker *asker, const char *verb, const char *kind,
 static sq_status check(sq_asker *asker, const sq_plan_item *item, sq_record *record, sq_error *err)
 {
     json_t *answer = NULL;
-    char stage[32] = "";
+    char stage[SQ_STAGE_TEXT] = "";
     SQ_TRY(ensure_worker(asker, err));
     bool was_used = asker->cells > 0;
     sq_status s = exchange(asker, "check", "check", item, stage, &answer, err);
@@ -189,7 +110,7 @@ static sq_status check(sq_asker *asker, const sq_plan_item *item, sq_record *rec
         return s;
     if (s != SQ_OK)
         return blame(asker, s, "check", err, record);
-    judge_check(asker, answer, record);
+    sq_conclude_check(record, answer, asker->policy->try_oom);
     json_decref(answer);
     return SQ_OK;
 }
@@ -216,14 +137,14 @@ static sq_status take_record(sq_asker *asker, const json_t *answer, sq_record *r
         return SQ_OK;
     sq_asker_kill(asker);
     forget(record);
-    conclude(record, SQ_RUN_ERROR, why.message);
+    sq_conclude(record, SQ_RUN_ERROR, why.message);
     return SQ_OK;
 }
 
 sq_status sq_ask_run(sq_asker *asker, const sq_plan_item *item, sq_record *record, sq_error *err)
 {
     json_t *answer = NULL;
-    char stage[32] = "";
+    char stage[SQ_STAGE_TEXT] = "";
     record->status = SQ_RUN_OK;
     SQ_TRY(check(asker, item, record, err));
     if (record->status != SQ_RUN_OK)
@@ -274,7 +195,7 @@ sq_status sq_ask_profile(sq_asker *asker, const sq_plan_item *item, sq_record *r
                          sq_error *err)
 {
     json_t *answer = NULL;
-    char stage[32] = "";
+    char stage[SQ_STAGE_TEXT] = "";
     sq_error why = {.status = SQ_OK};
     sq_status s = ensure_worker(asker, &why);
     if (s == SQ_OK)
@@ -321,7 +242,8 @@ sq_status sq_ask_ceilings(sq_asker *asker,
     note[0] = 0;
     sq_status s = request ? ensure_worker(asker, &why) : SQ_OUT_OF_MEMORY;
     if (s == SQ_OK)
-        s = ask(asker, request, "ceilings", ceilings_seconds, NULL, &answer, &why);
+        s = sq_exchange(asker->client, request, "ceilings",
+                        (sq_patience){.silence = ceilings_seconds}, NULL, &answer, &why);
     json_decref(request);
     if (s == SQ_INTERRUPTED)
         return sq_fail(err, s, "%s", why.message);

@@ -25,6 +25,7 @@ struct sq_client {
     sq_text line;               /* what has come of the next message */
     char words[LAST_WORDS + 1]; /* the end of its stderr */
     size_t n_words;
+    char who[64]; /* "the worker", in every reason */
 };
 
 static double now(void)
@@ -104,6 +105,7 @@ sq_status sq_client_start(const char *const *argv, sq_client **out, sq_error *er
     *out = NULL;
     if (!client)
         return sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for a worker");
+    sq_client_call(client, "the worker");
     sq_status s = launch(argv, client, in, from, errors, err);
     close_pair(in);
     close_pair(from);
@@ -114,6 +116,13 @@ sq_status sq_client_start(const char *const *argv, sq_client **out, sq_error *er
         *out = client;
     return s;
 }
+
+void sq_client_call(sq_client *client, const char *who)
+{
+    snprintf(client->who, sizeof client->who, "%s", who);
+}
+
+const char *sq_client_name(const sq_client *client) { return client->who; }
 
 /* --- talk --- */
 
@@ -130,7 +139,7 @@ sq_status sq_client_send(sq_client *client, const json_t *request, sq_error *err
         if (n > 0)
             sent += (size_t)n;
         else if (errno != EINTR)
-            s = sq_fail(err, SQ_IO, "the worker does not listen: %s", strerror(errno));
+            s = sq_fail(err, SQ_IO, "%s does not listen: %s", client->who, strerror(errno));
     }
     free(text);
     return s;
@@ -199,12 +208,12 @@ static sq_status describe_end(sq_client *client, sq_error *err)
     last_line(client, words, sizeof words);
     const char *colon = words[0] ? ": " : "";
     if (done == 0)
-        return sq_fail(err, SQ_IO, "the worker closed its pipe%s%s", colon, words);
+        return sq_fail(err, SQ_IO, "%s closed its pipe%s%s", client->who, colon, words);
     if (WIFSIGNALED(status))
-        return sq_fail(err, SQ_IO, "the worker died of signal %d (%s)%s%s", WTERMSIG(status),
+        return sq_fail(err, SQ_IO, "%s died of signal %d (%s)%s%s", client->who, WTERMSIG(status),
                        strsignal(WTERMSIG(status)), colon, words);
-    return sq_fail(err, SQ_IO, "the worker ended with exit code %d%s%s", WEXITSTATUS(status), colon,
-                   words);
+    return sq_fail(err, SQ_IO, "%s ended with exit code %d%s%s", client->who, WEXITSTATUS(status),
+                   colon, words);
 }
 
 /* Takes the first whole line off the buffer, if there is one. */
@@ -223,7 +232,7 @@ static bool take_message(sq_client *client, json_t **out, sq_status *s, sq_error
         for (size_t i = 0; i < n; i++)
             if ((unsigned char)client->line.data[i] < ' ')
                 client->line.data[i] = ' ';
-        *s = sq_fail(err, SQ_INTERNAL, "the worker wrote no message but \"%.*s\"",
+        *s = sq_fail(err, SQ_INTERNAL, "%s wrote no message but \"%.*s\"", client->who,
                      (int)(n < 100 ? n : 100), client->line.data);
     }
     client->line.length -= n + 1;
@@ -241,10 +250,11 @@ static sq_status read_stdout(sq_client *client, sq_error *err)
         return describe_end(client, err);
     if (n < 0)
         return errno == EINTR ? SQ_OK
-                              : sq_fail(err, SQ_IO, "reading the worker: %s", strerror(errno));
+                              : sq_fail(err, SQ_IO, "reading %s: %s", client->who, strerror(errno));
     sq_text_add_n(&client->line, text, (size_t)n);
     if (client->line.is_failed || client->line.length > MAX_LINE)
-        return sq_fail(err, SQ_INTERNAL, "the worker wrote a line of more than %d bytes", MAX_LINE);
+        return sq_fail(err, SQ_INTERNAL, "%s wrote a line of more than %d bytes", client->who,
+                       MAX_LINE);
     return SQ_OK;
 }
 

@@ -21,6 +21,10 @@ typedef struct sq_client sq_client;
  * ended with exit code 127. */
 sq_status sq_client_start(const char *const *argv, sq_client **out, sq_error *err);
 
+/* What reasons call it; "the worker" at first. Cut at 63 bytes. */
+void sq_client_call(sq_client *client, const char *who);
+const char *sq_client_name(const sq_client *client);
+
 /* Sends one request (a line). SQ_IO: the worker is gone. Takes no reference of `request`. */
 sq_status sq_client_send(sq_client *client, const json_t *request, sq_error *err);
 
