@@ -12,6 +12,7 @@
 #include "core/backend/backend.h"
 #include "core/record.h"
 #include "core/status.h"
+#include "profile/nvml.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -46,17 +47,6 @@ sq_status sq_counters_offline_passes(const char *chip, const char *const *cupti_
 /* One line each on CUPTI (version, permission) and NVML; "absent: why" where it is not there. */
 void sq_profile_describe_cupti(char *out, size_t size);
 void sq_profile_describe_nvml(char *out, size_t size);
-
-/* --- NVML --- */
-
-typedef struct {
-    double sm_mhz, memory_mhz, temperature_c, power_w, power_limit_w;
-    unsigned long long clock_reasons; /* bits; 0 when unknown */
-    char driver[32], ecc[16], mig[16];
-} sq_nvml_state; /* NAN or "" where unknown */
-
-/* Reads the state of the GPU with this PCI bus id; SQ_UNSUPPORTED where NVML is absent. */
-sq_status sq_nvml_read(const char *pci, sq_nvml_state *out, sq_error *err);
 
 /* --- NVTX: no-ops where the header was absent at build time --- */
 void sq_nvtx_push(const char *name);
