@@ -10,6 +10,7 @@
 #include "bench/output.h"
 #include "bench/runner.h"
 #include "bench/signals.h"
+#include "bench/wire.h"
 #include "core/stamp.h"
 #include "profile/profile.h"
 #include "reports/report.h"
@@ -95,7 +96,7 @@ static sq_status find_campaign(sq_run *run, sq_db *db, sq_db_campaign *found, bo
 /* --- the campaign --- */
 
 /* The command as a shell would take it. */
-static void join_argv(int argc, char **argv, char *out, size_t size)
+static char *join_argv(int argc, char **argv)
 {
     sq_text line = {.data = NULL};
     sq_text_add(&line, "seqmark");
@@ -103,14 +104,28 @@ static void join_argv(int argc, char **argv, char *out, size_t size)
         sq_text_add(&line, " ");
         sq_text_add_shell(&line, argv[i]);
     }
-    snprintf(out, size, "%s", line.data ? line.data : "");
-    sq_text_free(&line);
+    if (line.is_failed)
+        sq_text_free(&line);
+    return line.data;
 }
 
-static sq_status make_campaign(const sq_run *run, int argc, char **argv, sq_campaign *out,
-                               sq_error *err)
+static char *write_policy(const sq_policy *policy)
 {
-    *out = (sq_campaign){.seed = run->seed,
+    json_t *json = sq_wire_policy(policy);
+    char *out = json ? json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(12)) : NULL;
+    json_decref(json);
+    return out;
+}
+
+static sq_status make_campaign(sq_run *run, int argc, char **argv, sq_campaign *out, sq_error *err)
+{
+    run->argv = join_argv(argc, argv);
+    run->policy_text = write_policy(&run->policy);
+    if (!run->argv || !run->policy_text)
+        return sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for a campaign");
+    *out = (sq_campaign){.argv = run->argv,
+                         .policy = run->policy_text,
+                         .seed = run->seed,
                          .planned = run->plan.count,
                          .started = (double)time(NULL),
                          .git_dirty = sq_build_stamp.is_dirty};
@@ -119,7 +134,6 @@ static sq_status make_campaign(const sq_run *run, int argc, char **argv, sq_camp
     snprintf(out->plan_hash, sizeof out->plan_hash, "%s", run->plan.hash);
     snprintf(out->version, sizeof out->version, "%s", sq_build_stamp.version);
     snprintf(out->git_commit, sizeof out->git_commit, "%s", sq_build_stamp.git_commit);
-    join_argv(argc, argv, out->argv, sizeof out->argv);
     return sq_uuid_new(out->uuid, err);
 }
 

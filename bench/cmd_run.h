@@ -31,6 +31,7 @@ typedef struct {
     double budget_seconds;
     sq_target target;
     sq_plan plan;
+    char *argv, *policy_text; /* as the store keeps them */
 } sq_run;
 
 extern const sq_option sq_run_options[];

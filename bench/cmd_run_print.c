@@ -67,49 +67,30 @@ static void add_settings(sq_table *table, const char *scope, const sq_settings *
                 settings->item[i].origin);
 }
 
-typedef struct {
-    const char *key;
-    double value;
-} named_number;
+static void add_default(sq_table *table, const sq_run *run, const char *key, const char *value,
+                        const char *origin)
+{
+    if (!sq_settings_get(&run->campaign, key))
+        add_row(table, "campaign", key, value, origin);
+}
 
 /* What nobody said, with the value that holds. */
 static void add_defaults(sq_table *table, const sq_run *run)
 {
-    const sq_policy *p = &run->policy;
-    const named_number numbers[] = {
-        {"replicates", run->replicates},
-        {"allow-failed", run->allow_failed},
-        {"warmup-launches", p->warmup_launches},
-        {"warmup-time", p->warmup_seconds},
-        {"min-samples", p->min_samples},
-        {"max-samples", p->max_samples},
-        {"max-time", p->max_seconds},
-        {"target-interval", p->target_interval},
-        {"max-interval", p->max_interval},
-        {"max-cell-time", p->max_cell_seconds},
-        {"timeout", p->timeout_seconds},
-        {"proof-work", p->proof_work},
-    };
     char text[32];
-    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
-        if (sq_settings_get(&run->campaign, numbers[i].key))
-            continue;
-        snprintf(text, sizeof text, "%.10g", numbers[i].value);
-        bool is_policy = i >= 2;
-        add_row(table, "campaign", numbers[i].key, text, is_policy ? "policy" : "default");
+    snprintf(text, sizeof text, "%d", run->replicates);
+    add_default(table, run, "replicates", text, "default");
+    snprintf(text, sizeof text, "%d", run->allow_failed);
+    add_default(table, run, "allow-failed", text, "default");
+    for (const sq_policy_field *f = sq_policy_fields; f->setting; f++) {
+        sq_policy_format(&run->policy, f, text, sizeof text);
+        add_default(table, run, f->setting, text, "policy");
     }
-    if (!sq_settings_get(&run->campaign, "policy"))
-        add_row(table, "campaign", "policy", "quick", "default");
-    if (!sq_settings_get(&run->campaign, "order"))
-        add_row(table, "campaign", "order", "random", "default");
-    if (!sq_settings_get(&run->campaign, "counters"))
-        add_row(table, "campaign", "counters", "on", "default");
-    if (!sq_settings_get(&run->campaign, "try-oom"))
-        add_row(table, "campaign", "try-oom", "off", "default");
-    if (!sq_settings_get(&run->campaign, "seed")) {
-        snprintf(text, sizeof text, "%" PRIu64, run->seed);
-        add_row(table, "campaign", "seed", text, "drawn");
-    }
+    add_default(table, run, "policy", "quick", "default");
+    add_default(table, run, "order", "random", "default");
+    add_default(table, run, "counters", "on", "default");
+    snprintf(text, sizeof text, "%" PRIu64, run->seed);
+    add_default(table, run, "seed", text, "drawn");
 }
 
 static sq_status add_group(sq_table *table, const sq_run *run, int i, sq_error *err)

@@ -316,4 +316,6 @@ void sq_run_free(sq_run *run)
     sq_filter_free(run->filter);
     sq_target_close(&run->target);
     sq_plan_free(&run->plan);
+    free(run->argv);
+    free(run->policy_text);
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "bench/command.h"
+#include "bench/wire.h"
 
 static const sq_option options[] = {
     SQ_OPTION_HELP,
@@ -62,7 +63,8 @@ static const section run_sections[] = {
 static const section campaign_sections[] = {
     {"campaign",
      "SELECT campaign.uuid, label, suite, state, planned, (SELECT count(*) FROM run WHERE "
-     "run.campaign_id = campaign.campaign_id) AS runs, seed, plan_hash, argv, version, git_commit, "
+     "run.campaign_id = campaign.campaign_id) AS runs, seed, plan_hash, argv, policy, version, "
+     "git_commit, "
      "git_dirty, datetime(started, 'unixepoch') AS started_utc, datetime(ended, 'unixepoch') AS "
      "ended_utc, device.name AS device, device.uuid AS device_uuid, device.arch, sm_count, "
      "memory_bytes, l2_bytes, max_sm_mhz, max_memory_mhz, driver, toolkit, cublas, cufft, cudnn, "
@@ -190,6 +192,18 @@ static sq_status print_sections(sqlite3 *handle, const section *sections, const 
 
 /* --- repro --- */
 
+/* A policy of another version may lack fields or have more: what it says holds, on top of quick. */
+static void add_policy(sq_text *out, const char *stored)
+{
+    sq_policy policy = *sq_policy_find("quick");
+    json_t *told = stored ? json_loads(stored, 0, NULL) : NULL, *whole = sq_wire_policy(&policy);
+    if (told && whole && json_object_update_existing(whole, told) == 0 &&
+        sq_wire_policy_parse(whole, &policy, NULL) == SQ_OK)
+        sq_policy_options(&policy, out);
+    json_decref(told);
+    json_decref(whole);
+}
+
 static void add_repro(sq_text *out, sqlite3_stmt *row)
 {
     const char *provider = (const char *)sqlite3_column_text(row, 1);
@@ -199,6 +213,7 @@ static void add_repro(sq_text *out, sqlite3_stmt *row)
                    strncmp(provider, "cpu/", 4) == 0 ? "cpu" : "0");
     if (sqlite3_column_type(row, 3) != SQLITE_NULL)
         sq_text_printf(out, " --width %lld", (long long)sqlite3_column_int64(row, 3));
+    add_policy(out, (const char *)sqlite3_column_text(row, 4));
     sq_text_add(out, "\n");
 }
 
@@ -209,7 +224,8 @@ static sq_status print_repro(sqlite3 *handle, const char *where, const char *id,
     sq_text out = {.data = NULL};
     sqlite3_stmt *row = NULL;
     snprintf(sql, sizeof sql,
-             "SELECT DISTINCT cell.key, cell.provider, campaign.seed, value.value FROM run "
+             "SELECT DISTINCT cell.key, cell.provider, campaign.seed, value.value, "
+             "campaign.policy FROM run "
              "JOIN cell USING (cell_id) JOIN campaign USING (campaign_id) LEFT JOIN value ON "
              "value.run_id = run.run_id AND value.metric = 'width' WHERE %s = ?1 "
              "ORDER BY run.run_id",

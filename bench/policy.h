@@ -3,7 +3,10 @@
 #define SQ_BENCH_POLICY_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
+
+#include "core/text.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -25,6 +28,31 @@ typedef struct {
 
 /* The built-in policies: "quick", "nightly", "paper"; NULL for another name. */
 const sq_policy *sq_policy_find(const char *name);
+/* Their names, NULL-ended. */
+extern const char *const sq_policy_names[];
+
+typedef enum {
+    SQ_POLICY_COUNT,   /* int */
+    SQ_POLICY_NUMBER,  /* double */
+    SQ_POLICY_SECONDS, /* double */
+    SQ_POLICY_SWITCH   /* bool */
+} sq_policy_kind;
+
+/* A field of sq_policy and the setting that says it; NULL-ended. */
+typedef struct {
+    const char *setting;
+    sq_policy_kind kind;
+    size_t offset;
+} sq_policy_field;
+
+extern const sq_policy_field sq_policy_fields[];
+
+/* A field as its setting takes it: "3", "0.025", "off". */
+void sq_policy_format(const sq_policy *policy, const sq_policy_field *field, char *out,
+                      size_t size);
+/* The options of a command line that say this policy: the nearest built-in one and the fields
+ * that differ from it, each with a blank before it: " --policy quick --max-samples 50". */
+void sq_policy_options(const sq_policy *policy, sq_text *out);
 
 #ifdef __cplusplus
 }

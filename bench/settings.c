@@ -2,7 +2,6 @@
 #include "bench/settings.h"
 
 #include <errno.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -269,50 +268,29 @@ sq_status sq_settings_switch(const sq_settings *settings, const char *key, bool 
                    s->value);
 }
 
-typedef enum { FIELD_INT, FIELD_DOUBLE, FIELD_SECONDS, FIELD_SWITCH } field_kind;
-
-static const struct {
-    const char *key;
-    field_kind kind;
-    size_t offset;
-} policy_fields[] = {
-    {"warmup-launches", FIELD_INT, offsetof(sq_policy, warmup_launches)},
-    {"warmup-time", FIELD_SECONDS, offsetof(sq_policy, warmup_seconds)},
-    {"min-samples", FIELD_INT, offsetof(sq_policy, min_samples)},
-    {"max-samples", FIELD_INT, offsetof(sq_policy, max_samples)},
-    {"max-time", FIELD_SECONDS, offsetof(sq_policy, max_seconds)},
-    {"target-interval", FIELD_DOUBLE, offsetof(sq_policy, target_interval)},
-    {"max-interval", FIELD_DOUBLE, offsetof(sq_policy, max_interval)},
-    {"max-cell-time", FIELD_SECONDS, offsetof(sq_policy, max_cell_seconds)},
-    {"timeout", FIELD_SECONDS, offsetof(sq_policy, timeout_seconds)},
-    {"proof-work", FIELD_DOUBLE, offsetof(sq_policy, proof_work)},
-    {"try-oom", FIELD_SWITCH, offsetof(sq_policy, try_oom)},
-};
-
-static sq_status set_field(const sq_settings *settings, const char *key, field_kind kind,
-                           void *field, sq_error *err)
+static sq_status set_field(const sq_settings *settings, const sq_policy_field *field,
+                           sq_policy *out, sq_error *err)
 {
-    if (kind == FIELD_SWITCH)
-        return sq_settings_switch(settings, key, field, err);
-    if (kind == FIELD_DOUBLE)
-        return sq_settings_number(settings, key, field, err);
-    if (kind == FIELD_SECONDS)
-        return sq_settings_seconds(settings, key, field, err);
-    return sq_settings_count(settings, key, 0, 1000000, field, err);
+    void *at = (char *)out + field->offset;
+    switch (field->kind) {
+    case SQ_POLICY_SWITCH: return sq_settings_switch(settings, field->setting, at, err);
+    case SQ_POLICY_NUMBER: return sq_settings_number(settings, field->setting, at, err);
+    case SQ_POLICY_SECONDS: return sq_settings_seconds(settings, field->setting, at, err);
+    case SQ_POLICY_COUNT: break;
+    }
+    return sq_settings_count(settings, field->setting, 0, 1000000, at, err);
 }
 
 sq_status sq_settings_policy(const sq_settings *settings, sq_policy *out, sq_error *err)
 {
-    static const char *const names[] = {"quick", "nightly", "paper", NULL};
     const char *name = sq_settings_text(settings, "policy", "quick");
     const sq_policy *base = sq_policy_find(name);
     if (!base)
         return sq_setting_at(sq_settings_get(settings, "policy"),
-                             sq_fail_unknown(err, "policy", name, names), err);
+                             sq_fail_unknown(err, "policy", name, sq_policy_names), err);
     *out = *base;
-    for (size_t i = 0; i < sizeof policy_fields / sizeof policy_fields[0]; i++)
-        SQ_TRY(set_field(settings, policy_fields[i].key, policy_fields[i].kind,
-                         (char *)out + policy_fields[i].offset, err));
+    for (const sq_policy_field *f = sq_policy_fields; f->setting; f++)
+        SQ_TRY(set_field(settings, f, out, err));
     if (out->min_samples < 1 || out->max_samples < out->min_samples)
         return sq_fail(err, SQ_BAD_ARGUMENT, "policy: %d to %d samples is no range",
                        out->min_samples, out->max_samples);

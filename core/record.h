@@ -137,7 +137,9 @@ typedef struct {
 
 typedef struct {
     char uuid[SQ_UUID_TEXT];
-    char suite[64], label[64], argv[1024];
+    char suite[64], label[64];
+    const char *argv;   /* the command as a shell takes it; the caller's memory */
+    const char *policy; /* the measuring policy as a JSON object; NULL unknown */
     char plan_hash[SQ_HASH_TEXT];
     char version[32], git_commit[48];
     bool git_dirty;

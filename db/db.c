@@ -202,6 +202,38 @@ static sq_status reconnect_immutable(sq_db *db, sq_error *err)
     return status;
 }
 
+/* The copy carries the log mode of a live store in its header; a copy has no log. */
+static int copy_pages(sqlite3 *from, sqlite3 *to)
+{
+    sqlite3_backup *backup = sqlite3_backup_init(to, "main", from, "main");
+    if (!backup)
+        return sqlite3_extended_errcode(to);
+    int rc = sqlite3_backup_step(backup, -1);
+    int finished = sqlite3_backup_finish(backup);
+    if (rc == SQLITE_DONE)
+        rc = finished;
+    if (rc == SQLITE_OK)
+        rc = sqlite3_exec(to, "PRAGMA journal_mode = DELETE", NULL, NULL, NULL);
+    return rc;
+}
+
+/* Goes on with a copy in memory that has this program's schema: reading leaves the file alone. */
+static sq_status migrate_copy(sq_db *db, sq_error *err)
+{
+    sq_db copy = {.path = db->path, .lock_fd = -1};
+    sq_status status =
+        connect_to(&copy, ":memory:", SQLITE_OPEN_READWRITE | SQLITE_OPEN_MEMORY, err);
+    int rc = status == SQ_OK ? copy_pages(db->handle, copy.handle) : SQLITE_OK;
+    if (rc != SQLITE_OK)
+        status = sq_db_fail(db, rc, "copying", err);
+    if (status == SQ_OK)
+        status = sq_db_migrate(&copy, sq_migrations, err);
+    sqlite3_close(status == SQ_OK ? db->handle : copy.handle);
+    if (status == SQ_OK)
+        db->handle = copy.handle;
+    return status;
+}
+
 static sq_status open_reader(sq_db *db, sq_error *err)
 {
     bool is_wal;
@@ -212,12 +244,7 @@ static sq_status open_reader(sq_db *db, sq_error *err)
     SQ_TRY(check_content(db, err));
     int64_t version;
     SQ_TRY(sq_db_get_int(db, "PRAGMA user_version", &version, err));
-    if (version < SQ_DB_SCHEMA_VERSION)
-        return sq_fail(err, SQ_STORE,
-                       "%s: its schema is version %d, older than this seqmark (version %d): open "
-                       "it once for writing, which migrates it",
-                       db->path, (int)version, SQ_DB_SCHEMA_VERSION);
-    return SQ_OK;
+    return version < SQ_DB_SCHEMA_VERSION ? migrate_copy(db, err) : SQ_OK;
 }
 
 static sq_status open_writer(sq_db *db, sq_db_mode mode, sq_error *err)
@@ -299,21 +326,6 @@ sqlite3 *sq_db_handle(sq_db *db)
 }
 
 /* --- copying --- */
-
-/* The copy carries the log mode of a live store in its header; a copy has no log. */
-static int copy_pages(sqlite3 *from, sqlite3 *to)
-{
-    sqlite3_backup *backup = sqlite3_backup_init(to, "main", from, "main");
-    if (!backup)
-        return sqlite3_extended_errcode(to);
-    int rc = sqlite3_backup_step(backup, -1);
-    int finished = sqlite3_backup_finish(backup);
-    if (rc == SQLITE_DONE)
-        rc = finished;
-    if (rc == SQLITE_OK)
-        rc = sqlite3_exec(to, "PRAGMA journal_mode = DELETE", NULL, NULL, NULL);
-    return rc;
-}
 
 sq_status sq_db_backup(sq_db *db, const char *path, sq_error *err)
 {

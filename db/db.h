@@ -12,7 +12,7 @@
 extern "C" {
 #endif
 
-#define SQ_DB_SCHEMA_VERSION 1
+#define SQ_DB_SCHEMA_VERSION 2
 #define SQ_DB_APPLICATION_ID 0x73716d6b /* "sqmk" */
 
 typedef struct sq_db sq_db;
@@ -22,7 +22,8 @@ typedef enum { SQ_DB_READ, SQ_DB_WRITE, SQ_DB_PROBE } sq_db_mode;
 
 /* Opens (SQ_DB_WRITE: creates, migrates) a store. Refuses, leaving the file untouched: not a
  * database, not ours (application id), newer than this program, corrupt, unreadable, read-only for
- * writing, locked by another writer. A read-only or copied file opens for reading. */
+ * writing, locked by another writer. A read-only or copied file opens for reading; an older store is
+ * then read as a migrated copy in memory. */
 sq_status sq_db_open(const char *path, sq_db_mode mode, sq_db **out, sq_error *err);
 /* Checkpoints the WAL back into the single file where it was written. Accepts NULL. */
 void sq_db_close(sq_db *db);

@@ -1,5 +1,6 @@
--- The store of seqmark. Rows are identified by uuids and content hashes, so that stores merge;
--- the integer ids are local to one file. Times are Unix seconds; durations ns unless named.
+-- The store of seqmark, version 1 of it: what later versions add is in db/migrate.c. Rows are
+-- identified by uuids and content hashes, so that stores merge; the integer ids are local to one
+-- file. Times are Unix seconds; durations ns unless named.
 -- In a table WITHOUT ROWID the columns of the key come first: otherwise quick_check of SQLite 3.40
 -- takes a NULL of one column for one of another and calls a sound file corrupt.
 

@@ -86,6 +86,7 @@ static sq_status put_campaign(sq_db *db, const sq_campaign *campaign, sq_error *
     sq_row_int(&row, db->env_id);
     sq_row_int(&row, db->device_id);
     sq_row_real(&row, campaign->started);
+    sq_row_text(&row, campaign->policy ? campaign->policy : "");
     return sq_row_run(&row, &db->campaign_id, err);
 }
 

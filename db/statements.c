@@ -27,8 +27,8 @@ static const char *const sql_text[SQ_SQL_COUNT] = {
         "RETURNING env_id",
     [SQ_SQL_PUT_CAMPAIGN] =
         "INSERT INTO campaign(uuid, suite, label, plan_hash, argv, version, git_commit, "
-        "git_dirty, seed, planned, env_id, device_id, started, state) "
-        "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, 'running') "
+        "git_dirty, seed, planned, env_id, device_id, started, policy, state) "
+        "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, 'running') "
         "RETURNING campaign_id",
     [SQ_SQL_CONTINUE_CAMPAIGN] = "UPDATE campaign SET state = 'running', ended = NULL "
                                  "WHERE uuid = ?1 RETURNING campaign_id",

@@ -275,6 +275,27 @@ class Store(Folder):
         self.assertEqual(db.execute("SELECT key FROM cell").fetchall(), [(KEY,)])
         db.close()
 
+    def test_repro_says_the_policy(self):
+        self.fine(*TINY, "--policy", "paper", "--max-time", "77ms", "--db", self.path("one.db"))
+        command = shlex.split(self.fine("show", KEY, "--repro", "--db", self.path("one.db")).stdout)
+        self.assertEqual(command[command.index("--policy") + 1], "paper")
+        self.fine(*command[1:], "--db", self.path("two.db"))
+        db = sqlite3.connect(self.path("two.db"))
+        db.execute("ATTACH ? AS one", (self.path("one.db"),))
+        told = db.execute("SELECT a.policy, b.policy FROM campaign a, one.campaign b").fetchall()
+        db.close()
+        self.assertEqual(told[0][0], told[0][1])
+        self.assertEqual(json.loads(told[0][0])["max_seconds"], 0.077)
+
+    def test_a_long_command_is_kept_whole(self):
+        words = [*TINY, "--filter", " or ".join(["L<99", *(f"L=={10 ** 12 + i}" for i in range(99))])]
+        self.fine(*words)
+        db = sqlite3.connect(self.path("seqmark.db"))
+        (argv,) = db.execute("SELECT argv FROM campaign").fetchone()
+        db.close()
+        self.assertGreater(len(argv), 2000)
+        self.assertEqual(shlex.split(argv), ["seqmark", *words])
+
     def test_resume_of_a_finished_campaign_does_nothing(self):
         self.fine(*TINY)
         self.assertIn("nothing to do", last_line(self.fine(*TINY, "--resume")))
