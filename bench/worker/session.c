@@ -122,17 +122,13 @@ static void drop_times(sq_record *record)
     record->sm_mhz = record->cycles = NAN;
 }
 
-/* What the driver says right after the samples; the clock only where they do not tell it. */
-static sq_status add_driver_state(const sq_device *device, sq_record *record)
+static sq_vitals *begin_vitals(sq_session *session)
 {
-    sq_nvml_state state;
-    if (strcmp(device->backend, "cuda") != 0 || sq_nvml_read(device->pci, &state, NULL) != SQ_OK)
-        return SQ_OK;
-    if (isnan(record->sm_mhz))
-        record->sm_mhz = state.sm_mhz;
-    if (!isnan(state.temperature_c))
-        SQ_TRY(sq_record_add_number(record, "temperature_c", state.temperature_c));
-    return isnan(state.power_w) ? SQ_OK : sq_record_add_number(record, "power_w", state.power_w);
+    if (!session->has_vitals)
+        sq_vitals_open(session->rig.backend->facts(session->rig.device), &session->vitals);
+    session->has_vitals = true;
+    sq_vitals_begin(&session->vitals);
+    return &session->vitals;
 }
 
 static sq_status time_job(sq_session *session, const sq_task *task, sq_job *job, uint64_t proved,
@@ -140,8 +136,9 @@ static sq_status time_job(sq_session *session, const sq_task *task, sq_job *job,
 {
     uint64_t sum = 0;
     session->on_stage(session->arg, "warm-up");
+    sq_vitals *vitals = begin_vitals(session);
     SQ_TRY(sq_measure(job, &task->policy, task->cell.cache, on_alive, session, record, err));
-    SQ_TRY(add_driver_state(job->rig->backend->facts(job->rig->device), record));
+    SQ_TRY(sq_vitals_end(vitals, record));
     SQ_TRY(job->ops->checksum(job, &sum, err));
     if (sum != proved) {
         drop_times(record);
@@ -246,4 +243,6 @@ void sq_session_close(sq_session *session)
 {
     sq_profiler_close(session->profiler);
     session->profiler = NULL;
+    sq_vitals_close(&session->vitals);
+    session->has_vitals = false;
 }

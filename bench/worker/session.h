@@ -5,6 +5,7 @@
 #include "bench/worker/ceilings.h"
 #include "bench/worker/job.h"
 #include "bench/worker/measure.h"
+#include "bench/worker/vitals.h"
 #include "profile/profile.h"
 
 #ifdef __cplusplus
@@ -15,6 +16,8 @@ typedef struct {
     sq_rig rig;
     sq_ceilings ceilings; /* n == 0 until measured or set: then there are no floors */
     sq_profiler *profiler; /* opened by the first profile */
+    sq_vitals vitals;      /* opened by the first run */
+    bool has_vitals;
     void (*on_stage)(void *arg, const char *stage); /* sign of life */
     void *arg;
 } sq_session;
