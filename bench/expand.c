@@ -21,7 +21,8 @@ typedef struct {
     sq_pass pass[SQ_PASS_COUNT];
     sq_dtype dtype[SQ_DTYPE_COUNT];
     sq_cache cache[SQ_CACHE_COUNT];
-    int n_pass, n_dtype, n_cache;
+    sq_launch launch[SQ_LAUNCH_COUNT];
+    int n_pass, n_dtype, n_cache, n_launch;
     sq_cell_fn fn;
     void *arg;
     sq_error *err;
@@ -130,6 +131,10 @@ static sq_status parse_dtype(const char *name, void *out, sq_error *err)
 static sq_status parse_cache(const char *name, void *out, sq_error *err)
 {
     return sq_cache_parse(name, out, err);
+}
+static sq_status parse_launch(const char *name, void *out, sq_error *err)
+{
+    return sq_launch_parse(name, out, err);
 }
 
 /* Reads the list of setting `key` into an array of enums of `size` bytes each. */
@@ -346,17 +351,19 @@ static sq_status emit_product(const group *g, const sq_subject *subject, const s
     return SQ_OK;
 }
 
-/* Passes, dtypes and cache states of one subject and provider. */
+/* Passes, dtypes, cache states and launch modes of one subject and provider. */
 static sq_status emit_provider(const group *g, const sq_subject *subject, const char *provider,
                                product *p)
 {
     sq_cell cell;
     sq_subject_init_cell(subject, &cell);
     snprintf(cell.provider, sizeof cell.provider, "%s", provider);
-    for (int i = 0; i < g->n_pass * g->n_dtype * g->n_cache; i++) {
-        cell.pass = g->pass[i % g->n_pass];
-        cell.dtype = g->dtype[i / g->n_pass % g->n_dtype];
-        cell.cache = g->cache[i / g->n_pass / g->n_dtype];
+    for (int i = 0; i < g->n_pass * g->n_dtype * g->n_cache * g->n_launch; i++) {
+        int rest = i;
+        cell.pass = g->pass[rest % g->n_pass], rest /= g->n_pass;
+        cell.dtype = g->dtype[rest % g->n_dtype], rest /= g->n_dtype;
+        cell.cache = g->cache[rest % g->n_cache], rest /= g->n_cache;
+        cell.launch = g->launch[rest];
         SQ_TRY(emit_product(g, subject, &cell, p));
     }
     return SQ_OK;
@@ -399,6 +406,17 @@ static sq_status is_for_backend(const group *g, bool *out)
     return SQ_OK;
 }
 
+/* Every pair of the two lists, before anything is measured. */
+static sq_status check_modes(const group *g)
+{
+    const sq_setting *setting = sq_settings_get(g->settings, "launch");
+    for (int i = 0; i < g->n_launch; i++)
+        for (int k = 0; k < g->n_cache; k++)
+            SQ_TRY(
+                sq_setting_at(setting, sq_modes_check(g->cache[k], g->launch[i], g->err), g->err));
+    return SQ_OK;
+}
+
 static sq_status read_group(group *g)
 {
     SQ_TRY(add_subjects(g, "op", add_ops));
@@ -407,8 +425,11 @@ static sq_status read_group(group *g)
                       &g->n_pass));
     SQ_TRY(read_enums(g, "dtype", "bf16", parse_dtype, g->dtype, sizeof g->dtype[0], SQ_DTYPE_COUNT,
                       &g->n_dtype));
-    return read_enums(g, "cache", "clean-cold", parse_cache, g->cache, sizeof g->cache[0],
-                      SQ_CACHE_COUNT, &g->n_cache);
+    SQ_TRY(read_enums(g, "cache", "clean-cold", parse_cache, g->cache, sizeof g->cache[0],
+                      SQ_CACHE_COUNT, &g->n_cache));
+    SQ_TRY(read_enums(g, "launch", "plain", parse_launch, g->launch, sizeof g->launch[0],
+                      SQ_LAUNCH_COUNT, &g->n_launch));
+    return check_modes(g);
 }
 
 sq_status sq_group_expand(const sq_plan_request *request, const sq_settings *settings, bool *used,

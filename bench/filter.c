@@ -95,8 +95,8 @@ static sq_status add_node(parser *p, node made, int *out)
     return SQ_OK;
 }
 
-static const char *const fields[] = {"subject", "op",    "family", "kind",   "provider", "pass",
-                                     "dtype",   "cache", "width",  "tokens", NULL};
+static const char *const fields[] = {"subject", "op",    "family", "kind",  "provider", "pass",
+                                     "dtype",   "cache", "launch", "width", "tokens",   NULL};
 
 static bool is_field(const char *name)
 {
@@ -174,13 +174,19 @@ static sq_status check_cache(const char *value, sq_error *err)
     return sq_cache_parse(value, &ignored, err);
 }
 
+static sq_status check_launch(const char *value, sq_error *err)
+{
+    sq_launch ignored;
+    return sq_launch_parse(value, &ignored, err);
+}
+
 /* What a provider may be called only the device knows. */
 static const struct {
     const char *name;
     sq_status (*check)(const char *value, sq_error *err);
-} text_fields[] = {{"subject", check_subject}, {"op", check_subject}, {"family", check_subject},
-                   {"kind", check_kind},       {"pass", check_pass},  {"dtype", check_dtype},
-                   {"cache", check_cache},     {"provider", NULL}};
+} text_fields[] = {{"subject", check_subject}, {"op", check_subject},    {"family", check_subject},
+                   {"kind", check_kind},       {"pass", check_pass},     {"dtype", check_dtype},
+                   {"cache", check_cache},     {"launch", check_launch}, {"provider", NULL}};
 
 typedef struct {
     const char *name;
@@ -329,6 +335,7 @@ static const char *text_field(const sq_cell *cell, const char *name)
         {"pass", sq_pass_name(cell->pass)},
         {"dtype", sq_dtype_name(cell->dtype)},
         {"cache", sq_cache_name(cell->cache)},
+        {"launch", sq_launch_name(cell->launch)},
     };
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
         if (strcmp(known[i].name, name) == 0)

@@ -87,9 +87,8 @@ static sq_status parse_modes(char *modes, sq_cell *cell, sq_error *err)
     *launch++ = 0;
     *clock++ = 0;
     SQ_TRY(sq_cache_parse(modes, &cell->cache, err));
-    const char *const launches[] = {sq_launch_name(SQ_LAUNCH_PLAIN), NULL};
-    if (strcmp(launch, launches[0]) != 0)
-        return sq_fail_unknown(err, "launch mode", launch, launches);
+    SQ_TRY(sq_launch_parse(launch, &cell->launch, err));
+    SQ_TRY(sq_modes_check(cell->cache, cell->launch, err));
     const char *const clocks[] = {sq_clock_name(SQ_CLOCK_UNLOCKED), NULL};
     if (strcmp(clock, clocks[0]) != 0)
         return sq_fail_unknown(err, "clock mode", clock, clocks);

@@ -2,14 +2,15 @@
 
 #include <inttypes.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 
 #include "core/text.h"
 
 static const char *const kind_names[] = {"op", "block", NULL};
 static const char *const pass_names[] = {"fwd", "bwd", "fwdbwd", "step", NULL};
-static const char *const cache_names[] = {"clean-cold", "hot", NULL};
-static const char *const launch_names[] = {"plain", NULL};
+static const char *const cache_names[] = {"clean-cold", "dirty-cold", "hot", "rotate", NULL};
+static const char *const launch_names[] = {"plain", "graph", "batch", NULL};
 static const char *const clock_names[] = {"unlocked", NULL};
 
 static const char *name_of(const char *const *names, unsigned index, unsigned count)
@@ -41,6 +42,25 @@ sq_status sq_cache_parse(const char *name, sq_cache *out, sq_error *err)
     int index = 0;
     SQ_TRY(sq_find_name("cache mode", name, cache_names, &index, err));
     *out = (sq_cache)index;
+    return SQ_OK;
+}
+
+sq_status sq_launch_parse(const char *name, sq_launch *out, sq_error *err)
+{
+    int index = 0;
+    SQ_TRY(sq_find_name("launch mode", name, launch_names, &index, err));
+    *out = (sq_launch)index;
+    return SQ_OK;
+}
+
+sq_status sq_modes_check(sq_cache cache, sq_launch launch, sq_error *err)
+{
+    bool is_cold = cache == SQ_CACHE_CLEAN_COLD || cache == SQ_CACHE_DIRTY_COLD;
+    if (launch == SQ_LAUNCH_BATCH && is_cold)
+        return sq_fail(err, SQ_BAD_ARGUMENT,
+                       "launch batch cannot be %s: only the first launch of a batch would be cold; "
+                       "give cache hot or rotate",
+                       sq_cache_name(cache));
     return SQ_OK;
 }
 

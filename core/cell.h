@@ -20,8 +20,17 @@ enum { SQ_KEY_MAX = 640, SQ_HASH_TEXT = 17, SQ_NAME_MAX = 64 };
 
 typedef enum { SQ_KIND_OP, SQ_KIND_BLOCK, SQ_KIND_COUNT } sq_kind;
 typedef enum { SQ_PASS_FWD, SQ_PASS_BWD, SQ_PASS_FWDBWD, SQ_PASS_STEP, SQ_PASS_COUNT } sq_pass;
-typedef enum { SQ_CACHE_CLEAN_COLD, SQ_CACHE_HOT, SQ_CACHE_COUNT } sq_cache;
-typedef enum { SQ_LAUNCH_PLAIN, SQ_LAUNCH_COUNT } sq_launch;
+/* Cache before a sample (docs/methodology.md): no line of the inputs and no dirty line; a memset's
+ * dirty lines, as triton's do_bench leaves them; the launch's own lines; other inputs' lines. */
+typedef enum {
+    SQ_CACHE_CLEAN_COLD,
+    SQ_CACHE_DIRTY_COLD,
+    SQ_CACHE_HOT,
+    SQ_CACHE_ROTATE,
+    SQ_CACHE_COUNT
+} sq_cache;
+/* What a sample launches: the call; a CUDA graph of the call; many calls back to back. */
+typedef enum { SQ_LAUNCH_PLAIN, SQ_LAUNCH_GRAPH, SQ_LAUNCH_BATCH, SQ_LAUNCH_COUNT } sq_launch;
 typedef enum { SQ_CLOCK_UNLOCKED, SQ_CLOCK_COUNT } sq_clock;
 
 const char *sq_kind_name(sq_kind kind); /* "op", "block" */
@@ -31,6 +40,9 @@ const char *sq_launch_name(sq_launch launch);
 const char *sq_clock_name(sq_clock clock);
 sq_status sq_pass_parse(const char *name, sq_pass *out, sq_error *err);
 sq_status sq_cache_parse(const char *name, sq_cache *out, sq_error *err);
+sq_status sq_launch_parse(const char *name, sq_launch *out, sq_error *err);
+/* SQ_BAD_ARGUMENT for a pair that cannot be: only the first launch of a batch would be cold. */
+sq_status sq_modes_check(sq_cache cache, sq_launch launch, sq_error *err);
 
 typedef struct {
     sq_kind kind;

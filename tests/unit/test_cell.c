@@ -1,6 +1,7 @@
 /* cell: the canonical key, its hash, and the names in it. */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
@@ -135,12 +136,34 @@ static void names_parse_back(void **state)
         assert_int_equal(sq_cache_parse(sq_cache_name((sq_cache)i), &cache, &err), SQ_OK);
         assert_int_equal(cache, i);
     }
+    for (int i = 0; i < SQ_LAUNCH_COUNT; i++) {
+        sq_launch launch = SQ_LAUNCH_COUNT;
+        assert_int_equal(sq_launch_parse(sq_launch_name((sq_launch)i), &launch, &err), SQ_OK);
+        assert_int_equal(launch, i);
+    }
     sq_pass pass;
     sq_cache cache;
     assert_int_equal(sq_pass_parse("fwdbwb", &pass, &err), SQ_BAD_ARGUMENT);
     assert_non_null(strstr(err.message, "\"fwdbwd\""));
     assert_int_equal(sq_cache_parse("FWD", &cache, &err), SQ_BAD_ARGUMENT);
-    assert_non_null(strstr(err.message, "clean-cold, hot"));
+    assert_non_null(strstr(err.message, "clean-cold, dirty-cold, hot, rotate"));
+    sq_launch launch;
+    assert_int_equal(sq_launch_parse("grpah", &launch, &err), SQ_BAD_ARGUMENT);
+    assert_non_null(strstr(err.message, "\"graph\""));
+}
+
+static void a_batch_is_never_cold(void **state)
+{
+    (void)state;
+    for (int cache = 0; cache < SQ_CACHE_COUNT; cache++) {
+        bool is_cold = cache == SQ_CACHE_CLEAN_COLD || cache == SQ_CACHE_DIRTY_COLD;
+        sq_error err = {.status = SQ_OK};
+        assert_int_equal(sq_modes_check((sq_cache)cache, SQ_LAUNCH_BATCH, &err),
+                         is_cold ? SQ_BAD_ARGUMENT : SQ_OK);
+        assert_true(!is_cold || strstr(err.message, "hot or rotate"));
+        assert_int_equal(sq_modes_check((sq_cache)cache, SQ_LAUNCH_GRAPH, &err), SQ_OK);
+        assert_int_equal(sq_modes_check((sq_cache)cache, SQ_LAUNCH_PLAIN, &err), SQ_OK);
+    }
 }
 
 static void names_of_nothing(void **state)
@@ -163,6 +186,7 @@ int main(void)
         cmocka_unit_test(hash_is_fnv_1a),
         cmocka_unit_test(axis_by_name_or_flag),
         cmocka_unit_test(names_parse_back),
+        cmocka_unit_test(a_batch_is_never_cold),
         cmocka_unit_test(names_of_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

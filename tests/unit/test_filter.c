@@ -61,6 +61,8 @@ static void test_compares_axes_and_fields(void **state)
     keeps("width==2k", true);
     keeps("tokens==16k", true);
     keeps("cache==\"clean-cold\"", true);
+    keeps("launch==plain", true);
+    keeps("launch==graph or launch==batch", false);
 }
 
 static void test_joins_with_the_usual_precedence(void **state)
@@ -108,6 +110,7 @@ static void test_values_that_never_hold_are_refused(void **state)
     refuses("L>1 and op!=atention", "column 13: unknown subject \"atention\"; did you mean");
     refuses("pass==fwdd", "did you mean \"fwd\"");
     refuses("cache==warm", "clean-cold");
+    refuses("launch==grahp", "did you mean \"graph\"");
     refuses("kind==blok", "did you mean \"block\"");
     refuses("dtype<bf16", "is a text");
     refuses("L<abc", "column 3: L is a number");

@@ -116,6 +116,32 @@ static void test_product_of_lists(void **state)
     free_bench(b);
 }
 
+static void test_cache_and_launch_are_lists_too(void **state)
+{
+    (void)state;
+    bench *b = BENCH("op", "attention", "provider", "cuda/naive", "cache", "hot,rotate", "launch",
+                     "plain,graph,batch");
+    make(b);
+    assert_int_equal(b->plan.count, 6);
+    int batches = 0;
+    for (int i = 0; i < b->plan.count; i++)
+        batches += b->plan.item[i].cell.launch == SQ_LAUNCH_BATCH;
+    assert_int_equal(batches, 2);
+    free_bench(b);
+}
+
+static void test_a_cold_batch_is_refused(void **state)
+{
+    (void)state;
+    bench *b = BENCH("op", "attention", "provider", "cuda/naive", "launch", "plain,batch");
+    refuse(b, "test:1:1: launch: launch batch cannot be clean-cold");
+    set(&b->group, "cache", "hot,dirty-cold", "test:1:1");
+    refuse(b, "launch batch cannot be dirty-cold");
+    set(&b->group, "launch", "grahp", "test:1:1");
+    refuse(b, "did you mean \"graph\"");
+    free_bench(b);
+}
+
 static void test_repeats_are_dropped(void **state)
 {
     (void)state;
@@ -309,6 +335,8 @@ static void test_cell_by_key(void **state)
     refuse(b, "cell key");
     keys[0] = "atention@cuda/portable/fwd/bf16/L=12/clean-cold,plain,unlocked";
     refuse(b, "attention");
+    keys[0] = "attention@cuda/portable/fwd/bf16/L=12/clean-cold,batch,unlocked";
+    refuse(b, "launch batch cannot be clean-cold");
     keys[0] = "attention@cuda/x/fwd/bf16/L=12/clean-cold,plain,unlocked";
     refuse(b, "provider");
     free_bench(b);
@@ -459,6 +487,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_product_of_lists),
+        cmocka_unit_test(test_cache_and_launch_are_lists_too),
+        cmocka_unit_test(test_a_cold_batch_is_refused),
         cmocka_unit_test(test_repeats_are_dropped),
         cmocka_unit_test(test_tokens_fix_the_batch),
         cmocka_unit_test(test_length_beyond_tokens_is_refused),
