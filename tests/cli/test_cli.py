@@ -288,7 +288,7 @@ class Store(Folder):
         self.assertEqual(json.loads(told[0][0])["max_seconds"], 0.077)
 
     def test_a_long_command_is_kept_whole(self):
-        words = [*TINY, "--filter", " or ".join(["L<99", *(f"L=={10 ** 12 + i}" for i in range(99))])]
+        words = [*TINY, "--filter", "L<99" + " " * 2000 + "or L==8"]
         self.fine(*words)
         db = sqlite3.connect(self.path("seqmark.db"))
         (argv,) = db.execute("SELECT argv FROM campaign").fetchone()
