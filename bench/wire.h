@@ -10,6 +10,9 @@
  *   {"do":"run","cell":KEY,"seed":"S",       {"is":"stage","stage":"proof"} .. (sign of life)
  *    "policy":{..}}                          {"is":"record","record":{..}}
  *   {"do":"profile","cell":KEY,"seed":"S"}   {"is":"record","record":{..}} (values and kernels only)
+ *   {"do":"prove","cell":KEY,"seed":"S",     {"is":"proof","checksum":"N","record":{..}} (status and
+ *    "policy":{..},"outputs":[PATH,..],       checks: outputs that a peer left in files against the
+ *    "known":"N"}                             reference; those with checksum "known" pass without)
  *   end of file                              exits 0
  * A request that cannot be served: {"is":"error","message":".."}. 64-bit integers that may exceed 2^53
  * travel as decimal strings; NAN as null, infinities as "inf" and "-inf". A field of a device,

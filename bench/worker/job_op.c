@@ -43,15 +43,7 @@ static sq_status prove(sq_job *job, double max_work, sq_proof *proof, sq_error *
 
 static sq_status checksum(sq_job *job, uint64_t *sum, sq_error *err)
 {
-    const sq_place *place = &((op_job *)job)->place;
-    *sum = 0;
-    for (int i = 0; i < place->list.n_out; i++) {
-        uint64_t one = 0;
-        if (place->list.out[i].name)
-            SQ_TRY(job->rig->backend->checksum(job->rig->device, &place->call.out[i], &one, err));
-        *sum = sq_rng_mix(*sum ^ one);
-    }
-    return SQ_OK;
+    return sq_place_checksum(&((op_job *)job)->place, sum, err);
 }
 
 static void release(sq_job *job)

@@ -147,6 +147,19 @@ sq_status sq_place_check_guards(const sq_place *place, sq_error *err)
     return sq_guarded_check(place->rig, &place->workspace, "its workspace", err);
 }
 
+sq_status sq_place_checksum(const sq_place *place, uint64_t *sum, sq_error *err)
+{
+    const sq_rig *rig = place->rig;
+    *sum = 0;
+    for (int i = 0; i < place->list.n_out; i++) {
+        uint64_t one = 0;
+        if (place->list.out[i].name)
+            SQ_TRY(rig->backend->checksum(rig->device, &place->call.out[i], &one, err));
+        *sum = sq_rng_mix(*sum ^ one);
+    }
+    return SQ_OK;
+}
+
 /* --- drawing again on the host --- */
 
 void sq_draw_view(const sq_tensor *view, int64_t base, sq_draw draw, uint64_t seed, uint32_t id,

@@ -47,6 +47,8 @@ size_t sq_place_bytes(const sq_place *place);
 sq_status sq_place_fill(sq_place *place, uint64_t seed, size_t workspace_bytes, sq_error *err);
 void sq_place_free(sq_place *place);
 sq_status sq_place_check_guards(const sq_place *place, sq_error *err);
+/* One number over all outputs, which must have memory. */
+sq_status sq_place_checksum(const sq_place *place, uint64_t *sum, sq_error *err);
 
 /* Draws `view`, a view into input i's buffer on the device, into dense host memory. */
 void sq_place_draw(const sq_place *place, int i, const sq_tensor *view, void *host);

@@ -1,6 +1,8 @@
 /* session: see session.h. */
 #include "bench/worker/session.h"
 
+#include "bench/worker/prove_files.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -93,6 +95,16 @@ static sq_status add_numbers(const sq_session *session, const sq_job *job, sq_re
     return SQ_OK;
 }
 
+/* The checks join the record; what does not hold ends it. */
+static sq_status keep_proof(const sq_proof *proof, sq_record *record)
+{
+    for (int i = 0; i < proof->n_checks; i++)
+        SQ_TRY(sq_record_add_check(record, &proof->checks[i]));
+    if (!proof->is_ok)
+        set_reason(record, SQ_RUN_MISMATCH, proof->reason);
+    return SQ_OK;
+}
+
 /* One launch on poisoned outputs, compared with the reference. *is_ok: nothing is wrong. */
 static sq_status prove(sq_session *session, sq_job *job, double max_work, uint64_t *sum,
                        sq_record *record, bool *is_ok, sq_error *err)
@@ -102,12 +114,8 @@ static sq_status prove(sq_session *session, sq_job *job, double max_work, uint64
     SQ_TRY(sq_job_run_once(job, err));
     SQ_TRY(job->ops->checksum(job, sum, err));
     SQ_TRY(job->ops->prove(job, max_work, &proof, err));
-    for (int i = 0; i < proof.n_checks; i++)
-        SQ_TRY(sq_record_add_check(record, &proof.checks[i]));
     *is_ok = proof.is_ok;
-    if (!proof.is_ok)
-        set_reason(record, SQ_RUN_MISMATCH, proof.reason);
-    return SQ_OK;
+    return keep_proof(&proof, record);
 }
 
 static void on_alive(void *arg)
@@ -237,6 +245,36 @@ void sq_session_profile(sq_session *session, const sq_task *task, sq_record *rec
         fail_record(record, status, &err);
     sq_job_free(job);
     sq_nvtx_pop();
+}
+
+/* --- prove --- */
+
+void sq_session_prove(sq_session *session, const sq_task *task, const char *const *paths, int n,
+                      const uint64_t *known, uint64_t *checksum, sq_record *record)
+{
+    sq_error err = {.status = SQ_OK};
+    sq_proof proof;
+    start_record(task, record);
+    session->on_stage(session->arg, "proof");
+    sq_status status = SQ_OK;
+    if (!task->subject.op)
+        status = sq_fail(&err, SQ_UNSUPPORTED, "a block is proved by its own worker only");
+    if (status == SQ_OK)
+        status = sq_prove_files(&session->rig,
+                                &(sq_proof_files){.op = task->subject.op,
+                                                  .cell = &task->cell,
+                                                  .seed = task->seed,
+                                                  .max_work = task->policy.proof_work,
+                                                  .paths = paths,
+                                                  .n_paths = n,
+                                                  .is_known = known != NULL,
+                                                  .known = known ? *known : 0},
+                                &proof, checksum, &err);
+    record->status = SQ_RUN_OK;
+    if (status == SQ_OK)
+        status = keep_proof(&proof, record);
+    if (status != SQ_OK)
+        fail_record(record, status, &err);
 }
 
 void sq_session_close(sq_session *session)

@@ -45,6 +45,11 @@ void sq_session_run(sq_session *session, const sq_task *task, sq_record *record)
 /* Counts and traces a cell; no time is taken. */
 void sq_session_profile(sq_session *session, const sq_task *task, sq_record *record);
 
+/* Proves what another program left in files (n paths, one an output); no time is taken. *checksum: of
+ * all outputs; those with the checksum *known (may be NULL) were proved before. */
+void sq_session_prove(sq_session *session, const sq_task *task, const char *const *paths, int n,
+                      const uint64_t *known, uint64_t *checksum, sq_record *record);
+
 void sq_session_close(sq_session *session);
 
 #ifdef __cplusplus

@@ -2,6 +2,7 @@
 #include "bench/worker/worker.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -193,6 +194,40 @@ static sq_status do_profile(server *s, const json_t *request, sq_error *err)
     return SQ_OK;
 }
 
+static sq_status read_paths(const json_t *request, const char *paths[SQ_MAX_OUT], int *n,
+                            sq_error *err)
+{
+    const json_t *array = json_object_get(request, "outputs");
+    size_t count = json_array_size(array);
+    if (!json_is_array(array) || count > SQ_MAX_OUT)
+        return sq_fail(err, SQ_BAD_ARGUMENT, "prove: needs at most %d outputs", SQ_MAX_OUT);
+    *n = (int)count;
+    for (size_t i = 0; i < count; i++)
+        if (!(paths[i] = json_string_value(json_array_get(array, i))))
+            return sq_fail(err, SQ_BAD_ARGUMENT, "prove: an output is no path");
+    return SQ_OK;
+}
+
+static sq_status do_prove(server *s, const json_t *request, sq_error *err)
+{
+    sq_task task;
+    sq_record record;
+    const char *paths[SQ_MAX_OUT], *known = json_string_value(json_object_get(request, "known"));
+    uint64_t sum = 0, proved = known ? strtoull(known, NULL, 10) : 0;
+    char text[24];
+    int n = 0;
+    SQ_TRY(read_task(request, &task, err));
+    if (!json_object_get(request, "policy"))
+        return sq_fail(err, SQ_BAD_ARGUMENT, "prove: no policy");
+    SQ_TRY(read_paths(request, paths, &n, err));
+    sq_session_prove(&s->session, &task, paths, n, known ? &proved : NULL, &sum, &record);
+    snprintf(text, sizeof text, "%" PRIu64, sum);
+    reply(s, json_pack("{ss ss so}", "is", "proof", "checksum", text, "record",
+                       sq_wire_record(&record)));
+    sq_record_free(&record);
+    return SQ_OK;
+}
+
 static const struct {
     const char *name;
     sq_status (*serve)(server *s, const json_t *request, sq_error *err);
@@ -203,6 +238,7 @@ static const struct {
     {"set-ceilings", do_set_ceilings},
     {"run", do_run},
     {"profile", do_profile},
+    {"prove", do_prove},
 };
 
 static sq_status serve_request(server *s, const json_t *request, sq_error *err)

@@ -148,6 +148,28 @@ static void counters_on_the_cpu_are_unsupported(void **state)
     json_decref(answers);
 }
 
+static void expect_proof(const char *key, const char *path, const char *status, const char *reason)
+{
+    char request[1024];
+    int exit_code;
+    snprintf(request, sizeof request,
+             "{\"do\":\"prove\",\"cell\":\"%s\",\"seed\":\"7\"," POLICY ",\"outputs\":[\"%s\"]}\n",
+             key, path);
+    json_t *answers = serve(request, 0, &exit_code);
+    const json_t *record = json_object_get(answer_of(answers, "proof"), "record");
+    assert_string_equal(text_of(record, "status"), status);
+    assert_non_null(strstr(text_of(record, "reason"), reason));
+    json_decref(answers);
+}
+
+static void outputs_of_others_are_proved(void **state)
+{
+    (void)state;
+    expect_proof(KEY, SQ_SOURCE_DIR "/LICENSE", "mismatch", "o: the file has");
+    expect_proof(KEY, "/nowhere", "error", "cannot be read");
+    expect_proof(BLOCK_KEY, SQ_SOURCE_DIR "/LICENSE", "unsupported", "block");
+}
+
 static void bad_requests_are_answered_and_survived(void **state)
 {
     (void)state;
@@ -159,6 +181,10 @@ static void bad_requests_are_answered_and_survived(void **state)
                                       "{\"do\":\"run\",\"cell\":\"attention\"}",
                                       "{\"do\":\"run\",\"cell\":\"" KEY "\"}",
                                       "{\"do\":\"run\",\"cell\":\"" KEY "\",\"policy\":{}}",
+                                      "{\"do\":\"prove\",\"cell\":\"" KEY "\",\"outputs\":[]}",
+                                      "{\"do\":\"prove\",\"cell\":\"" KEY "\"," POLICY "}",
+                                      "{\"do\":\"prove\",\"cell\":\"" KEY "\"," POLICY
+                                      ",\"outputs\":[1]}",
                                       "{\"do\":\"set-ceilings\"}",
                                       "{\"do\":\"set-ceilings\",\"ceilings\":[{}]}"};
     enum { COUNT = sizeof bad / sizeof bad[0] };
@@ -188,6 +214,7 @@ int main(void)
         cmocka_unit_test(operators_and_blocks_run),
         cmocka_unit_test(check_answers_for_a_cell),
         cmocka_unit_test(counters_on_the_cpu_are_unsupported),
+        cmocka_unit_test(outputs_of_others_are_proved),
         cmocka_unit_test(bad_requests_are_answered_and_survived),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,35 @@
+/* prove_files: outputs that another program left in files, proved as those of a worker are.
+ *
+ * The inputs are never made whole: any part of them is drawn again on the host. So a call whose
+ * tensors would not fit into this machine is proved on its slice all the same.
+ */
+#ifndef SQ_BENCH_WORKER_PROVE_FILES_H
+#define SQ_BENCH_WORKER_PROVE_FILES_H
+
+#include "bench/worker/prove.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* What is to be proved. paths[i]: output i, dense, little-endian, nothing before or behind it. */
+typedef struct {
+    const sq_op *op;
+    const sq_cell *cell;
+    uint64_t seed;
+    double max_work; /* multiply-adds that the reference may cost */
+    const char *const *paths;
+    int n_paths;
+    bool is_known; /* outputs with the checksum `known` were proved before: no reference is run */
+    uint64_t known;
+} sq_proof_files;
+
+/* Proves on `rig`, whose backend must be the host. *checksum: over all outputs. A file that is too
+ * short or too long is a wrong output: proof->is_ok is false. SQ_IO: it cannot be read. */
+sq_status sq_prove_files(const sq_rig *rig, const sq_proof_files *files, sq_proof *proof,
+                         uint64_t *checksum, sq_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,193 @@
+/* prove_files: outputs in files are judged as those of a worker are: right ones pass whole and sliced;
+ * one wrong element, a NaN, a file too short or too long do not. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "bench/subject.h"
+#include "bench/worker/prove_files.h"
+
+enum { SEED = 11 };
+#define SMALL "attention@external:fake/any/fwd/f32/B=1,L=9,H=2,D=64/clean-cold,plain,unlocked"
+#define SLICED "retention@external:fake/any/fwd/f32/B=3,L=70,H=4,K=16,V=64/clean-cold,plain,unlocked"
+
+/* A cell with its true output in memory and in a file. */
+typedef struct {
+    sq_rig rig;
+    sq_cell cell;
+    sq_subject subject;
+    sq_place place;
+    char path[40];
+    double max_work;
+} specimen;
+
+static void write_file(const specimen *s, const void *data, size_t bytes)
+{
+    FILE *file = fopen(s->path, "wb");
+    assert_non_null(file);
+    assert_int_equal(fwrite(data, 1, bytes, file), bytes);
+    assert_int_equal(fclose(file), 0);
+}
+
+static size_t output_bytes(const specimen *s) { return sq_tensor_bytes(&s->place.call.out[0]); }
+
+static specimen make(const char *key, double max_work)
+{
+    sq_error err = {.status = SQ_OK};
+    specimen s = {.rig = {.backend = &sq_backend_cpu, .providers = sq_providers_cpu},
+                  .max_work = max_work};
+    assert_int_equal(sq_backend_cpu.open(0, &s.rig.device, &err), SQ_OK);
+    if (sq_cell_parse(key, &s.cell, &s.subject, &err) != SQ_OK)
+        fail_msg("%s", err.message);
+    sq_call call = {.op = s.subject.op, .pass = s.cell.pass, .dtype = s.cell.dtype};
+    memcpy(call.axis, s.cell.value, sizeof call.axis);
+    assert_int_equal(sq_place_plan(&s.rig, &call, SQ_LAYOUT_DENSE, &s.place, &err), SQ_OK);
+    s.place.rig = &s.rig;
+    assert_int_equal(sq_place_fill(&s.place, SEED, 0, &err), SQ_OK);
+    assert_int_equal(s.subject.op->reference(&s.place.call, &err), SQ_OK);
+    strcpy(s.path, "/tmp/sq_prove_XXXXXX");
+    close(mkstemp(s.path));
+    write_file(&s, s.place.call.out[0].data, output_bytes(&s));
+    return s;
+}
+
+static void unmake(specimen *s)
+{
+    s->place.rig = &s->rig;
+    sq_place_free(&s->place);
+    s->rig.backend->close(s->rig.device);
+    unlink(s->path);
+}
+
+static sq_status prove(specimen *s, const uint64_t *known, sq_proof *proof, uint64_t *sum)
+{
+    const char *path = s->path;
+    sq_proof_files files = {.op = s->subject.op,
+                            .cell = &s->cell,
+                            .seed = SEED,
+                            .max_work = s->max_work,
+                            .paths = &path,
+                            .n_paths = 1,
+                            .is_known = known != NULL,
+                            .known = known ? *known : 0};
+    return sq_prove_files(&s->rig, &files, proof, sum, NULL);
+}
+
+static void expect(specimen *s, bool is_ok, const char *reason)
+{
+    sq_proof proof;
+    uint64_t sum;
+    assert_int_equal(prove(s, NULL, &proof, &sum), SQ_OK);
+    assert_int_equal(proof.is_ok, is_ok);
+    if (!strstr(proof.reason, reason))
+        fail_msg("\"%s\" does not say \"%s\"", proof.reason, reason);
+}
+
+static void right_outputs_pass(void **state)
+{
+    (void)state;
+    specimen small = make(SMALL, 1e9), sliced = make(SLICED, 1e4);
+    sq_proof proof;
+    uint64_t sum;
+    expect(&small, true, "");
+    assert_int_equal(prove(&sliced, NULL, &proof, &sum), SQ_OK);
+    assert_true(proof.is_ok);
+    assert_true(proof.checks[0].slice[0] != 0);
+    unmake(&small);
+    unmake(&sliced);
+}
+
+static void wrong_elements_do_not(void **state)
+{
+    (void)state;
+    specimen s = make(SMALL, 1e9);
+    float *out = s.place.call.out[0].data, held = out[77];
+    out[77] = held + 1;
+    write_file(&s, out, output_bytes(&s));
+    expect(&s, false, "at element 77");
+    out[77] = NAN;
+    write_file(&s, out, output_bytes(&s));
+    expect(&s, false, "nan");
+    unmake(&s);
+}
+
+static void another_seed_does_not(void **state)
+{
+    (void)state;
+    specimen s = make(SMALL, 1e9);
+    const char *path = s.path;
+    sq_proof_files files = {.op = s.subject.op, .cell = &s.cell, .seed = SEED + 1,
+                            .max_work = 1e9, .paths = &path, .n_paths = 1};
+    sq_proof proof;
+    uint64_t sum;
+    assert_int_equal(sq_prove_files(&s.rig, &files, &proof, &sum, NULL), SQ_OK);
+    assert_false(proof.is_ok);
+    unmake(&s);
+}
+
+static void files_of_another_size_do_not(void **state)
+{
+    (void)state;
+    specimen s = make(SMALL, 1e9);
+    char *more = calloc(1, output_bytes(&s) + 1);
+    write_file(&s, s.place.call.out[0].data, output_bytes(&s) - 4);
+    expect(&s, false, "o: the file has 4604 bytes, the tensor 4608");
+    write_file(&s, more, output_bytes(&s) + 1);
+    expect(&s, false, "4609 bytes");
+    write_file(&s, more, 0);
+    expect(&s, false, "0 bytes");
+    free(more);
+    unmake(&s);
+}
+
+static void what_cannot_be_read_is_an_error(void **state)
+{
+    (void)state;
+    specimen s = make(SMALL, 1e9);
+    sq_proof proof;
+    uint64_t sum;
+    unlink(s.path);
+    assert_int_equal(prove(&s, NULL, &proof, &sum), SQ_IO);
+    strcpy(s.path, "/dev/null");
+    assert_int_equal(prove(&s, NULL, &proof, &sum), SQ_IO);
+    strcpy(s.path, "/nowhere");
+    unmake(&s);
+}
+
+static void a_known_checksum_stands_for_the_proof(void **state)
+{
+    (void)state;
+    specimen s = make(SMALL, 1e9);
+    sq_proof proof;
+    uint64_t right, sum;
+    assert_int_equal(prove(&s, NULL, &proof, &right), SQ_OK);
+    assert_int_equal(proof.n_checks, 1);
+    assert_int_equal(prove(&s, &right, &proof, &sum), SQ_OK);
+    assert_true(proof.is_ok && proof.n_checks == 0 && sum == right);
+    ((float *)s.place.call.out[0].data)[5] += 1;
+    write_file(&s, s.place.call.out[0].data, output_bytes(&s));
+    assert_int_equal(prove(&s, &right, &proof, &sum), SQ_OK);
+    assert_true(!proof.is_ok && sum != right);
+    unmake(&s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(right_outputs_pass),
+        cmocka_unit_test(wrong_elements_do_not),
+        cmocka_unit_test(another_seed_does_not),
+        cmocka_unit_test(files_of_another_size_do_not),
+        cmocka_unit_test(what_cannot_be_read_is_an_error),
+        cmocka_unit_test(a_known_checksum_stands_for_the_proof),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
