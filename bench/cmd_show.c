@@ -27,7 +27,7 @@ static const section run_sections[] = {
      "SELECT run.run_id, run.uuid, cell.key, cell.hash, run.status, run.reason, run.replicate, "
      "run.attempt, datetime(run.started, 'unixepoch') AS started_utc, run.n, run.median_ns, "
      "run.lo_ns, run.hi_ns, run.min_ns, run.mad_ns, run.cycles, run.sm_mhz, run.setup_ns, "
-     "run.peak_bytes, run.kernel_hash, run.harness_version, campaign.uuid AS campaign, "
+     "run.peak_bytes, run.versions, run.kernel_hash, run.harness_version, campaign.uuid AS campaign, "
      "campaign.label, campaign.suite, campaign.seed, device.name AS device, device.uuid AS "
      "device_uuid, environment.driver, environment.toolkit, environment.compiler, "
      "environment.host FROM run JOIN cell USING (cell_id) JOIN campaign USING (campaign_id) "

@@ -120,6 +120,7 @@ static const field record_fields[] = {
     F(sq_record, TEXT, kernel_hash),
     F(sq_record, REAL, cycles),
     F(sq_record, REAL, sm_mhz),
+    F(sq_record, TEXT, versions),
     F(sq_record, REAL, setup_ns),
     F(sq_record, INT64, peak_bytes),
     {NULL, INT, 0, 0},

@@ -45,6 +45,7 @@ static void test_run_round_trip(void **state)
     sq_cell cell = demo_cell(4096);
     sq_record record = demo_record(&cell, 3, 1, SQ_RUN_OK, 10);
     snprintf(record.kernel_hash, sizeof record.kernel_hash, "feed");
+    snprintf(record.versions, sizeof record.versions, "torch 2.11.0");
     record.cycles = 123.5;
     record.peak_bytes = (int64_t)1 << 40;
     assert_int_equal(sq_record_set_samples(&record, samples, n), SQ_OK);
@@ -59,7 +60,7 @@ static void test_run_round_trip(void **state)
     sqlite3_stmt *row = only_row(
         db, "SELECT uuid, replicate, attempt, status, reason, started, harness_version, "
             "kernel_hash, n, median_ns, lo_ns, hi_ns, min_ns, mad_ns, cycles, sm_mhz, setup_ns, "
-            "peak_bytes, samples FROM run");
+            "peak_bytes, samples, versions FROM run");
     assert_text(row, 0, record.uuid);
     assert_int_equal(sqlite3_column_int(row, 1), 3);
     assert_int_equal(sqlite3_column_int(row, 2), 1);
@@ -83,6 +84,7 @@ static void test_run_round_trip(void **state)
                                   0xff, 0xff, 0xff, 0x7f, 0x70, 0x11, 1, 0, 5, 0, 0, 0};
     assert_int_equal(sqlite3_column_bytes(row, 18), sizeof want);
     assert_memory_equal(sqlite3_column_blob(row, 18), want, sizeof want);
+    assert_text(row, 19, "torch 2.11.0");
     sqlite3_finalize(row);
     must_be_whole(db);
     sq_db_close(db);
