@@ -14,6 +14,12 @@ static double middle(const double *sorted, int n)
     return (sorted[(n - 1) / 2] + sorted[n / 2]) / 2;
 }
 
+void sq_sort(double *values, int n)
+{
+    if (n > 1)
+        qsort(values, (size_t)n, sizeof *values, by_value);
+}
+
 /* Largest r with P(X < r) <= 2.5 % for X ~ Binomial(n, 1/2): the interval from the r-th smallest to
  * the r-th largest sample covers the median with at least 95 %. 0 where there is none (n < 6).
  * The terms are taken relative to the middle one, so that 2^-n cannot underflow. */
@@ -39,11 +45,14 @@ static sq_stats of_sorted(double *value, int n)
 {
     int rank = interval_rank(n);
     int first = rank > 0 ? rank - 1 : 0;
-    sq_stats stats = {.n = n, .median = middle(value, n), .lo = value[first],
-                      .hi = value[n - 1 - first], .min = value[0]};
+    sq_stats stats = {.n = n,
+                      .median = middle(value, n),
+                      .lo = value[first],
+                      .hi = value[n - 1 - first],
+                      .min = value[0]};
     for (int i = 0; i < n; i++)
         value[i] = fabs(value[i] - stats.median);
-    qsort(value, (size_t)n, sizeof *value, by_value);
+    sq_sort(value, n);
     stats.mad = middle(value, n);
     return stats;
 }
@@ -58,8 +67,72 @@ sq_stats sq_stats_of(const int32_t *samples, int n)
         return none;
     for (int i = 0; i < n; i++)
         value[i] = samples[i];
-    qsort(value, (size_t)n, sizeof *value, by_value);
+    sq_sort(value, n);
     sq_stats stats = of_sorted(value, n);
     free(value);
     return stats;
+}
+
+double sq_quantile(const double *sorted, int n, double p)
+{
+    if (n < 1 || !(p >= 0 && p <= 1))
+        return NAN;
+    double place = p * (n - 1);
+    int below = (int)place;
+    int above = below + 1 < n ? below + 1 : below;
+    return sorted[below] + (place - below) * (sorted[above] - sorted[below]);
+}
+
+double sq_median(double *values, int n)
+{
+    if (n < 1)
+        return NAN;
+    sq_sort(values, n);
+    return middle(values, n);
+}
+
+double sq_mean(const double *values, int n)
+{
+    double sum = 0;
+    for (int i = 0; i < n; i++)
+        sum += values[i];
+    return n > 0 ? sum / n : NAN;
+}
+
+/* Sum of products of the deviations from the mean of values `lag` apart. */
+static double products(const double *values, int n, int lag)
+{
+    double mean = sq_mean(values, n), sum = 0;
+    for (int i = 0; i + lag < n; i++)
+        sum += (values[i] - mean) * (values[i + lag] - mean);
+    return sum;
+}
+
+double sq_deviation(const double *values, int n)
+{
+    return n >= 2 ? sqrt(products(values, n, 0) / (n - 1)) : NAN;
+}
+
+/* Rounding of the mean gives equal values a deviation, so that one is not asked. */
+static int is_constant(const double *values, int n)
+{
+    for (int i = 1; i < n; i++)
+        if (values[i] != values[0])
+            return 0;
+    return 1;
+}
+
+double sq_lag1(const double *values, int n)
+{
+    if (n < 3 || is_constant(values, n))
+        return NAN;
+    return products(values, n, 1) / products(values, n, 0);
+}
+
+double sq_effective_size(const double *values, int n)
+{
+    double r = sq_lag1(values, n);
+    if (isnan(r) || r <= 0)
+        return n;
+    return fmax(1, n * (1 - r) / (1 + r));
 }

@@ -9,7 +9,8 @@ jobs=$(nproc 2>/dev/null || echo 2)
 
 # What is asked for on Debian and Ubuntu, as "what:package" rows; a package is wanted only where its
 # program or header is missing. Without gnuplot a report has no figures; without Chromium the page's own
-# test skips (Ubuntu has it as a snap only). Neither stops anything.
+# test skips (Ubuntu has it as a snap only), without GSL the comparison of statistics with it. None stops
+# anything.
 programs=(gcc:gcc g++:g++ cmake:cmake ninja:ninja-build)
 headers=(sqlite3.h:libsqlite3-dev yaml.h:libyaml-dev jansson.h:libjansson-dev)
 test_programs=(python3:python3)
@@ -28,6 +29,7 @@ missing_packages() {
 missing_extras() {
     command -v gnuplot >/dev/null || echo gnuplot-nox
     [ -z "${1:-}" ] || has_browser || echo chromium
+    [ -z "${1:-}" ] || has_header gsl/gsl_cdf.h || echo libgsl-dev
 }
 
 has_header() {
