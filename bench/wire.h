@@ -13,6 +13,8 @@
  *   {"do":"prove","cell":KEY,"seed":"S",     {"is":"proof","checksum":"N","record":{..}} (status and
  *    "policy":{..},"outputs":[PATH,..],       checks: outputs that a peer left in files against the
  *    "known":"N"}                             reference; those with checksum "known" pass without)
+ *   {"do":"verify","case":FOLDER,            {"is":"verification","case":NAME,"verdict":"ok",..}
+ *    "dtype":"f32"}                           (golden data; bench/verify/verify.h)
  *   end of file                              exits 0
  * A request that cannot be served: {"is":"error","message":".."}. 64-bit integers that may exceed 2^53
  * travel as decimal strings; NAN as null, infinities as "inf" and "-inf". A field of a device,

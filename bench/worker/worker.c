@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "bench/verify/verify.h"
 #include "bench/wire.h"
 #include "bench/worker/environment.h"
 #include "bench/worker/session.h"
@@ -47,8 +48,8 @@ static void leave(server *s, int exit_code)
 static void reply(server *s, json_t *json)
 {
     char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
-    bool is_sent = text && write_all(s->out_fd, text, strlen(text)) &&
-                   write_all(s->out_fd, "\n", 1);
+    bool is_sent =
+        text && write_all(s->out_fd, text, strlen(text)) && write_all(s->out_fd, "\n", 1);
     free(text);
     json_decref(json);
     if (!is_sent)
@@ -86,8 +87,8 @@ static sq_status do_hello(server *s, const json_t *request, sq_error *err)
     sq_environment environment;
     sq_environment_read(&s->device, &environment);
     reply(s, json_pack("{ss so so so}", "is", "hello", "device", sq_wire_device(&s->device),
-                      "environment", sq_wire_environment(&environment), "providers",
-                      list_providers(s->session.rig.providers)));
+                       "environment", sq_wire_environment(&environment), "providers",
+                       list_providers(s->session.rig.providers)));
     return SQ_OK;
 }
 
@@ -99,15 +100,18 @@ static json_t *write_ceilings(const sq_ceilings *ceilings)
     return array;
 }
 
-static void alive_at_ceilings(void *arg) { send_stage(arg, "ceilings"); }
+static void alive_at_ceilings(void *arg)
+{
+    send_stage(arg, "ceilings");
+}
 
 static sq_status do_ceilings(server *s, const json_t *request, sq_error *err)
 {
     (void)request;
     alive_at_ceilings(s);
     SQ_TRY(sq_ceilings_measure(&s->session.rig, alive_at_ceilings, s, &s->session.ceilings, err));
-    reply(s, json_pack("{ss so}", "is", "ceilings", "ceilings",
-                      write_ceilings(&s->session.ceilings)));
+    reply(s,
+          json_pack("{ss so}", "is", "ceilings", "ceilings", write_ceilings(&s->session.ceilings)));
     return SQ_OK;
 }
 
@@ -151,10 +155,10 @@ static sq_status do_check(server *s, const json_t *request, sq_error *err)
     sq_fit fit;
     SQ_TRY(read_task(request, &task, err));
     sq_session_check(&s->session, &task, &fit);
-    reply(s, json_pack("{ss sO sb ss so so}", "is", "check", "cell",
-                       json_object_get(request, "cell"), "supported", fit.is_supported, "reason",
-                       fit.reason, "bytes", write_bytes(fit.bytes), "free_bytes",
-                       write_bytes(fit.free_bytes)));
+    reply(s,
+          json_pack("{ss sO sb ss so so}", "is", "check", "cell", json_object_get(request, "cell"),
+                    "supported", fit.is_supported, "reason", fit.reason, "bytes",
+                    write_bytes(fit.bytes), "free_bytes", write_bytes(fit.free_bytes)));
     return SQ_OK;
 }
 
@@ -228,17 +232,37 @@ static sq_status do_prove(server *s, const json_t *request, sq_error *err)
     return SQ_OK;
 }
 
+static json_t *write_number(double value)
+{
+    return isfinite(value) ? json_real(value) : json_null();
+}
+
+static sq_status do_verify(server *s, const json_t *request, sq_error *err)
+{
+    const char *folder = json_string_value(json_object_get(request, "case"));
+    const char *dtype_name = json_string_value(json_object_get(request, "dtype"));
+    sq_dtype dtype;
+    sq_verification v;
+    if (!folder || !dtype_name)
+        return sq_fail(err, SQ_BAD_ARGUMENT, "verify: needs a case and a dtype");
+    SQ_TRY(sq_dtype_parse(dtype_name, &dtype, err));
+    SQ_TRY(sq_verify_case(&s->session.rig, folder, dtype, &v, err));
+    reply(s, json_pack("{ss ss ss ss ss ss ss ss so so so}", "is", "verification", "case", v.name,
+                       "kind", v.kind, "subject", v.subject, "verdict", sq_verdict_name(v.verdict),
+                       "reason", v.reason, "provider", v.provider, "tensor", v.tensor, "rel_l2",
+                       write_number(v.rel_l2), "max_abs", write_number(v.max_abs), "tolerance",
+                       write_number(v.tolerance)));
+    return SQ_OK;
+}
+
 static const struct {
     const char *name;
     sq_status (*serve)(server *s, const json_t *request, sq_error *err);
 } verbs[] = {
-    {"hello", do_hello},
-    {"check", do_check},
-    {"ceilings", do_ceilings},
-    {"set-ceilings", do_set_ceilings},
-    {"run", do_run},
-    {"profile", do_profile},
-    {"prove", do_prove},
+    {"hello", do_hello},       {"check", do_check},
+    {"ceilings", do_ceilings}, {"set-ceilings", do_set_ceilings},
+    {"run", do_run},           {"profile", do_profile},
+    {"prove", do_prove},       {"verify", do_verify},
 };
 
 static sq_status serve_request(server *s, const json_t *request, sq_error *err)

@@ -1,0 +1,235 @@
+/* seqmark verify: operators against golden data, a case or a tree of them. */
+#include <dirent.h>
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "bench/command.h"
+#include "bench/exchange.h"
+
+static const sq_option options[] = {
+    SQ_OPTION_HELP,   SQ_OPTION_DEVICE,      {"dtype", 0, "TYPE", "f32 (default), bf16 or f16"},
+    SQ_OPTION_OUTPUT, {NULL, 0, NULL, NULL},
+};
+
+static const char *const columns[] = {"case",      "kind",   "subject", "verdict",
+                                      "provider",  "tensor", "rel_l2",  "max_abs",
+                                      "tolerance", "reason", NULL};
+
+static const sq_patience patience = {.silence = 300, .total = 0};
+
+enum { MAX_DEPTH = 16 };
+
+/* --- the cases under a path --- */
+
+typedef struct {
+    char **item;
+    int count;
+} folders;
+
+static void free_folders(folders *list)
+{
+    for (int i = 0; i < list->count; i++)
+        free(list->item[i]);
+    free(list->item);
+}
+
+static sq_status add_folder(folders *list, const char *path, sq_error *err)
+{
+    char **grown = realloc(list->item, sizeof *grown * (size_t)(list->count + 1));
+    if (grown)
+        list->item = grown;
+    char *copy = grown ? strdup(path) : NULL;
+    if (!copy)
+        return sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for the list of cases");
+    list->item[list->count++] = copy;
+    return SQ_OK;
+}
+
+static bool is_folder(const char *path)
+{
+    struct stat info;
+    return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+}
+
+/* A folder with a case.json is a case; other folders are searched. */
+static sq_status collect(const char *path, int depth, folders *list, sq_error *err)
+{
+    char inner[4096];
+    snprintf(inner, sizeof inner, "%s/case.json", path);
+    if (access(inner, F_OK) == 0)
+        return add_folder(list, path, err);
+    DIR *dir = depth < MAX_DEPTH ? opendir(path) : NULL;
+    if (!dir)
+        return sq_fail(err, SQ_IO, "%.400s: %s", path,
+                       depth < MAX_DEPTH ? strerror(errno) : "folders too deep");
+    sq_status s = SQ_OK;
+    for (struct dirent *e; s == SQ_OK && (e = readdir(dir));) {
+        if (e->d_name[0] == '.' ||
+            snprintf(inner, sizeof inner, "%s/%s", path, e->d_name) >= (int)sizeof inner)
+            continue;
+        if (is_folder(inner))
+            s = collect(inner, depth + 1, list, err);
+    }
+    closedir(dir);
+    return s;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* --- one case --- */
+
+typedef struct {
+    sq_target target;
+    sq_client *client;
+    const char *dtype;
+    sq_table *table;
+    int ok, mismatches, unsupported, broken;
+    char first_mismatch[480], first_broken[480];
+} verification;
+
+static void add_row(verification *v, const json_t *answer)
+{
+    for (int i = 0; columns[i]; i++) {
+        const json_t *value = json_object_get(answer, columns[i]);
+        if (json_is_string(value))
+            sq_table_text(v->table, json_string_value(value));
+        else
+            sq_table_number(v->table, json_is_number(value) ? json_number_value(value) : NAN, 3);
+    }
+}
+
+static void count(verification *v, const json_t *answer)
+{
+    const char *verdict = sq_message_text(answer, "verdict", "");
+    v->ok += strcmp(verdict, "ok") == 0;
+    v->unsupported += strcmp(verdict, "unsupported") == 0;
+    if (strcmp(verdict, "mismatch") != 0)
+        return;
+    if (v->mismatches++ == 0)
+        snprintf(v->first_mismatch, sizeof v->first_mismatch, "%s: %s",
+                 sq_message_text(answer, "case", "?"), sq_message_text(answer, "reason", "?"));
+}
+
+/* A case that cannot be read, or that its worker did not survive. */
+static void add_broken(verification *v, const char *folder, const char *why)
+{
+    const json_t *none = NULL;
+    json_t *row = json_pack("{ss ss ss}", "case", folder, "verdict", "unsupported", "reason", why);
+    add_row(v, row ? row : none);
+    json_decref(row);
+    if (v->broken++ == 0)
+        snprintf(v->first_broken, sizeof v->first_broken, "%s", why);
+}
+
+static sq_status verify(verification *v, const char *folder, sq_error *err)
+{
+    sq_error why = {.status = SQ_OK};
+    json_t *answer = NULL;
+    if (!v->client)
+        SQ_TRY(sq_target_start_worker(&v->target, &v->client, err));
+    json_t *request = json_pack("{ss ss ss}", "do", "verify", "case", folder, "dtype", v->dtype);
+    if (!request)
+        return sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for a request (is the path UTF-8?)");
+    sq_status s = sq_exchange(v->client, request, "verification", patience, NULL, &answer, &why);
+    json_decref(request);
+    if (s == SQ_INTERRUPTED)
+        return sq_fail(err, s, "interrupted");
+    if (s == SQ_OK) {
+        add_row(v, answer);
+        count(v, answer);
+        json_decref(answer);
+        return SQ_OK;
+    }
+    add_broken(v, folder, why.message);
+    if (s != SQ_BAD_ARGUMENT) { /* the worker is gone or confused */
+        sq_client_kill(v->client);
+        v->client = NULL;
+    }
+    return SQ_OK;
+}
+
+static sq_status verify_all(verification *v, const sq_given *given, sq_error *err)
+{
+    folders list = {.count = 0};
+    sq_status s = SQ_OK;
+    for (int i = 0; s == SQ_OK && i < given->n_arguments; i++)
+        s = collect(given->argument[i], 0, &list, err);
+    if (s == SQ_OK && list.count == 0)
+        s = sq_fail(err, SQ_BAD_ARGUMENT, "%.300s: no case.json there", given->argument[0]);
+    if (list.count)
+        qsort(list.item, (size_t)list.count, sizeof *list.item, by_name);
+    if (s == SQ_OK)
+        s = sq_target_open(sq_given_value(given, "device", NULL), &v->target, err);
+    for (int i = 0; s == SQ_OK && i < list.count; i++)
+        s = verify(v, list.item[i], err);
+    free_folders(&list);
+    return s;
+}
+
+/* A broken case is neither right nor wrong: with the unsupported ones. */
+static void conclude(const verification *v, sq_outcome *outcome)
+{
+    if (v->mismatches)
+        sq_outcome_set(outcome, SQ_EXIT_WRONG, "%d of %d cases are wrong; first: %s", v->mismatches,
+                       v->ok + v->mismatches + v->unsupported + v->broken, v->first_mismatch);
+    else if (v->broken)
+        sq_outcome_set(outcome, SQ_EXIT_FAILED, "%d cases could not be verified; first: %s",
+                       v->broken, v->first_broken);
+    else if (v->unsupported)
+        sq_outcome_set(outcome, SQ_EXIT_FAILED, "%d cases are right, %d unsupported", v->ok,
+                       v->unsupported);
+}
+
+static sq_status run(const sq_given *given, sq_outcome *outcome, sq_error *err)
+{
+    verification v = {.dtype = sq_given_value(given, "dtype", "f32"),
+                      .table = sq_table_new(columns)};
+    sq_dtype dtype;
+    sq_format format;
+    sq_status s = v.table ? SQ_OK : sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for a table");
+    if (s == SQ_OK)
+        s = sq_dtype_parse(v.dtype, &dtype, err);
+    if (s == SQ_OK)
+        s = sq_given_format(given, &format, err);
+    if (s == SQ_OK)
+        s = verify_all(&v, given, err);
+    sq_client_stop(v.client);
+    sq_target_close(&v.target);
+    if (s != SQ_OK) {
+        sq_table_free(v.table);
+        return s;
+    }
+    conclude(&v, outcome);
+    return sq_table_print(v.table, format, err);
+}
+
+void sq_cmd_verify(int argc, char **argv, sq_outcome *outcome)
+{
+    static const sq_verb verb = {
+        .usage = "verify PATH.. [options]",
+        .text =
+            "Runs each case of golden data under PATH (a folder with case.json and\n"
+            "data.safetensors, or a tree of such folders) through every provider of the operator\n"
+            "that computes it, and compares with the official results. Exit code 4: a case is\n"
+            "wrong; 6: a case has no operator here.",
+        .options = options};
+    sq_error err = {.status = SQ_OK};
+    sq_given given;
+    if (!sq_verb_parse(&verb, argc, argv, &given, outcome))
+        return;
+    if (given.n_arguments == 0) {
+        sq_outcome_set(outcome, SQ_EXIT_ERROR, "verify needs the path of a case");
+        return;
+    }
+    sq_status s = run(&given, outcome, &err);
+    if (s != SQ_OK)
+        sq_outcome_error(outcome, s, &err);
+}

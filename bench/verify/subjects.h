@@ -1,0 +1,39 @@
+/* subjects: what official code calls a thing, and which operator of ours computes it. One row a
+ * subject; a new operator or an official layout more is a row here.
+ */
+#ifndef SQ_BENCH_VERIFY_SUBJECTS_H
+#define SQ_BENCH_VERIFY_SUBJECTS_H
+
+#include "bench/verify/golden.h"
+#include "core/text.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* A tensor of the operator and its name in the case. order: for each of our dims the digit of the
+ * official dim, '.' for a dim of 1 that the official tensor has not. Several rows for one tensor:
+ * the one whose number of digits is the rank of what is stored. */
+typedef struct {
+    const char *ours, *golden, *order;
+} sq_subject_tensor;
+
+typedef struct {
+    const char *subject, *op;
+    /* Writes our shape ("B=2,L=65,..."); SQ_UNSUPPORTED with what the operator has not. */
+    sq_status (*shape)(const sq_golden *golden, sq_text *shape, sq_error *why);
+    const sq_subject_tensor *tensors; /* ended by a NULL name */
+} sq_verify_subject;
+
+/* NULL where no operator computes it. */
+const sq_verify_subject *sq_verify_subject_find(const char *subject);
+
+/* The row for our tensor of that name, chosen by what the case stores under `role`; NULL: none. */
+const sq_subject_tensor *sq_subject_tensor_find(const sq_verify_subject *subject,
+                                                const sq_golden *golden, const char *role,
+                                                const char *ours);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

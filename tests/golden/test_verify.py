@@ -1,0 +1,131 @@
+#!/usr/bin/env python3
+"""seqmark verify on the golden data: what must be right is right, what is wrong is found, and what is
+no case is refused. CPU backend.
+
+usage: test_verify.py SOURCE_DIR BINARY_DIR
+"""
+import collections
+import json
+import os
+import pathlib
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import unittest
+
+SOURCE = pathlib.Path(sys.argv[1])
+SEQMARK = pathlib.Path(sys.argv[2]) / "seqmark"
+DATA = SOURCE / "tests/golden/data"
+CASE = "attn_gqa_4_2_L63_b2"
+# Official subjects whose outputs are computed here, and how many cases of each are compared.
+COMPARED = {"attention": 12, "causal_conv1d": 2, "fftconv": 3, "gated_rms_norm": 3, "rms_norm": 1,
+            "retention_core": 3, "selective_scan": 6, "ssd": 2}
+
+
+def verify(*words):
+    return subprocess.run([str(SEQMARK), "verify", *map(str, words), "--device", "cpu"],
+                          capture_output=True, text=True, timeout=300, check=False)
+
+
+def rows(*words):
+    result = verify(*words, "-o", "jsonl")
+    return result, [json.loads(line) for line in result.stdout.splitlines()]
+
+
+class Golden(unittest.TestCase):
+    def compared(self, dtype):
+        result, all_rows = rows(DATA, "--dtype", dtype)
+        self.assertEqual(result.returncode, 6, result.stderr)  # no gradients yet
+        self.assertEqual(len(all_rows), len(list(DATA.glob("*/case.json"))))
+        self.assertEqual([r for r in all_rows if r["verdict"] == "mismatch"], [])
+        found = [r for r in all_rows if r["tensor"]]
+        for row in found:
+            self.assertLessEqual(row["rel_l2"], row["tolerance"], row)
+        counts = collections.Counter(r["subject"] for r in found)
+        self.assertEqual(dict(counts), COMPARED)
+        return found
+
+    def test_f32(self):
+        for row in self.compared("f32"):
+            self.assertLess(row["rel_l2"], 1e-6, row)  # the reference accumulates in f64
+
+    def test_bf16(self):
+        worst = max(row["rel_l2"] for row in self.compared("bf16"))
+        self.assertGreater(worst, 1e-4)  # it was computed in bf16
+
+    def test_f16(self):
+        self.compared("f16")
+
+
+class Tampered(unittest.TestCase):
+    def setUp(self):
+        self.holder = tempfile.TemporaryDirectory()
+        self.case = pathlib.Path(self.holder.name) / CASE
+        shutil.copytree(DATA / CASE, self.case)
+        self.data = self.case / "data.safetensors"
+
+    def tearDown(self):
+        self.holder.cleanup()
+
+    def patch(self, name, index, value):
+        """Writes one f32 element of a tensor."""
+        raw = bytearray(self.data.read_bytes())
+        length = struct.unpack("<Q", raw[:8])[0]
+        start = json.loads(raw[8:8 + length])[name]["data_offsets"][0]
+        struct.pack_into("<f", raw, 8 + length + start + 4 * index, value)
+        self.data.write_bytes(raw)
+
+    def test_one_wrong_element_is_found(self):
+        self.patch("output.o", 17, 3.5)
+        result, found = rows(self.case)
+        self.assertEqual(result.returncode, 4, result.stderr)
+        self.assertEqual([r["verdict"] for r in found], ["mismatch"])
+        self.assertIn("element 17", found[0]["reason"])
+        self.assertIn("want 3.5", result.stderr)
+
+    def test_a_nan_in_the_data_is_no_proof(self):
+        self.patch("output.o", 0, float("nan"))
+        self.assertEqual(verify(self.case).returncode, 4)
+
+    def test_shape_and_options_disagree(self):
+        text = (self.case / "case.json").read_text()
+        (self.case / "case.json").write_text(text.replace('"seqlen_q": 63', '"seqlen_q": 62'))
+        result = verify(self.case)
+        self.assertEqual(result.returncode, 6)
+        self.assertIn("its shape is not that of the options", result.stderr)
+
+    def test_short_file(self):
+        self.data.write_bytes(self.data.read_bytes()[:-100])
+        result = verify(self.case)
+        self.assertEqual(result.returncode, 6)
+        self.assertIn("its offsets do not hold", result.stderr)
+
+    def test_no_json(self):
+        (self.case / "case.json").write_text('{"kind": ')
+        result = verify(self.case)
+        self.assertEqual(result.returncode, 6)
+        self.assertIn("case.json:1", result.stderr)
+
+    def test_no_data(self):
+        self.data.unlink()
+        self.assertIn("No such file", verify(self.case).stderr)
+
+
+class Usage(unittest.TestCase):
+    def refused(self, text, *words):
+        result = verify(*words)
+        self.assertEqual((result.returncode, result.stdout), (1, ""))
+        self.assertIn(text, result.stderr)
+
+    def test_refusals(self):
+        with tempfile.TemporaryDirectory() as empty:
+            self.refused("no case.json there", empty)
+            self.refused("No such file", os.path.join(empty, "nowhere"))
+        self.refused("needs the path of a case")
+        self.refused('did you mean "bf16"', DATA / CASE, "--dtype", "bf61")
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1], verbosity=2)
