@@ -213,13 +213,14 @@ static sq_status drop_repeats(builder *b, sq_error *err)
 
 static sq_status hash_plan(const builder *b, char out[SQ_HASH_TEXT], sq_error *err)
 {
-    const sq_policy *p = b->request->policy;
     sq_text text = {.data = NULL};
-    sq_text_printf(&text, "%d %d %d %d %d %.17g %.17g %.17g %.17g %.17g %.17g %.17g %d\n",
-                   b->request->replicates, b->request->has_counters, p->warmup_launches,
-                   p->min_samples, p->max_samples, p->warmup_seconds, p->max_seconds,
-                   p->target_interval, p->max_interval, p->max_cell_seconds, p->timeout_seconds,
-                   p->proof_work, p->try_oom);
+    char value[32];
+    sq_text_printf(&text, "%d %d", b->request->replicates, b->request->has_counters);
+    for (const sq_policy_field *f = sq_policy_fields; f->setting; f++) {
+        sq_policy_format(b->request->policy, f, value, sizeof value);
+        sq_text_printf(&text, " %s", value);
+    }
+    sq_text_add(&text, "\n");
     for (int i = 0; i < b->count; i++)
         sq_text_printf(&text, "%s %lld\n", b->item[i].key, (long long)b->item[i].width);
     if (text.is_failed) {

@@ -18,7 +18,8 @@ static const struct {
       .max_interval = 0.25,
       .max_cell_seconds = 2,
       .timeout_seconds = 60,
-      .proof_work = 2e7}},
+      .proof_work = 2e7,
+      .cooldown_seconds = -1}},
     {"nightly",
      {.warmup_launches = 3,
       .warmup_seconds = 0.025,
@@ -29,7 +30,8 @@ static const struct {
       .max_interval = 0.1,
       .max_cell_seconds = 5,
       .timeout_seconds = 120,
-      .proof_work = 5e7}},
+      .proof_work = 5e7,
+      .cooldown_seconds = -1}},
     {"paper",
      {.warmup_launches = 3,
       .warmup_seconds = 0.025,
@@ -40,7 +42,8 @@ static const struct {
       .max_interval = 0.05,
       .max_cell_seconds = 20,
       .timeout_seconds = 300,
-      .proof_work = 2e8}},
+      .proof_work = 2e8,
+      .cooldown_seconds = -1}},
 };
 
 const char *const sq_policy_names[] = {"quick", "nightly", "paper", NULL};
@@ -57,6 +60,7 @@ const sq_policy_field sq_policy_fields[] = {
     {"timeout", SQ_POLICY_SECONDS, offsetof(sq_policy, timeout_seconds)},
     {"proof-work", SQ_POLICY_NUMBER, offsetof(sq_policy, proof_work)},
     {"try-oom", SQ_POLICY_SWITCH, offsetof(sq_policy, try_oom)},
+    {"cooldown", SQ_POLICY_COOLDOWN, offsetof(sq_policy, cooldown_seconds)},
     {NULL, SQ_POLICY_COUNT, 0},
 };
 
@@ -68,6 +72,14 @@ const sq_policy *sq_policy_find(const char *name)
     return NULL;
 }
 
+static void format_cooldown(double seconds, char *out, size_t size)
+{
+    if (seconds > 0)
+        snprintf(out, size, "%.10g", seconds);
+    else
+        snprintf(out, size, "%s", seconds < 0 ? "auto" : "off");
+}
+
 void sq_policy_format(const sq_policy *policy, const sq_policy_field *field, char *out,
                       size_t size)
 {
@@ -76,6 +88,7 @@ void sq_policy_format(const sq_policy *policy, const sq_policy_field *field, cha
     case SQ_POLICY_COUNT: snprintf(out, size, "%d", *(const int *)at); break;
     case SQ_POLICY_SWITCH: snprintf(out, size, "%s", *(const bool *)at ? "on" : "off"); break;
     case SQ_POLICY_NUMBER:
+    case SQ_POLICY_COOLDOWN: format_cooldown(*(const double *)at, out, size); break;
     case SQ_POLICY_SECONDS: snprintf(out, size, "%.10g", *(const double *)at); break;
     }
 }

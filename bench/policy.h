@@ -24,6 +24,7 @@ typedef struct {
     double timeout_seconds;  /* the parent kills a worker that is silent for longer */
     double proof_work;       /* multiply-adds that a proof's reference may cost */
     bool try_oom;            /* try cells that are predicted not to fit */
+    double cooldown_seconds; /* rest before a run; 0: none; below 0: while the GPU is hot */
 } sq_policy;
 
 /* The built-in policies: "quick", "nightly", "paper"; NULL for another name. */
@@ -35,7 +36,8 @@ typedef enum {
     SQ_POLICY_COUNT,   /* int */
     SQ_POLICY_NUMBER,  /* double */
     SQ_POLICY_SECONDS, /* double */
-    SQ_POLICY_SWITCH   /* bool */
+    SQ_POLICY_SWITCH,  /* bool */
+    SQ_POLICY_COOLDOWN /* double: seconds, 0 for "off", below 0 for "auto" */
 } sq_policy_kind;
 
 /* A field of sq_policy and the setting that says it; NULL-ended. */

@@ -50,6 +50,8 @@ const sq_setting_def sq_setting_defs[] = {
      SQ_SCOPE_CAMPAIGN},
     {{"try-oom", 0, "on|off", "tries cells that are predicted not to fit (default off)"},
      SQ_SCOPE_CAMPAIGN},
+    {{"cooldown", 0, "auto|off|TIME", "rest before a run: while the GPU is hot (default), or so long"},
+     SQ_SCOPE_CAMPAIGN},
     {{NULL, 0, NULL, NULL}, SQ_SCOPE_GROUP},
 };
 
@@ -270,6 +272,16 @@ sq_status sq_settings_switch(const sq_settings *settings, const char *key, bool 
                    s->value);
 }
 
+static sq_status read_cooldown(const sq_settings *settings, const char *key, double *out,
+                               sq_error *err)
+{
+    const char *said = sq_settings_text(settings, key, "");
+    if (strcmp(said, "auto") != 0 && strcmp(said, "off") != 0)
+        return sq_settings_seconds(settings, key, out, err);
+    *out = strcmp(said, "auto") == 0 ? -1 : 0;
+    return SQ_OK;
+}
+
 static sq_status set_field(const sq_settings *settings, const sq_policy_field *field,
                            sq_policy *out, sq_error *err)
 {
@@ -278,6 +290,7 @@ static sq_status set_field(const sq_settings *settings, const sq_policy_field *f
     case SQ_POLICY_SWITCH: return sq_settings_switch(settings, field->setting, at, err);
     case SQ_POLICY_NUMBER: return sq_settings_number(settings, field->setting, at, err);
     case SQ_POLICY_SECONDS: return sq_settings_seconds(settings, field->setting, at, err);
+    case SQ_POLICY_COOLDOWN: return read_cooldown(settings, field->setting, at, err);
     case SQ_POLICY_COUNT: break;
     }
     return sq_settings_count(settings, field->setting, 0, 1000000, at, err);

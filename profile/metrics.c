@@ -37,6 +37,7 @@ const sq_metric_def sq_metrics[] = {
     {"ecc_errors", "error", "lower", "nvml", "ECC errors during the run, corrected or not"},
     {"gpu_processes", "process", "lower", "nvml",
      "other processes with compute contexts on the GPU after the run"},
+    {"cooldown_s", "s", "lower", "derived", "rest before the run (--cooldown)"},
     {"kernels_lost", "kernel", "lower", "traced",
      "kernels missing from the trace: beyond its room, or without timestamps"},
     /* counted */

@@ -105,6 +105,33 @@ static sq_status keep_proof(const sq_proof *proof, sq_record *record)
     return SQ_OK;
 }
 
+static void on_cooling(void *arg)
+{
+    sq_session *session = arg;
+    session->on_stage(session->arg, "cooling");
+}
+
+/* Rests before the run as the policy says, and notes it. */
+static sq_status rest(sq_session *session, double seconds, sq_record *record)
+{
+    sq_value value = {.metric = "cooldown_s", .n = 1, .spread = NAN, .sm_mhz = NAN};
+    if (seconds == 0 || (seconds < 0 && session->gave_up_cooling))
+        return SQ_OK;
+    sq_cooldown done = sq_cooldown_rest(seconds, &sq_cooldown_limits_default,
+                                        session->vitals.nvml, on_cooling, session);
+    if (done.seconds == 0)
+        return SQ_OK;
+    session->gave_up_cooling = done.is_still_hot;
+    value.value = done.is_still_hot ? NAN : done.seconds;
+    if (done.is_still_hot)
+        snprintf(value.validity, sizeof value.validity,
+                 "inconsistent: after %.0f s still %.0f C from slowdown; no more waits",
+                 done.seconds, done.headroom_c);
+    else
+        strcpy(value.validity, "ok");
+    return sq_record_add_value(record, &value);
+}
+
 /* One launch on poisoned outputs, compared with the reference. *is_ok: nothing is wrong. */
 static sq_status prove(sq_session *session, sq_job *job, double max_work, uint64_t *sum,
                        sq_record *record, bool *is_ok, sq_error *err)
@@ -130,23 +157,14 @@ static void drop_times(sq_record *record)
     record->sm_mhz = record->cycles = NAN;
 }
 
-static sq_vitals *begin_vitals(sq_session *session)
-{
-    if (!session->has_vitals)
-        sq_vitals_open(session->rig.backend->facts(session->rig.device), &session->vitals);
-    session->has_vitals = true;
-    sq_vitals_begin(&session->vitals);
-    return &session->vitals;
-}
-
 static sq_status time_job(sq_session *session, const sq_task *task, sq_job *job, uint64_t proved,
                           sq_record *record, sq_error *err)
 {
     uint64_t sum = 0;
     session->on_stage(session->arg, "warm-up");
-    sq_vitals *vitals = begin_vitals(session);
+    sq_vitals_begin(&session->vitals);
     SQ_TRY(sq_measure(job, &task->policy, task->cell.cache, on_alive, session, record, err));
-    SQ_TRY(sq_vitals_end(vitals, record));
+    SQ_TRY(sq_vitals_end(&session->vitals, record));
     SQ_TRY(job->ops->checksum(job, &sum, err));
     if (sum != proved) {
         drop_times(record);
@@ -163,11 +181,19 @@ static sq_status run_job(sq_session *session, const sq_task *task, sq_job *job, 
     uint64_t proved = 0;
     SQ_TRY(add_numbers(session, job, record));
     SQ_TRY(check_memory(job, task->policy.try_oom, err));
+    SQ_TRY(rest(session, task->policy.cooldown_seconds, record));
     session->on_stage(session->arg, "prepare");
     SQ_TRY(job->ops->prepare(job, task->seed, &record->setup_ns, err));
     record->peak_bytes = (int64_t)job->bytes;
     SQ_TRY(prove(session, job, task->policy.proof_work, &proved, record, &is_ok, err));
     return is_ok ? time_job(session, task, job, proved, record, err) : SQ_OK;
+}
+
+static void open_vitals(sq_session *session)
+{
+    if (!session->has_vitals)
+        sq_vitals_open(session->rig.backend->facts(session->rig.device), &session->vitals);
+    session->has_vitals = true;
 }
 
 void sq_session_run(sq_session *session, const sq_task *task, sq_record *record)
@@ -178,6 +204,7 @@ void sq_session_run(sq_session *session, const sq_task *task, sq_record *record)
     start_record(task, record);
     sq_cell_key(&task->cell, key);
     sq_nvtx_push(key);
+    open_vitals(session);
     sq_status status = sq_job_new(&session->rig, &task->subject, &task->cell, &job, &err);
     if (status == SQ_OK)
         status = run_job(session, task, job, record, &err);

@@ -3,6 +3,7 @@
 #define SQ_BENCH_WORKER_SESSION_H
 
 #include "bench/worker/ceilings.h"
+#include "bench/worker/cooldown.h"
 #include "bench/worker/job.h"
 #include "bench/worker/measure.h"
 #include "bench/worker/vitals.h"
@@ -18,6 +19,7 @@ typedef struct {
     sq_profiler *profiler; /* opened by the first profile */
     sq_vitals vitals;      /* opened by the first run */
     bool has_vitals;
+    bool gave_up_cooling; /* a whole wait was not enough: this process waits no more */
     void (*on_stage)(void *arg, const char *stage); /* sign of life */
     void *arg;
 } sq_session;

@@ -40,6 +40,27 @@ static void test_what_differs_is_said(void **state)
                   "--try-oom on");
 }
 
+static void test_cooldown_has_words(void **state)
+{
+    (void)state;
+    static const char *const words[] = {"auto", "off", "7"};
+    sq_settings settings = {.count = 0};
+    sq_policy policy = *sq_policy_find("quick");
+    for (int i = 0; i < 3; i++) {
+        char text[32];
+        assert_int_equal(sq_settings_set(&settings, "cooldown", words[i], "test", NULL), SQ_OK);
+        assert_int_equal(sq_settings_policy(&settings, &policy, NULL), SQ_OK);
+        for (const sq_policy_field *f = sq_policy_fields; f->setting; f++)
+            if (f->kind == SQ_POLICY_COOLDOWN)
+                sq_policy_format(&policy, f, text, sizeof text);
+        assert_string_equal(text, words[i]);
+    }
+    says(&policy, " --policy quick --cooldown 7");
+    assert_int_equal(sq_settings_set(&settings, "cooldown", "cold", "test", NULL), SQ_OK);
+    assert_int_equal(sq_settings_policy(&settings, &policy, NULL), SQ_BAD_ARGUMENT);
+    sq_settings_free(&settings);
+}
+
 /* Every field has a setting, and the setting sets that field and no other. */
 static void test_each_setting_sets_its_field(void **state)
 {
@@ -70,6 +91,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_built_in_policies_are_their_names),
         cmocka_unit_test(test_what_differs_is_said),
+        cmocka_unit_test(test_cooldown_has_words),
         cmocka_unit_test(test_each_setting_sets_its_field),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
