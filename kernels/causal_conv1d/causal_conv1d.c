@@ -1,18 +1,20 @@
 /* causal_conv1d: short depthwise convolution along the sequence, with bias and SiLU.
  *
  *   y_t = act(b + sum_{i < W} w_{W-1-i} x_{t-i})
- *         x_t = 0 for t < 0;  act(a) = a, or a / (1 + e^-a) with silu
+ *         x_t for t < 0: initial, or 0;  act(a) = a, or a / (1 + e^-a) with silu
+ *   final = x_{L-W+1} .. x_{L-1}, oldest first: what a sequence that goes on needs as initial
  *
  * Source    Gu, Dao: Mamba (2312.00752), figure 3 ("Conv"); the authors' causal-conv1d: the last
  *           tap multiplies the current input
  * Symbols   B: batch;  L: sequence length;  D: channels;  W: taps of the filter
  * in[0]     x  (B, L, D)  dtype             in[1]  w  (D, W)  dtype
- * in[2]     b  (D)        dtype, if bias
+ * in[2]     b  (D)        dtype, if bias    in[3]  initial  (B, W-1, D)  dtype, if initial
  * out[0]    y  (B, L, D)  dtype             accumulates in f32 (reference: f64)
+ * out[1]    final  (B, W-1, D)  dtype, if final
  * Needs     2 <= W <= 4
  * Errors    SQ_UNSUPPORTED for every pass but fwd
- * Cost      B L D (2 W + bias + silu) flop, 2 B L D special functions with silu; reads x, writes y
- *           once
+ * Cost      B L D (2 W + bias + silu) flop, 2 B L D special functions with silu; reads x and
+ *           initial, writes y and final once
  */
 #include "kernels/causal_conv1d/causal_conv1d.h"
 #include "kernels/op.h"
@@ -29,6 +31,9 @@ static const sq_axis axes[] = {
     {"W", "taps", "taps of the filter", SQ_AXIS_INT, 4, 2, 4, NULL},
     {"silu", "silu", "1: SiLU follows", SQ_AXIS_INT, 1, 0, 1, NULL},
     {"bias", "bias", "1: a bias is added", SQ_AXIS_INT, 1, 0, 1, NULL},
+    {"initial", "initial", "1: the sequence goes on from earlier inputs", SQ_AXIS_INT, 0, 0, 1,
+     NULL},
+    {"final", "final", "1: the last inputs are handed on", SQ_AXIS_INT, 0, 0, 1, NULL},
     {.name = NULL},
 };
 
@@ -55,12 +60,16 @@ static sq_status tensors(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis
     int64_t b = sq_axis_int(axis, AXIS_B), l = sq_axis_int(axis, AXIS_L);
     int64_t d = sq_axis_int(axis, AXIS_D), w = sq_axis_int(axis, AXIS_W);
     const sq_draw normal = {SQ_DRAW_NORMAL, 0.0f, 1.0f, 0}, half = {SQ_DRAW_NORMAL, 0.0f, 0.5f, 0};
-    *list = (sq_tensor_list){.n_in = IN_COUNT, .n_out = 1};
+    *list = (sq_tensor_list){.n_in = IN_COUNT, .n_out = OUT_COUNT};
     list->in[IN_X] = (sq_tensor_spec){"x", dtype, 3, {b, l, d}, 1, normal};
     list->in[IN_W] = (sq_tensor_spec){"w", dtype, 2, {d, w}, -1, half};
     if (axis[AXIS_BIAS] != 0)
         list->in[IN_BIAS] = (sq_tensor_spec){"b", dtype, 1, {d}, -1, half};
-    list->out[0] = (sq_tensor_spec){"y", dtype, 3, {b, l, d}, 1, {0}};
+    if (axis[AXIS_INITIAL] != 0)
+        list->in[IN_INITIAL] = (sq_tensor_spec){"initial", dtype, 3, {b, w - 1, d}, -1, normal};
+    list->out[OUT_Y] = (sq_tensor_spec){"y", dtype, 3, {b, l, d}, 1, {0}};
+    if (axis[AXIS_FINAL] != 0)
+        list->out[OUT_FINAL] = (sq_tensor_spec){"final", dtype, 3, {b, w - 1, d}, -1, {0}};
     return SQ_OK;
 }
 
@@ -69,11 +78,12 @@ static sq_cost cost(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis)
     (void)pass;
     double d = axis[AXIS_D], elements = axis[AXIS_B] * axis[AXIS_L] * d;
     double size = (double)sq_dtype_size(dtype), silu = axis[AXIS_SILU], bias = axis[AXIS_BIAS];
+    double state = axis[AXIS_B] * (axis[AXIS_W] - 1) * d;
     return (sq_cost){
         .flops = elements * (2 * axis[AXIS_W] + bias + silu),
         .special = elements * 2 * silu, /* exp and reciprocal */
-        .bytes_read = size * (elements + d * (axis[AXIS_W] + bias)),
-        .bytes_written = size * elements,
+        .bytes_read = size * (elements + d * (axis[AXIS_W] + bias) + state * axis[AXIS_INITIAL]),
+        .bytes_written = size * (elements + state * axis[AXIS_FINAL]),
     };
 }
 
@@ -92,14 +102,29 @@ static sq_tolerance tolerance(sq_pass pass, sq_dtype dtype, const sq_axis_value 
     return (sq_tolerance){.rel_l2 = 4e-3, .max_abs = 0.1};
 }
 
+static int64_t offset_of(const sq_tensor *t, int64_t b, int64_t row, int64_t d)
+{
+    return b * t->stride[0] + row * t->stride[1] + d * t->stride[2];
+}
+
+/* x_t of one channel; t down to 1 - W. */
+static double input_at(const sq_call *call, int64_t b, int64_t t, int64_t d)
+{
+    const sq_tensor *x = &call->in[IN_X], *initial = &call->in[IN_INITIAL];
+    if (t >= 0)
+        return sq_load(x->data, x->dtype, offset_of(x, b, t, d));
+    return initial->data ? sq_load(initial->data, initial->dtype,
+                                   offset_of(initial, b, initial->dim[1] + t, d))
+                         : 0;
+}
+
 static double convolve(const sq_call *call, int64_t b, int64_t t, int64_t d)
 {
-    const sq_tensor *x = &call->in[IN_X], *w = &call->in[IN_W], *bias = &call->in[IN_BIAS];
+    const sq_tensor *w = &call->in[IN_W], *bias = &call->in[IN_BIAS];
     double sum = bias->data ? sq_load(bias->data, bias->dtype, d * bias->stride[0]) : 0;
-    for (int64_t i = 0; i < w->dim[1] && i <= t; i++) {
+    for (int64_t i = 0; i < w->dim[1]; i++) {
         int64_t tap = d * w->stride[0] + (w->dim[1] - 1 - i) * w->stride[1];
-        int64_t at = b * x->stride[0] + (t - i) * x->stride[1] + d * x->stride[2];
-        sum += sq_load(w->data, w->dtype, tap) * sq_load(x->data, x->dtype, at);
+        sum += sq_load(w->data, w->dtype, tap) * input_at(call, b, t - i, d);
     }
     return call->axis[AXIS_SILU] != 0 ? sum / (1 + exp(-sum)) : sum;
 }
@@ -107,14 +132,17 @@ static double convolve(const sq_call *call, int64_t b, int64_t t, int64_t d)
 static sq_status reference(const sq_call *call, sq_error *err)
 {
     (void)err;
-    const sq_tensor *y = &call->out[0];
+    const sq_tensor *y = &call->out[OUT_Y], *final = &call->out[OUT_FINAL];
 #pragma omp parallel for collapse(2)
     for (int64_t b = 0; b < y->dim[0]; b++)
         for (int64_t t = 0; t < y->dim[1]; t++)
-            for (int64_t d = 0; d < y->dim[2]; d++) {
-                int64_t at = b * y->stride[0] + t * y->stride[1] + d * y->stride[2];
-                sq_store(y->data, y->dtype, at, convolve(call, b, t, d));
-            }
+            for (int64_t d = 0; d < y->dim[2]; d++)
+                sq_store(y->data, y->dtype, offset_of(y, b, t, d), convolve(call, b, t, d));
+    for (int64_t b = 0; final->data && b < y->dim[0]; b++)
+        for (int64_t i = 0; i < final->dim[1]; i++)
+            for (int64_t d = 0; d < y->dim[2]; d++)
+                sq_store(final->data, final->dtype, offset_of(final, b, i, d),
+                         input_at(call, b, y->dim[1] - final->dim[1] + i, d));
     return SQ_OK;
 }
 
@@ -135,10 +163,13 @@ static sq_status slice(const sq_call *whole, sq_pick pick, sq_call *sub, char *w
     *sub = *whole;
     sub->axis[AXIS_B] = 1;
     sub->axis[AXIS_D] = (double)count;
-    sq_tensor x = sq_tensor_slice(&whole->in[IN_X], 0, b, 1);
-    sq_tensor y = sq_tensor_slice(&whole->out[0], 0, b, 1);
-    sub->in[IN_X] = sq_tensor_slice(&x, 2, d, count);
-    sub->out[0] = sq_tensor_slice(&y, 2, d, count);
+    sq_tensor *const by_row[] = {&sub->in[IN_X], &sub->in[IN_INITIAL], &sub->out[OUT_Y],
+                                 &sub->out[OUT_FINAL]};
+    for (size_t i = 0; i < sizeof by_row / sizeof by_row[0]; i++)
+        if (by_row[i]->rank) {
+            *by_row[i] = sq_tensor_slice(by_row[i], 0, b, 1);
+            *by_row[i] = sq_tensor_slice(by_row[i], 2, d, count);
+        }
     sub->in[IN_W] = sq_tensor_slice(&whole->in[IN_W], 0, d, count);
     if (whole->in[IN_BIAS].rank)
         sub->in[IN_BIAS] = sq_tensor_slice(&whole->in[IN_BIAS], 0, d, count);
@@ -157,6 +188,11 @@ static const char *const test_shapes[] = {
     "B=1,L=64,D=1032,W=2,silu=0,bias=0",
     "B=5,L=65,D=72,W=3,bias=0",
     "B=1,L=2049,D=512",
+    "B=2,L=1,D=9,initial=1,final=1",
+    "B=3,L=2,D=64,final=1",
+    "B=2,L=3,D=40,W=3,initial=1",
+    "B=1,L=127,D=260,initial=1,final=1",
+    "B=2,L=67,D=31,W=2,silu=0,initial=1,final=1",
     NULL,
 };
 

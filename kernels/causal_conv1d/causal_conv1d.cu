@@ -23,8 +23,10 @@ enum { NAIVE_THREADS = 256, THREADS = 128, MAX_STRIP = 64, MIN_STRIP = 16 };
 template <typename T>
 struct conv_args {
     const T *x, *w, *bias; /* bias: NULL or (D) */
+    const T *initial;      /* NULL or (B, W-1, D) */
     T *y;
     int64_t x_stride_b, x_stride_t, y_stride_b, y_stride_t, w_stride;
+    int64_t initial_stride_b, initial_stride_t;
     int64_t length, channels;
     int taps, strip;
     bool has_silu;
@@ -33,11 +35,15 @@ struct conv_args {
 template <typename T>
 conv_args<T> args_of(const sq_call *call)
 {
-    const sq_tensor *x = &call->in[IN_X], *w = &call->in[IN_W], *y = &call->out[0];
+    const sq_tensor *x = &call->in[IN_X], *w = &call->in[IN_W], *y = &call->out[OUT_Y];
+    const sq_tensor *initial = &call->in[IN_INITIAL];
     conv_args<T> args = {};
     args.x = (const T *)x->data;
     args.w = (const T *)w->data;
     args.bias = (const T *)call->in[IN_BIAS].data;
+    args.initial = (const T *)initial->data;
+    args.initial_stride_b = initial->stride[0];
+    args.initial_stride_t = initial->stride[1];
     args.y = (T *)y->data;
     args.x_stride_b = x->stride[0];
     args.x_stride_t = x->stride[1];
@@ -51,6 +57,42 @@ conv_args<T> args_of(const sq_call *call)
     return args;
 }
 
+/* Row t of the inputs, t down to 1 - W: the sequence, what came before it, or NULL for zeros. */
+template <typename T>
+__device__ __forceinline__ const T *input_row(const conv_args<T> &p, int64_t b, int64_t t)
+{
+    if (t >= 0)
+        return p.x + b * p.x_stride_b + t * p.x_stride_t;
+    return p.initial ? p.initial + b * p.initial_stride_b + (p.taps - 1 + t) * p.initial_stride_t
+                     : nullptr;
+}
+
+/* grid: x over the elements of (W-1, D), y over the batch. */
+template <typename T>
+__global__ void conv_final(conv_args<T> p, T *final, int64_t stride_b, int64_t stride_t)
+{
+    const int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x, b = blockIdx.y;
+    const int64_t row = i / p.channels, d = i % p.channels;
+    if (row >= p.taps - 1)
+        return;
+    const T *x = input_row(p, b, p.length - (p.taps - 1) + row);
+    final[b * stride_b + row * stride_t + d] = x ? x[d] : sq_from_f32<T>(0.0f);
+}
+
+template <typename T>
+sq_status launch_final(const sq_call *call, sq_error *err)
+{
+    const sq_tensor *final = &call->out[OUT_FINAL];
+    if (!final->data)
+        return SQ_OK;
+    const conv_args<T> args = args_of<T>(call);
+    const int64_t blocks = sq_ceil_div((args.taps - 1) * args.channels, THREADS);
+    conv_final<T>
+        <<<dim3((unsigned)blocks, (unsigned) final->dim[0]), THREADS, 0, sq_stream(call)>>>(
+            args, (T *) final->data, final->stride[0], final->stride[1]);
+    return sq_launched("causal_conv1d final", err);
+}
+
 /* --- naive --- */
 
 template <typename T>
@@ -61,9 +103,9 @@ __global__ void conv_naive(conv_args<T> p)
     if (t >= p.length)
         return;
     float sum = p.bias ? sq_to_f32(p.bias[d]) : 0.0f;
-    for (int k = 0; k < p.taps && k <= t; k++)
-        sum += sq_to_f32(p.w[d * p.w_stride + p.taps - 1 - k]) *
-               sq_to_f32(p.x[b * p.x_stride_b + (t - k) * p.x_stride_t + d]);
+    for (int k = 0; k < p.taps; k++)
+        if (const T *x = input_row(p, b, t - k))
+            sum += sq_to_f32(p.w[d * p.w_stride + p.taps - 1 - k]) * sq_to_f32(x[d]);
     if (p.has_silu)
         sum /= 1.0f + expf(-sum);
     p.y[b * p.y_stride_b + t * p.y_stride_t + d] = sq_from_f32<T>(sum);
@@ -87,7 +129,8 @@ sq_status launch_naive(const sq_call *call, void *plan, sq_error *err)
     return sq_with_type(call->dtype, err, [&](auto element) {
         using T = decltype(element);
         conv_naive<T><<<grid, NAIVE_THREADS, 0, sq_stream(call)>>>(args_of<T>(call));
-        return sq_launched("causal_conv1d naive", err);
+        SQ_TRY(sq_launched("causal_conv1d naive", err));
+        return launch_final<T>(call, err);
     });
 }
 
@@ -163,13 +206,13 @@ __global__ void __launch_bounds__(THREADS) conv_strip(conv_args<T> p)
     }
 #pragma unroll
     for (int k = 0; k < W - 1; k++) {
-        const int64_t t = begin - 1 - k;
+        const T *row = input_row(p, blockIdx.y, begin - 1 - k);
         packed in = {};
-        if (t >= 0)
-            in = *(const packed *)(x + t * p.x_stride_t);
+        if (row)
+            in = *(const packed *)(row + d);
 #pragma unroll
         for (int v = 0; v < VEC; v++)
-            s.past[k][v] = t >= 0 ? sq_to_f32(in.value[v]) : 0.0f;
+            s.past[k][v] = row ? sq_to_f32(in.value[v]) : 0.0f;
     }
     x += begin * p.x_stride_t;
     y += begin * p.y_stride_t;
@@ -219,10 +262,13 @@ bool is_quad_aligned(const sq_tensor *t)
 sq_status launch_portable(const sq_call *call, void *plan, sq_error *err)
 {
     (void)plan;
-    const bool is_quad = is_quad_aligned(&call->in[IN_X]) && is_quad_aligned(&call->out[0]);
+    const sq_tensor *initial = &call->in[IN_INITIAL];
+    const bool is_quad = is_quad_aligned(&call->in[IN_X]) && is_quad_aligned(&call->out[OUT_Y]) &&
+                         (!initial->data || is_quad_aligned(initial));
     return sq_with_type(call->dtype, err, [&](auto element) {
         using T = decltype(element);
-        return is_quad ? launch_strips<T, 4>(call, err) : launch_strips<T, 1>(call, err);
+        SQ_TRY((is_quad ? launch_strips<T, 4> : launch_strips<T, 1>)(call, err));
+        return launch_final<T>(call, err);
     });
 }
 
