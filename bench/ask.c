@@ -26,16 +26,21 @@ void sq_asker_kill(sq_asker *asker)
     asker->cells = 0;
 }
 
-static sq_status make_request(const sq_asker *asker, const char *verb, const sq_plan_item *item,
-                              json_t **out, sq_error *err)
+static json_t *make_request(const sq_asker *asker, const char *verb, const sq_plan_item *item)
 {
     char seed[24];
     snprintf(seed, sizeof seed, "%" PRIu64, asker->seed);
-    *out = json_pack("{s:s, s:s, s:s}", "do", verb, "cell", item->key, "seed", seed);
-    bool is_made = *out != NULL;
-    if (is_made && strcmp(verb, "run") == 0)
-        is_made = json_object_set_new(*out, "policy", sq_wire_policy(asker->policy)) == 0;
-    return is_made ? SQ_OK : sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for a request");
+    return json_pack("{s:s, s:s, s:s}", "do", verb, "cell", item->key, "seed", seed);
+}
+
+static json_t *make_run_request(const sq_asker *asker, const sq_plan_item *item, const char *proved)
+{
+    json_t *request = make_request(asker, "run", item);
+    if (request)
+        json_object_set_new(request, "policy", sq_wire_policy(asker->policy));
+    if (request && proved[0])
+        json_object_set_new(request, "proved", json_string(proved));
+    return request;
 }
 
 static sq_patience patience(const sq_asker *asker)
@@ -80,12 +85,12 @@ static sq_status blame(sq_asker *asker, sq_status s, const char *stage, const sq
 
 /* --- check --- */
 
-static sq_status exchange(sq_asker *asker, const char *verb, const char *kind,
-                          const sq_plan_item *item, char stage[SQ_STAGE_TEXT], json_t **answer,
-                          sq_error *err)
+/* Asks the worker; releases `request`. */
+static sq_status exchange(sq_asker *asker, json_t *request, const char *kind,
+                          char stage[SQ_STAGE_TEXT], json_t **answer, sq_error *err)
 {
-    json_t *request = NULL;
-    SQ_TRY(make_request(asker, verb, item, &request, err));
+    if (!request)
+        return sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for a request");
     sq_status s = sq_exchange(asker->client, request, kind, patience(asker), stage, answer, err);
     json_decref(request);
     return s;
@@ -99,11 +104,12 @@ static sq_status check(sq_asker *asker, const sq_plan_item *item, sq_record *rec
     char stage[SQ_STAGE_TEXT] = "";
     SQ_TRY(ensure_worker(asker, err));
     bool was_used = asker->cells > 0;
-    sq_status s = exchange(asker, "check", "check", item, stage, &answer, err);
+    sq_status s =
+        exchange(asker, make_request(asker, "check", item), "check", stage, &answer, err);
     if (s == SQ_IO && was_used) {
         sq_asker_kill(asker);
         SQ_TRY(ensure_worker(asker, err));
-        s = exchange(asker, "check", "check", item, stage, &answer, err);
+        s = exchange(asker, make_request(asker, "check", item), "check", stage, &answer, err);
     }
     asker->cells++;
     if (s == SQ_INTERRUPTED || s == SQ_OUT_OF_MEMORY)
@@ -141,7 +147,8 @@ static sq_status take_record(sq_asker *asker, const json_t *answer, sq_record *r
     return SQ_OK;
 }
 
-sq_status sq_ask_run(sq_asker *asker, const sq_plan_item *item, sq_record *record, sq_error *err)
+sq_status sq_ask_run(sq_asker *asker, const sq_plan_item *item, const char *proved,
+                     sq_record *record, sq_error *err)
 {
     json_t *answer = NULL;
     char stage[SQ_STAGE_TEXT] = "";
@@ -149,7 +156,8 @@ sq_status sq_ask_run(sq_asker *asker, const sq_plan_item *item, sq_record *recor
     SQ_TRY(check(asker, item, record, err));
     if (record->status != SQ_RUN_OK)
         return SQ_OK;
-    sq_status s = exchange(asker, "run", "record", item, stage, &answer, err);
+    sq_status s = exchange(asker, make_run_request(asker, item, proved), "record", stage, &answer,
+                           err);
     if (s == SQ_INTERRUPTED || s == SQ_OUT_OF_MEMORY)
         return s;
     if (s != SQ_OK)
@@ -199,7 +207,7 @@ sq_status sq_ask_profile(sq_asker *asker, const sq_plan_item *item, sq_record *r
     sq_error why = {.status = SQ_OK};
     sq_status s = ensure_worker(asker, &why);
     if (s == SQ_OK)
-        s = exchange(asker, "profile", "record", item, stage, &answer, &why);
+        s = exchange(asker, make_request(asker, "profile", item), "record", stage, &answer, &why);
     asker->cells++;
     if (s == SQ_OK)
         s = merge(asker, answer, record, &why);

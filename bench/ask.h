@@ -26,10 +26,12 @@ typedef struct {
 void sq_asker_stop(sq_asker *asker);
 void sq_asker_kill(sq_asker *asker);
 
-/* Checks and runs one cell into `record` (initialised for the cell). Every failure of cell or
- * worker is told in record->status and reason and returns SQ_OK. SQ_INTERRUPTED: stop at once.
- * Another error: no worker can be started at all. */
-sq_status sq_ask_run(sq_asker *asker, const sq_plan_item *item, sq_record *record, sq_error *err);
+/* Checks and runs one cell into `record` (initialised for the cell). proved: checksum of its output
+ * as proved before, "" where it was not. Every failure of cell or worker is told in record->status
+ * and reason and returns SQ_OK. SQ_INTERRUPTED: stop at once. Another error: no worker can be started
+ * at all. */
+sq_status sq_ask_run(sq_asker *asker, const sq_plan_item *item, const char *proved,
+                     sq_record *record, sq_error *err);
 
 /* Counters and kernel trace of one cell, added to `record`. A failure leaves every
  * counted metric without a value and with the reason in its validity. */

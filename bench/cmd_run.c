@@ -53,6 +53,8 @@ static sq_status mark_done(sq_run *run, sq_db *db, const char *uuid, int *left, 
         SQ_TRY(sq_db_has_run(db, uuid, item->key, item->replicate, statuses, &item->is_done,
                              &item->attempt, err));
         *left += !item->is_done;
+        if (item->attempt > 0 && !run->plan.proved[item->place][0])
+            SQ_TRY(sq_db_find_checksum(db, uuid, item->key, run->plan.proved[item->place], err));
     }
     return SQ_OK;
 }

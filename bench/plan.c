@@ -19,6 +19,7 @@ typedef struct {
 void sq_plan_free(sq_plan *plan)
 {
     free(plan->item);
+    free(plan->proved);
     *plan = (sq_plan){.count = 0};
 }
 
@@ -232,35 +233,59 @@ static sq_status hash_plan(const builder *b, char out[SQ_HASH_TEXT], sq_error *e
     return SQ_OK;
 }
 
-/* Fisher-Yates, by the seed and the replicate. */
-static void shuffle(sq_plan_item *item, int n, uint64_t seed, int replicate)
+/* Fisher-Yates, by the seed and which order this is. */
+static void shuffle(sq_plan_item *item, int n, uint64_t seed, uint32_t which)
 {
     for (int i = n - 1; i > 0; i--) {
-        int k = (int)(sq_rng_bits(seed, (uint32_t)replicate, (uint64_t)i) % (uint64_t)(i + 1));
+        int k = (int)(sq_rng_bits(seed, which, (uint64_t)i) % (uint64_t)(i + 1));
         sq_plan_item held = item[i];
         item[i] = item[k];
         item[k] = held;
     }
 }
 
+/* All rounds of the n cells of a stratum, one after the other from `out` on. */
+static void add_rounds(const sq_plan_request *r, const sq_plan_item *cell, int n, int stratum,
+                       sq_plan_item *out)
+{
+    for (int k = 0; k < r->replicates; k++) {
+        sq_plan_item *round = out + (size_t)k * (size_t)n;
+        memcpy(round, cell, sizeof *round * (size_t)n);
+        for (int i = 0; i < n; i++)
+            round[i].replicate = k;
+        if (r->is_random)
+            shuffle(round, n, r->seed, (uint32_t)(stratum * r->replicates + k));
+    }
+}
+
+static sq_status make_room(const builder *b, sq_plan *out, sq_error *err)
+{
+    int replicates = b->request->replicates;
+    if (replicates < 1 || (double)b->count * replicates > MAX_RUNS)
+        return sq_fail(err, SQ_BAD_ARGUMENT, "%d replicates of %d cells: 1 to %d runs are a plan",
+                       replicates, b->count, MAX_RUNS);
+    out->n_cells = b->count;
+    out->count = b->count * replicates;
+    out->item = malloc(sizeof *out->item * (size_t)out->count);
+    out->proved = calloc((size_t)out->n_cells, sizeof *out->proved);
+    if (!out->item || !out->proved)
+        return sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for a plan of %d runs", out->count);
+    return SQ_OK;
+}
+
 static sq_status replicate(const builder *b, sq_plan *out, sq_error *err)
 {
     const sq_plan_request *r = b->request;
-    if (r->replicates < 1 || (double)b->count * r->replicates > MAX_RUNS)
-        return sq_fail(err, SQ_BAD_ARGUMENT, "%d replicates of %d cells: 1 to %d runs are a plan",
-                       r->replicates, b->count, MAX_RUNS);
-    out->n_cells = b->count;
-    out->count = b->count * r->replicates;
-    out->item = malloc(sizeof *out->item * (size_t)out->count);
-    if (!out->item)
-        return sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for a plan of %d runs", out->count);
-    for (int k = 0; k < r->replicates; k++) {
-        sq_plan_item *round = out->item + (size_t)k * (size_t)b->count;
-        memcpy(round, b->item, sizeof *round * (size_t)b->count);
-        for (int i = 0; i < b->count; i++)
-            round[i].replicate = k;
-        if (r->is_random)
-            shuffle(round, b->count, r->seed, k);
+    SQ_TRY(make_room(b, out, err));
+    for (int i = 0; i < b->count; i++)
+        b->item[i].place = i;
+    if (r->is_random)
+        shuffle(b->item, b->count, r->seed, UINT32_MAX);
+    int n_strata = (b->count + SQ_STRATUM_CELLS - 1) / SQ_STRATUM_CELLS, from = 0;
+    for (int s = 0; s < n_strata; s++) {
+        int to = (int)((int64_t)b->count * (s + 1) / n_strata);
+        add_rounds(r, b->item + from, to - from, s, out->item + (size_t)from * (size_t)r->replicates);
+        from = to;
     }
     return SQ_OK;
 }

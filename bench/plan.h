@@ -21,6 +21,7 @@ extern "C" {
 typedef struct {
     sq_cell cell;
     char key[SQ_KEY_MAX];
+    int place;     /* of the cell among the plan's cells */
     int64_t width; /* model width the shape was derived from; 0: none */
     int replicate, attempt;
     double tensor_bytes, launch_ns, seconds; /* predicted */
@@ -29,10 +30,17 @@ typedef struct {
     bool is_done; /* a resumed campaign has this run already */
 } sq_plan_item;
 
-/* items: replicate 0 of all cells, then replicate 1 ...: each round in an order of its own. */
+enum { SQ_STRATUM_CELLS = 400 };
+
+/* The cells are divided at random into strata of at most SQ_STRATUM_CELLS and about equal size. A
+ * stratum is measured in rounds: replicate 0 of all of its cells, then replicate 1 ..., each round
+ * in an order of its own. So a drift of the machine meets all cells of a stratum alike, replicates
+ * of a cell lie minutes apart, and a campaign that ends early has whole cells to show.
+ * proved: by place, the checksum of the output that this campaign has proved; "" none yet. */
 typedef struct {
     sq_plan_item *item;
     int count, n_cells;
+    char (*proved)[SQ_HASH_TEXT];
     char hash[SQ_HASH_TEXT]; /* of cells, replicates, policy and counters; not of seed and order */
 } sq_plan;
 

@@ -85,7 +85,10 @@ static sq_status measure(runner *r, const sq_plan_item *item, sq_record *record,
         record->status = item->status;
         snprintf(record->reason, sizeof record->reason, "%s", item->reason);
     } else {
-        SQ_TRY(sq_ask_run(&r->timing, item, record, err));
+        char *proved = r->options->plan->proved[item->place];
+        SQ_TRY(sq_ask_run(&r->timing, item, proved, record, err));
+        if (!proved[0])
+            memcpy(proved, record->checksum, sizeof record->checksum);
         if (wants_profile(r, item, record))
             SQ_TRY(sq_ask_profile(&r->profiling, item, record, err));
     }

@@ -119,6 +119,7 @@ static const field record_fields[] = {
     F(sq_record, TEXT, reason),
     F(sq_record, REAL, started),
     F(sq_record, TEXT, kernel_hash),
+    F(sq_record, TEXT, checksum),
     F(sq_record, REAL, cycles),
     F(sq_record, REAL, sm_mhz),
     F(sq_record, TEXT, versions),

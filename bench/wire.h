@@ -8,7 +8,7 @@
  *   {"do":"ceilings"}                        {"is":"ceilings","ceilings":[{..},..]}
  *   {"do":"set-ceilings","ceilings":[..]}    {"is":"done"} (later records carry floor_ns)
  *   {"do":"run","cell":KEY,"seed":"S",       {"is":"stage","stage":"proof"} .. (sign of life)
- *    "policy":{..}}                          {"is":"record","record":{..}}
+ *    "policy":{..}[,"proved":SUM]}           {"is":"record","record":{..}}
  *   {"do":"profile","cell":KEY,"seed":"S"}   {"is":"record","record":{..}} (values and kernels only)
  *   {"do":"prove","cell":KEY,"seed":"S",     {"is":"proof","checksum":"N","record":{..}} (status and
  *    "policy":{..},"outputs":[PATH,..],       checks: outputs that a peer left in files against the
@@ -16,6 +16,8 @@
  *   {"do":"verify","case":FOLDER,            {"is":"verification","case":NAME,"verdict":"ok",..}
  *    "dtype":"f32"}                           (golden data; bench/verify/verify.h)
  *   end of file                              exits 0
+ * "proved" is the checksum of an earlier run of the cell that was proved in this campaign: an output
+ * with the same bits is taken for proved, another one is compared with the reference again.
  * A request that cannot be served: {"is":"error","message":".."}. 64-bit integers that may exceed 2^53
  * travel as decimal strings; NAN as null, infinities as "inf" and "-inf". A field of a device,
  * environment or record that is not there is unknown; a policy or ceiling must be whole. Cells travel

@@ -86,6 +86,7 @@ typedef struct {
     char reason[SQ_REASON_MAX]; /* empty when ok */
     double started;             /* Unix time, seconds */
     char kernel_hash[SQ_HASH_TEXT];
+    char checksum[SQ_HASH_TEXT]; /* of the proved output's bits; "" where nothing was proved */
     char versions[256]; /* software that a peer measured with: "torch 2.11.0, ..."; else empty */
     int32_t *samples; /* ns, in the order taken; owned; NULL when none */
     int n_samples;

@@ -49,6 +49,10 @@ sq_status sq_db_resume(sq_db *db, const char *uuid, sq_error *err);
 sq_status sq_db_has_run(sq_db *db, const char *campaign_uuid, const char *cell_key, int replicate,
                         const char *const *retry, bool *found, int *attempts, sq_error *err);
 
+/* The checksum of the output that the campaign proved for this cell; "" where there is none. */
+sq_status sq_db_find_checksum(sq_db *db, const char *campaign_uuid, const char *cell_key,
+                              char out[SQ_HASH_TEXT], sq_error *err);
+
 /* campaign: uuid prefix, label, "latest", "latest~N", "baseline:NAME". Writes the uuid; unknown or
  * ambiguous: error that lists the nearest. */
 sq_status sq_db_resolve_campaign(sq_db *db, const char *text, char uuid[SQ_UUID_TEXT],

@@ -13,7 +13,8 @@ extern const char sq_schema_sql[]; /* db/schema.sql, embedded by the build */
 const sq_migration sq_migrations[] = {
     {1, sq_schema_sql},
     {2, "ALTER TABLE campaign ADD COLUMN policy TEXT NOT NULL DEFAULT '';"
-        "ALTER TABLE run ADD COLUMN versions TEXT NOT NULL DEFAULT ''"},
+        "ALTER TABLE run ADD COLUMN versions TEXT NOT NULL DEFAULT '';"
+        "ALTER TABLE run ADD COLUMN checksum TEXT NOT NULL DEFAULT ''"},
     {0, NULL},
 };
 

@@ -61,6 +61,22 @@ sq_status sq_db_has_run(sq_db *db, const char *campaign_uuid, const char *cell_k
     return SQ_OK;
 }
 
+sq_status sq_db_find_checksum(sq_db *db, const char *campaign_uuid, const char *cell_key,
+                              char out[SQ_HASH_TEXT], sq_error *err)
+{
+    bool has_row;
+    out[0] = 0;
+    sq_row row = sq_row_new(db, SQ_SQL_FIND_CHECKSUM);
+    sq_row_text(&row, campaign_uuid);
+    sq_row_text(&row, cell_key);
+    SQ_TRY(sq_row_step(&row, &has_row, err));
+    if (has_row) {
+        sq_row_copy(&row, 0, out, SQ_HASH_TEXT);
+        sq_row_end(&row);
+    }
+    return SQ_OK;
+}
+
 /* --- names that are not known, or not alone --- */
 
 enum { KNOWN_NAMES = 200, SHOWN_NAMES = 8, KNOWN_KEYS = 2000, SHOWN_BYTES = 240 };

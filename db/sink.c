@@ -228,6 +228,7 @@ static sq_status put_run(sq_db *db, const sq_record *record, int64_t cell_id, in
     sq_row_count(&row, record->peak_bytes);
     sq_row_blob(&row, samples, (size_t)record->n_samples * 4);
     sq_row_text(&row, record->versions);
+    sq_row_text(&row, record->checksum);
     sq_status status = sq_row_run(&row, run_id, err);
     free(samples);
     return status;

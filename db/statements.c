@@ -41,9 +41,10 @@ static const char *const sql_text[SQ_SQL_COUNT] = {
     [SQ_SQL_PUT_RUN] =
         "INSERT INTO run(uuid, campaign_id, cell_id, env_id, device_id, replicate, attempt, "
         "status, reason, started, harness_version, kernel_hash, n, median_ns, lo_ns, hi_ns, "
-        "min_ns, mad_ns, cycles, sm_mhz, setup_ns, peak_bytes, samples, versions) "
+        "min_ns, mad_ns, cycles, sm_mhz, setup_ns, peak_bytes, samples, versions, "
+        "checksum) "
         "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, "
-        "?19, ?20, ?21, ?22, ?23, ?24) RETURNING run_id",
+        "?19, ?20, ?21, ?22, ?23, ?24, ?25) RETURNING run_id",
     [SQ_SQL_PUT_VALUE] = "INSERT INTO value(run_id, metric, value, n, spread, sm_mhz, validity) "
                          "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     [SQ_SQL_PUT_KERNEL] =
@@ -68,6 +69,9 @@ static const char *const sql_text[SQ_SQL_COUNT] = {
     [SQ_SQL_LIST_ATTEMPTS] = "SELECT r.status FROM run r JOIN campaign c USING (campaign_id) "
                              "JOIN cell k USING (cell_id) "
                              "WHERE c.uuid = ?1 AND k.key = ?2 AND r.replicate = ?3",
+    [SQ_SQL_FIND_CHECKSUM] = "SELECT r.checksum FROM run r JOIN campaign c USING (campaign_id) "
+                             "JOIN cell k USING (cell_id) WHERE c.uuid = ?1 AND k.key = ?2 "
+                             "AND r.checksum <> '' ORDER BY r.run_id LIMIT 1",
     [SQ_SQL_NTH_CAMPAIGN] = "SELECT uuid FROM campaign "
                             "ORDER BY started DESC, campaign_id DESC LIMIT 1 OFFSET ?1",
     /* A label a user gave wins over a uuid that happens to begin like it. */

@@ -30,6 +30,7 @@ typedef struct {
     sq_subject subject;
     uint64_t seed;
     sq_policy policy;
+    char proved[SQ_HASH_TEXT]; /* checksum of the output as proved before; "" not yet */
 } sq_task;
 
 /* supports, bytes needed, bytes free. */

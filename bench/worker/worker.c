@@ -134,12 +134,14 @@ static sq_status read_task(const json_t *request, sq_task *task, sq_error *err)
 {
     const char *key = json_string_value(json_object_get(request, "cell"));
     const char *seed = json_string_value(json_object_get(request, "seed"));
+    const char *proved = json_string_value(json_object_get(request, "proved"));
     const json_t *policy = json_object_get(request, "policy");
     memset(task, 0, sizeof *task);
     if (!key)
         return sq_fail(err, SQ_BAD_ARGUMENT, "the request names no cell");
     SQ_TRY(sq_cell_parse(key, &task->cell, &task->subject, err));
     task->seed = seed ? strtoull(seed, NULL, 10) : 0;
+    snprintf(task->proved, sizeof task->proved, "%s", proved ? proved : "");
     return policy ? sq_wire_policy_parse(policy, &task->policy, err) : SQ_OK;
 }
 

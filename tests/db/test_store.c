@@ -45,6 +45,7 @@ static void test_run_round_trip(void **state)
     sq_cell cell = demo_cell(4096);
     sq_record record = demo_record(&cell, 3, 1, SQ_RUN_OK, 10);
     snprintf(record.kernel_hash, sizeof record.kernel_hash, "feed");
+    snprintf(record.checksum, sizeof record.checksum, "beef");
     snprintf(record.versions, sizeof record.versions, "torch 2.11.0");
     record.cycles = 123.5;
     record.peak_bytes = (int64_t)1 << 40;
@@ -60,7 +61,7 @@ static void test_run_round_trip(void **state)
     sqlite3_stmt *row = only_row(
         db, "SELECT uuid, replicate, attempt, status, reason, started, harness_version, "
             "kernel_hash, n, median_ns, lo_ns, hi_ns, min_ns, mad_ns, cycles, sm_mhz, setup_ns, "
-            "peak_bytes, samples, versions FROM run");
+            "peak_bytes, samples, versions, checksum FROM run");
     assert_text(row, 0, record.uuid);
     assert_int_equal(sqlite3_column_int(row, 1), 3);
     assert_int_equal(sqlite3_column_int(row, 2), 1);
@@ -85,7 +86,14 @@ static void test_run_round_trip(void **state)
     assert_int_equal(sqlite3_column_bytes(row, 18), sizeof want);
     assert_memory_equal(sqlite3_column_blob(row, 18), want, sizeof want);
     assert_text(row, 19, "torch 2.11.0");
+    assert_text(row, 20, "beef");
     sqlite3_finalize(row);
+    char key[SQ_KEY_MAX], found[SQ_HASH_TEXT];
+    sq_cell_key(&cell, key);
+    must(sq_db_find_checksum(db, campaign.uuid, key, found, &last_error));
+    assert_string_equal(found, "beef");
+    must(sq_db_find_checksum(db, "another", key, found, &last_error));
+    assert_string_equal(found, "");
     must_be_whole(db);
     sq_db_close(db);
     sq_record_free(&record);

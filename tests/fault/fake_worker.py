@@ -9,10 +9,12 @@ import json
 import os
 import sys
 import time
+import zlib
 
 MODE = os.environ.get("FAKE_WORKER", "well")
 WHEN = os.environ.get("FAKE_WHEN", "")
 LOG = os.environ.get("FAKE_LOG", "")
+CELL = ""  # of the request in hand
 PROVIDERS = {
     "attention": ["cuda/naive", "cuda/portable"],
     "causal_conv1d": ["cuda/naive", "cuda/portable"],
@@ -45,6 +47,7 @@ def record(status="ok", reason="", **more):
     body = {"status": status, "reason": reason, "samples": [], "peak_bytes": 4096}
     if status in ("ok", "noisy"):
         body["samples"] = [1000, 1001, 1002, 1003, 1004, 1005, 1006, 1007, 1008, 1009]
+        body["checksum"] = f"{zlib.crc32(CELL.encode()):016x}"
     body.update(more)
     say({"is": "record", "record": body})
 
@@ -106,8 +109,10 @@ def ceilings():
 
 
 def serve(request):
+    global CELL
     verb = request["do"]
-    is_hit = WHEN in request.get("cell", "")
+    CELL = request.get("cell", "")
+    is_hit = WHEN in CELL
     if LOG:
         with open(LOG, "a", encoding="utf-8") as log:
             log.write(json.dumps({"pid": os.getpid(), **request}) + "\n")

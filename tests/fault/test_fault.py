@@ -120,6 +120,25 @@ class Workers(Bench):
         self.assertEqual(self.rows("SELECT count(*) FROM campaign"), [(1,)])
         self.assertEqual(self.rows("SELECT max(attempt) FROM run"), [(1,)])
 
+    def test_a_resumed_campaign_knows_its_proofs(self):
+        words = ["--counters", "off", "--replicates", "2"]
+        self.assertEqual(self.run_fake("crash", *words).returncode, 6)
+        os.remove(os.path.join(self.folder.name, "log"))
+        result = self.run_fake("well", *words, "--resume", "--retry", "ok,crashed", when="")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        stored = dict(self.rows("SELECT key, min(checksum) FROM run JOIN cell USING (cell_id) "
+                                "WHERE status = 'ok' AND attempt = 0 GROUP BY 1"))
+        self.assertEqual(len(stored), 2)
+        with open(os.path.join(self.folder.name, "log"), encoding="utf-8") as lines:
+            requests = [json.loads(line) for line in lines]
+        runs = [r for r in requests if r["do"] == "run"]
+        self.assertEqual(len(runs), 6)
+        known = [r for r in runs if r["cell"] in stored]
+        self.assertEqual([r["proved"] for r in known], [stored[r["cell"]] for r in known])
+        crashed = [r.get("proved") for r in runs if r["cell"] not in stored]
+        self.assertEqual(crashed[0], None)  # proved by this run, for the next
+        self.assertEqual(len(crashed[1]), 16)
+
     def test_missing_device_is_exit_5_and_no_store(self):
         result = self.run_fake("silent-hello")
         self.assertEqual(result.returncode, 5)

@@ -411,6 +411,39 @@ static void test_replicates_come_in_rounds_of_their_own_order(void **state)
     free_bench(b);
 }
 
+/* Every stratum is whole before the next begins; over all, each cell has each replicate once. */
+static void test_many_cells_are_divided_into_strata(void **state)
+{
+    (void)state;
+    bench *b = BENCH("op", "ssd", "provider", "cuda/naive", "seqlen", "64..7712+32", "batch", "1,2,3",
+                     "dtype", "bf16,f32");
+    b->request.replicates = 2;
+    b->request.is_random = true;
+    b->request.seed = 7;
+    make(b);
+    int n = b->plan.n_cells, first[2] = {0, 0}, n_strata = (n + 399) / 400;
+    assert_true(n_strata > 2);
+    int *rounds = calloc((size_t)n, sizeof *rounds), changes = 0, whole = 0, ascending = 0;
+    for (int i = 0; i < b->plan.count; i++) {
+        const sq_plan_item *item = &b->plan.item[i];
+        assert_int_equal(rounds[item->place]++, item->replicate); /* 0 before 1, each once */
+        bool is_turn = i && item->replicate != b->plan.item[i - 1].replicate;
+        changes += is_turn;
+        whole += item->replicate == 1;
+        if (is_turn && item->replicate == 0)
+            assert_int_equal(2 * whole, i);
+        first[item->place > n / 2] += i < n; /* the plan's first half holds both halves of the cells */
+        ascending += i && item->place > b->plan.item[i - 1].place;
+    }
+    assert_int_equal(changes, 2 * n_strata - 1);
+    assert_true(first[0] > n / 3 && first[1] > n / 3);
+    assert_in_range(ascending, b->plan.count / 3, 2 * b->plan.count / 3);
+    for (int i = 0; i < n; i++)
+        assert_int_equal(rounds[i], 2);
+    free(rounds);
+    free_bench(b);
+}
+
 static void test_hash_is_of_the_cells_not_of_the_order(void **state)
 {
     (void)state;
@@ -506,6 +539,7 @@ int main(void)
         cmocka_unit_test(test_missing_pass_is_an_unsupported_row),
         cmocka_unit_test(test_filter_that_keeps_nothing),
         cmocka_unit_test(test_replicates_come_in_rounds_of_their_own_order),
+        cmocka_unit_test(test_many_cells_are_divided_into_strata),
         cmocka_unit_test(test_hash_is_of_the_cells_not_of_the_order),
         cmocka_unit_test(test_suites_have_their_size),
     };

@@ -249,9 +249,10 @@ static void test_failed_profile_fails_no_cell(void **state)
     free_rig(r);
 }
 
-/* Which process ran what: pid and replicate of every "run" request, in order. */
+/* Which process ran what: pid, cell and known proof of every "run" request, in order. */
 typedef struct {
     int pid[MAX_ROWS], n;
+    char cell[MAX_ROWS][SQ_KEY_MAX], proved[MAX_ROWS][SQ_HASH_TEXT];
 } history;
 
 static void read_history(const rig *r, history *h)
@@ -263,8 +264,12 @@ static void read_history(const rig *r, history *h)
     while (fgets(line, sizeof line, file)) {
         json_t *request = json_loads(line, 0, NULL);
         assert_non_null(request);
-        if (strcmp(json_string_value(json_object_get(request, "do")), "run") == 0)
+        if (strcmp(json_string_value(json_object_get(request, "do")), "run") == 0) {
+            const char *proved = json_string_value(json_object_get(request, "proved"));
+            strcpy(h->cell[h->n], json_string_value(json_object_get(request, "cell")));
+            snprintf(h->proved[h->n], SQ_HASH_TEXT, "%s", proved ? proved : "");
             h->pid[h->n++] = (int)json_integer_value(json_object_get(request, "pid"));
+        }
         json_decref(request);
     }
     fclose(file);
@@ -274,7 +279,7 @@ static void test_a_worker_gets_at_most_a_batch(void **state)
 {
     (void)state;
     rig *r = new_rig("well", "", "32..2k+24", 1);
-    history h;
+    static history h;
     int of_this = 0;
     run(r);
     read_history(r, &h);
@@ -290,15 +295,35 @@ static void test_a_worker_gets_at_most_a_batch(void **state)
 static void test_replicates_never_share_a_process(void **state)
 {
     (void)state;
-    rig *r = new_rig("well", "", "32,64,96", 3);
-    history h;
+    rig *r = new_rig("well", "", "32..1536+32", 3); /* more than a batch a round */
+    static history h;
     run(r);
     read_history(r, &h);
-    assert_int_equal(h.n, 9);
-    for (int i = 0; i < 9; i++)
-        for (int k = 0; k < 9; k++)
-            if (i / 3 != k / 3)
+    assert_true(r->plan.n_cells > SQ_BATCH_CELLS);
+    assert_int_equal(h.n, 3 * r->plan.n_cells);
+    for (int i = 0; i < h.n; i++)
+        for (int k = 0; k < i; k++)
+            if (strcmp(h.cell[i], h.cell[k]) == 0)
                 assert_int_not_equal(h.pid[i], h.pid[k]);
+    free_rig(r);
+}
+
+/* The worker hears what was proved from the second run of a cell on, also of a crash's successor. */
+static void test_a_proof_is_remembered(void **state)
+{
+    (void)state;
+    rig *r = new_rig("well", "", "32,64,96", 3);
+    static history h;
+    strcpy(r->plan.proved[0], "feed"); /* of the store, as a resumed campaign has it */
+    run(r);
+    read_history(r, &h);
+    for (int i = 0; i < h.n; i++) {
+        bool is_known = strcmp(h.cell[i], r->plan.item[i].key) == 0 && r->plan.item[i].place == 0;
+        assert_int_equal(strlen(h.proved[i]), is_known ? 4 : i < 3 ? 0 : 16);
+        for (int k = 3; k < i; k++)
+            assert_int_equal(strcmp(h.cell[i], h.cell[k]) == 0,
+                             strcmp(h.proved[i], h.proved[k]) == 0);
+    }
     free_rig(r);
 }
 
@@ -373,6 +398,7 @@ int main(void)
         cmocka_unit_test(test_failed_profile_fails_no_cell),
         cmocka_unit_test(test_a_worker_gets_at_most_a_batch),
         cmocka_unit_test(test_replicates_never_share_a_process),
+        cmocka_unit_test(test_a_proof_is_remembered),
         cmocka_unit_test(test_sticky_error_spares_the_next_cell),
         cmocka_unit_test(test_spent_budget_leaves_the_rest),
         cmocka_unit_test(test_done_items_are_passed_over),

@@ -253,6 +253,59 @@ static void bits_must_stay_those_of_the_proof(void **state)
     expect("unsteady", SQ_RUN_MISMATCH, "changed between launches");
 }
 
+static const sq_value *find_value(const sq_record *record, const char *metric)
+{
+    for (int i = 0; i < record->n_values; i++)
+        if (strcmp(record->values[i].metric, metric) == 0)
+            return &record->values[i];
+    return NULL;
+}
+
+static sq_record run_proved(const char *provider, const char *proved)
+{
+    sq_task task = norm_task(provider);
+    strcpy(task.proved, proved);
+    return run_task(&task);
+}
+
+static void bits_that_were_proved_need_no_proof(void **state)
+{
+    (void)state;
+    sq_record first = run("good");
+    assert_int_equal(strlen(first.checksum), 16);
+    assert_null(find_value(&first, "proof_reused"));
+    sq_record second = run_proved("good", first.checksum);
+    assert_int_equal(second.status, SQ_RUN_OK);
+    assert_int_equal(second.n_checks, 0);
+    assert_true(second.n_samples >= 10);
+    assert_string_equal(second.checksum, first.checksum);
+    assert_true(find_value(&second, "proof_reused")->value == 1);
+    sq_record_free(&second);
+    sq_record_free(&first);
+}
+
+static void other_bits_are_proved_again(void **state)
+{
+    (void)state;
+    const char *other = "0123456789abcdef";
+    sq_record right = run_proved("good", other);
+    assert_int_equal(right.status, SQ_RUN_OK);
+    assert_int_equal(right.n_checks, 1);
+    assert_true(isnan(find_value(&right, "proof_reused")->value));
+    assert_non_null(strstr(find_value(&right, "proof_reused")->validity, "inconsistent"));
+    assert_string_not_equal(right.checksum, other);
+    sq_record wrong = run_proved("wrong", right.checksum);
+    assert_int_equal(wrong.status, SQ_RUN_MISMATCH);
+    assert_non_null(strstr(wrong.reason, "element 319"));
+    assert_string_equal(wrong.checksum, "");
+    sq_record unsteady = run_proved("unsteady", right.checksum); /* right at first */
+    assert_int_equal(unsteady.status, SQ_RUN_MISMATCH);
+    assert_string_equal(unsteady.checksum, "");
+    sq_record_free(&unsteady);
+    sq_record_free(&wrong);
+    sq_record_free(&right);
+}
+
 static void other_failures_have_their_own_status(void **state)
 {
     (void)state;
@@ -320,6 +373,8 @@ int main(void)
         cmocka_unit_test(a_wrong_number_is_a_mismatch),
         cmocka_unit_test(writing_outside_is_a_mismatch),
         cmocka_unit_test(bits_must_stay_those_of_the_proof),
+        cmocka_unit_test(bits_that_were_proved_need_no_proof),
+        cmocka_unit_test(other_bits_are_proved_again),
         cmocka_unit_test(other_failures_have_their_own_status),
         cmocka_unit_test(a_block_is_proved_too),
         cmocka_unit_test(check_foretells),

@@ -43,6 +43,7 @@ static sq_record full_record(const sq_cell *cell)
     r.status = SQ_RUN_NOISY;
     snprintf(r.reason, sizeof r.reason, "wide: \"12 %%\"\tand more");
     r.started = 1795380310.25;
+    strcpy(r.checksum, "0123456789abcdef");
     strcpy(r.versions, "torch 2.11.0, python 3.12");
     r.setup_ns = 1e9 / 3;
     r.peak_bytes = ((int64_t)1 << 52) + 1;
@@ -75,6 +76,7 @@ static void record_survives_the_pipe(void **state)
     assert_int_equal(got.status, SQ_RUN_NOISY);
     assert_string_equal(got.reason, sent.reason);
     assert_string_equal(got.versions, sent.versions);
+    assert_string_equal(got.checksum, sent.checksum);
     assert_true(got.started == sent.started && got.setup_ns == sent.setup_ns);
     assert_true(isnan(got.sm_mhz) && isnan(got.cycles));
     assert_int_equal(got.peak_bytes, sent.peak_bytes);
