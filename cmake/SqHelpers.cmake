@@ -85,6 +85,17 @@ function(sq_embed_reports target)
   endforeach()
 endfunction()
 
+# Counter sets: sq_set_<chip>_<set>.
+function(sq_embed_sets target)
+  file(GLOB files CONFIGURE_DEPENDS RELATIVE ${CMAKE_SOURCE_DIR} profile/sets/*/*.txt)
+  foreach(file ${files})
+    get_filename_component(set ${file} NAME_WE)
+    get_filename_component(folder ${file} DIRECTORY)
+    get_filename_component(chip ${folder} NAME)
+    sq_embed_text(${target} ${file} set_${chip}_${set})
+  endforeach()
+endfunction()
+
 # sq_stamp: version, commit, dirty flag, compilers and flags, as a generated C file.
 function(sq_build_stamp)
   set(out ${CMAKE_BINARY_DIR}/stamp/stamp.c)

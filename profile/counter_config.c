@@ -10,17 +10,24 @@ static sq_status fail(const sq_cupti *api, CUptiResult code, const char *what, s
 {
     char why[160];
     sq_cupti_explain(api, code, why, sizeof why);
-    return sq_fail(err, SQ_UNSUPPORTED, "%s: %s", what, why);
+    return sq_fail(err, SQ_UNSUPPORTED, "refused: %s: %s", what, why);
 }
 
-static CUptiResult open_host(const sq_cupti *api, const char *chip, const uint8_t *availability,
-                             CUpti_Profiler_Host_Object **host)
+/* What a host object is made for. */
+typedef struct {
+    const sq_cupti *api;
+    CUpti_ProfilerType type;
+    const char *chip;
+    const uint8_t *availability;
+} target;
+
+static CUptiResult open_host(const target *t, CUpti_Profiler_Host_Object **host)
 {
     SQ_CUPTI_PARAMS(CUpti_Profiler_Host_Initialize, p);
-    p.profilerType = CUPTI_PROFILER_TYPE_RANGE_PROFILER;
-    p.pChipName = chip;
-    p.pCounterAvailabilityImage = availability;
-    CUptiResult code = api->cuptiProfilerHostInitialize(&p);
+    p.profilerType = t->type;
+    p.pChipName = t->chip;
+    p.pCounterAvailabilityImage = t->availability;
+    CUptiResult code = t->api->cuptiProfilerHostInitialize(&p);
     *host = code == CUPTI_SUCCESS ? p.pHostObject : NULL;
     return code;
 }
@@ -43,13 +50,12 @@ static CUptiResult add_metrics(const sq_cupti *api, CUpti_Profiler_Host_Object *
     return api->cuptiProfilerHostConfigAddMetrics(&p);
 }
 
-static int is_known(const sq_cupti *api, const char *chip, const uint8_t *availability,
-                    const char *name)
+static int is_known(const target *t, const char *name)
 {
     CUpti_Profiler_Host_Object *host = NULL;
-    int known = open_host(api, chip, availability, &host) == CUPTI_SUCCESS &&
-                add_metrics(api, host, &name, 1) == CUPTI_SUCCESS;
-    close_host(api, host);
+    int known = open_host(t, &host) == CUPTI_SUCCESS &&
+                add_metrics(t->api, host, &name, 1) == CUPTI_SUCCESS;
+    close_host(t->api, host);
     return known;
 }
 
@@ -79,24 +85,25 @@ static CUptiResult make_image(const sq_cupti *api, sq_counter_config *config)
     return code;
 }
 
-sq_status sq_counter_config_open(const sq_cupti *api, const char *chip, const uint8_t *availability,
-                                 const char *const *names, size_t n_names,
-                                 sq_counter_config *config, sq_error *err)
+sq_status sq_counter_config_open(const sq_cupti *api, CUpti_ProfilerType type, const char *chip,
+                                 const uint8_t *availability, const char *const *names,
+                                 size_t n_names, sq_counter_config *config, sq_error *err)
 {
+    const target t = {api, type, chip, availability};
     *config = (sq_counter_config){.host = NULL};
-    CUptiResult code = open_host(api, chip, availability, &config->host);
+    CUptiResult code = open_host(&t, &config->host);
     if (code != CUPTI_SUCCESS)
-        return fail(api, code, "counters: host object", err);
+        return fail(api, code, "host object", err);
     for (size_t i = 0; i < n_names && config->n_metrics < SQ_MAX_COUNTERS; i++)
-        if (is_known(api, chip, availability, names[i]))
+        if (is_known(&t, names[i]))
             config->metrics[config->n_metrics++] = names[i];
     if (config->n_metrics == 0)
-        return sq_fail(err, SQ_UNSUPPORTED, "counters: no metric of the set is known on %s", chip);
+        return sq_fail(err, SQ_UNSUPPORTED, "unsupported: %s knows no metric of the set", chip);
     code = add_metrics(api, config->host, config->metrics, config->n_metrics);
     if (code != CUPTI_SUCCESS)
-        return fail(api, code, "counters: metric list", err);
+        return fail(api, code, "metric list", err);
     code = make_image(api, config);
-    return code == CUPTI_SUCCESS ? SQ_OK : fail(api, code, "counters: configuration", err);
+    return code == CUPTI_SUCCESS ? SQ_OK : fail(api, code, "configuration", err);
 }
 
 void sq_counter_config_close(const sq_cupti *api, sq_counter_config *config)
@@ -106,14 +113,17 @@ void sq_counter_config_close(const sq_cupti *api, sq_counter_config *config)
     *config = (sq_counter_config){.host = NULL};
 }
 
-sq_status sq_counters_offline_passes(const char *chip, const char *const *cupti_names, int count,
-                                     int *passes, sq_error *err)
+sq_status sq_counters_offline_passes(const char *chip, bool is_sampled,
+                                     const char *const *cupti_names, int count, int *passes,
+                                     sq_error *err)
 {
     sq_cupti api;
     sq_counter_config config;
     SQ_TRY(sq_cupti_load(&api, err));
+    CUpti_ProfilerType type =
+        is_sampled ? CUPTI_PROFILER_TYPE_PM_SAMPLING : CUPTI_PROFILER_TYPE_RANGE_PROFILER;
     sq_status status =
-        sq_counter_config_open(&api, chip, NULL, cupti_names, (size_t)count, &config, err);
+        sq_counter_config_open(&api, type, chip, NULL, cupti_names, (size_t)count, &config, err);
     size_t k = 0;
     for (int i = 0; i < count && status == SQ_OK; i++) {
         if (k < config.n_metrics && config.metrics[k] == cupti_names[i])
@@ -128,10 +138,12 @@ sq_status sq_counters_offline_passes(const char *chip, const char *const *cupti_
 
 #else
 
-sq_status sq_counters_offline_passes(const char *chip, const char *const *cupti_names, int count,
-                                     int *passes, sq_error *err)
+sq_status sq_counters_offline_passes(const char *chip, bool is_sampled,
+                                     const char *const *cupti_names, int count, int *passes,
+                                     sq_error *err)
 {
     (void)chip;
+    (void)is_sampled;
     (void)cupti_names;
     (void)count;
     *passes = 0;

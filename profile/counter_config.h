@@ -4,10 +4,11 @@
 #define SQ_PROFILE_COUNTER_CONFIG_H
 
 #include "profile/cupti_api.h"
+#include "profile/sets.h"
 
 #ifdef SQ_HAS_CUPTI
 
-enum { SQ_MAX_COUNTERS = 64 };
+enum { SQ_MAX_COUNTERS = SQ_SET_MAX_METRICS };
 
 typedef struct {
     CUpti_Profiler_Host_Object *host;
@@ -17,11 +18,11 @@ typedef struct {
     size_t image_bytes, passes;
 } sq_counter_config;
 
-/* Each name is tried alone, since one unknown name fails the whole list; unknown ones are left out
+/* type: ranges or PM sampling. Each name is tried alone, since one unknown name fails the whole list; unknown ones are left out
  * of config->metrics. availability: NULL offline. Close also after a failure. */
-sq_status sq_counter_config_open(const sq_cupti *api, const char *chip, const uint8_t *availability,
-                                 const char *const *names, size_t n_names,
-                                 sq_counter_config *config, sq_error *err);
+sq_status sq_counter_config_open(const sq_cupti *api, CUpti_ProfilerType type, const char *chip,
+                                 const uint8_t *availability, const char *const *names,
+                                 size_t n_names, sq_counter_config *config, sq_error *err);
 void sq_counter_config_close(const sq_cupti *api, sq_counter_config *config);
 
 #endif

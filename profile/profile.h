@@ -37,10 +37,12 @@ void sq_profiler_close(sq_profiler *profiler); /* accepts NULL */
 sq_status sq_profiler_measure(sq_profiler *profiler, sq_launch_fn launch, sq_launch_fn reset,
                               sq_launch_fn sync, void *arg, sq_record *record, sq_error *err);
 
-/* Offline check of a metric list for a chip ("GH100"): passes needed, no GPU or driver used.
- * SQ_UNSUPPORTED where CUPTI's host library is absent or knows a name not (named in err). */
-sq_status sq_counters_offline_passes(const char *chip, const char *const *cupti_names, int count,
-                                     int *passes, sq_error *err);
+/* Offline check of a metric list for a chip ("GH100"): passes needed, no GPU or driver used; for
+ * counting ranges, or for sampling over time. SQ_UNSUPPORTED where CUPTI's host library is absent
+ * or knows a name not (named in err). */
+sq_status sq_counters_offline_passes(const char *chip, bool is_sampled,
+                                     const char *const *cupti_names, int count, int *passes,
+                                     sq_error *err);
 
 /* --- what doctor asks --- */
 

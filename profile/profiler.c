@@ -15,17 +15,9 @@
 #include "profile/activity.h"
 #include "profile/counter_config.h"
 #include "profile/cupti_api.h"
+#include "profile/sets.h"
 
 enum { REPEATS = 3 };
-
-static const char counted_prefix[] = "cupti:";
-
-/* The CUPTI name behind a metric, or NULL where it is not counted. */
-static const char *counted_name(const sq_metric_def *metric)
-{
-    size_t length = sizeof counted_prefix - 1;
-    return strncmp(metric->source, counted_prefix, length) ? NULL : metric->source + length;
-}
 
 static sq_status add_absent(sq_record *record, const char *metric, const char *why)
 {
@@ -35,11 +27,10 @@ static sq_status add_absent(sq_record *record, const char *metric, const char *w
     return sq_record_add_value(record, &value);
 }
 
-static sq_status add_all_absent(sq_record *record, const char *why)
+static sq_status add_all_absent(sq_record *record, const sq_counter_set *set, const char *why)
 {
-    for (const sq_metric_def *m = sq_metrics; m->name; m++)
-        if (counted_name(m))
-            SQ_TRY(add_absent(record, m->name, why));
+    for (int i = 0; i < set->image[0].n; i++)
+        SQ_TRY(add_absent(record, set->image[0].line[i].metric, why));
     return SQ_OK;
 }
 
@@ -52,6 +43,7 @@ struct sq_profiler {
     CUcontext context;
     CUpti_RangeProfiler_Object *range; /* while one launch is counted */
     sq_counter_config config;
+    sq_counter_set *set;
     uint8_t *availability, *data;
     size_t data_bytes;
     char refused[96]; /* why counters are absent; empty where they are there */
@@ -106,14 +98,16 @@ static sq_status make_config(sq_profiler *p, int device, sq_error *err)
 {
     const char *names[SQ_MAX_COUNTERS];
     size_t n = 0;
-    for (const sq_metric_def *m = sq_metrics; m->name && n < SQ_MAX_COUNTERS; m++)
-        if (counted_name(m))
-            names[n++] = counted_name(m);
     SQ_CUPTI_PARAMS(CUpti_Device_GetChipName, chip);
     chip.deviceIndex = (size_t)device;
     SQ_TRY(tell(p, p->api.cuptiDeviceGetChipName(&chip), "chip name", err));
-    return sq_counter_config_open(&p->api, chip.pChipName, p->availability, names, n, &p->config,
-                                  err);
+    sq_set_free(p->set);
+    SQ_TRY(sq_set_load("basic", chip.pChipName, &p->set, err));
+    for (int i = 0; i < p->set->image[0].n; i++)
+        if (p->set->image[0].line[i].cupti)
+            names[n++] = p->set->image[0].line[i].cupti;
+    return sq_counter_config_open(&p->api, CUPTI_PROFILER_TYPE_RANGE_PROFILER, chip.pChipName,
+                                  p->availability, names, n, &p->config, err);
 }
 
 static sq_status set_config(sq_profiler *p, sq_error *err)
@@ -198,6 +192,11 @@ sq_status sq_profiler_open(int device_index, sq_profiler **out, sq_error *err)
     sq_profiler *p = calloc(1, sizeof *p);
     if (!p)
         return sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for the profiler");
+    sq_status status = sq_set_load("basic", NULL, &p->set, err);
+    if (status != SQ_OK) {
+        free(p);
+        return status;
+    }
     if (open_parts(p, device_index, &why) != SQ_OK)
         snprintf(p->refused, sizeof p->refused, "%.95s", why.message);
     *out = p;
@@ -216,6 +215,7 @@ void sq_profiler_close(sq_profiler *p)
     if (p->is_subscribed)
         p->api.cuptiUnsubscribe(p->subscriber);
     free(p->availability);
+    sq_set_free(p->set);
     free(p);
 }
 
@@ -338,19 +338,18 @@ static sq_value summarize(double values[REPEATS][SQ_MAX_COUNTERS], size_t i)
 static sq_status add_counted(sq_profiler *p, double values[REPEATS][SQ_MAX_COUNTERS],
                              sq_record *record)
 {
-    size_t clock = index_of(p, counted_name(sq_metric_find("counter_sm_hz")));
+    const sq_set_image *image = &p->set->image[0];
+    size_t clock = index_of(p, "sm__cycles_elapsed.avg.per_second");
     double sm_hz = clock < p->config.n_metrics ? summarize(values, clock).value : NAN;
-    for (const sq_metric_def *m = sq_metrics; m->name; m++) {
-        const char *name = counted_name(m);
-        size_t i = name ? index_of(p, name) : 0;
-        if (!name)
-            continue;
+    for (int l = 0; l < image->n; l++) {
+        size_t i = image->line[l].cupti ? index_of(p, image->line[l].cupti) : p->config.n_metrics;
         if (i == p->config.n_metrics) {
-            SQ_TRY(add_absent(record, m->name, "unsupported: this chip has no such counter"));
+            SQ_TRY(add_absent(record, image->line[l].metric,
+                              "unsupported: this chip has no such counter"));
             continue;
         }
         sq_value value = summarize(values, i);
-        snprintf(value.metric, sizeof value.metric, "%s", m->name);
+        snprintf(value.metric, sizeof value.metric, "%s", image->line[l].metric);
         value.sm_mhz = sm_hz / 1e6;
         SQ_TRY(sq_record_add_value(record, &value));
     }
@@ -364,13 +363,13 @@ sq_status sq_profiler_measure(sq_profiler *p, sq_launch_fn launch, sq_launch_fn 
     if (p->has_trace)
         SQ_TRY(sq_activity_trace(&p->api, launch, reset, sync, arg, record, err));
     if (p->refused[0])
-        return add_all_absent(record, p->refused);
+        return add_all_absent(record, p->set, p->refused);
     double values[REPEATS][SQ_MAX_COUNTERS];
     sq_error why = {.message = ""};
     sq_status status = count(p, &s, values, &why);
     close_range(p);
     if (status == SQ_UNSUPPORTED)
-        return add_all_absent(record, why.message);
+        return add_all_absent(record, p->set, why.message);
     if (status != SQ_OK)
         return sq_fail(err, status, "%s", why.message);
     return add_counted(p, values, record);
@@ -407,6 +406,7 @@ void sq_profile_describe_cupti(char *out, size_t size)
 #else
 
 struct sq_profiler {
+    sq_counter_set *set;
     char refused[96];
 };
 
@@ -417,11 +417,21 @@ sq_status sq_profiler_open(int device_index, sq_profiler **out, sq_error *err)
     if (!p)
         return sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for the profiler");
     snprintf(p->refused, sizeof p->refused, "unsupported: built without CUPTI headers");
+    sq_status status = sq_set_load("basic", NULL, &p->set, err);
+    if (status != SQ_OK) {
+        free(p);
+        return status;
+    }
     *out = p;
     return SQ_OK;
 }
 
-void sq_profiler_close(sq_profiler *p) { free(p); }
+void sq_profiler_close(sq_profiler *p)
+{
+    if (p)
+        sq_set_free(p->set);
+    free(p);
+}
 
 sq_status sq_profiler_measure(sq_profiler *p, sq_launch_fn launch, sq_launch_fn reset,
                               sq_launch_fn sync, void *arg, sq_record *record, sq_error *err)
@@ -431,7 +441,7 @@ sq_status sq_profiler_measure(sq_profiler *p, sq_launch_fn launch, sq_launch_fn 
     (void)sync;
     (void)arg;
     (void)err;
-    return add_all_absent(record, p->refused);
+    return add_all_absent(record, p->set, p->refused);
 }
 
 void sq_profile_describe_cupti(char *out, size_t size)
