@@ -36,7 +36,7 @@ const sq_metric_def sq_metrics[] = {
     {"floor_ns", "ns", "", "derived",
      "least time under the measured ceilings: the largest of bytes, flops and special functions"},
     /* how the run was made */
-    {"proof_reused", "", "", "derived",
+    {"proof_reused", "flag", "", "derived",
      "1: the output has the bits that an earlier run of the campaign proved; no proof of its own"},
     /* the driver's word on a run */
     {"temperature_c", "C", "lower", "nvml", "GPU temperature after the run"},
