@@ -60,6 +60,7 @@ const sq_policy_field sq_policy_fields[] = {
     {"timeout", SQ_POLICY_SECONDS, offsetof(sq_policy, timeout_seconds)},
     {"proof-work", SQ_POLICY_NUMBER, offsetof(sq_policy, proof_work)},
     {"try-oom", SQ_POLICY_SWITCH, offsetof(sq_policy, try_oom)},
+    {"energy", SQ_POLICY_SWITCH, offsetof(sq_policy, energy)},
     {"cooldown", SQ_POLICY_COOLDOWN, offsetof(sq_policy, cooldown_seconds)},
     {NULL, SQ_POLICY_COUNT, 0},
 };

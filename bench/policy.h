@@ -24,6 +24,7 @@ typedef struct {
     double timeout_seconds;  /* the parent kills a worker that is silent for longer */
     double proof_work;       /* multiply-adds that a proof's reference may cost */
     bool try_oom;            /* try cells that are predicted not to fit */
+    bool energy;             /* measures the energy of a launch: some seconds more a run */
     double cooldown_seconds; /* rest before a run; 0: none; below 0: while the GPU is hot */
 } sq_policy;
 

@@ -50,6 +50,8 @@ const sq_setting_def sq_setting_defs[] = {
      SQ_SCOPE_CAMPAIGN},
     {{"try-oom", 0, "on|off", "tries cells that are predicted not to fit (default off)"},
      SQ_SCOPE_CAMPAIGN},
+    {{"energy", 0, "on|off", "joules of a launch, 4 s more a run (default off; cuda only)"},
+     SQ_SCOPE_CAMPAIGN},
     {{"cooldown", 0, "auto|off|TIME", "rest before a run: while the GPU is hot (default), or so long"},
      SQ_SCOPE_CAMPAIGN},
     {{NULL, 0, NULL, NULL}, SQ_SCOPE_GROUP},

@@ -70,6 +70,7 @@ static const field policy_fields[] = {
     F(sq_policy, REAL, timeout_seconds),
     F(sq_policy, REAL, proof_work),
     F(sq_policy, BOOL, try_oom),
+    F(sq_policy, BOOL, energy),
     F(sq_policy, REAL, cooldown_seconds),
     {NULL, INT, 0, 0},
 };

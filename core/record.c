@@ -107,6 +107,21 @@ sq_status sq_record_add_number(sq_record *record, const char *metric, double val
     return sq_record_add_value(record, &v);
 }
 
+sq_status sq_record_add_measured(sq_record *record, const char *metric, double value, int n,
+                                 double spread, const char *validity)
+{
+    bool is_ok = strcmp(validity, "ok") == 0;
+    sq_value v = {.value = is_ok ? value : NAN,
+                  .n = is_ok ? n : 0,
+                  .spread = is_ok ? spread : NAN,
+                  .sm_mhz = NAN};
+    if (strlen(metric) >= sizeof v.metric)
+        return SQ_BAD_ARGUMENT;
+    snprintf(v.metric, sizeof v.metric, "%s", metric);
+    snprintf(v.validity, sizeof v.validity, "%s", validity);
+    return sq_record_add_value(record, &v);
+}
+
 sq_status sq_record_set_samples(sq_record *record, const int32_t *samples, int n)
 {
     int32_t *copy = NULL;

@@ -111,6 +111,9 @@ sq_status sq_record_add_kernel(sq_record *record, const sq_kernel_record *kernel
 sq_status sq_record_add_check(sq_record *record, const sq_check *check);
 /* Convenience: a derived value with validity "ok", n = 1. A NAN is absent: nothing is added. */
 sq_status sq_record_add_number(sq_record *record, const char *metric, double value);
+/* A value with what is behind it; where `validity` is not "ok" the number is absent. */
+sq_status sq_record_add_measured(sq_record *record, const char *metric, double value, int n,
+                                 double spread, const char *validity);
 /* Copies the samples and computes stats. */
 sq_status sq_record_set_samples(sq_record *record, const int32_t *samples, int n);
 

@@ -54,6 +54,11 @@ const sq_metric_def sq_metrics[] = {
     {"ecc_errors", "error", "lower", "nvml", "ECC errors during the run, corrected or not"},
     {"gpu_processes", "process", "lower", "nvml",
      "other processes with compute contexts on the GPU after the run"},
+    {"energy_j_per_launch", "J", "lower", "nvml",
+     "energy of one launch, back to back, idle power subtracted; spread: width of its interval"},
+    {"energy_j_per_token", "J", "lower", "nvml", "energy_j_per_launch over the tokens of a launch"},
+    {"idle_power_w", "W", "", "nvml", "power with nothing running, before the runs of the process"},
+    {"load_power_w", "W", "", "nvml", "power while the launch runs back to back"},
     {"cooldown_s", "s", "lower", "derived", "rest before the run (--cooldown)"},
     /* traced */
     {"activity_ns", "ns", "lower", "traced",

@@ -199,7 +199,7 @@ static double field_number(const field_value *f)
     }
 }
 
-enum { MAX_FIELDS = 16 };
+enum { MAX_FIELDS = 16, FIELD_POWER_INSTANT = 186 };
 
 /* *out[i] = field ids[i] times scale[i]. */
 static void get_fields(const sq_nvml *n, const unsigned *ids, const double *scale, int count,
@@ -254,7 +254,7 @@ double sq_nvml_energy_j(sq_nvml *n)
 /* Memory temperature, power now and of the last second, volatile ECC errors, remapped rows. */
 static void get_state_fields(const sq_nvml *n, sq_nvml_state *out)
 {
-    static const unsigned ids[] = {82, 186, 185, 3, 4, 142, 143};
+    static const unsigned ids[] = {82, FIELD_POWER_INSTANT, 185, 3, 4, 142, 143};
     static const double scale[] = {1, 1e-3, 1e-3, 1, 1, 1, 1};
     double correctable, uncorrectable;
     double *const at[] = {
@@ -303,6 +303,19 @@ double sq_nvml_headroom_c(sq_nvml *n)
         return NAN;
     get_heat(n, &heat);
     return heat.headroom_c;
+}
+
+double sq_nvml_temperature_c(sq_nvml *n) { return n ? get_temperature(n) : NAN; }
+
+double sq_nvml_power_w(sq_nvml *n)
+{
+    static const unsigned id = FIELD_POWER_INSTANT;
+    static const double to_watts = 1e-3;
+    double watts = NAN;
+    double *const at = &watts;
+    if (n)
+        get_fields(n, &id, &to_watts, 1, &at);
+    return n && isnan(watts) ? 1e-3 * get_unsigned(n, "nvmlDeviceGetPowerUsage") : watts;
 }
 
 /* --- other processes --- */

@@ -66,6 +66,8 @@ void sq_nvml_snapshot(sq_nvml *nvml, sq_nvml_state *out); /* some ms on a real d
 void sq_nvml_read_throttle(sq_nvml *nvml, sq_nvml_throttle *out);
 double sq_nvml_energy_j(sq_nvml *nvml);
 double sq_nvml_headroom_c(sq_nvml *nvml);
+double sq_nvml_temperature_c(sq_nvml *nvml);
+double sq_nvml_power_w(sq_nvml *nvml); /* of now; the mean of a second where that is all there is */
 
 /* Open, snapshot, close. *out is all unknown after a failure. */
 sq_status sq_nvml_read(const char *pci, sq_nvml_state *out, sq_error *err);

@@ -115,7 +115,7 @@ static void on_cooling(void *arg)
 /* Rests before the run as the policy says, and notes it. */
 static sq_status rest(sq_session *session, double seconds, sq_record *record)
 {
-    sq_value value = {.metric = "cooldown_s", .n = 1, .spread = NAN, .sm_mhz = NAN};
+    char validity[sizeof((sq_value *)0)->validity] = "ok";
     if (seconds == 0 || (seconds < 0 && session->gave_up_cooling))
         return SQ_OK;
     sq_cooldown done = sq_cooldown_rest(seconds, &sq_cooldown_limits_default,
@@ -123,14 +123,38 @@ static sq_status rest(sq_session *session, double seconds, sq_record *record)
     if (done.seconds == 0)
         return SQ_OK;
     session->gave_up_cooling = done.is_still_hot;
-    value.value = done.is_still_hot ? NAN : done.seconds;
     if (done.is_still_hot)
-        snprintf(value.validity, sizeof value.validity,
+        snprintf(validity, sizeof validity,
                  "inconsistent: after %.0f s still %.0f C from slowdown; no more waits",
                  done.seconds, done.headroom_c);
-    else
-        strcpy(value.validity, "ok");
-    return sq_record_add_value(record, &value);
+    return sq_record_add_measured(record, "cooldown_s", done.seconds, 1, NAN, validity);
+}
+
+static void on_energy(void *arg)
+{
+    sq_session *session = arg;
+    session->on_stage(session->arg, "energy");
+}
+
+/* Before anything else of the process has warmed the device. */
+static sq_status measure_idle(sq_session *session, sq_error *err)
+{
+    if (session->has_idle)
+        return SQ_OK;
+    session->has_idle = true;
+    on_energy(session);
+    return sq_energy_idle(session->vitals.nvml, &sq_energy_plan_default, on_energy, session,
+                          &session->idle, err);
+}
+
+static sq_status measure_energy(sq_session *session, sq_job *job, sq_record *record, sq_error *err)
+{
+    if (record->n_samples == 0)
+        return SQ_OK;
+    on_energy(session);
+    return sq_energy_measure(job, session->vitals.nvml, &sq_energy_plan_default,
+                             1e-9 * record->stats.median, &session->idle, on_energy, session,
+                             record, err);
 }
 
 /* What became of a proof that an earlier run of the cell had made. */
@@ -188,6 +212,8 @@ static sq_status time_job(sq_session *session, const sq_task *task, sq_job *job,
     sq_vitals_begin(&session->vitals);
     SQ_TRY(sq_measure(job, &task->policy, task->cell.cache, on_alive, session, record, err));
     SQ_TRY(sq_vitals_end(&session->vitals, record));
+    if (task->policy.energy)
+        SQ_TRY(measure_energy(session, job, record, err));
     SQ_TRY(job->ops->checksum(job, &sum, err));
     if (sum != proved) {
         drop_times(record);
@@ -204,6 +230,8 @@ static sq_status run_job(sq_session *session, const sq_task *task, sq_job *job, 
     uint64_t proved = 0;
     SQ_TRY(add_numbers(session, job, record));
     SQ_TRY(check_memory(job, task->policy.try_oom, err));
+    if (task->policy.energy)
+        SQ_TRY(measure_idle(session, err));
     SQ_TRY(rest(session, task->policy.cooldown_seconds, record));
     session->on_stage(session->arg, "prepare");
     SQ_TRY(job->ops->prepare(job, task->seed, &record->setup_ns, err));

@@ -4,6 +4,7 @@
 
 #include "bench/worker/ceilings.h"
 #include "bench/worker/cooldown.h"
+#include "bench/worker/energy.h"
 #include "bench/worker/job.h"
 #include "bench/worker/measure.h"
 #include "bench/worker/vitals.h"
@@ -19,6 +20,8 @@ typedef struct {
     sq_profiler *profiler; /* opened by the first profile */
     sq_vitals vitals;      /* opened by the first run */
     bool has_vitals;
+    sq_power idle;        /* measured once, by the first run that wants energy */
+    bool has_idle;
     bool gave_up_cooling; /* a whole wait was not enough: this process waits no more */
     void (*on_stage)(void *arg, const char *stage); /* sign of life */
     void *arg;

@@ -28,16 +28,11 @@ void sq_vitals_begin(sq_vitals *vitals)
 
 static sq_status add(const sq_vitals *vitals, const char *metric, double number, sq_record *record)
 {
-    sq_value value = {.value = number, .n = 1, .spread = NAN, .sm_mhz = NAN};
-    snprintf(value.metric, sizeof value.metric, "%s", metric);
-    if (isnan(number)) {
-        value.n = 0;
-        snprintf(value.validity, sizeof value.validity, "unsupported: %s",
+    char validity[sizeof((sq_value *)0)->validity] = "ok";
+    if (isnan(number))
+        snprintf(validity, sizeof validity, "unsupported: %s",
                  vitals->nvml ? "the driver does not tell" : vitals->why);
-    } else {
-        strcpy(value.validity, "ok");
-    }
-    return sq_record_add_value(record, &value);
+    return sq_record_add_measured(record, metric, number, 1, NAN, validity);
 }
 
 sq_status sq_vitals_end(sq_vitals *vitals, sq_record *record)

@@ -1,13 +1,12 @@
 /* fake_nvml: a library that answers NVML's calls from a script instead of a driver.
  *
- * Load it through $SEQMARK_NVML. The script is $FAKE_NVML, or what fake_nvml_script was last given
- * in the same process: words "name=value", in NVML's own units; "@FILE" reads them from a file, at
+ * Load it through $SEQMARK_NVML. The script is $FAKE_NVML: words "name=value", in NVML's own units; "@FILE" reads them from a file, at
  * every call. A name that is not there is NOT_SUPPORTED. A value is a number, "!4" for that error
  * code, or "5e8/s" for a counter that grows so fast from the first call on, in steps of tick_ms
  * (1) milliseconds. processes=self,parent,123 lists process ids, driver=TEXT is text. Built with
  * FAKE_NVML_OLD it lacks what old drivers lack.
  */
-#include <ctype.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,11 +18,14 @@
 
 enum { SUCCESS = 0, NOT_SUPPORTED = 3, MAX_SCRIPT = 4096, MAX_WORD = 256 };
 
-static char given[MAX_SCRIPT];
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* of added_millijoules */
+static double added_millijoules;
 
-void fake_nvml_script(const char *script)
+void fake_nvml_add_energy(double millijoules)
 {
-    snprintf(given, sizeof given, "%s", script);
+    pthread_mutex_lock(&lock);
+    added_millijoules += millijoules;
+    pthread_mutex_unlock(&lock);
 }
 
 static double seconds_since_first(void)
@@ -41,7 +43,7 @@ static double seconds_since_first(void)
 static void read_script(char out[MAX_SCRIPT])
 {
     const char *environment = getenv("FAKE_NVML");
-    const char *script = given[0] ? given : environment ? environment : "";
+    const char *script = environment ? environment : "";
     snprintf(out, MAX_SCRIPT, "%s", script);
     if (script[0] != '@')
         return;
@@ -114,7 +116,7 @@ int nvmlDeviceGetHandleByPciBusId_v2(const char *pci, device *out)
     char wanted[MAX_WORD];
     if (find_word("pci", wanted) && strcmp(wanted, pci) != 0)
         return 6; /* not found */
-    *out = given;
+    *out = &lock;
     return SUCCESS;
 }
 
@@ -198,7 +200,9 @@ int nvmlDeviceGetTotalEnergyConsumption(device d, unsigned long long *out)
     double value;
     (void)d;
     int code = find_number("energy", &value);
-    *out = (unsigned long long)value;
+    pthread_mutex_lock(&lock);
+    *out = (unsigned long long)(value + added_millijoules);
+    pthread_mutex_unlock(&lock);
     return code;
 }
 

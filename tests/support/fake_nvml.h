@@ -6,8 +6,8 @@
 extern "C" {
 #endif
 
-/* Replaces $FAKE_NVML for this process; "" goes back to it. Found by dlsym. */
-void fake_nvml_script(const char *script);
+/* Energy that the counter has beyond its script: what a launch of a test costs. Found by dlsym. */
+void fake_nvml_add_energy(double millijoules);
 
 typedef struct {
     unsigned version;

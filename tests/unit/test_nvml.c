@@ -148,6 +148,20 @@ static void test_power_by_the_older_call(void **state)
     assert_near(read_state("power=300000 power_average=200000").power_w, 200);
 }
 
+static void test_single_readings(void **state)
+{
+    (void)state;
+    sq_nvml *nvml;
+    setenv("FAKE_NVML", "power=300000 power_instant=450000 temperature=61", 1);
+    assert_int_equal(sq_nvml_open(PCI, &nvml, NULL), SQ_OK);
+    assert_near(sq_nvml_power_w(nvml), 450);
+    assert_near(sq_nvml_temperature_c(nvml), 61);
+    setenv("FAKE_NVML", "power=300000", 1);
+    assert_near(sq_nvml_power_w(nvml), 300);
+    assert_true(isnan(sq_nvml_temperature_c(nvml)));
+    sq_nvml_close(nvml);
+}
+
 static void test_an_old_driver_gives_what_it_has(void **state)
 {
     (void)state;
@@ -197,6 +211,7 @@ static void test_no_handle_knows_nothing(void **state)
     sq_nvml_read_throttle(NULL, &t);
     assert_true(isnan(t.ms[0]) && !t.has_reasons);
     assert_true(isnan(sq_nvml_energy_j(NULL)) && isnan(sq_nvml_headroom_c(NULL)));
+    assert_true(isnan(sq_nvml_power_w(NULL)) && isnan(sq_nvml_temperature_c(NULL)));
     sq_nvml_close(NULL);
 }
 
@@ -313,6 +328,7 @@ int main(void)
         cmocka_unit_test(test_one_refused_field_leaves_the_others),
         cmocka_unit_test(test_headroom_without_a_margin),
         cmocka_unit_test(test_power_by_the_older_call),
+        cmocka_unit_test(test_single_readings),
         cmocka_unit_test(test_an_old_driver_gives_what_it_has),
         cmocka_unit_test(test_refusals_say_why),
         cmocka_unit_test(test_no_handle_knows_nothing),

@@ -19,7 +19,7 @@
 #define POLICY                                                                                     \
     "\"policy\":{\"warmup_launches\":1,\"warmup_seconds\":0,\"min_samples\":3,\"max_samples\":3,"  \
     "\"max_seconds\":1,\"target_interval\":0.01,\"max_interval\":1e9,\"max_cell_seconds\":2,"      \
-    "\"timeout_seconds\":60,\"proof_work\":100000,\"try_oom\":false,\"cooldown_seconds\":0}"
+    "\"timeout_seconds\":60,\"proof_work\":100000,\"try_oom\":false,\"energy\":false,\"cooldown_seconds\":0}"
 
 /* Serves `requests` on device `device`; the answers, one JSON value a line, as an array. */
 static json_t *serve(const char *requests, int device, int *exit_code)
