@@ -22,7 +22,8 @@ static const char facts[] =
     " 1410, 1215, 5120);"
     "INSERT INTO environment VALUES(1, 'fp1', '580.65', '13.0', '13.0.2', '12.0.0', '', '13.0',"
     " 'gcc 12', '-O2', 'testhost', 'Linux 6.1', 'Debian 12', 'Test CPU', 'on', 'off', 700);"
-    "INSERT INTO campaign VALUES"
+    "INSERT INTO campaign (campaign_id, uuid, suite, label, plan_hash, argv, version, git_commit,"
+    " git_dirty, seed, planned, env_id, device_id, started, ended, state) VALUES"
     "(1, '11111111-0000-4000-8000-000000000001', 'paper', 'first', 'plan', 'seqmark run --suite "
     "paper',"
     " '0.1.0', 'abcdef0123', 0, '42', 100, 1, 1, 1700000000, 1700000900, 'finished'),"
@@ -199,7 +200,9 @@ long fixture_add(sq_db *db, fixture_run run)
                " FROM cell WHERE key = :key",
                &run, key);
     insert(db,
-           "INSERT INTO run SELECT NULL, hex(randomblob(16)), :campaign, cell_id, 1, :device,"
+           "INSERT INTO run (run_id, uuid, campaign_id, cell_id, env_id, device_id, replicate,"
+           " attempt, status, reason, started, harness_version, kernel_hash, n, median_ns, lo_ns,"
+           " hi_ns, min_ns, mad_ns, cycles, sm_mhz, setup_ns, peak_bytes, samples) SELECT NULL, hex(randomblob(16)), :campaign, cell_id, 1, :device,"
            " :replicate, :attempt, :status, :reason, :started, 1, :hash, 50, :ns, :lo, :hi, :lo,"
            " 0, NULL, 1700, NULL, :peak, NULL FROM cell WHERE key = :key",
            &run, key);

@@ -36,13 +36,16 @@ static sq_status add_tensor(const sq_tensor_spec *spec, bool is_batched, sq_spec
 
 static sq_status add_op_tensors(sq_specimen *s, sq_error *err)
 {
-    sq_tensor_list list = {.n_in = 0};
+    sq_tensor_list list = {.n_in = 0}, larger = {.n_in = 0};
+    sq_axis_value axis[SQ_MAX_AXES];
+    memcpy(axis, s->axis, sizeof axis);
+    axis[SQ_AXIS_B]++; /* what grows with the batch is batched; Hyena's filter (D, L) is not */
     SQ_TRY(s->op->tensors(SQ_PASS_FWD, s->dtype, s->axis, &list, err));
+    SQ_TRY(s->op->tensors(SQ_PASS_FWD, s->dtype, axis, &larger, err));
     for (int i = 0; i < list.n_in; i++) {
         const sq_tensor_spec *spec = &list.in[i];
-        SQ_TRY(add_tensor(spec, spec->time_dim == 1, s->in, &s->n_in, SQ_SPECIMEN_MAX, err));
-        if (spec->name && spec->time_dim == 1 && spec->dim[0] != sq_axis_int(s->axis, SQ_AXIS_B))
-            s->in[i].is_batched = false; /* such as Hyena's filter (D, L) */
+        SQ_TRY(add_tensor(spec, spec->name && spec->dim[0] != larger.in[i].dim[0], s->in, &s->n_in,
+                          SQ_SPECIMEN_MAX, err));
     }
     for (int i = 0; i < list.n_out; i++)
         SQ_TRY(add_tensor(&list.out[i], true, s->out, &s->n_out, SQ_MAX_OUT, err));
@@ -53,8 +56,11 @@ sq_status sq_specimen_new_op(const sq_op *op, const sq_provider *provider, sq_dt
                              const char *shape, const char *set_axis, double value,
                              sq_specimen *out, sq_error *err)
 {
-    *out = (sq_specimen){.op = op, .provider = provider, .provider_name = provider->name,
-                         .dtype = dtype, .causality_bound = op->causality_bound};
+    *out = (sq_specimen){.op = op,
+                         .provider = provider,
+                         .provider_name = provider->name,
+                         .dtype = dtype,
+                         .causality_bound = op->causality_bound};
     SQ_TRY(parse_axes(op->axes, shape, set_axis, value, out->axis, err));
     SQ_TRY(op->check(out->axis, err));
     out->tolerance = op->tolerance(SQ_PASS_FWD, dtype, out->axis);
@@ -94,7 +100,9 @@ sq_status sq_specimen_new_block(const sq_family *family, const char *provider, s
                                 sq_specimen *out, sq_error *err)
 {
     sq_graph *graph = NULL;
-    *out = (sq_specimen){.family = family, .provider_name = provider, .dtype = dtype,
+    *out = (sq_specimen){.family = family,
+                         .provider_name = provider,
+                         .dtype = dtype,
                          .causality_bound = family->causality_bound};
     SQ_TRY(parse_axes(family->axes, shape, set_axis, value, out->axis, err));
     SQ_TRY(family->check(out->axis, err));
@@ -140,8 +148,8 @@ static sq_status run_op(const sq_rig *rig, sq_specimen *s, sq_job *job, sq_error
     SQ_TRY(sq_job_run_once(job, err));
     for (int i = 0; i < s->n_out; i++)
         if (s->out[i].host.data)
-            SQ_TRY(rig->backend->gather(rig->device, &place->call.out[i], s->out[i].host.data,
-                                        err));
+            SQ_TRY(
+                rig->backend->gather(rig->device, &place->call.out[i], s->out[i].host.data, err));
     return SQ_OK;
 }
 
