@@ -8,6 +8,7 @@
 
 #include "bench/exchange.h"
 #include "bench/wire.h"
+#include "core/host.h"
 
 /* Measuring the ceilings of a device takes seconds, and shows no sign of life meanwhile. */
 static const double ceilings_seconds = 120;
@@ -147,15 +148,11 @@ static sq_status take_record(sq_asker *asker, const json_t *answer, sq_record *r
     return SQ_OK;
 }
 
-sq_status sq_ask_run(sq_asker *asker, const sq_plan_item *item, const char *proved,
+static sq_status run(sq_asker *asker, const sq_plan_item *item, const char *proved,
                      sq_record *record, sq_error *err)
 {
     json_t *answer = NULL;
     char stage[SQ_STAGE_TEXT] = "";
-    record->status = SQ_RUN_OK;
-    SQ_TRY(check(asker, item, record, err));
-    if (record->status != SQ_RUN_OK)
-        return SQ_OK;
     sq_status s = exchange(asker, make_run_request(asker, item, proved), "record", stage, &answer,
                            err);
     if (s == SQ_INTERRUPTED || s == SQ_OUT_OF_MEMORY)
@@ -165,6 +162,21 @@ sq_status sq_ask_run(sq_asker *asker, const sq_plan_item *item, const char *prov
     s = take_record(asker, answer, record);
     json_decref(answer);
     return s;
+}
+
+sq_status sq_ask_run(sq_asker *asker, const sq_plan_item *item, const char *proved,
+                     sq_record *record, sq_error *err)
+{
+    bool is_new = asker->client == NULL;
+    double start = sq_monotonic_seconds();
+    record->status = SQ_RUN_OK;
+    SQ_TRY(check(asker, item, record, err));
+    double checked = sq_monotonic_seconds();
+    if (record->status == SQ_RUN_OK)
+        SQ_TRY(run(asker, item, proved, record, err));
+    sq_status s = sq_record_add_number(record, is_new ? "phase_worker_ms" : "phase_check_ms",
+                                       1e3 * (checked - start));
+    return s == SQ_OK ? s : sq_fail(err, s, "no memory for the values of a run");
 }
 
 /* --- profile --- */
@@ -199,7 +211,7 @@ static sq_status merge(const sq_asker *asker, const json_t *answer, sq_record *r
     return s;
 }
 
-sq_status sq_ask_profile(sq_asker *asker, const sq_plan_item *item, sq_record *record,
+static sq_status profile(sq_asker *asker, const sq_plan_item *item, sq_record *record,
                          sq_error *err)
 {
     json_t *answer = NULL;
@@ -219,6 +231,16 @@ sq_status sq_ask_profile(sq_asker *asker, const sq_plan_item *item, sq_record *r
     if (s != SQ_BAD_ARGUMENT)
         sq_asker_kill(asker);
     return no_profile(asker, record, why.message);
+}
+
+sq_status sq_ask_profile(sq_asker *asker, const sq_plan_item *item, sq_record *record,
+                         sq_error *err)
+{
+    double start = sq_monotonic_seconds();
+    SQ_TRY(profile(asker, item, record, err));
+    sq_status s = sq_record_add_number(record, "phase_counters_ms",
+                                       1e3 * (sq_monotonic_seconds() - start));
+    return s == SQ_OK ? s : sq_fail(err, s, "no memory for the values of a run");
 }
 
 /* --- ceilings --- */

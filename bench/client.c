@@ -11,10 +11,10 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "bench/signals.h"
+#include "core/host.h"
 #include "core/text.h"
 
 enum { LAST_WORDS = 400, MAX_LINE = 256 << 20 };
@@ -27,13 +27,6 @@ struct sq_client {
     size_t n_words;
     char who[64]; /* "the worker", in every reason */
 };
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
 
 /* --- start --- */
 
@@ -193,9 +186,9 @@ static sq_status describe_end(sq_client *client, sq_error *err)
 {
     int status = 0;
     char words[200];
-    double until = now() + 2;
+    double until = sq_monotonic_seconds() + 2;
     pid_t done;
-    while ((done = waitpid(client->pid, &status, WNOHANG)) == 0 && now() < until) {
+    while ((done = waitpid(client->pid, &status, WNOHANG)) == 0 && sq_monotonic_seconds() < until) {
         if (client->err >= 0 &&
             poll(&(struct pollfd){.fd = client->err, .events = POLLIN}, 1, 10) > 0)
             read_stderr(client);
@@ -260,11 +253,11 @@ static sq_status read_stdout(sq_client *client, sq_error *err)
 
 sq_status sq_client_receive(sq_client *client, double seconds, json_t **out, sq_error *err)
 {
-    double until = now() + seconds;
+    double until = sq_monotonic_seconds() + seconds;
     sq_status s = SQ_OK;
     *out = NULL;
     while (!take_message(client, out, &s, err)) {
-        double left = until - now();
+        double left = until - sq_monotonic_seconds();
         struct pollfd fds[2] = {{.fd = client->out, .events = POLLIN},
                                 {.fd = client->err, .events = POLLIN}}; /* -1 is passed over */
         if (sq_signals_count() >= 2)
@@ -297,12 +290,12 @@ static void dispose(sq_client *client)
 /* Reaps the worker if it ends within `seconds`; a process that hangs in a driver may never. */
 static bool has_ended(sq_client *client, double seconds)
 {
-    double until = now() + seconds;
+    double until = sq_monotonic_seconds() + seconds;
     while (client->pid > 0) {
         pid_t done = waitpid(client->pid, NULL, WNOHANG);
         if (done == client->pid || (done < 0 && errno != EINTR))
             client->pid = 0;
-        else if (now() >= until)
+        else if (sq_monotonic_seconds() >= until)
             return false;
         else
             poll(NULL, 0, 5);

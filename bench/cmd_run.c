@@ -207,12 +207,15 @@ static sq_status measure(sq_run *run, sq_db *db, const sq_campaign *campaign,
     return s;
 }
 
-static sq_status print_summary(const sq_run *run, sq_db *db, const char *uuid, sq_error *err)
+static sq_status print_summary(const sq_run *run, sq_db *db, const sq_runner_result *result,
+                               const char *uuid, sq_error *err)
 {
     sq_format format;
     sq_text summary = {.data = NULL};
     SQ_TRY(sq_given_format(&run->given, &format, err));
     sq_status s = sq_report_summary(db, uuid, (int)format, &summary, err);
+    if (s == SQ_OK && format == SQ_FORMAT_JSON)
+        s = sq_run_add_cost(run, result, uuid, &summary, err);
     if (s == SQ_OK)
         s = sq_text_print(&summary, err);
     sq_text_free(&summary);
@@ -254,9 +257,10 @@ static sq_status run_campaign(sq_run *run, sq_db *db, int argc, char **argv, sq_
             left == 1 ? "" : "s", run->target.device.name, (unsigned long long)run->seed,
             sq_given_db(&run->given));
     SQ_TRY(measure(run, db, &campaign, &result, err));
-    SQ_TRY(print_summary(run, db, campaign.uuid, err));
+    SQ_TRY(print_summary(run, db, &result, campaign.uuid, err));
     if (result.left && strcmp(result.state, "budget") == 0)
         print_left(&run->plan, result.left);
+    sq_run_print_cost(run, &result);
     conclude(run, &result, outcome);
     return SQ_OK;
 }

@@ -4,6 +4,7 @@
 
 #include "bench/command.h"
 #include "bench/plan.h"
+#include "bench/runner.h"
 #include "bench/suite.h"
 #include "bench/target.h"
 
@@ -51,5 +52,14 @@ void sq_run_free(sq_run *run);
 
 sq_status sq_run_print_plan(const sq_run *run, sq_format format, sq_error *err);
 sq_status sq_run_print_config(const sq_run *run, sq_format format, sq_error *err);
+
+/* --- cmd_run_cost.c --- */
+
+/* To stderr: median and mean of a run, the share of each phase, and the time of the whole plan where
+ * a part of it is left. */
+void sq_run_print_cost(const sq_run *run, const sq_runner_result *result);
+/* Wraps the JSON array `results` into one object with the campaign and its cost. */
+sq_status sq_run_add_cost(const sq_run *run, const sq_runner_result *result, const char *campaign,
+                          sq_text *results, sq_error *err);
 
 #endif

@@ -5,16 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "core/host.h"
 #include "core/text.h"
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
 
 static bool is_message(const json_t *message, const char *kind)
 {
@@ -56,13 +49,13 @@ static sq_status pass_over(const sq_client *client, const json_t *message, const
 sq_status sq_exchange(sq_client *client, const json_t *request, const char *kind,
                       sq_patience patience, char stage[SQ_STAGE_TEXT], json_t **out, sq_error *err)
 {
-    const double until = patience.total > 0 ? now() + patience.total : INFINITY;
+    const double until = patience.total > 0 ? sq_monotonic_seconds() + patience.total : INFINITY;
     *out = NULL;
     /* A dead worker is described by its end, which receiving finds; not by the broken pipe. */
     sq_client_send(client, request, NULL);
     for (;;) {
         json_t *message = NULL;
-        const double left = until - now();
+        const double left = until - sq_monotonic_seconds();
         if (left <= 0)
             return sq_fail(err, SQ_TIMEOUT, "not done after %g s", patience.total);
         SQ_TRY(sq_client_receive(client, fmin(patience.silence, left), &message, err));

@@ -4,18 +4,11 @@
 #include <math.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <time.h>
 
+#include "core/host.h"
 #include "core/text.h"
 
 enum { MAX_COLUMNS = 79 }; /* of the line that is rewritten, in a terminal that is wide enough */
-
-static double monotonic(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
 
 void sq_progress_begin(sq_progress *progress, const sq_plan *plan, FILE *stream, bool is_terminal)
 {
@@ -32,7 +25,7 @@ void sq_progress_begin(sq_progress *progress, const sq_plan *plan, FILE *stream,
 /* The prediction of what is left, scaled by how the prediction of what is done came out. */
 static void format_eta(const sq_progress *p, char *out, size_t size)
 {
-    double elapsed = monotonic() - p->started;
+    double elapsed = sq_monotonic_seconds() - p->started;
     double scale = p->predicted_done > 0 ? elapsed / p->predicted_done : 1;
     double left = fmax(0, (p->predicted_total - p->predicted_done) * scale);
     int seconds = (int)fmin(ceil(left), 359999);
@@ -75,7 +68,7 @@ static void on_started(void *self, const sq_plan_item *item)
     sq_progress *p = self;
     char line[128], eta[16];
     if (!p->done && !p->started)
-        p->started = monotonic(); /* not before: measuring the ceilings is no part of the rate */
+        p->started = sq_monotonic_seconds(); /* not before: measuring the ceilings is no part of the rate */
     if (!p->is_terminal)
         return;
     format_eta(p, eta, sizeof eta);

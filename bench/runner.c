@@ -3,10 +3,10 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "bench/ask.h"
 #include "bench/signals.h"
+#include "core/host.h"
 
 enum { MAX_CEILINGS = 16 };
 
@@ -16,28 +16,15 @@ typedef struct {
     sq_asker timing, profiling;
     sq_ceiling ceiling[MAX_CEILINGS];
     int n_ceilings;
-    double started;
-    int replicate; /* of the batch that `timing` works on */
+    sq_tally tally;
+    double started, last; /* last: the end of the run before */
+    int replicate;        /* of the batch that `timing` works on */
 } runner;
 
 bool sq_status_is_failure(sq_run_status status)
 {
     return status == SQ_RUN_CRASHED || status == SQ_RUN_TIMEOUT || status == SQ_RUN_ERROR ||
            status == SQ_RUN_MISMATCH;
-}
-
-static double monotonic(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
-static double wall(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
 /* --- one run --- */
@@ -77,7 +64,7 @@ static bool wants_profile(const runner *r, const sq_plan_item *item, const sq_re
 
 static sq_status measure(runner *r, const sq_plan_item *item, sq_record *record, sq_error *err)
 {
-    double started = wall();
+    double started = sq_wall_seconds();
     record->replicate = item->replicate;
     record->attempt = item->attempt;
     SQ_TRY(sq_uuid_new(record->uuid, err));
@@ -107,6 +94,22 @@ static void count_row(runner *r, const sq_plan_item *item, const sq_record *reco
                  sq_run_status_name(record->status), item->key, record->reason);
 }
 
+static sq_status keep(runner *r, const sq_record *record, sq_error *err)
+{
+    const sq_sink *sink = &r->options->sink;
+    double start = sq_monotonic_seconds();
+    SQ_TRY(sink->run(sink->self, record, err));
+    sq_tally_add_part(&r->tally, "store", sq_monotonic_seconds() - start);
+    return SQ_OK;
+}
+
+static sq_status charge(runner *r, const sq_plan_item *item, const sq_record *record, sq_error *err)
+{
+    double now = sq_monotonic_seconds(), seconds = now - r->last;
+    r->last = now;
+    return sq_tally_add_run(&r->tally, item, record, seconds, err);
+}
+
 /* Measures one item and keeps it. */
 static sq_status run_item(runner *r, sq_plan_item *item, sq_error *err)
 {
@@ -117,7 +120,9 @@ static sq_status run_item(runner *r, sq_plan_item *item, sq_error *err)
         observer->started(observer->self, item);
     sq_status s = measure(r, item, &record, err);
     if (s == SQ_OK)
-        s = r->options->sink.run(r->options->sink.self, &record, err);
+        s = keep(r, &record, err);
+    if (s == SQ_OK)
+        s = charge(r, item, &record, err);
     if (s == SQ_OK) {
         item->is_done = true;
         count_row(r, item, &record);
@@ -135,14 +140,16 @@ static void change_worker(runner *r, const sq_plan_item *item)
 {
     if (r->timing.cells < SQ_BATCH_CELLS && item->replicate == r->replicate)
         return;
+    double start = sq_monotonic_seconds();
     sq_asker_stop(&r->timing);
+    sq_tally_add_part(&r->tally, "worker", sq_monotonic_seconds() - start);
     r->replicate = item->replicate;
 }
 
 static bool is_over_budget(const runner *r, const sq_plan_item *item)
 {
     double budget = r->options->budget_seconds;
-    return budget > 0 && monotonic() - r->started + item->seconds > budget;
+    return budget > 0 && sq_monotonic_seconds() - r->started + item->seconds > budget;
 }
 
 static sq_status run_items(runner *r, const char **state, sq_error *err)
@@ -159,6 +166,7 @@ static sq_status run_items(runner *r, const char **state, sq_error *err)
         }
         if (is_over_budget(r, item)) {
             *state = "budget"; /* a shorter cell further on may still fit */
+            r->tally.is_choosy = true;
             continue;
         }
         change_worker(r, item);
@@ -200,6 +208,8 @@ static int count_left(const sq_plan *plan)
 static sq_status carry_out(runner *r, const char **state, sq_error *err)
 {
     sq_status s = measure_ceilings(r, err);
+    r->last = sq_monotonic_seconds();
+    sq_tally_add_phase(&r->tally, "ceilings", r->last - r->started);
     if (s == SQ_OK)
         s = run_items(r, state, err);
     if (s == SQ_INTERRUPTED) {
@@ -215,6 +225,15 @@ static sq_status carry_out(runner *r, const char **state, sq_error *err)
     return s;
 }
 
+static void conclude(runner *r)
+{
+    sq_runner_result *result = r->result;
+    result->cost = sq_tally_conclude(&r->tally, r->options->plan);
+    memcpy(result->phase, r->tally.phase, sizeof result->phase);
+    result->n_phases = r->tally.n_phases;
+    sq_tally_free(&r->tally);
+}
+
 sq_status sq_runner_run(const sq_runner_options *options, sq_runner_result *result, sq_error *err)
 {
     sq_asker asker = {.target = options->target,
@@ -225,7 +244,7 @@ sq_status sq_runner_run(const sq_runner_options *options, sq_runner_result *resu
                 .result = result,
                 .timing = asker,
                 .profiling = asker,
-                .started = monotonic()};
+                .started = sq_monotonic_seconds()};
     const sq_sink *sink = &options->sink;
     const char *state = "failed";
     *result = (sq_runner_result){.done = 0};
@@ -233,6 +252,7 @@ sq_status sq_runner_run(const sq_runner_options *options, sq_runner_result *resu
                        &options->target->device, options->metrics, err));
     sq_status s = carry_out(&r, &state, err);
     result->left = count_left(options->plan);
+    conclude(&r);
     if (s == SQ_OK)
         s = sink->finish(sink->self, state, err);
     else

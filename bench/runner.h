@@ -8,6 +8,7 @@
 #define SQ_BENCH_RUNNER_H
 
 #include "bench/plan.h"
+#include "bench/tally.h"
 #include "bench/target.h"
 #include "core/record.h"
 
@@ -42,6 +43,9 @@ typedef struct {
     int done, left;                 /* runs stored; runs of the plan not reached */
     char state[16];                 /* "finished", "budget", "interrupted" */
     char first_failure[SQ_KEY_MAX + SQ_REASON_MAX + 32];
+    sq_cost_summary cost; /* of the runs of this call */
+    sq_phase phase[SQ_MAX_PHASES];
+    int n_phases;
 } sq_runner_result;
 
 /* Runs every item that is not done. An error means that the campaign could not be kept (the store

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 /* Writes the text from `from` to the end of the line, without blanks and quotes around it. */
 static void copy_value(const char *from, char *out, size_t size)
@@ -32,3 +33,14 @@ void sq_host_field(const char *path, const char *key, char *out, size_t size)
     }
     fclose(file);
 }
+
+static double read_clock(clockid_t clock)
+{
+    struct timespec t;
+    clock_gettime(clock, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+double sq_monotonic_seconds(void) { return read_clock(CLOCK_MONOTONIC); }
+
+double sq_wall_seconds(void) { return read_clock(CLOCK_REALTIME); }

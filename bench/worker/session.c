@@ -106,6 +106,11 @@ static sq_status keep_proof(const sq_proof *proof, sq_record *record)
     return SQ_OK;
 }
 
+static sq_status lap(sq_session *session, const char *metric, sq_record *record)
+{
+    return sq_stopwatch_lap(&session->watch, metric, record);
+}
+
 static void on_cooling(void *arg)
 {
     sq_session *session = arg;
@@ -122,6 +127,7 @@ static sq_status rest(sq_session *session, double seconds, sq_record *record)
                                         session->vitals.nvml, on_cooling, session);
     if (done.seconds == 0)
         return SQ_OK;
+    SQ_TRY(lap(session, "phase_cooldown_ms", record));
     session->gave_up_cooling = done.is_still_hot;
     if (done.is_still_hot)
         snprintf(validity, sizeof validity,
@@ -210,10 +216,15 @@ static sq_status time_job(sq_session *session, const sq_task *task, sq_job *job,
     uint64_t sum = 0;
     session->on_stage(session->arg, "warm-up");
     sq_vitals_begin(&session->vitals);
+    SQ_TRY(lap(session, "phase_vitals_ms", record));
     SQ_TRY(sq_measure(job, &task->policy, task->cell.cache, on_alive, session, record, err));
+    SQ_TRY(lap(session, "phase_samples_ms", record));
     SQ_TRY(sq_vitals_end(&session->vitals, record));
-    if (task->policy.energy)
+    SQ_TRY(lap(session, "phase_vitals_ms", record));
+    if (task->policy.energy) {
         SQ_TRY(measure_energy(session, job, record, err));
+        SQ_TRY(lap(session, "phase_energy_ms", record));
+    }
     SQ_TRY(job->ops->checksum(job, &sum, err));
     if (sum != proved) {
         drop_times(record);
@@ -230,13 +241,17 @@ static sq_status run_job(sq_session *session, const sq_task *task, sq_job *job, 
     uint64_t proved = 0;
     SQ_TRY(add_numbers(session, job, record));
     SQ_TRY(check_memory(job, task->policy.try_oom, err));
-    if (task->policy.energy)
+    if (task->policy.energy) {
         SQ_TRY(measure_idle(session, err));
+        SQ_TRY(lap(session, "phase_energy_ms", record));
+    }
     SQ_TRY(rest(session, task->policy.cooldown_seconds, record));
     session->on_stage(session->arg, "prepare");
     SQ_TRY(job->ops->prepare(job, task->seed, &record->setup_ns, err));
     record->peak_bytes = (int64_t)job->bytes;
+    SQ_TRY(lap(session, "phase_setup_ms", record));
     SQ_TRY(prove(session, task, job, &proved, record, &is_ok, err));
+    SQ_TRY(lap(session, "phase_proof_ms", record));
     return is_ok ? time_job(session, task, job, proved, record, err) : SQ_OK;
 }
 
@@ -255,6 +270,7 @@ void sq_session_run(sq_session *session, const sq_task *task, sq_record *record)
     start_record(task, record);
     sq_cell_key(&task->cell, key);
     sq_nvtx_push(key);
+    sq_stopwatch_start(&session->watch);
     open_vitals(session);
     sq_status status = sq_job_new(&session->rig, &task->subject, &task->cell, &job, &err);
     if (status == SQ_OK)
@@ -264,6 +280,7 @@ void sq_session_run(sq_session *session, const sq_task *task, sq_record *record)
         fail_record(record, status, &err);
     }
     sq_job_free(job);
+    lap(session, "phase_teardown_ms", record);
     sq_nvtx_pop();
 }
 

@@ -7,6 +7,7 @@
 #include "bench/worker/energy.h"
 #include "bench/worker/job.h"
 #include "bench/worker/measure.h"
+#include "bench/worker/phases.h"
 #include "bench/worker/vitals.h"
 #include "profile/profile.h"
 
@@ -22,6 +23,7 @@ typedef struct {
     bool has_vitals;
     sq_power idle;        /* measured once, by the first run that wants energy */
     bool has_idle;
+    sq_stopwatch watch; /* of the run in hand */
     bool gave_up_cooling; /* a whole wait was not enough: this process waits no more */
     void (*on_stage)(void *arg, const char *stage); /* sign of life */
     void *arg;

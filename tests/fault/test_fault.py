@@ -162,6 +162,18 @@ class Workers(Bench):
         self.assertEqual(self.run_fake("well", "--counters", "off").returncode, 0)
         self.assertEqual(self.rows(sql), [])
 
+    def test_a_budget_tells_the_time_of_the_whole_plan(self):
+        # The slow cells take two seconds each; half a second is predicted.
+        words = [*FAKE_CELLS, "--replicates", "9", "--budget", "5s", "-o", "json"]
+        result = subprocess.run(self.command(*words), env=self.environment("slow"), text=True,
+                                cwd=self.folder.name, capture_output=True, timeout=120, check=False)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        told = json.loads(result.stdout)
+        self.assertEqual((told["state"], told["cost"]["plan_cells"]), ("budget", 3))
+        self.assertEqual(told["cost"]["runs"] + told["cost"]["left"], 27)
+        self.assertGreater(told["cost"]["plan_seconds"], 27 * 2)
+        self.assertIn("the whole plan at this pace: 3 cells x 9 take", result.stderr)
+
     def test_budget_is_exit_0_and_names_what_is_left(self):
         result = self.run_fake("well", "--budget", "1ms")
         self.assertEqual(result.returncode, 0, result.stderr)
