@@ -22,22 +22,16 @@ static const sq_option options[] = {
 
 /* --- samples --- */
 
-static int32_t little_endian(const unsigned char *b)
-{
-    return (int32_t)((uint32_t)b[0] | (uint32_t)b[1] << 8 | (uint32_t)b[2] << 16 |
-                     (uint32_t)b[3] << 24);
-}
-
 static void add_samples(sq_table *table, sqlite3_stmt *row)
 {
-    const unsigned char *blob = sqlite3_column_blob(row, 3);
+    const void *blob = sqlite3_column_blob(row, 3);
     int n = sqlite3_column_bytes(row, 3) / 4;
     for (int i = 0; i < n; i++) {
         sq_table_text(table, (const char *)sqlite3_column_text(row, 0));
         sq_table_text(table, (const char *)sqlite3_column_text(row, 1));
         sq_table_number(table, sqlite3_column_int(row, 2), 6);
         sq_table_number(table, i, 9);
-        sq_table_number(table, little_endian(blob + 4 * i), 10);
+        sq_table_number(table, sq_db_sample(blob, i), 10);
     }
 }
 

@@ -61,6 +61,9 @@ sq_status sq_db_resolve_campaign(sq_db *db, const char *text, char uuid[SQ_UUID_
  * unknown or ambiguous: as above. */
 sq_status sq_db_resolve_run(sq_db *db, const char *text, int64_t *run_id, sq_error *err);
 
+/* Sample number i of run.samples, as it is stored on any machine. */
+int32_t sq_db_sample(const void *blob, int i);
+
 /* Copies a live store to one whole file (backup API). Refuses to overwrite. */
 sq_status sq_db_backup(sq_db *db, const char *path, sq_error *err);
 

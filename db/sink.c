@@ -190,6 +190,13 @@ static unsigned char *pack_samples(const int32_t *samples, int n)
     return bytes;
 }
 
+int32_t sq_db_sample(const void *blob, int i)
+{
+    const unsigned char *b = (const unsigned char *)blob + 4 * (size_t)i;
+    return (int32_t)((uint32_t)b[0] | (uint32_t)b[1] << 8 | (uint32_t)b[2] << 16 |
+                     (uint32_t)b[3] << 24);
+}
+
 static void bind_stats(sq_row *row, const sq_record *record)
 {
     const double stats[] = {record->stats.median, record->stats.lo, record->stats.hi,

@@ -21,7 +21,7 @@ typedef struct {
 /* The text files of reports/ in the binary: queries, gnuplot scripts, captions, style and script.
  */
 #define SQ_REPORT_TEXTS(X)                                                                         \
-    X(figure_style_gp)                                                                             \
+    X(figure_style_gp) X(figure_compare_sql)                                                                             \
     X(figure_lines_gp) X(figure_roof_gp) X(figure_common_sql) X(figure_group_sql)                  \
         X(figure_ceilings_sql) X(figure_cells_sql) X(figure_failures_sql) X(figure_counters_sql)   \
             X(figure_campaigns_sql) X(figure_time_sql) X(figure_time_gp) X(figure_time_txt)        \

@@ -1,0 +1,283 @@
+/* compare: which cells stand against each other, and what their runs say. */
+#include "reports/compare.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/stats.h"
+#include "reports/compared.h"
+
+static const double short_ns = 20e3;
+
+/* --- one pair --- */
+
+static double median_of(const double *values, int n, double *room)
+{
+    memcpy(room, values, (size_t)n * sizeof *room);
+    return sq_median(room, n);
+}
+
+/* The known ones of a cell's cycles; their count. */
+static int known_cycles(const sq_cell_runs *cell, double *out)
+{
+    int n = 0;
+    for (int i = 0; i < cell->n; i++)
+        if (!isnan(cell->cycles[i]))
+            out[n++] = cell->cycles[i];
+    return n;
+}
+
+/* Time of the larger floor that the bytes and the matrix operations set. Without ceilings: unknown.
+ */
+static sq_cell_class class_of(const sq_cell_runs *cell, double ns, const sq_side_runs *side)
+{
+    bool is_f32 = strcmp(cell->dtype, "f32") == 0;
+    double bytes_ns = cell->bytes / side->copy_gbytes_per_s;
+    double tflops = is_f32 ? side->gemm_f32_tflops : side->gemm_16_tflops;
+    double flops_ns = cell->matrix_flops / tflops / 1e3;
+    if (ns < short_ns)
+        return SQ_CLASS_SHORT;
+    if (isnan(bytes_ns))
+        return SQ_CLASS_UNKNOWN;
+    return flops_ns > bytes_ns ? SQ_CLASS_TENSOR : SQ_CLASS_MEMORY;
+}
+
+static sq_pair missing_pair(const sq_cell_runs *a, const sq_cell_runs *b, const char *why)
+{
+    return (sq_pair){.a = a,
+                     .b = b,
+                     .missing = why,
+                     .cls = SQ_CLASS_UNKNOWN,
+                     .a_ns = NAN,
+                     .b_ns = NAN,
+                     .a_cycles = NAN,
+                     .b_cycles = NAN,
+                     .ns = {NAN, NAN, NAN},
+                     .cycles = {NAN, NAN, NAN},
+                     .cv = NAN,
+                     .cycles_cv = NAN};
+}
+
+/* room: for the runs of both cells. */
+static sq_pair pair_of(const sq_cell_runs *a, const sq_cell_runs *b, const sq_side_runs *side_a,
+                       double *room)
+{
+    sq_pair pair = missing_pair(a, b, NULL);
+    pair.a_ns = median_of(a->ns, a->n, room);
+    pair.b_ns = median_of(b->ns, b->n, room);
+    pair.ns = sq_ratio_of_runs(a->ns, a->n, b->ns, b->n);
+    pair.cv = sq_run_cv(a->ns, a->n, b->ns, b->n);
+    pair.cls = class_of(a, pair.a_ns, side_a);
+    double *cycles_b = room + a->n;
+    int n_a = known_cycles(a, room), n_b = known_cycles(b, cycles_b);
+    pair.cycles = sq_ratio_of_runs(room, n_a, cycles_b, n_b);
+    pair.cycles_cv = sq_run_cv(room, n_a, cycles_b, n_b);
+    pair.a_cycles = sq_median(room, n_a);
+    pair.b_cycles = sq_median(cycles_b, n_b);
+    return pair;
+}
+
+/* --- all pairs --- */
+
+/* pair: as many as the sides have cells, or fewer. */
+typedef struct {
+    const sq_compare_options *options;
+    sq_side_runs a, b;
+    sq_pair *pair;
+    int n;
+    double *room;
+} comparison;
+
+static sq_status make_room(comparison *c, sq_error *err)
+{
+    int n_cells = c->a.n_cells + c->b.n_cells, n_runs = 2 * (c->a.n_timed + c->b.n_timed);
+    c->pair = calloc((size_t)n_cells, sizeof *c->pair);
+    c->room = calloc((size_t)n_runs, sizeof *c->room);
+    if (!c->pair || !c->room)
+        return sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for a comparison");
+    return SQ_OK;
+}
+
+static void add(comparison *c, sq_pair pair)
+{
+    c->pair[c->n++] = pair;
+}
+
+static int by_key(const void *x, const void *y)
+{
+    const sq_cell_runs *const *a = x, *const *b = y;
+    return strcmp((*a)->key, (*b)->key);
+}
+
+/* A side that was measured on the one and not on the other says why; cells without a time on either
+ * are no part of a comparison. */
+static void add_two(comparison *c, const sq_cell_runs *a, const sq_cell_runs *b)
+{
+    bool has_a = a && a->n, has_b = b && b->n;
+    const sq_cell_runs *without = has_a ? b : a;
+    if (has_a && has_b)
+        add(c, pair_of(a, b, &c->a, c->room));
+    else if (has_a || has_b)
+        add(c, missing_pair(a, b, without ? without->reason : "not in the campaign"));
+}
+
+/* Cells of a in their order, then those that only b has. */
+static sq_status pair_sides(comparison *c, sq_error *err)
+{
+    int n = c->b.n_cells;
+    const sq_cell_runs **index = calloc((size_t)n, sizeof *index);
+    bool *is_met = calloc((size_t)n, sizeof *is_met);
+    for (int i = 0; index && i < n; i++)
+        index[i] = &c->b.cell[i];
+    if (index && is_met) {
+        qsort(index, (size_t)n, sizeof *index, by_key);
+        for (int i = 0; i < c->a.n_cells; i++) {
+            const sq_cell_runs *a = &c->a.cell[i];
+            const sq_cell_runs **found = bsearch(&a, index, (size_t)n, sizeof *index, by_key);
+            if (found)
+                is_met[*found - c->b.cell] = true;
+            add_two(c, a, found ? *found : NULL);
+        }
+        for (int i = 0; i < n; i++)
+            if (!is_met[i])
+                add_two(c, NULL, &c->b.cell[i]);
+    }
+    sq_status status =
+        index && is_met ? SQ_OK : sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for a comparison");
+    free(index);
+    free(is_met);
+    return status;
+}
+
+/* --- by provider --- */
+
+/* Of n cells of one shape: the reference provider's, or the one with the least median; NULL: none.
+ */
+static const sq_cell_runs *reference_of(const comparison *c, const sq_cell_runs *cell, int n)
+{
+    const sq_cell_runs *best = NULL;
+    double best_ns = INFINITY;
+    for (int i = 0; i < n; i++) {
+        double ns = cell[i].n ? median_of(cell[i].ns, cell[i].n, c->room) : NAN;
+        bool is_named =
+            !c->options->reference || strcmp(cell[i].provider, c->options->reference) == 0;
+        if (is_named && ns < best_ns) {
+            best = &cell[i];
+            best_ns = ns;
+        }
+    }
+    return best;
+}
+
+static void pair_shape(comparison *c, const sq_cell_runs *cell, int n)
+{
+    const sq_cell_runs *reference = reference_of(c, cell, n);
+    for (int i = 0; i < n; i++) {
+        if (&cell[i] == reference || (!reference && cell[i].n == 0))
+            continue;
+        if (!reference)
+            add(c, missing_pair(NULL, &cell[i], "the reference has no time"));
+        else
+            add_two(c, reference, &cell[i]);
+    }
+}
+
+static void pair_providers(comparison *c)
+{
+    const sq_cell_runs *cell = c->a.cell;
+    for (int i = 0, end; i < c->a.n_cells; i = end) {
+        for (end = i + 1; end < c->a.n_cells && !strcmp(cell[end].shape, cell[i].shape);)
+            end++;
+        pair_shape(c, cell + i, end - i);
+    }
+}
+
+enum { MAX_PROVIDERS = 64 };
+
+static sq_status check_reference(const comparison *c, sq_error *err)
+{
+    const char *known[MAX_PROVIDERS + 1] = {NULL};
+    int n = 0, index;
+    for (int i = 0; c->options->reference && i < c->a.n_cells; i++) {
+        bool is_new = c->a.cell[i].n > 0 && n < MAX_PROVIDERS;
+        for (int k = 0; k < n; k++)
+            is_new = is_new && strcmp(known[k], c->a.cell[i].provider) != 0;
+        if (is_new)
+            known[n++] = c->a.cell[i].provider;
+    }
+    if (!c->options->reference)
+        return SQ_OK;
+    return sq_find_name("provider of this campaign", c->options->reference, known, &index, err);
+}
+
+/* --- what else differs --- */
+
+static void note_text(sq_text *notes, const char *what, const char *a, const char *b)
+{
+    if (strcmp(a, b) != 0)
+        sq_text_printf(notes, "the sides differ in %s: %s and %s\n", what, a, b);
+}
+
+static void note_kernels(const comparison *c, sq_text *notes)
+{
+    int changed = 0, compared = 0;
+    for (int i = 0; i < c->n; i++) {
+        const sq_pair *p = &c->pair[i];
+        if (!p->a || !p->b)
+            continue;
+        compared++;
+        changed += strcmp(p->a->kernel_hash, p->b->kernel_hash) != 0;
+    }
+    if (changed)
+        sq_text_printf(notes, "the kernels of %d of %d cells are not the same code\n", changed,
+                       compared);
+}
+
+static void add_notes(const comparison *c, sq_text *notes)
+{
+    note_text(notes, "the device", c->a.device, c->b.device);
+    if (strcmp(c->a.device, c->b.device) == 0)
+        note_text(notes, "the card", c->a.device_uuid, c->b.device_uuid);
+    note_text(notes, "the driver", c->a.driver, c->b.driver);
+    if (c->a.harness_version != c->b.harness_version)
+        sq_text_printf(notes, "the sides were timed by other methods: harness version %d and %d\n",
+                       c->a.harness_version, c->b.harness_version);
+    note_kernels(c, notes);
+}
+
+/* --- the whole --- */
+
+static sq_status read_and_pair(sq_db *db, comparison *c, sq_text *notes, sq_error *err)
+{
+    const sq_compare_options *o = c->options;
+    SQ_TRY(sq_side_read(db, &o->a, o, &c->a, err));
+    if (!o->is_by_provider)
+        SQ_TRY(sq_side_read(db, &o->b, o, &c->b, err));
+    SQ_TRY(make_room(c, err));
+    if (o->is_by_provider) {
+        SQ_TRY(check_reference(c, err));
+        pair_providers(c);
+        if (c->n == 0)
+            sq_text_printf(notes, "%s: no cell was measured with two providers\n", o->a.name);
+        return SQ_OK;
+    }
+    SQ_TRY(pair_sides(c, err));
+    add_notes(c, notes);
+    return SQ_OK;
+}
+
+sq_status sq_report_compare(sq_db *db, const sq_compare_options *options, sq_text *out,
+                            sq_text *notes, sq_error *err)
+{
+    comparison c = {.options = options};
+    sq_status status = read_and_pair(db, &c, notes, err);
+    if (status == SQ_OK)
+        status = sq_compare_render(c.pair, c.n, options, c.a.seed, out, err);
+    free(c.pair);
+    free(c.room);
+    sq_side_free(&c.a);
+    sq_side_free(&c.b);
+    return status;
+}
