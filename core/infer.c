@@ -22,8 +22,12 @@ typedef struct {
 static log_moments moments_of(const double *values, int n)
 {
     log_moments m = {.n = n};
+    if (n < 1)
+        return m;
+    double first = log(values[0]), sum = 0; /* from the first one: equal values have no deviation */
     for (int i = 0; i < n; i++)
-        m.mean += log(values[i]) / n;
+        sum += log(values[i]) - first;
+    m.mean = first + sum / n;
     for (int i = 0; i < n; i++)
         m.squares += pow(log(values[i]) - m.mean, 2);
     return m;
@@ -67,8 +71,8 @@ sq_interval sq_ratio_of_runs(const double *a, int n_a, const double *b, int n_b)
         return ratio;
     log_moments of_a = moments_of(a, n_a), of_b = moments_of(b, n_b);
     double middle = of_b.mean - of_a.mean, half = half_width(&of_a, &of_b);
-    ratio.lo = exp(middle - half);
-    ratio.hi = exp(middle + half);
+    ratio.lo = half > 0 ? exp(middle - half) : ratio.estimate;
+    ratio.hi = half > 0 ? exp(middle + half) : ratio.estimate;
     return ratio;
 }
 

@@ -13,6 +13,7 @@ import os
 import pathlib
 import pty
 import shlex
+import shutil
 import sqlite3
 import struct
 import subprocess
@@ -24,7 +25,7 @@ import unittest
 SOURCE = pathlib.Path(sys.argv[1])
 SEQMARK = pathlib.Path(sys.argv[2]) / "seqmark"
 GOLDEN = SOURCE / "tests/cli/golden"
-COMMANDS = ["run", "list", "show", "report", "export", "verify", "doctor"]
+COMMANDS = ["run", "list", "show", "compare", "report", "export", "verify", "doctor"]
 TINY = ["run", "--op", "rmsnorm", "--dtype", "f32", "--seqlen", "8,16", "--channels", "8",
         "--device", "cpu", "--max-samples", "10", "--warmup-time", "1ms"]
 KEY = "rmsnorm@cpu/ref/fwd/f32/B=1,L=8,D=8,groups=1,weight=1,gate=none,eps=1e-05/" \
@@ -204,7 +205,7 @@ class Plans(Folder):
         self.assertEqual(len(rows), 2)
 
     def test_suites_are_found(self):
-        for name in ("quick", "nightly", "paper"):
+        for name in ("quick", "nightly", "paper", "aa"):
             self.assertGreater(len(self.plan("run", "--suite", name)), 20)
 
     def test_seed_gives_the_order(self):
@@ -424,6 +425,110 @@ class Store(Folder):
         self.refused("show", "latest", says=["seqmark.db"])
         self.refused("export", "-o", "csv", says=["seqmark.db"])
         self.assertEqual(os.listdir(self.folder), [])
+
+
+class Compare(Folder):
+    """Two campaigns of two cells and four replicates, whose times are then set by hand."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.shared = tempfile.TemporaryDirectory()
+        cls.store = os.path.join(cls.shared.name, "seqmark.db")
+        for label in ("before", "after"):
+            result = seqmark(*TINY, "--label", label, "--replicates", "4", "--seed", "1",
+                             cwd=cls.shared.name)
+            assert result.returncode == 0, result.stderr
+        db = sqlite3.connect(cls.store)
+        db.execute("UPDATE run SET status = 'ok', reason = '', median_ns = 1e5 + 1e3 * replicate + "
+                   "2e4 * (SELECT label = 'after' FROM campaign c WHERE c.campaign_id = "
+                   "run.campaign_id)")
+        db.commit()
+        db.close()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.shared.cleanup()
+
+    def setUp(self):
+        super().setUp()
+        shutil.copy(self.store, self.path("seqmark.db"))
+
+    def rows(self, *words):
+        return list(csv.DictReader(io.StringIO(self.fine("compare", *words, "-o", "csv").stdout)))
+
+    def test_two_campaigns(self):
+        rows = self.rows("before", "after")
+        self.assertEqual({r["key"] for r in rows}, {KEY, KEY.replace("L=8,", "L=16,")})
+        for r in rows:
+            self.assertAlmostEqual(float(r["ratio"]), 121.5 / 101.5, 9)
+            self.assertLess(float(r["ratio_lo"]), 121.5 / 101.5)
+            self.assertGreater(float(r["ratio_hi"]), 121.5 / 101.5)
+            self.assertAlmostEqual(float(r["rank_p"]), 2 / 70, 9)
+            self.assertEqual((r["runs_a"], r["runs_b"], r["missing"]), ("4", "4", ""))
+        self.assertAlmostEqual(float(self.rows("latest", "latest~1")[0]["ratio"]), 101.5 / 121.5, 9)
+
+    def test_halves_of_one_campaign(self):
+        rows = self.rows("before:even", "before:odd", "--filter", "L<16")
+        self.assertEqual([r["key"] for r in rows], [KEY])
+        self.assertAlmostEqual(float(rows[0]["ratio"]), 102 / 101, 9)
+        self.assertEqual(rows[0]["runs_a"], "2")
+
+    def test_forms(self):
+        table = self.fine("compare", "before:odd", "before:even").stdout
+        self.assertTrue(table.startswith("a: before:odd, b: before:even; ratio: b over a\n"))
+        self.assertRegex(table, r"memory-bound, 20 us and more +time +1 % +2 +100 +95\n")
+        self.assertIn("## operators", self.fine("compare", "before", "after", "-o", "md").stdout)
+        document = json.loads(self.fine("compare", "before", "after", "-o", "json").stdout)
+        self.assertEqual(list(document), ["cells", "operators", "bounds", "missing"])
+        self.assertEqual(document["operators"][0]["cells"], 2)
+        lines = self.fine("compare", "before", "after", "-o", "jsonl").stdout.splitlines()
+        self.assertEqual([json.loads(line) for line in lines], document["cells"])
+
+    def test_the_bootstrap_repeats_itself(self):
+        first, second = self.rows("before", "after"), self.rows("before", "after")
+        self.assertEqual(first, second)
+        self.assertNotEqual(first[0]["boot_lo"], "")
+        self.assertEqual(self.rows("before", "after", "--bootstrap", "0")[0]["boot_lo"], "")
+
+    def test_missing_cells_are_listed(self):
+        db = sqlite3.connect(self.path("seqmark.db"))
+        db.execute("UPDATE run SET status = 'oom', reason = 'too big', median_ns = NULL WHERE "
+                   "campaign_id = 2 AND cell_id = (SELECT cell_id FROM cell WHERE key = ?)", (KEY,))
+        db.commit()
+        db.close()
+        document = json.loads(self.fine("compare", "before", "after", "-o", "json").stdout)
+        self.assertEqual(document["missing"], [{"side": "after", "why": "oom: too big", "cell": KEY}])
+
+    def test_providers(self):
+        result = self.fine("compare", "before", "--by", "provider")
+        self.assertIn("no cell was measured with two providers", result.stderr)
+        db = sqlite3.connect(self.path("seqmark.db"))
+        db.execute("UPDATE cell SET provider = 'cpu/two', key = replace(key, 'cpu/ref', 'cpu/two') "
+                   "WHERE key = ?", (KEY,))
+        db.execute("UPDATE cell SET key = ? WHERE provider = 'cpu/ref'", (KEY,))
+        db.commit()
+        db.close()
+        rows = self.rows("before", "--by", "provider", "--reference", "cpu/two")
+        self.assertEqual([(r["provider"], r["reference"]) for r in rows], [("cpu/ref", "cpu/two")])
+        self.refused("compare", "before", "--by", "provider", "--reference", "cpu/tow",
+                     says=['"cpu/two"'])
+
+    def test_refusals(self):
+        self.refused("compare", "befor", "after", says=["unknown campaign", '"before"'])
+        self.refused("compare", "before:odd", "aftr:even", says=['"after"'])
+        self.refused("compare", "before:od", "after", says=['"before"'])
+        self.fine(*TINY, "--label", "single")
+        self.refused("compare", "single:even", "single:odd", says=["single:odd has no run with a time"])
+        self.refused("compare", "before", "after", "--filter", "L>1k", says=["filter"])
+        self.refused("compare", "before", "after", "--filter", "L>", says=["column 3"])
+        self.refused("compare", "before", says=["two sides, not 1"])
+        self.refused("compare", "a", "b", "c", says=["two sides, not 3"])
+        self.refused("compare", "before", "after", "--by", "provider", says=["one campaign, not 2"])
+        self.refused("compare", "before", "--by", "provder", says=["provider"])
+        self.refused("compare", "before", "after", "--reference", "cpu/ref", says=["--by provider"])
+        self.refused("compare", "before", "after", "--bootstrap", "1.5", says=["bootstrap"])
+        self.refused("compare", "before", "after", "-o", "jsno", says=["json"])
+        self.refused("compare", "before", "after", "--db", self.path("none.db"), says=["none.db"])
 
 
 class Terminal(Folder):

@@ -82,9 +82,11 @@ static void few_runs(void **state)
     r = sq_ratio_of_runs(one, 1, two, 2); /* one degree of freedom: t = 12.7 */
     near_to(log(r.hi / r.lo) / 2, 12.7062047364 * log(1.1) * sqrt(2) * sqrt(1.5), 1e-9);
     r = sq_ratio_of_runs(same, 3, same, 3);
-    assert_true(r.estimate == 1);
-    near_to(r.lo, 1, 1e-12);
-    near_to(r.hi, 1, 1e-12);
+    assert_true(r.estimate == 1 && r.lo == 1 && r.hi == 1);
+    const double tenth[] = {0.1, 0.1, 0.1};
+    r = sq_ratio_of_runs(tenth, 3, same, 3);
+    assert_true(r.lo == r.estimate && r.hi == r.estimate);
+    assert_true(sq_run_cv(tenth, 3, same, 3) == 0);
     assert_true(isnan(sq_ratio_of_runs(one, 0, two, 2).estimate));
 }
 
