@@ -254,9 +254,12 @@ sq_tid sq_graph_node(sq_graph *graph, const char *name, const char *op, sq_tid o
     sq_tensor_list list;
     if (!is_parsed || sq_call_shape(&n->call, &list, NULL) != SQ_OK)
         return SQ_TID_NONE;
-    if (list.n_out != 1 || n_in > list.n_in)
+    int n_out = 0;
+    for (int i = 0; i < list.n_out; i++)
+        n_out += list.out[i].name != NULL; /* an output that these axes leave out has no name */
+    if (n_out != 1 || !list.out[0].name || n_in > list.n_in)
         build_fail(graph, "graph: node %s: %s takes at most %d inputs and has %d outputs", name, op,
-                   list.n_in, list.n_out);
+                   list.n_in, n_out);
     for (int i = 0; i < SQ_MAX_IN; i++)
         n->in[i] = i < list.n_in
                        ? take_input(graph, n, &list.in[i], i < n_in ? in[i] : SQ_TID_NONE)
