@@ -60,11 +60,11 @@ void sq_rates_use(sq_rates *rates, const sq_ceiling *ceiling)
     double value = in_base_unit(ceiling);
     if (!(value > 0))
         return;
-    if (strstr(ceiling->name, "copy"))
+    if (strcmp(ceiling->name, "copy_gbytes_per_s") == 0)
         rates->bytes = value;
-    else if (strstr(ceiling->name, "gemm") && strstr(ceiling->name, "bf16"))
+    else if (strcmp(ceiling->name, "gemm_bf16_tflops") == 0)
         rates->matrix_flops = value;
-    else if (strstr(ceiling->name, "gemm") && strstr(ceiling->name, "f32"))
+    else if (strcmp(ceiling->name, "gemm_f32_tflops") == 0)
         rates->flops = value;
 }
 

@@ -18,8 +18,8 @@ typedef struct {
 
 /* From the device's facts; guesses where they are unknown. */
 sq_rates sq_rates_nominal(const sq_device *device);
-/* A measured ceiling ("copy ..." in B/s or GB/s, "gemm ..." in FLOP/s or TFLOP/s) replaces the
- * guess. */
+/* A measured ceiling (copy, bf16 and f32 products of core/ceiling.h) replaces the guess; the others
+ * change nothing. */
 void sq_rates_use(sq_rates *rates, const sq_ceiling *ceiling);
 
 /* One launch, in ns: the largest floor over the usual share of it that `provider` reaches. */

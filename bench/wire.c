@@ -81,6 +81,7 @@ static const field ceiling_fields[] = {
     F(sq_ceiling, REAL, value),
     F(sq_ceiling, REAL, lo),
     F(sq_ceiling, REAL, hi),
+    F(sq_ceiling, REAL, sm_mhz),
     {NULL, INT, 0, 0},
 };
 

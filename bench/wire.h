@@ -6,6 +6,9 @@
  *   {"do":"check","cell":KEY}                {"is":"check","cell":KEY,"supported":bool,"reason":"",
  *                                             "bytes":tensors + workspace,"free_bytes":N}
  *   {"do":"ceilings"}                        {"is":"ceilings","ceilings":[{..},..]}
+ *   {"do":"characterize"}                    {"is":"stage",..}, {"is":"ceiling","ceiling":{..}} each,
+ *                                            {"is":"absent","name":"..","reason":".."} for one that
+ *                                            the device does not have; at last {"is":"done"}
  *   {"do":"set-ceilings","ceilings":[..]}    {"is":"done"} (later records carry floor_ns)
  *   {"do":"run","cell":KEY,"seed":"S",       {"is":"stage","stage":"proof"} .. (sign of life)
  *    "policy":{..}[,"proved":SUM]}           {"is":"record","record":{..}}

@@ -153,10 +153,11 @@ typedef struct {
     double started;  /* Unix time, seconds */
 } sq_campaign;
 
-/* A measured ceiling of a device: copy bandwidth, GEMM peak ... lo/hi: 95 % interval. */
+/* A measured ceiling of a device (core/ceiling.h has the names). lo/hi: 95 % interval; sm_mhz: the
+ * SM clock while it was measured, NAN where unknown or of no matter. */
 typedef struct {
     char name[64], unit[16];
-    double value, lo, hi;
+    double value, lo, hi, sm_mhz;
 } sq_ceiling;
 
 /* Where records go. Every function returns only when the thing is durable. */

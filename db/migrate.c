@@ -14,7 +14,8 @@ const sq_migration sq_migrations[] = {
     {1, sq_schema_sql},
     {2, "ALTER TABLE campaign ADD COLUMN policy TEXT NOT NULL DEFAULT '';"
         "ALTER TABLE run ADD COLUMN versions TEXT NOT NULL DEFAULT '';"
-        "ALTER TABLE run ADD COLUMN checksum TEXT NOT NULL DEFAULT ''"},
+        "ALTER TABLE run ADD COLUMN checksum TEXT NOT NULL DEFAULT '';"
+        "ALTER TABLE ceiling ADD COLUMN sm_mhz REAL"},
     {0, NULL},
 };
 

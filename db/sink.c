@@ -324,6 +324,7 @@ static sq_status put_ceiling(void *self, const sq_ceiling *ceiling, sq_error *er
     sq_row_real(&row, ceiling->value);
     sq_row_real(&row, ceiling->lo);
     sq_row_real(&row, ceiling->hi);
+    sq_row_real(&row, ceiling->sm_mhz);
     return sq_row_run(&row, NULL, err);
 }
 

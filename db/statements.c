@@ -53,11 +53,11 @@ static const char *const sql_text[SQ_SQL_COUNT] = {
     [SQ_SQL_PUT_CHECK] = "INSERT INTO check_result(run_id, tensor, rel_l2, max_abs, tolerance, "
                          "tolerance_max, slice) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     [SQ_SQL_PUT_CEILING] =
-        "INSERT INTO ceiling(device_id, env_id, campaign_id, name, unit, value, lo, hi) "
-        "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) "
+        "INSERT INTO ceiling(device_id, env_id, campaign_id, name, unit, value, lo, hi, sm_mhz) "
+        "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) "
         "ON CONFLICT(campaign_id, name) DO UPDATE SET device_id = excluded.device_id, "
         "env_id = excluded.env_id, unit = excluded.unit, value = excluded.value, "
-        "lo = excluded.lo, hi = excluded.hi",
+        "lo = excluded.lo, hi = excluded.hi, sm_mhz = excluded.sm_mhz",
 
     [SQ_SQL_FIND_CELL] = "SELECT cell_id FROM cell WHERE key = ?1",
     [SQ_SQL_FIND_PLAN] =

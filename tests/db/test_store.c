@@ -105,7 +105,7 @@ static void test_parts_round_trip(void **state)
     sq_campaign campaign = demo_campaign("plan1", "night", 10);
     sq_cell cell = demo_cell(4096);
     const sq_ceiling ceiling = {
-        .name = "copy", .unit = "B/s", .value = 3e12, .lo = 2e12, .hi = 4e12};
+        .name = "copy", .unit = "B/s", .value = 3e12, .lo = 2e12, .hi = 4e12, .sm_mhz = 1755};
     sq_db *db = must_open(path, SQ_DB_WRITE);
     must_begin(db, &campaign);
     must_put(db, &cell, 0, 0, SQ_RUN_OK, 5);
@@ -147,8 +147,9 @@ static void test_parts_round_trip(void **state)
     assert_text(row, 2, "8x2x1");
     assert_text(row, 3, "128x1x1");
     sqlite3_finalize(row);
-    row = only_row(db, "SELECT value, lo, hi FROM ceiling");
+    row = only_row(db, "SELECT value, lo, hi, sm_mhz FROM ceiling");
     assert_true(sqlite3_column_double(row, 1) == 2e12);
+    assert_true(sqlite3_column_double(row, 3) == 1755);
     sqlite3_finalize(row);
     row = only_row(db, "SELECT l2_bytes, max_sm_mhz, sm_count FROM device");
     assert_int_equal(sqlite3_column_type(row, 0), SQLITE_NULL);

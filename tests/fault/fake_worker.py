@@ -105,7 +105,7 @@ def profile():
 
 def ceilings():
     say({"is": "ceilings", "ceilings": [{"name": "copy", "unit": "GB/s", "value": 2900.0,
-                                         "lo": 2890.0, "hi": 2910.0}]})
+                                         "lo": 2890.0, "hi": 2910.0, "sm_mhz": None}]})
 
 
 def serve(request):

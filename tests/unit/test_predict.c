@@ -1,4 +1,5 @@
 /* Predictions: right order of magnitude on a known card, ceilings in any unit, policies' bounds. */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -39,13 +40,18 @@ static void test_measured_ceilings_replace_the_guess(void **state)
 {
     (void)state;
     sq_rates rates = h100();
-    sq_rates_use(&rates, &(sq_ceiling){"copy_gbytes_per_s", "GB/s", 2900, 2890, 2910});
-    sq_rates_use(&rates, &(sq_ceiling){"gemm_bf16_tflops", "TFLOP/s", 700, 690, 710});
-    sq_rates_use(&rates, &(sq_ceiling){"gemm_f32_tflops", "TFLOP/s", 50, 49, 51});
+    sq_rates_use(&rates, &(sq_ceiling){"copy_gbytes_per_s", "GB/s", 2900, 2890, 2910, NAN});
+    sq_rates_use(&rates, &(sq_ceiling){"gemm_bf16_tflops", "TFLOP/s", 700, 690, 710, NAN});
+    sq_rates_use(&rates, &(sq_ceiling){"gemm_f32_tflops", "TFLOP/s", 50, 49, 51, NAN});
     assert_near(rates.bytes, 2.9e12, 1e-6);
     assert_near(rates.matrix_flops, 700e12, 1e-6);
     assert_near(rates.flops, 50e12, 1e-6);
-    sq_rates_use(&rates, &(sq_ceiling){"copy_gbytes_per_s", "GB/s", 0, 0, 0});
+    /* names that look alike are other ceilings */
+    sq_rates_use(&rates, &(sq_ceiling){"gemm_tf32_tflops", "TFLOP/s", 400, 399, 401, NAN});
+    sq_rates_use(&rates, &(sq_ceiling){"gemm_bf16_sustained_tflops", "TFLOP/s", 1, 1, 1, NAN});
+    assert_near(rates.flops, 50e12, 1e-6);
+    assert_near(rates.matrix_flops, 700e12, 1e-6);
+    sq_rates_use(&rates, &(sq_ceiling){"copy_gbytes_per_s", "GB/s", 0, 0, 0, NAN});
     assert_near(rates.bytes, 2.9e12, 1e-6); /* a ceiling of nothing is no ceiling */
 }
 

@@ -205,11 +205,11 @@ static void text_is_cut_and_mended(void **state)
 static void ceiling_survives_the_pipe(void **state)
 {
     (void)state;
-    sq_ceiling ceiling = {"copy", "GB/s", 3012.25, 3000, 3020}, got;
+    sq_ceiling ceiling = {"copy", "GB/s", 3012.25, 3000, 3020, 1755}, got;
     json_t *json = through_text(sq_wire_ceiling(&ceiling));
     assert_int_equal(sq_wire_ceiling_parse(json, &got, NULL), SQ_OK);
     assert_string_equal(got.unit, "GB/s");
-    assert_true(got.value == 3012.25 && got.lo == 3000 && got.hi == 3020);
+    assert_true(got.value == 3012.25 && got.lo == 3000 && got.hi == 3020 && got.sm_mhz == 1755);
     json_decref(json);
 }
 
