@@ -22,6 +22,8 @@ extern "C" {
 
 typedef struct sq_backend_device sq_backend_device; /* an open device; each backend has its own */
 
+struct sq_probe; /* core/backend/probe.h */
+
 /* Enqueues one launch on the device's stream. */
 typedef sq_status (*sq_launch_fn)(void *arg, sq_error *err);
 
@@ -66,6 +68,8 @@ typedef struct sq_backend {
      * *ns: duration, INT32_MAX where it does not fit; *sm_mhz: clock around it or NAN. */
     sq_status (*sample)(sq_backend_device *device, sq_cache cache, sq_launch_fn launch, void *arg,
                         int32_t *ns, double *sm_mhz, sq_error *err);
+    /* What the device can do at most, each by a loop of its own; ends with a NULL name. May be NULL. */
+    const struct sq_probe *probes;
 } sq_backend;
 
 #define SQ_BACKEND(name) extern const sq_backend sq_backend_##name;

@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "core/backend/cpu/probe.h"
 #include "core/host.h"
 
 enum { ALIGNMENT = 256, CACHE_LINE = 64 };
@@ -266,4 +267,5 @@ const sq_backend sq_backend_cpu = {
     .sync = cpu_sync,
     .cool = cpu_cool,
     .sample = cpu_sample,
+    .probes = sq_cpu_probes,
 };

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "core/backend/cuda/device.h"
+#include "core/backend/cuda/probe.h"
 
 enum { STAGING_BYTES = 16 << 20, SWEEP_CACHES = 3, LEAST_L2_BYTES = 16 << 20 };
 
@@ -35,7 +36,7 @@ struct sq_backend_device {
     size_t sweep_bytes;
 };
 
-static sq_status check(cudaError_t code, const char *what, sq_error *err)
+sq_status sq_cuda_status(cudaError_t code, const char *what, sq_error *err)
 {
     if (code == cudaSuccess)
         return SQ_OK;
@@ -43,6 +44,11 @@ static sq_status check(cudaError_t code, const char *what, sq_error *err)
     sq_status status = code == cudaErrorMemoryAllocation ? SQ_OUT_OF_MEMORY : SQ_DEVICE;
     return sq_fail(err, status, "%s: %s (%s)", what, cudaGetErrorString(code),
                    cudaGetErrorName(code));
+}
+
+static sq_status check(cudaError_t code, const char *what, sq_error *err)
+{
+    return sq_cuda_status(code, what, err);
 }
 
 /* --- life --- */
@@ -358,4 +364,5 @@ const sq_backend sq_backend_cuda = {
     .sync = cuda_sync,
     .cool = cuda_cool,
     .sample = cuda_sample,
+    .probes = sq_cuda_probes,
 };

@@ -13,6 +13,9 @@
 extern "C" {
 #endif
 
+/* What a failed call of the runtime is to the harness; clears what is not sticky. */
+sq_status sq_cuda_status(cudaError_t code, const char *what, sq_error *err);
+
 /* Draws a dense tensor (core/rng.h). */
 cudaError_t sq_cuda_fill(const sq_tensor *tensor, sq_draw draw, uint64_t seed, uint32_t id,
                          cudaStream_t stream);
