@@ -1,9 +1,10 @@
-/* ceilings: what the device can do at most, measured: copy bandwidth and matrix products.
+/* ceilings: the few ceilings that a campaign needs for its floors, measured in two or three seconds at
+ * its start, and the floors. `seqmark characterize` measures all of them at length.
  *
  *   copy_gbytes_per_s  GB/s     bytes read plus written by a device copy far larger than the cache
- *   gemm_bf16_tflops   TFLOP/s  a square product by the vendor library; tensor cores
+ *   gemm_bf16_tflops   TFLOP/s  products by the vendor library in bursts; tensor cores
  *   gemm_f32_tflops    TFLOP/s  the same in f32 without TF32; SIMT
- * The last two are absent where the device has no vendor provider of `linear`.
+ * What the device has no probe for is absent.
  */
 #ifndef SQ_BENCH_WORKER_CEILINGS_H
 #define SQ_BENCH_WORKER_CEILINGS_H
@@ -15,7 +16,7 @@
 extern "C" {
 #endif
 
-enum { SQ_MAX_CEILINGS = 8 };
+enum { SQ_MAX_CEILINGS = 64 };
 
 typedef struct {
     int n;

@@ -9,6 +9,7 @@ typedef struct {
     const sq_backend *backend;
     sq_backend_device *device;
     sq_providers_fn providers;
+    const struct sq_probe *vendor_probes; /* of vendor libraries, beside the backend's; may be NULL */
 } sq_rig;
 
 #endif

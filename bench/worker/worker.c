@@ -11,6 +11,7 @@
 
 #include "bench/verify/verify.h"
 #include "bench/wire.h"
+#include "bench/worker/characterize.h"
 #include "bench/worker/environment.h"
 #include "bench/worker/session.h"
 
@@ -112,6 +113,33 @@ static sq_status do_ceilings(server *s, const json_t *request, sq_error *err)
     SQ_TRY(sq_ceilings_measure(&s->session.rig, alive_at_ceilings, s, &s->session.ceilings, err));
     reply(s,
           json_pack("{ss so}", "is", "ceilings", "ceilings", write_ceilings(&s->session.ceilings)));
+    return SQ_OK;
+}
+
+static sq_status send_ceiling(void *arg, const sq_ceiling *ceiling, sq_error *err)
+{
+    server *s = arg;
+    reply(s, json_pack("{ss so}", "is", "ceiling", "ceiling", sq_wire_ceiling(ceiling)));
+    return s->is_gone ? sq_fail(err, SQ_IO, "nobody listens") : SQ_OK;
+}
+
+static void send_absent(void *arg, const char *name, const char *reason)
+{
+    reply(arg, json_pack("{ss ss ss}", "is", "absent", "name", name, "reason", reason));
+}
+
+static void alive_at_probe(void *arg)
+{
+    send_stage(arg, "characterize");
+}
+
+static sq_status do_characterize(server *s, const json_t *request, sq_error *err)
+{
+    (void)request;
+    const sq_ceiling_listener listener = {
+        .arg = s, .take = send_ceiling, .absent = send_absent, .alive = alive_at_probe};
+    SQ_TRY(sq_characterize(&s->session.rig, &listener, err));
+    reply(s, json_pack("{ss}", "is", "done"));
     return SQ_OK;
 }
 
@@ -263,6 +291,7 @@ static const struct {
 } verbs[] = {
     {"hello", do_hello},       {"check", do_check},
     {"ceilings", do_ceilings}, {"set-ceilings", do_set_ceilings},
+    {"characterize", do_characterize},
     {"run", do_run},           {"profile", do_profile},
     {"prove", do_prove},       {"verify", do_verify},
 };
@@ -319,7 +348,9 @@ static sq_status open_device(const sq_worker_options *options, server *s, sq_err
 
 int sq_worker_serve(const sq_worker_options *options)
 {
-    server s = {.session = {.rig = {.backend = options->backend, .providers = options->providers},
+    server s = {.session = {.rig = {.backend = options->backend,
+                                    .providers = options->providers,
+                                    .vendor_probes = options->vendor_probes},
                             .on_stage = send_stage},
                 .out_fd = options->out_fd};
     s.session.arg = &s;

@@ -17,6 +17,7 @@ extern "C" {
 typedef struct {
     const sq_backend *backend;
     sq_providers_fn providers;
+    const struct sq_probe *vendor_probes; /* core/backend/probe.h; NULL: none */
     int device;
     int in_fd, out_fd;
 } sq_worker_options;

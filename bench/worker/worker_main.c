@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "bench/worker/worker.h"
+#include "kernels/linear/cublas_probe.h"
 
 static const char usage[] =
     "usage: seqmark-worker [--device N] [--probe]\n"
@@ -38,7 +39,9 @@ static int hello_pipe(void)
 
 int main(int argc, char **argv)
 {
-    sq_worker_options options = {.backend = &sq_backend_cuda, .providers = sq_providers_cuda};
+    sq_worker_options options = {.backend = &sq_backend_cuda,
+                                 .providers = sq_providers_cuda,
+                                 .vendor_probes = sq_cublas_probes};
     bool is_probe = false;
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--help") == 0) {

@@ -352,7 +352,8 @@ static void numbers_carry_a_floor_once_there_are_ceilings(void **state)
     (void)state;
     sq_ceilings none = session.ceilings;
     sq_record without = run("good");
-    session.ceilings = (sq_ceilings){.n = 1, .ceiling = {{"copy_gbytes_per_s", "GB/s", 2, 2, 2}}};
+    session.ceilings =
+        (sq_ceilings){.n = 1, .ceiling = {{"copy_gbytes_per_s", "GB/s", 2, 2, 2, NAN}}};
     sq_record with = run("good");
     session.ceilings = none;
     assert_int_equal(with.n_values, without.n_values + 1);
