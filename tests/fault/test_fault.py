@@ -6,18 +6,16 @@ usage: test_fault.py SOURCE_DIR BINARY_DIR
 """
 import json
 import os
-import pathlib
 import random
 import signal
-import sqlite3
 import subprocess
 import sys
-import tempfile
 import time
 import unittest
 
-SOURCE = pathlib.Path(sys.argv[1])
-SEQMARK = pathlib.Path(sys.argv[2]) / "seqmark"
+sys.dont_write_bytecode = True
+from campaigns import SOURCE, Campaigns
+
 FAKE = SOURCE / "tests/fault/fake_worker.py"
 FAKE_CELLS = ["--op", "ssd", "--provider", "cuda/portable", "--seqlen", "64,128,256", "--width",
               "256", "--device", "0", "--timeout", "1500ms"]
@@ -26,39 +24,16 @@ CPU_CELLS = ["--op", "rmsnorm,causal_conv1d", "--dtype", "f32", "--seqlen", "8..
              "--warmup-time", "1ms"]
 
 
-class Bench(unittest.TestCase):
-    def setUp(self):
-        self.folder = tempfile.TemporaryDirectory()
-        self.db = os.path.join(self.folder.name, "store.db")
-
-    def tearDown(self):
-        self.folder.cleanup()
-
+class Bench(Campaigns):
     def environment(self, mode="well", when=""):
         log = os.path.join(self.folder.name, "log")
         return {**os.environ, "SEQMARK_WORKER": str(FAKE), "FAKE_WORKER": mode, "FAKE_WHEN": when,
                 "FAKE_LOG": log}
 
-    def command(self, *words):
-        return [str(SEQMARK), "run", "--db", self.db, *words]
-
     def run_fake(self, mode, *words, when="L=128,"):
         return subprocess.run(self.command(*FAKE_CELLS, *words), env=self.environment(mode, when),
                               cwd=self.folder.name, capture_output=True, text=True, timeout=120,
                               check=False)
-
-    def rows(self, sql):
-        db = sqlite3.connect(self.db)
-        try:
-            return db.execute(sql).fetchall()
-        finally:
-            db.close()
-
-    def statuses(self):
-        return sorted(s for (s,) in self.rows("SELECT status FROM run"))
-
-    def last_line(self, result):
-        return result.stderr.strip().splitlines()[-1]
 
 
 class Workers(Bench):
@@ -239,26 +214,8 @@ class KilledParent(Bench):
 
     def resume(self):
         return subprocess.Popen(self.command(*CPU_CELLS, "--resume"), cwd=self.folder.name,
-                                env={**os.environ, "SEQMARK_TEST": self.folder.name},
+                                env=self.marked(),
                                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-    def ours(self):
-        """Processes that descend from resume(): they carry its environment."""
-        mark = f"SEQMARK_TEST={self.folder.name}".encode()
-        found = []
-        for path in pathlib.Path("/proc").glob("[0-9]*/environ"):
-            try:
-                if mark in path.read_bytes():
-                    found.append(path.parent.name)
-            except OSError:
-                pass
-        return found
-
-    def assert_no_worker_outlives_its_parent(self):
-        until = time.monotonic() + 20
-        while self.ours() and time.monotonic() < until:
-            time.sleep(0.02)
-        self.assertEqual(self.ours(), [])
 
     def test_kill_loop(self):
         rng = random.Random(1)
@@ -271,7 +228,7 @@ class KilledParent(Bench):
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-                self.assert_no_worker_outlives_its_parent()
+                self.assert_no_process_is_left()
                 kills += 1
         self.assertGreater(kills, 0)
         process = self.resume()

@@ -1,0 +1,248 @@
+#!/usr/bin/env python3
+"""Every fault of a GPU (tests/support/fake_backend.h) and of its driver (fake_nvml.c), through whole
+campaigns of the real worker: a clear row, the right exit code, the other cells measured, a store
+that resumes, and no process left.
+
+usage: test_fault_matrix.py SOURCE_DIR BINARY_DIR
+"""
+import os
+import signal
+import subprocess
+import sys
+import time
+import unittest
+
+sys.dont_write_bytecode = True
+from campaigns import BINARIES, Campaigns
+
+WORKER = BINARIES / "tests/seqmark_fake_worker"
+NVML = BINARIES / "tests/libfake_nvml.so"
+CELLS = ["--op", "rmsnorm", "--dtype", "f32", "--seqlen", "64,128,256", "--batch", "1",
+         "--channels", "256", "--device", "0", "--order", "plan", "--timeout", "1500ms",
+         "--max-samples", "10", "--warmup-time", "1ms", "--max-interval", "1e9"]
+BAD_CELL = "L=128,"
+
+# name: (fault, status, words of its reason, exit code)
+FAULTS = {
+    "hang": ("hang@128", "timeout", "silent for 1.5 s, in stage proof", 6),
+    "crash": ("crash@128", "crashed", "signal 11", 6),
+    "exit": ("exit@128", "crashed", "exit code 9", 6),
+    "sticky_error": ("sticky@128", "error", "illegal memory access", 6),
+    "failed_launch": ("fail@128", "error", "too many resources", 6),
+    "wrong_result": ("wrong@128", "mismatch", "at element 32767", 4),
+    "nan": ("nan@128", "mismatch", "nan", 4),
+    "changing_result": ("changes@128", "mismatch", "changed between launches", 4),
+    "no_memory_for_a_plan": ("unplanned@128", "oom", "no room for a plan", 0),
+}
+
+
+class FakeGpu(Campaigns):
+    def environment(self, fault="", **more):
+        return self.marked(SEQMARK_WORKER=str(WORKER), FAKE_GPU=fault,
+                           SEQMARK_NVML=more.pop("SEQMARK_NVML", str(NVML)), **more)
+
+    def run_cells(self, fault, *words, **more):
+        command = self.command(*CELLS, "--counters", "off", *words)
+        return subprocess.run(command, env=self.environment(fault, **more), cwd=self.folder.name,
+                              capture_output=True, text=True, timeout=120, check=False)
+
+    def assert_store_is_whole(self, state="finished"):
+        self.assertEqual(self.rows("PRAGMA integrity_check"), [("ok",)])
+        self.assertEqual(self.rows("SELECT state FROM campaign"), [(state,)])
+
+    def value(self, metric):
+        """(value, validity) of the newest run that has it."""
+        found = self.rows("SELECT value, validity FROM value "
+                          f"WHERE metric = '{metric}' ORDER BY run_id")
+        self.assertTrue(found, metric)
+        return found[-1]
+
+
+class Matrix(FakeGpu):
+    def check_rows(self, status, words):
+        bad = self.rows("SELECT status, reason, median_ns FROM run JOIN cell USING (cell_id) "
+                        f"WHERE key LIKE '%{BAD_CELL}%'")
+        self.assertEqual([row[0] for row in bad], [status])
+        self.assertIn(words, bad[0][1])
+        self.assertIsNone(bad[0][2])
+        good = self.rows("SELECT status, median_ns > 0 FROM run JOIN cell USING (cell_id) "
+                         f"WHERE key NOT LIKE '%{BAD_CELL}%'")
+        self.assertEqual(good, [("ok", 1), ("ok", 1)])
+
+    def check_resumption(self, status):
+        result = self.run_cells("", "--resume", "--retry", status)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertEqual(self.statuses(), sorted(["ok", "ok", "ok", status]))
+        self.assertEqual(self.rows("SELECT count(*) FROM campaign"), [(1,)])
+
+    def check(self, fault, status, words, code):
+        result = self.run_cells(fault)
+        self.assertEqual(result.returncode, code, result.stderr)
+        self.assertIn(f"exit {code}:", self.last_line(result))
+        if code != 0:
+            self.assertIn(BAD_CELL, self.last_line(result))
+        self.check_rows(status, words)
+        self.assert_store_is_whole()
+        self.assert_no_process_is_left()
+        self.check_resumption(status)
+
+    def test_memory_that_is_not_there_after_all(self):
+        result = self.run_cells("full")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertEqual(self.statuses(), ["ok", "ok", "oom"])
+        self.assertIn("out of memory", self.rows("SELECT reason FROM run WHERE status = 'oom'")[0][0])
+
+    def test_no_device(self):
+        result = self.run_cells("absent")
+        self.assertEqual(result.returncode, 5, result.stderr)
+        self.assertIn("none is visible", self.last_line(result))
+        self.assertFalse(os.path.exists(self.db))
+
+    def test_several_faults_in_one_campaign(self):
+        result = self.run_cells("crash@64 hang@128 wrong@256")
+        self.assertEqual(result.returncode, 4, result.stderr)
+        self.assertEqual(self.statuses(), ["crashed", "mismatch", "timeout"])
+        self.assert_no_process_is_left()
+        result = self.run_cells("", "--resume")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("nothing to do", self.last_line(result))
+
+    def test_counters_that_cannot_be_had(self):
+        command = self.command(*CELLS, "--counters", "on")
+        result = subprocess.run(command, env=self.environment(), cwd=self.folder.name,
+                                capture_output=True, text=True, timeout=120, check=False)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertEqual(self.statuses(), ["ok", "ok", "ok"])
+        counted = self.rows("SELECT value, validity FROM value JOIN metric ON name = metric "
+                            "WHERE source LIKE 'cupti:%'")
+        self.assertTrue(counted)
+        for value, validity in counted:
+            self.assertIsNone(value)
+            self.assertRegex(validity, "^(refused|unsupported): ")
+
+
+def add_fault_tests():
+    for name, row in FAULTS.items():
+        setattr(Matrix, f"test_{name}", lambda self, row=row: self.check(*row))
+
+
+class Driver(FakeGpu):
+    """What NVML says, refuses or does not know."""
+
+    def test_its_numbers_are_on_the_row(self):
+        result = self.run_cells("", FAKE_NVML="temperature=55 sm_mhz=1980 memory_mhz=2619 "
+                                "processes=self,1 sw_power=7 driver=580.1 mig=1 ecc=1")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertEqual(self.value("temperature_c"), (55, "ok"))
+        self.assertEqual(self.value("memory_mhz"), (2619, "ok"))
+        self.assertEqual(self.value("gpu_processes"), (1, "ok"))
+        self.assertEqual(self.value("throttle_sw_power_ms"), (0, "ok"))
+        self.assertEqual(self.rows("SELECT driver, mig, ecc FROM environment"),
+                         [("580.1", "on", "on")])
+
+    def test_absent_or_forbidden_it_costs_its_numbers_only(self):
+        result = self.run_cells("", SEQMARK_NVML="/nowhere/libnvidia-ml.so.1")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        value, validity = self.value("power_w")
+        self.assertIsNone(value)
+        self.assertIn("unsupported: NVML absent", validity)
+        os.remove(self.db)
+        result = self.run_cells("", FAKE_NVML="init=!4")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("no permission", self.value("power_w")[1])
+
+    def test_a_hot_gpu_is_waited_for(self):
+        """Longer than the timeout: the stages of the wait are signs of life."""
+        script = os.path.join(self.folder.name, "nvml")
+        with open(script, "w", encoding="utf-8") as file:
+            file.write("margin=4")
+        process = subprocess.Popen(self.command(*CELLS, "--counters", "off"), text=True,
+                                   env=self.environment(FAKE_NVML="@" + script),
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        time.sleep(4)
+        self.assertIsNone(process.poll())
+        with open(script + ".new", "w", encoding="utf-8") as file:
+            file.write("margin=30")
+        os.rename(script + ".new", script)
+        _, stderr = process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 0, stderr)
+        (waits,) = self.rows("SELECT count(*), min(value) > 1.5 FROM value "
+                             "WHERE metric = 'cooldown_s' AND validity = 'ok'")
+        self.assertEqual(waits, (1, 1))
+        self.assertEqual(self.statuses(), ["ok", "ok", "ok"])
+
+    def test_energy(self):
+        """The fake counter knows no load, so there is no more than idle power to be found."""
+        words = ["--energy", "on", "--seqlen", "64"]
+        result = self.run_cells("", *words, FAKE_NVML="energy=100000/s tick_ms=50")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        for metric in ("idle_power_w", "load_power_w"):
+            watts, validity = self.value(metric)
+            self.assertEqual(validity, "ok")
+            self.assertTrue(50 < watts < 200, watts)
+        self.assertEqual(self.value("energy_j_per_launch"),
+                         (None, "inconsistent: no more than idle power, within the error of both"))
+
+    def test_energy_without_a_counter(self):
+        result = self.run_cells("", "--energy", "on")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        value, validity = self.value("energy_j_per_token")
+        self.assertIsNone(value)
+        self.assertEqual(validity, "unsupported: the driver keeps no energy counter")
+
+
+class Signals(FakeGpu):
+    def start(self, fault):
+        return subprocess.Popen(self.command(*CELLS, "--counters", "off", "--min-samples", "100",
+                                             "--max-samples", "100"),
+                                env=self.environment(fault), cwd=self.folder.name,
+                                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+    def wait_for_campaign(self):
+        """Until the campaign is in the store, which is when its runs begin."""
+        until = time.monotonic() + 60
+        while time.monotonic() < until:
+            try:
+                if self.rows("SELECT count(*) FROM campaign") == [(1,)]:
+                    return
+            except Exception:  # pylint: disable=broad-except  # no store yet, or locked
+                pass
+            time.sleep(0.02)
+        self.fail("no campaign was begun")
+
+    def resume(self):
+        return subprocess.run(self.command(*CELLS, "--counters", "off", "--min-samples", "100",
+                                           "--max-samples", "100", "--resume"),
+                              env=self.environment(), cwd=self.folder.name, capture_output=True,
+                              text=True, timeout=120, check=False)
+
+    def test_once_ends_after_the_run_in_flight(self):
+        process = self.start("slow")
+        self.wait_for_campaign()
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 130, stderr)
+        self.assertIn("exit 130: interrupted", stderr.strip().splitlines()[-1])
+        self.assert_store_is_whole("interrupted")
+        self.assert_no_process_is_left()
+        self.assertEqual(self.resume().returncode, 0)
+        self.assertEqual(self.statuses(), ["ok", "ok", "ok"])
+        self.assert_store_is_whole()
+
+    def test_twice_ends_at_once(self):
+        process = self.start("hang")
+        self.wait_for_campaign()
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=20)
+        self.assertEqual(process.returncode, 130)
+        self.assert_store_is_whole("interrupted")
+        self.assert_no_process_is_left()
+        self.assertEqual(self.resume().returncode, 0)
+        self.assertEqual(self.statuses(), ["ok", "ok", "ok"])
+
+
+if __name__ == "__main__":
+    add_fault_tests()
+    unittest.main(argv=sys.argv[:1])
