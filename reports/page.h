@@ -28,6 +28,11 @@ sq_status sq_page_counters(const sq_scope *scope, sq_text *page, sq_error *err);
 /* The table of all cells; *cells receives how many were measured. */
 sq_status sq_page_cells(const sq_scope *scope, sq_text *page, int *cells, sq_error *err);
 
+/* A table that can be sorted and filtered, up to its columns: sq_page_column for each, then
+ * "</tr></thead>". what: what a row is, in the plural. */
+void sq_page_begin_table(sq_text *page, const char *id, const char *what, const char *example);
+void sq_page_column(sq_text *page, const char *name, const char *unit, const char *doc);
+
 /* <td> with a number to sort by; empty for NAN. */
 void sq_page_number(sq_text *page, double value);
 

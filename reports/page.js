@@ -35,7 +35,8 @@
       row.hidden = !words.every((word) => content.includes(word));
       shown += row.hidden ? 0 : 1;
     }
-    document.getElementById(table.dataset.count).textContent = `${shown} of ${rows.length} cells`;
+    document.getElementById(table.dataset.count).textContent = 
+      `${shown} of ${rows.length} ${table.dataset.what}`;
   };
 
   for (const table of document.querySelectorAll("table.sortable")) {

@@ -38,7 +38,9 @@ static const cell_column columns[] = {
 };
 enum { COLUMNS = sizeof columns / sizeof columns[0] };
 
-static void add_header(sq_text *page, const char *name, const char *unit, const char *doc)
+static const char cell_example[] = "attention bf16 L=8192";
+
+void sq_page_column(sq_text *page, const char *name, const char *unit, const char *doc)
 {
     sq_text_add(page, "<th scope=\"col\" aria-sort=\"none\"><button type=\"button\" title=\"");
     sq_text_add_html(page, doc);
@@ -52,16 +54,16 @@ static void add_header(sq_text *page, const char *name, const char *unit, const 
     sq_text_add(page, "</button></th>");
 }
 
-static void begin_table(sq_text *page, const char *id)
+void sq_page_begin_table(sq_text *page, const char *id, const char *what, const char *example)
 {
     sq_text_printf(page,
                    "<p class=\"filter\"><label for=\"%s-filter\">Filter</label> <input "
                    "id=\"%s-filter\" type=\"search\" data-table=\"%s-table\" autocomplete=\"off\" "
-                   "placeholder=\"words, all must match: attention bf16 L=8192\"> <output "
+                   "placeholder=\"words, all must match: %s\"> <output "
                    "id=\"%s-count\" aria-live=\"polite\"></output></p>\n"
                    "<div class=\"scroll tall\" tabindex=\"0\"><table id=\"%s-table\" "
-                   "class=\"sortable\" data-count=\"%s-count\">\n<thead><tr>",
-                   id, id, id, id, id, id);
+                   "class=\"sortable\" data-count=\"%s-count\" data-what=\"%s\">\n<thead><tr>",
+                   id, id, id, example, id, id, id, what);
 }
 
 static void add_cell(sqlite3_stmt *row, sq_text *page)
@@ -98,11 +100,11 @@ sq_status sq_page_cells(const sq_scope *scope, sq_text *page, int *cells, sq_err
     *cells = 0;
     SQ_TRY(sq_query_cells(scope, sq_figure_cells_sql, NULL, &row, err));
     sq_text_add(page, "<section id=\"cells\">\n<h2>All cells</h2>\n");
-    begin_table(page, "cells");
-    add_header(page, "subject", "", "operator or model family");
-    add_header(page, "status", "", "");
+    sq_page_begin_table(page, "cells", "cells", cell_example);
+    sq_page_column(page, "subject", "", "operator or model family");
+    sq_page_column(page, "status", "", "");
     for (int i = 0; i < COLUMNS; i++)
-        add_header(page, columns[i].name, columns[i].unit, columns[i].doc);
+        sq_page_column(page, columns[i].name, columns[i].unit, columns[i].doc);
     sq_text_add(page, "</tr></thead>\n<tbody>\n");
     bool has_row = true;
     sq_status status = SQ_OK;
@@ -221,10 +223,10 @@ static sq_status add_counters(const sq_scope *scope, const counter_list *list, s
         sq_text_add(page, "<p class=\"empty\">No counter was read.</p>\n");
         return SQ_OK;
     }
-    begin_table(page, "counters");
-    add_header(page, "cell", "", "canonical key");
+    sq_page_begin_table(page, "counters", "cells", cell_example);
+    sq_page_column(page, "cell", "", "canonical key");
     for (int i = 0; i < list->n_metrics; i++)
-        add_header(page, list->metric[i].name, list->metric[i].unit, list->metric[i].doc);
+        sq_page_column(page, list->metric[i].name, list->metric[i].unit, list->metric[i].doc);
     sq_text_add(page, "</tr></thead>\n<tbody>\n");
     SQ_TRY(add_counter_rows(scope, list, page, err));
     sq_text_add(page, "</tbody></table></div>\n");

@@ -20,18 +20,21 @@ typedef struct {
 
 /* The text files of reports/ in the binary: queries, gnuplot scripts, captions, style and script.
  */
-#define SQ_REPORT_TEXTS(X)                                                                         \
-    X(figure_style_gp) X(figure_compare_sql)                                                                             \
-    X(figure_lines_gp) X(figure_roof_gp) X(figure_common_sql) X(figure_group_sql)                  \
-        X(figure_ceilings_sql) X(figure_cells_sql) X(figure_failures_sql) X(figure_counters_sql)   \
-            X(figure_campaigns_sql) X(figure_time_sql) X(figure_time_gp) X(figure_time_txt)        \
-                X(figure_tokens_sql) X(figure_tokens_gp) X(figure_tokens_txt) X(figure_tflops_sql) \
-                    X(figure_tflops_gp) X(figure_tflops_txt) X(figure_gbytes_sql)                  \
-                        X(figure_gbytes_gp) X(figure_gbytes_txt) X(figure_relative_sql)            \
-                            X(figure_relative_gp) X(figure_relative_txt) X(figure_memory_sql)      \
-                                X(figure_memory_gp) X(figure_memory_txt) X(figure_roofline_sql)    \
-                                    X(figure_roofline_gp) X(figure_roofline_txt) X(page_css)       \
-                                        X(page_js)
+/* clang-format off */
+#define SQ_REPORT_TEXTS(X) \
+    X(figure_style_gp) X(figure_lines_gp) X(figure_roof_gp) X(figure_common_sql) \
+    X(figure_group_sql) X(figure_ceilings_sql) X(figure_cells_sql) X(figure_failures_sql) \
+    X(figure_counters_sql) X(figure_campaigns_sql) X(figure_compare_sql) \
+    X(figure_time_sql) X(figure_time_gp) \
+    X(figure_time_txt) X(figure_tokens_sql) X(figure_tokens_gp) X(figure_tokens_txt) \
+    X(figure_tflops_sql) X(figure_tflops_gp) X(figure_tflops_txt) X(figure_gbytes_sql) \
+    X(figure_gbytes_gp) X(figure_gbytes_txt) X(figure_relative_sql) X(figure_relative_gp) \
+    X(figure_relative_txt) X(figure_memory_sql) X(figure_memory_gp) X(figure_memory_txt) \
+    X(figure_roofline_sql) X(figure_roofline_gp) X(figure_roofline_txt) \
+    X(figure_profile_run_sql) X(figure_profile_facts_sql) X(figure_profile_values_sql) \
+    X(figure_profile_kernels_sql) X(figure_profile_checks_sql) X(figure_profile_roofline_gp) \
+    X(figure_profile_roofplot_gp) X(figure_profile_series_gp) X(page_css) X(page_js)
+/* clang-format on */
 #define SQ_X(name) extern const char sq_##name[];
 SQ_REPORT_TEXTS(SQ_X)
 #undef SQ_X

@@ -290,12 +290,12 @@ void sq_figure_outputs(const char *id, const char *plot, sq_text *script)
                    "background rgb 'white' noenhanced\nset output '%s.svg'\n",
                    id);
     sq_text_add(script, plot);
-    sq_text_printf(script,
-                   "set output\nif (strstrt(GPVAL_TERMINALS, 'pngcairo')) {\n"
-                   "  set terminal pngcairo size 960,540 font 'DejaVu Sans,10' noenhanced\n"
-                   "} else {\n  set terminal png size 960,540 noenhanced\n}\n"
-                   "set output '%s.png'\nreplot\nset output\n",
-                   id);
+    sq_text_add(script, "set output\nif (strstrt(GPVAL_TERMINALS, 'pngcairo')) {\n"
+                        "  set terminal pngcairo size 960,540 font 'DejaVu Sans,10' noenhanced\n"
+                        "} else {\n  set terminal png size 960,540 noenhanced\n}\n");
+    sq_text_printf(script, "set output '%s.png'\n", id);
+    sq_text_add(script, plot); /* again: "replot" repeats one plot of several only */
+    sq_text_add(script, "set output\n");
 }
 
 void sq_figure_script(const sq_figure *figure, const sq_group *group, const sq_series_set *set,

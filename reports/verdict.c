@@ -9,6 +9,9 @@
 #include "core/text.h"
 
 static const char *const limit_names[SQ_LIMITS] = {"DRAM", "L2", "L1 and shared memory",
+                                                   "tensor pipes", "instruction issue"};
+/* The same within a sentence. */
+static const char *const limit_words[SQ_LIMITS] = {"DRAM", "L2", "L1 and shared memory",
                                                    "the tensor pipes", "instruction issue"};
 
 const char *sq_limit_name(sq_limit limit)
@@ -91,7 +94,7 @@ static void say_next(sq_verdict *verdict, const sq_evidence *e)
 {
     int next = busiest(e, verdict->limit);
     if (next >= 0)
-        say(verdict, "; next is %s at %.1f %%", limit_names[next], e->use_pct[next]);
+        say(verdict, "; next is %s at %.1f %%", limit_words[next], e->use_pct[next]);
 }
 
 static void say_warps(sq_verdict *verdict, const sq_evidence *e)
@@ -104,8 +107,8 @@ static void say_warps(sq_verdict *verdict, const sq_evidence *e)
     if (!e->stall)
         say(verdict, " The stall reasons are absent.");
     else
-        say(verdict, " Top stall: %s, %.1f %% of warp time%s%s.", e->stall, e->stall_pct,
-            meaning ? " - the warp " : "", meaning ? meaning : "");
+        say(verdict, " Top stall: %s, %.1f %% of warp time%s%s%s.", e->stall, e->stall_pct,
+            meaning ? " (" : "", meaning ? meaning : "", meaning ? ")" : "");
 }
 
 static void say_absent(sq_verdict *verdict, const sq_evidence *e)
@@ -113,7 +116,7 @@ static void say_absent(sq_verdict *verdict, const sq_evidence *e)
     const char *comma = " Absent: ";
     for (int i = 0; i < SQ_LIMITS; i++)
         if (isnan(e->use_pct[i])) {
-            say(verdict, "%s%s (%.120s)", comma, limit_names[i],
+            say(verdict, "%s%s (%.120s)", comma, limit_words[i],
                 e->absent[i] ? e->absent[i] : "no reason known");
             comma = ", ";
         }
@@ -146,7 +149,7 @@ sq_verdict sq_verdict_of(const sq_evidence *e)
 {
     sq_verdict verdict = {.limit = busiest(e, -1)};
     decide(&verdict, e);
-    const char *name = verdict.limit < 0 ? "" : limit_names[verdict.limit];
+    const char *name = verdict.limit < 0 ? "" : limit_words[verdict.limit];
     double most = verdict.limit < 0 ? NAN : e->use_pct[verdict.limit];
     if (verdict.kind == SQ_VERDICT_BOUND)
         say(&verdict, "Bound by %s: %.1f %% of peak", name, most);

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Opens the report of a fixed store in headless Chromium: nothing on the console, tables sort and
-filter. Usage: test_page.py SOURCE_DIR BINARY_DIR. Exit 77: no Chromium, or no fixture."""
+"""Opens the report and a profile of a fixed store in headless Chromium: nothing on the console,
+tables sort and filter. Usage: test_page.py SOURCE_DIR BINARY_DIR. Exit 77: no Chromium, or no fixture."""
 
 import base64
 import hashlib
@@ -210,8 +210,27 @@ def check_full(page):
     assert not wide, "the page itself scrolls sideways"
 
 
+def check_profile(page, is_full):
+    sections = page.run("[...document.querySelectorAll('main section')].map((part) => part.id)")
+    over_time = ["sustain", "timeline"] if is_full else []
+    assert sections == ["verdict", "kernels", "ceilings", "roofline", "instructions", "stalls",
+                        *over_time, "facts", "values"], sections
+    pictures = 3 if is_full and shutil.which("gnuplot") else 0
+    assert page.run("document.images.length") == pictures
+    assert page.run("[...document.images].every((i) => i.complete && i.naturalWidth)")
+    for width in (1280, 400):
+        page.call("Emulation.setDeviceMetricsOverride", width=width, height=900,
+                  deviceScaleFactor=1, mobile=False)
+        wide = page.run("document.documentElement.scrollWidth > document.documentElement.clientWidth")
+        assert not wide, f"the profile scrolls sideways at {width}"
+    if is_full:
+        count = page.run("document.getElementById('values-count').textContent")
+        assert re.fullmatch(r"(\d+) of \1 values", count), count
+
+
 def main():
     fixture = Path(sys.argv[2], "tests", "test_render")
+    profile = Path(sys.argv[2], "tests", "test_profile")
     program = shutil.which("chromium") or shutil.which("chromium-browser") or \
         shutil.which("google-chrome")
     if not program or not fixture.exists():
@@ -220,6 +239,8 @@ def main():
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         for name, option in (("full", []), ("empty", ["--empty"])):
             subprocess.run([fixture, "--render", f"{folder}/{name}", *option], check=True)
+            subprocess.run([profile, "--render", f"{folder}/profile-{name}", *option], check=True,
+                           stdout=subprocess.DEVNULL)
         browser, port = start_browser(program, f"{folder}/profile")
         try:
             for name in ("full", "empty"):
@@ -229,6 +250,10 @@ def main():
                 else:
                     check_order(page)
                     assert page.run("document.images.length") == 0
+                assert not page.complaints(), page.complaints()
+                (path,) = Path(folder, f"profile-{name}").glob("*.html")
+                page = open_page(port, path)
+                check_profile(page, name == "full")
                 assert not page.complaints(), page.complaints()
         finally:
             browser.terminate()

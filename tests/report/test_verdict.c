@@ -35,7 +35,7 @@ static const verdict_case cases[] = {
     {0, 0, 59.99, 0, 0, SQ_VERDICT_LATENCY, SQ_LIMIT_L1, "Bound by latency: no unit reaches 60 %",
      "saturated"},
     {5, 4, 3, 2, 1, SQ_VERDICT_LATENCY, SQ_LIMIT_DRAM,
-     "Top stall: long_scoreboard, 48.0 % of warp time - the warp waits for data", "Absent"},
+     "Top stall: long_scoreboard, 48.0 % of warp time (waits for data", "Absent"},
     /* a tie goes to the outer level */
     {85, 85, 85, 85, 85, SQ_VERDICT_BOUND, SQ_LIMIT_DRAM, "next is L2 at 85.0 %", "Absent"},
     /* absent values: a saturated unit decides, anything less does not */
