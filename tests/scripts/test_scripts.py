@@ -1,0 +1,187 @@
+#!/usr/bin/env python3
+"""The scripts that hold numbers against other tools, over fakes of those tools and made-up stores.
+
+usage: test_scripts.py SOURCE_DIR BINARY_DIR
+"""
+import json
+import os
+import pathlib
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import unittest
+
+SOURCE = pathlib.Path(sys.argv[1]).resolve()
+BINARY = pathlib.Path(sys.argv[2]).resolve()
+CELL = "linear@cublas/fwd/bf16/B=1,L=4096,K=4096,N=4096,bias=0,residual=0/clean-cold,plain,unlocked"
+
+
+class Folder(unittest.TestCase):
+    def setUp(self):
+        self.holder = tempfile.TemporaryDirectory()
+        self.folder = pathlib.Path(self.holder.name)
+
+    def tearDown(self):
+        self.holder.cleanup()
+
+    def run_script(self, name, *words, code, **environment):
+        result = subprocess.run([str(SOURCE / "scripts" / name), *map(str, words)], check=False,
+                                capture_output=True, text=True, cwd=self.folder, timeout=120,
+                                env={**os.environ, **environment})
+        self.assertEqual(result.returncode, code, result.stdout + result.stderr)
+        return result.stdout + result.stderr
+
+    def program(self, name, text):
+        path = self.folder / name
+        path.write_text("#!/usr/bin/env python3\nimport sys\n" + text, "utf-8")
+        path.chmod(0o755)
+        return str(path)
+
+
+class Truth(Folder):
+    """Three cells measured on the CPU, whose numbers are then made up."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.made = tempfile.TemporaryDirectory()
+        cls.measured = pathlib.Path(cls.made.name) / "store.db"
+        for words in (["--op", "linear", "--dtype", "bf16", "--seqlen", "256", "--in-features", "256",
+                       "--out-features", "256"],
+                      ["--op", "rmsnorm", "--dtype", "f32", "--seqlen", "8,16", "--channels", "8"]):
+            command = [str(BINARY / "seqmark"), "run", *words, "--device", "cpu", "--replicates",
+                       "2", "--max-samples", "10", "--warmup-time", "1ms", "--label", "made",
+                       "--db", str(cls.measured)]
+            result = subprocess.run(command, capture_output=True, text=True, check=False,
+                                    env={**os.environ, "SEQMARK_WORKER": "/nowhere"})
+            assert result.returncode == 0, result.stderr
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.made.cleanup()
+
+    def store(self, *statements):
+        path = self.folder / "store.db"
+        path.write_bytes(self.measured.read_bytes())
+        db = sqlite3.connect(path)
+        db.execute("UPDATE run SET status = 'ok', reason = ''")
+        db.execute("DELETE FROM value")
+        db.execute("UPDATE device SET l2_bytes = 50000000")
+        for statement in statements:
+            db.execute(statement)
+        db.commit()
+        db.close()
+        return path
+
+    @staticmethod
+    def value(metric, value, where="1", validity="ok"):
+        return f"""INSERT INTO value(run_id, metric, value, n, validity)
+                   SELECT run_id, '{metric}', {value}, 1, '{validity}' FROM run JOIN cell USING
+                   (cell_id) WHERE {where}"""
+
+    LINEAR, LONG, SHORT = "subject = 'linear'", "key LIKE '%L=16,%'", "key LIKE '%L=8,%'"
+
+    def test_all_within(self):
+        path = self.store(
+            "UPDATE run SET median_ns = 1007000",
+            self.value("activity_ns", 1e6), self.value("energy_j_per_launch", "0.5 + 0.01 * replicate"),
+            self.value("tensor_ops_bf16", 2 * 256**3 * 1.01, self.LINEAR),
+            self.value("bytes_read", 1e9, self.LONG), self.value("dram_bytes_read", 1.02e9, self.LONG))
+        said = self.run_script("truth.py", path, code=0)
+        self.assertIn("1007.00 - 1000.00 = 7.00 us", said)
+        self.assertIn("required 5 us + 0.3 %; reached by 3 of 3", said)
+        self.assertRegex(said, r"2 L K N .*reached by 2 of 2")
+        self.assertRegex(said, r"bytes read .*reached by 2 of 2")
+        self.assertRegex(said, r"energy .*reached by 3 of 3")
+
+    def test_what_is_beyond_is_named(self):
+        for statements, words in (
+                (["UPDATE run SET median_ns = 1008100", self.value("activity_ns", 1e6)],
+                 "BEYOND: 1008.10 - 1000.00"),
+                ([self.value("tensor_ops_bf16", 2 * 256**3 * 1.04, self.LINEAR)], "BEYOND: "),
+                ([self.value("bytes_read", 1e9, self.LONG),
+                  self.value("dram_bytes_read", 0.96e9, self.LONG)], "= 0.9600"),
+                ([self.value("energy_j_per_launch", "1 + 0.04 * replicate")], "BEYOND: 2.77 %")):
+            with self.subTest(words):
+                said = self.run_script("truth.py", self.store(*statements), code=1)
+                self.assertIn(words, said)
+
+    def test_what_cannot_be_judged_is_left_out(self):
+        path = self.store(
+            "UPDATE run SET median_ns = 50000",
+            self.value("activity_ns", 40e3),  # too short for the bound
+            self.value("tensor_ops_bf16", 0, self.LINEAR),  # not on tensor cores
+            self.value("bytes_read", 1e8, self.LONG),  # fits into four caches
+            self.value("dram_bytes_read", 1e7, self.LONG),
+            self.value("energy_j_per_launch", 5, validity="refused: no counter"))
+        said = self.run_script("truth.py", path, code=2)
+        self.assertEqual(said.count("nothing stored to check"), 4)
+
+    def test_short_cells_side_by_side(self):
+        path = self.store("UPDATE run SET median_ns = 9000", self.value("batch_ns", 3000, self.SHORT),
+                          self.value("activity_ns", 4000, self.SHORT))
+        said = self.run_script("truth.py", path, "--campaign", "made", code=2)
+        self.assertRegex(said, r"    9\.00        -     3\.00     4\.00  rmsnorm@.*L=8,")
+        self.assertIn("plain less traced: median 5.00 us", said)
+
+    def test_stores_without_runs(self):
+        self.assertIn("no timed run", self.run_script("truth.py", self.store("DELETE FROM run"), code=2))
+        self.assertIn("no timed run",
+                      self.run_script("truth.py", self.store(), "--campaign", "other", code=2))
+
+
+class Ncu(Folder):
+    OWN = {"dram_bytes_read": 67e6, "dram_bytes_written": 33e6, "instructions": 1000,
+           "tensor_ops_bf16": 2e9}
+
+    def compare(self, code, own=None, scale=1.0, lines=True):
+        """scale: of ncu's counts; they are those of two kernels, in thousands' commas."""
+        values = [{"metric": m, "value": v, "validity": "ok"} for m, v in (own or self.OWN).items()]
+        values.append({"metric": "l2_pct", "value": None, "validity": "refused: no"})
+        seqmark = self.program("seqmark", f"print({json.dumps(json.dumps({'values': values}))})\n")
+        ncu = self.program("ncu", f"""
+words = sys.argv[1:]
+log, metrics = words[words.index("--log-file") + 1], words[words.index("--metrics") + 1].split(",")
+assert "--nvtx-include" in words and "none" == words[words.index("--cache-control") + 1]
+truth = {{"dram__bytes_read.sum": 67e6, "dram__bytes_write.sum": 33e6, "sm__inst_executed.sum": 1000,
+          "sm__ops_path_tensor_src_bf16_dst_fp32.sum": 2e9}}
+with open(log, "w") as out:
+    print("==PROF== Connected to process 1", file=out)
+    if {lines}:
+        print(",".join('"' + c + '"' for c in ["ID", "Kernel Name", *metrics]), file=out)
+        print(",".join('""' for c in range(len(metrics) + 2)), file=out)
+        for i in range(2):
+            print(f'"{{i}}","k<1, 2>",' + ",".join(f'"{{truth[m] * {scale} / 2:,.1f}}"' for m in metrics), file=out)
+""")
+        return self.run_script("compare-ncu.sh", CELL, code=code, SEQMARK=seqmark, NCU=ncu)
+
+    def test_equal_counts(self):
+        said = self.compare(0)
+        self.assertIn("2 kernels in ncu's range", said)
+        for words in ("DRAM bytes: 1e+08 / 1e+08 = 1.0000", "operations: 2e+09 / 2e+09 = 1.0000",
+                      "instructions: 1000 / 1000 = 1.0000"):
+            self.assertIn(words + "; required 1 +- 0.02: reached", said)
+
+    def test_within_and_beyond(self):
+        self.compare(0, scale=1.019)
+        self.assertIn("NOT reached", self.compare(1, scale=0.975))
+
+    def test_nothing_to_compare(self):
+        self.assertEqual(self.compare(1, lines=False).count("not counted on both sides"), 3)
+        said = self.compare(0, own={"instructions": 1000})
+        self.assertIn("DRAM bytes: not counted on both sides", said)
+
+    def test_tools_that_fail(self):
+        broken = self.program("broken", "sys.stderr.write('no permission\\n')\nsys.exit(5)\n")
+        fine = self.program("fine", "print('{\"values\": []}')\n")
+        said = self.run_script("compare-ncu.sh", CELL, code=2, SEQMARK=broken, NCU=fine)
+        self.assertIn("seqmark profile failed: no permission", said)
+        said = self.run_script("compare-ncu.sh", CELL, code=2, SEQMARK=fine, NCU=broken)
+        self.assertIn("ncu failed: no permission", said)
+        said = self.run_script("compare-ncu.sh", CELL, code=2, SEQMARK=fine, NCU="/nowhere/ncu")
+        self.assertIn("no /nowhere/ncu", said)
+        self.assertIn("compare-ncu.sh CELL...", self.run_script("compare-ncu.sh", code=2))
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1])
