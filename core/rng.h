@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "core/dtype.h"
+#include "core/status.h"
 #include "core/tensor.h"
 
 #ifdef __CUDACC__
@@ -88,6 +89,15 @@ extern "C" {
  * is drawn at index base_index + o. For a whole dense tensor base_index is 0. */
 void sq_rng_fill(const sq_tensor *view, int64_t base_index, sq_draw draw, uint64_t seed,
                  uint32_t tensor);
+
+enum { SQ_DRAW_TEXT = 80 };
+
+/* The text form: "normal(mean,deviation)", "uniform(low,high)", "constant(value)" or
+ * "ramp(start,step,period)"; numbers in as many digits as give the same bits back. */
+void sq_draw_format(sq_draw draw, char out[SQ_DRAW_TEXT]);
+/* SQ_BAD_ARGUMENT with the nearest kind, or the form that is meant. Numbers must be finite, a
+ * period positive. */
+sq_status sq_draw_parse(const char *text, sq_draw *out, sq_error *err);
 
 #ifdef __cplusplus
 }

@@ -174,10 +174,60 @@ static void checksum_terms_tell_order_and_bits(void **state)
         assert_true(sq_rng_checksum_term(5, 0) != sq_rng_checksum_term(5, UINT32_C(1) << bit));
 }
 
+static void draws_come_back_from_their_text(void **state)
+{
+    (void)state;
+    static const sq_draw draws[] = {{SQ_DRAW_NORMAL, 0, 1, 0},
+                                    {SQ_DRAW_NORMAL, 1e-38f, 0.1f, 0},
+                                    {SQ_DRAW_UNIFORM, -0.333333343f, 3.4e38f, 0},
+                                    {SQ_DRAW_CONSTANT, 1.0f / 3, 0, 0},
+                                    {SQ_DRAW_RAMP, -7, 0.7f, INT64_C(1) << 40}};
+    for (size_t i = 0; i < sizeof draws / sizeof draws[0]; i++) {
+        char text[SQ_DRAW_TEXT];
+        sq_draw back;
+        sq_error err = {.status = SQ_OK};
+        sq_draw_format(draws[i], text);
+        if (sq_draw_parse(text, &back, &err) != SQ_OK)
+            fail_msg("%s", err.message);
+        assert_int_equal(back.kind, draws[i].kind);
+        assert_true(back.a == draws[i].a && back.b == draws[i].b);
+        assert_int_equal(back.period, draws[i].period);
+    }
+}
+
+static void texts_that_are_no_draw_are_refused(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {"",
+                                      "normal",
+                                      "normal(0)",
+                                      "normal(0,1",
+                                      "normal(0,1))",
+                                      "normal(,)",
+                                      "normal(0,inf)",
+                                      "uniform(nan,1)",
+                                      "constant(1,2)",
+                                      "constant(1e99)",
+                                      "ramp(0,1)",
+                                      "ramp(0,1,0)",
+                                      "ramp(0,1,1e300)",
+                                      "normal(0, 1) ",
+                                      "(0,1)",
+                                      "a name that is longer than any kind of draw(1)"};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        sq_draw draw;
+        sq_error err = {.status = SQ_OK};
+        if (sq_draw_parse(bad[i], &draw, &err) != SQ_BAD_ARGUMENT || !err.message[0])
+            fail_msg("\"%s\" was taken", bad[i]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(mix_is_splitmix64),
+        cmocka_unit_test(draws_come_back_from_their_text),
+        cmocka_unit_test(texts_that_are_no_draw_are_refused),
         cmocka_unit_test(normal_has_its_moments),
         cmocka_unit_test(uniform_stays_in_its_interval),
         cmocka_unit_test(constant_and_ramp),
