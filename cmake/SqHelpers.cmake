@@ -33,6 +33,12 @@ function(sq_library name)
   target_link_libraries(sq_${name} PUBLIC sq_warnings)
 endfunction()
 
+# A shared library that exports what its header marks, and nothing of the archives it is made of.
+function(sq_hide_symbols target)
+  set_target_properties(${target} PROPERTIES C_VISIBILITY_PRESET hidden)
+  target_link_options(${target} PRIVATE -Wl,--exclude-libs,ALL -Wl,--no-undefined)
+endfunction()
+
 # sq_read_registry(FILE MACRO OUT): the first argument of each MACRO(name...) row of a .def file. The
 # file becomes a configure dependency, so a new row re-configures.
 function(sq_read_registry file macro out)

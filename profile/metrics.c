@@ -1,8 +1,8 @@
 /* metrics: every number that a run may carry, in one table.
  *
- * source: "derived", "nvml", "traced", or "cupti:" and the CUPTI metric that counts it, or "pm:" and
- * the one that samples it over time, as GH100 has them. Which are taken together, and their names on
- * other chips, is said in profile/sets/.
+ * source: "derived", "timed", "nvml", "traced", or "cupti:" and the CUPTI metric that counts it, or
+ * "pm:" and the one that samples it over time, as GH100 has them. Which are taken together, and their
+ * names on other chips, is said in profile/sets/.
  */
 #include "profile/profile.h"
 
@@ -54,6 +54,22 @@ const sq_metric_def sq_metrics[] = {
      "the last checksum and giving the memory back"},
     {"phase_counters_ms", "ms", "lower", "derived",
      "counters and kernel trace in their own worker; for the first run of a cell"},
+    /* timed */
+    {"batch_ns", "ns", "lower", "timed",
+     "a launch among many back to back, hot; taken of launches below 20 us"},
+    {"graph_ns", "ns", "lower", "timed",
+     "a launch among many in one CUDA graph, hot; taken of launches below 20 us"},
+    {"batch_launches", "launch", "", "timed", "launches behind one sample"},
+    {"copies", "set", "", "timed", "sets of inputs that the launches took in turn"},
+    {"warmup_launches", "launch", "", "timed", "unmeasured launches before the samples"},
+    {"warmup_drift", "1", "", "timed",
+     "level of the last third of the warm-up over the third before, minus 1"},
+    {"dropped_samples", "sample", "lower", "timed",
+     "taken while the device was slowed by heat, hardware slowdown or power brake; not kept"},
+    {"late_samples", "sample", "lower", "timed",
+     "taken again, because the hold of the stream ended before the host had enqueued the launch"},
+    {"unheld_samples", "sample", "lower", "timed",
+     "kept, but taken without holding the stream: the host's gaps are inside"},
     /* the driver's word on a run */
     {"temperature_c", "C", "lower", "nvml", "GPU temperature after the run"},
     {"power_w", "W", "lower", "nvml", "board power after the run, averaged by the driver over 1 s"},

@@ -32,7 +32,10 @@ typedef struct {
 struct sq_job {
     const sq_job_ops *ops;
     const sq_rig *rig;
-    size_t bytes; /* tensors and workspace */
+    size_t bytes;      /* tensors and workspace, of all copies */
+    size_t copy_bytes; /* what one more set of inputs takes, and one launch of it reads */
+    int copies; /* sets of inputs with the same contents; more than 1 where the cell rotates */
+    int copy;          /* the set that launch() uses; prove and checksum look at its outputs */
     sq_cost cost;
     double tokens; /* B * L */
 };
@@ -40,6 +43,9 @@ struct sq_job {
 /* SQ_UNSUPPORTED with the reason where the provider refuses. *job is NULL after a failure. */
 sq_status sq_job_new(const sq_rig *rig, const sq_subject *subject, const sq_cell *cell,
                      sq_job **job, sq_error *err);
+/* Before prepare: as many copies as make 5 times the L2 cache, at least 2. SQ_UNSUPPORTED where
+ * that would be too many: inputs so small cannot be kept out of the cache by turns. */
+sq_status sq_job_rotate(sq_job *job, sq_error *err);
 sq_status sq_job_new_op(const sq_rig *rig, const sq_call *call, const sq_provider *provider,
                         sq_layout layout, sq_job **job, sq_error *err);
 sq_status sq_job_new_block(const sq_rig *rig, const sq_family *family, const sq_cell *cell,
@@ -51,8 +57,10 @@ sq_place *sq_job_place(sq_job *job);
 
 /* Launches and waits. */
 sq_status sq_job_run_once(sq_job *job, sq_error *err);
-/* ops->launch as a sq_launch_fn; `arg` is the job. */
+/* ops->launch as a sq_launch_fn, with the current copy; `arg` is the job. */
 sq_status sq_job_launch(void *arg, sq_error *err);
+/* The same as a sq_turn_fn: makes `copy` the current one. */
+sq_status sq_job_launch_copy(void *arg, int copy, sq_error *err);
 
 /* Seconds of the monotonic clock. */
 double sq_job_clock(void);

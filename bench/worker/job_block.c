@@ -12,12 +12,19 @@
 
 enum { LEAST_TOKENS = 65 };
 
+/* A graph over tensors of its own. */
+typedef struct {
+    sq_graph *graph;
+    sq_guarded arena;
+} replica;
+
 typedef struct {
     sq_job job; /* first: a sq_job * is a block_job * */
     const sq_family *family;
     sq_cell cell;
-    sq_graph *graph;
-    sq_guarded arena, workspace;
+    replica *replicas; /* job.copies of them; [0] is the one that is proved */
+    sq_graph *graph;   /* of replicas[0] */
+    sq_guarded workspace;
     uint64_t seed;
 } block_job;
 
@@ -44,31 +51,63 @@ static sq_status build(const sq_family *family, sq_dtype dtype, sq_pass pass,
     return sq_graph_plan(*out, err);
 }
 
+/* The family's graph at the cell's axes, with its providers. */
+static sq_status make_graph(const block_job *self, sq_graph **out, sq_error *err)
+{
+    const sq_cell *cell = &self->cell;
+    const sq_rig *rig = self->job.rig;
+    SQ_TRY(build(self->family, cell->dtype, cell->pass, cell->value, out, err));
+    return sq_graph_select(*out, rig->providers, cell->provider, rig->backend->facts(rig->device),
+                           err);
+}
+
+static sq_status draw_replica(const block_job *self, replica *r, sq_error *err)
+{
+    const sq_rig *rig = self->job.rig;
+    SQ_TRY(sq_guarded_alloc(rig, sq_graph_arena_bytes(r->graph), &r->arena, err));
+    for (int i = 0; i < sq_graph_tensor_count(r->graph); i++) {
+        const sq_graph_tensor *t = sq_graph_tensor_at(r->graph, i);
+        sq_tensor dense = tensor_of(t, r->arena.data);
+        if (is_drawn(t))
+            SQ_TRY(rig->backend->fill(rig->device, &dense, t->spec.draw, self->seed, (uint32_t)i,
+                                      err));
+    }
+    return rig->backend->sync(rig->device, err);
+}
+
+static sq_status bind_replica(const block_job *self, replica *r, sq_error *err)
+{
+    const sq_rig *rig = self->job.rig;
+    SQ_TRY(sq_graph_bind(r->graph, r->arena.data, self->workspace.data,
+                         rig->backend->stream(rig->device), err));
+    return rig->backend->sync(rig->device, err);
+}
+
 static sq_status prepare(sq_job *job, uint64_t seed, double *setup_ns, sq_error *err)
 {
     block_job *self = (block_job *)job;
     const sq_rig *rig = job->rig;
     self->seed = seed;
-    SQ_TRY(sq_guarded_alloc(rig, sq_graph_arena_bytes(self->graph), &self->arena, err));
+    self->replicas = calloc((size_t)job->copies, sizeof *self->replicas);
+    if (!self->replicas)
+        return sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for %d copies", job->copies);
+    self->replicas[0].graph = self->graph;
+    SQ_TRY(draw_replica(self, &self->replicas[0], err));
     SQ_TRY(sq_guarded_alloc(rig, sq_graph_workspace_bytes(self->graph), &self->workspace, err));
-    for (int i = 0; i < sq_graph_tensor_count(self->graph); i++) {
-        const sq_graph_tensor *t = sq_graph_tensor_at(self->graph, i);
-        sq_tensor dense = tensor_of(t, self->arena.data);
-        if (is_drawn(t))
-            SQ_TRY(rig->backend->fill(rig->device, &dense, t->spec.draw, seed, (uint32_t)i, err));
-    }
-    SQ_TRY(rig->backend->sync(rig->device, err));
     double start = sq_job_clock();
-    SQ_TRY(sq_graph_bind(self->graph, self->arena.data, self->workspace.data,
-                         rig->backend->stream(rig->device), err));
-    SQ_TRY(rig->backend->sync(rig->device, err));
+    SQ_TRY(bind_replica(self, &self->replicas[0], err));
     *setup_ns = 1e9 * (sq_job_clock() - start);
+    for (int i = 1; i < job->copies; i++) {
+        SQ_TRY(make_graph(self, &self->replicas[i].graph, err));
+        SQ_TRY(draw_replica(self, &self->replicas[i], err));
+        SQ_TRY(bind_replica(self, &self->replicas[i], err));
+    }
     return SQ_OK;
 }
 
 static sq_status launch(sq_job *job, sq_error *err)
 {
-    return sq_graph_launch(((block_job *)job)->graph, err);
+    return sq_graph_launch(((block_job *)job)->replicas[job->copy].graph, err);
 }
 
 static sq_status checksum(sq_job *job, uint64_t *sum, sq_error *err)
@@ -80,7 +119,7 @@ static sq_status checksum(sq_job *job, uint64_t *sum, sq_error *err)
         if (t->kind != SQ_TENSOR_OUTPUT)
             continue;
         uint64_t one = 0;
-        sq_tensor dense = tensor_of(t, self->arena.data);
+        sq_tensor dense = tensor_of(t, self->replicas[job->copy].arena.data);
         SQ_TRY(job->rig->backend->checksum(job->rig->device, &dense, &one, err));
         *sum = sq_rng_mix(*sum ^ one);
     }
@@ -88,6 +127,11 @@ static sq_status checksum(sq_job *job, uint64_t *sum, sq_error *err)
 }
 
 /* --- proof --- */
+
+static void *proved_arena(const block_job *self)
+{
+    return self->replicas[0].arena.data;
+}
 
 /* The small graph on the host, and where it lies in the big one. */
 typedef struct {
@@ -146,7 +190,7 @@ static void draw_prefix(const block_job *self, const prefix *p)
         const sq_graph_tensor *big = sq_graph_tensor_at(self->graph, i);
         if (!is_drawn(small))
             continue;
-        sq_tensor whole = tensor_of(big, self->arena.data);
+        sq_tensor whole = tensor_of(big, proved_arena(self));
         sq_tensor part = corresponding(&whole, small->kind, small, p->row);
         int64_t shift = (const char *)part.data - (const char *)whole.data;
         sq_draw_view(&part, shift / (int64_t)sq_dtype_size(part.dtype), big->spec.draw, self->seed,
@@ -176,7 +220,7 @@ static sq_status compare_prefix(const block_job *self, const prefix *p, sq_proof
         const sq_graph_tensor *small = sq_graph_tensor_at(p->graph, i);
         if (small->kind != SQ_TENSOR_OUTPUT)
             continue;
-        sq_tensor whole = tensor_of(sq_graph_tensor_at(self->graph, i), self->arena.data);
+        sq_tensor whole = tensor_of(sq_graph_tensor_at(self->graph, i), proved_arena(self));
         sq_tensor got = corresponding(&whole, small->kind, small, p->row);
         sq_tensor want = tensor_of(small, p->arena);
         SQ_TRY(sq_prove_tensor(self->job.rig, small->name, &got, &want, tolerance, what, proof,
@@ -187,7 +231,7 @@ static sq_status compare_prefix(const block_job *self, const prefix *p, sq_proof
 
 static sq_status check_guards(const block_job *self, sq_error *err)
 {
-    SQ_TRY(sq_guarded_check(self->job.rig, &self->arena, "the block's tensors", err));
+    SQ_TRY(sq_guarded_check(self->job.rig, &self->replicas[0].arena, "the block's tensors", err));
     return sq_guarded_check(self->job.rig, &self->workspace, "its workspace", err);
 }
 
@@ -221,8 +265,13 @@ done:
 static void release(sq_job *job)
 {
     block_job *self = (block_job *)job;
+    for (int i = 0; self->replicas && i < job->copies; i++) {
+        if (i > 0)
+            sq_graph_free(self->replicas[i].graph);
+        sq_guarded_free(job->rig, &self->replicas[i].arena);
+    }
+    free(self->replicas);
     sq_graph_free(self->graph);
-    sq_guarded_free(job->rig, &self->arena);
     sq_guarded_free(job->rig, &self->workspace);
     free(self);
 }
@@ -236,16 +285,15 @@ sq_status sq_job_new_block(const sq_rig *rig, const sq_family *family, const sq_
     block_job *self = calloc(1, sizeof *self);
     if (!self)
         return sq_fail(err, SQ_OUT_OF_MEMORY, "%s: no memory for the job", family->name);
-    *self = (block_job){.job = {.ops = &ops, .rig = rig}, .family = family, .cell = *cell};
-    sq_status status = build(family, cell->dtype, cell->pass, cell->value, &self->graph, err);
-    if (status == SQ_OK)
-        status = sq_graph_select(self->graph, rig->providers, cell->provider,
-                                 rig->backend->facts(rig->device), err);
+    *self =
+        (block_job){.job = {.ops = &ops, .rig = rig, .copies = 1}, .family = family, .cell = *cell};
+    sq_status status = make_graph(self, &self->graph, err);
     if (status != SQ_OK) {
         release(&self->job);
         return status;
     }
     self->job.bytes = sq_graph_arena_bytes(self->graph) + sq_graph_workspace_bytes(self->graph);
+    self->job.copy_bytes = sq_graph_arena_bytes(self->graph);
     self->job.cost = sq_graph_cost(self->graph);
     self->job.tokens = cell->value[SQ_AXIS_B] * cell->value[SQ_AXIS_L];
     *job = &self->job;

@@ -5,139 +5,138 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define LONG_LAUNCH_SECONDS 0.2   /* beyond it LONG_LAUNCH_SAMPLES are enough */
-#define ALIVE_SECONDS 1.0         /* between signs of life */
-#define LONGEST_SAMPLE_SECONDS 2.1 /* a sample is an int32 of nanoseconds */
-enum { LONG_LAUNCH_SAMPLES = 3 };
+/* Below it the front end of a launch is a visible part of its time. */
+#define LAUNCH_BOUND_NS 20e3
 
-typedef struct {
-    int32_t *ns;
-    double *sm_mhz;
-    int n, n_mhz;
-    double sum_seconds;
-} samples;
-
-typedef struct {
-    sq_alive_fn fn;
-    void *arg;
-    double last;
-} pulse;
-
-static void beat(pulse *p)
+static sqt_policy policy_of(const sq_policy *policy)
 {
-    double now = sq_job_clock();
-    if (now - p->last < ALIVE_SECONDS)
-        return;
-    p->last = now;
-    p->fn(p->arg);
+    return (sqt_policy){.warmup_launches = policy->warmup_launches,
+                        .warmup_seconds = policy->warmup_seconds,
+                        .min_samples = policy->min_samples,
+                        .max_samples = policy->max_samples,
+                        .max_seconds = policy->max_seconds,
+                        .target_interval = policy->target_interval,
+                        .max_launch_seconds =
+                            fmin(policy->max_cell_seconds, SQ_LONGEST_LAUNCH_SECONDS)};
 }
 
-/* Launches until the policy's count and time are reached. *launch_seconds: the shortest seen, host
- * time with the wait. Stops early where launches are beyond `limit`. */
-static sq_status warm_up(sq_job *job, const sq_policy *policy, double limit, pulse *p,
-                         double *launch_seconds, sq_error *err)
-{
-    double start = sq_job_clock(), now = start;
-    *launch_seconds = INFINITY;
-    for (int n = 0; n < policy->warmup_launches || now - start < policy->warmup_seconds; n++) {
-        SQ_TRY(sq_job_run_once(job, err));
-        double end = sq_job_clock();
-        *launch_seconds = fmin(*launch_seconds, end - now);
-        now = end;
-        beat(p);
-        /* One hiccup must not skip a cell: only a launch far too long is believed at once. */
-        if (*launch_seconds > (n == 0 ? 3 * limit : limit))
-            break;
-    }
-    return SQ_OK;
-}
+/* --- the status --- */
 
-static double interval(const sq_stats *stats)
-{
-    return stats->median > 0 ? (stats->hi - stats->lo) / stats->median : INFINITY;
-}
-
-static bool is_enough(const sq_policy *policy, const samples *s)
-{
-    bool is_long = s->n > 0 && s->sum_seconds / s->n > LONG_LAUNCH_SECONDS;
-    int least = is_long && policy->min_samples > LONG_LAUNCH_SAMPLES ? LONG_LAUNCH_SAMPLES
-                                                                     : policy->min_samples;
-    if (s->n < least)
-        return false;
-    if (s->n >= policy->max_samples || s->sum_seconds >= policy->max_seconds)
-        return true;
-    sq_stats stats = sq_stats_of(s->ns, s->n);
-    return interval(&stats) <= policy->target_interval;
-}
-
-static sq_status take_samples(sq_job *job, const sq_policy *policy, sq_cache cache, int capacity,
-                              pulse *p, samples *s, sq_error *err)
-{
-    const sq_rig *rig = job->rig;
-    while (s->n < capacity && !is_enough(policy, s)) {
-        double mhz = NAN;
-        SQ_TRY(rig->backend->sample(rig->device, cache, sq_job_launch, job, &s->ns[s->n], &mhz,
-                                    err));
-        s->sum_seconds += 1e-9 * s->ns[s->n++];
-        if (!isnan(mhz))
-            s->sm_mhz[s->n_mhz++] = mhz;
-        beat(p);
-    }
-    return SQ_OK;
-}
-
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static void judge(const sq_policy *policy, const samples *s, sq_record *record)
-{
-    if (s->n_mhz > 0) {
-        qsort(s->sm_mhz, (size_t)s->n_mhz, sizeof *s->sm_mhz, by_value);
-        record->sm_mhz = s->sm_mhz[s->n_mhz / 2];
-        record->cycles = 1e-3 * record->stats.median * record->sm_mhz;
-    }
-    double width = interval(&record->stats);
-    record->status = SQ_RUN_OK;
-    if (width > policy->max_interval) {
-        record->status = SQ_RUN_NOISY;
-        snprintf(record->reason, sizeof record->reason,
-                 "after %d samples the interval of the median is %.2g %% wide, %.2g %% is allowed",
-                 s->n, 100 * width, 100 * policy->max_interval);
-    }
-}
-
-static void skip_long(double seconds, double limit, sq_record *record)
+static void skip_long(const sqt_policy *policy, const sqt_result *result, sq_record *record)
 {
     record->status = SQ_RUN_SKIPPED;
     snprintf(record->reason, sizeof record->reason, "a launch takes %.3g s, the limit is %.3g s",
-             seconds, limit);
+             result->launch_seconds, policy->max_launch_seconds);
+}
+
+static void judge(const sq_policy *policy, const sqt_result *result, sq_record *record)
+{
+    const sq_stats *stats = &record->stats;
+    double width = stats->median > 0 ? (stats->hi - stats->lo) / stats->median : INFINITY;
+    record->status = SQ_RUN_OK;
+    if (result->n == 0) {
+        record->status = SQ_RUN_THROTTLED;
+        snprintf(record->reason, sizeof record->reason, "all %d samples were dropped: %s",
+                 result->n_dropped, result->drop_reason);
+    } else if (width > policy->max_interval) {
+        record->status = SQ_RUN_NOISY;
+        snprintf(record->reason, sizeof record->reason,
+                 "after %d samples the interval of the median is %.2g %% wide, %.2g %% is allowed",
+                 result->n, 100 * width, 100 * policy->max_interval);
+    }
+}
+
+/* --- what else was seen --- */
+
+static sq_status add_doubt(sq_record *record, const char *metric, int count, const char *why)
+{
+    sq_value v = {.value = count, .n = 1, .spread = NAN, .sm_mhz = NAN};
+    if (count == 0)
+        return SQ_OK;
+    snprintf(v.metric, sizeof v.metric, "%s", metric);
+    snprintf(v.validity, sizeof v.validity, "inconsistent: %.80s", why);
+    return sq_record_add_value(record, &v);
+}
+
+static sq_status add_numbers(const sq_job *job, const sqt_result *result, sq_record *record)
+{
+    if (record->cell.launch == SQ_LAUNCH_BATCH)
+        SQ_TRY(sq_record_add_number(record, "batch_launches", result->batch));
+    if (record->cell.cache == SQ_CACHE_ROTATE)
+        SQ_TRY(sq_record_add_number(record, "copies", job->copies));
+    SQ_TRY(sq_record_add_number(record, "warmup_launches", result->warmup_launches));
+    SQ_TRY(sq_record_add_number(record, "warmup_drift", result->warmup_drift));
+    SQ_TRY(add_doubt(record, "dropped_samples", result->n_dropped, result->drop_reason));
+    SQ_TRY(add_doubt(record, "late_samples", result->n_late,
+                     "the hold ended before the host was done; taken again"));
+    return add_doubt(record, "unheld_samples", result->n_unheld,
+                     "the launch cannot be held: the host's gaps are inside");
+}
+
+/* What a launch takes among many, without the front end of a single one. */
+static sq_status add_figure(const sq_sampling *what, sq_launch mode, sq_record *record,
+                            sq_error *err)
+{
+    sq_figure figure = {.ns = NAN, .spread = NAN};
+    sq_error why = {.status = SQ_OK};
+    sq_status status = sq_sampling_figure(what, mode, record->stats.median, &figure, &why);
+    if (status != SQ_OK && status != SQ_UNSUPPORTED)
+        return sq_fail(err, status, "%s", why.message);
+    sq_value v = {.value = figure.ns,
+                  .n = figure.n,
+                  .spread = figure.spread,
+                  .sm_mhz = NAN,
+                  .validity = "ok"};
+    snprintf(v.metric, sizeof v.metric, "%s_ns", sq_launch_name(mode));
+    if (status != SQ_OK)
+        snprintf(v.validity, sizeof v.validity, "unsupported: %.80s", why.message);
+    return sq_record_add_value(record, &v);
+}
+
+static sq_status add_figures(const sq_sampling *what, sq_record *record, sq_error *err)
+{
+    bool is_cell = record->cell.subject[0] != 0; /* else a probe of the device */
+    bool is_launch_bound = record->stats.n > 0 && record->stats.median < LAUNCH_BOUND_NS;
+    if (!is_cell || !is_launch_bound || !what->backend->capture)
+        return SQ_OK;
+    SQ_TRY(add_figure(what, SQ_LAUNCH_BATCH, record, err));
+    return add_figure(what, SQ_LAUNCH_GRAPH, record, err);
+}
+
+static sq_status keep(const sq_sampling *what, const sq_job *job, const sq_policy *policy,
+                      const int32_t *ns, const sqt_result *result, sq_record *record, sq_error *err)
+{
+    SQ_TRY(sq_record_set_samples(record, ns, result->n));
+    record->sm_mhz = result->sm_mhz;
+    record->cycles = result->n > 0 ? 1e-3 * record->stats.median * record->sm_mhz : NAN;
+    judge(policy, result, record);
+    SQ_TRY(add_numbers(job, result, record));
+    return add_figures(what, record, err);
 }
 
 sq_status sq_measure(sq_job *job, const sq_policy *policy, sq_cache cache, sq_alive_fn alive,
                      void *alive_arg, sq_record *record, sq_error *err)
 {
-    pulse p = {.fn = alive, .arg = alive_arg, .last = sq_job_clock()};
-    double limit = fmin(policy->max_cell_seconds, LONGEST_SAMPLE_SECONDS), launch_seconds;
-    SQ_TRY(warm_up(job, policy, limit, &p, &launch_seconds, err));
-    if (launch_seconds > limit) {
-        skip_long(launch_seconds, limit, record);
-        return SQ_OK;
-    }
-    int capacity = policy->max_samples > policy->min_samples ? policy->max_samples
-                                                             : policy->min_samples;
-    samples s = {.ns = calloc((size_t)capacity, sizeof *s.ns),
-                 .sm_mhz = calloc((size_t)capacity, sizeof *s.sm_mhz)};
-    sq_status status = SQ_OK;
-    if (!s.ns || !s.sm_mhz)
-        status = sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for %d samples", capacity);
-    if (status == SQ_OK)
-        status = take_samples(job, policy, cache, capacity, &p, &s, err);
-    if (status == SQ_OK && s.n > 0 && (status = sq_record_set_samples(record, s.ns, s.n)) == SQ_OK)
-        judge(policy, &s, record);
-    free(s.ns);
-    free(s.sm_mhz);
+    sqt_policy limits = policy_of(policy);
+    sq_sampling what = {.backend = job->rig->backend,
+                        .device = job->rig->device,
+                        .cache = cache,
+                        .mode = record->cell.launch,
+                        .copies = job->copies > 1 ? job->copies : 1,
+                        .launch = sq_job_launch_copy,
+                        .arg = job,
+                        .watch = job->rig->watch,
+                        .alive = alive,
+                        .alive_arg = alive_arg};
+    sqt_result result;
+    int32_t *ns = malloc((size_t)policy->max_samples * sizeof *ns);
+    if (!ns)
+        return sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for %d samples", policy->max_samples);
+    sq_status status = sq_sampling_run(&what, &limits, ns, &result, err);
+    if (status == SQ_OK && result.is_too_long)
+        skip_long(&limits, &result, record);
+    else if (status == SQ_OK)
+        status = keep(&what, job, policy, ns, &result, record, err);
+    free(ns);
     return status;
 }

@@ -81,12 +81,18 @@ sq_status sq_place_plan(const sq_rig *rig, const sq_call *call, sq_layout layout
     return SQ_OK;
 }
 
-size_t sq_place_bytes(const sq_place *place)
+size_t sq_place_input_bytes(const sq_place *place)
 {
     size_t bytes = 0;
     for (int i = 0; i < place->list.n_in; i++)
         if (place->list.in[i].name)
             bytes += sq_tensor_bytes(&place->buffer[i]);
+    return bytes;
+}
+
+size_t sq_place_bytes(const sq_place *place)
+{
+    size_t bytes = sq_place_input_bytes(place);
     for (int i = 0; i < place->list.n_out; i++)
         if (place->list.out[i].name)
             bytes += sq_tensor_bytes(&place->call.out[i]);
@@ -95,10 +101,10 @@ size_t sq_place_bytes(const sq_place *place)
 
 /* --- memory --- */
 
-static sq_status fill_input(sq_place *place, int i, sq_error *err)
+static sq_status fill_input(const sq_place *place, int i, sq_tensor *buffer, sq_tensor *view,
+                            sq_error *err)
 {
     const sq_rig *rig = place->rig;
-    sq_tensor *buffer = &place->buffer[i], *view = &place->call.in[i];
     SQ_TRY(rig->backend->alloc(rig->device, sq_tensor_bytes(buffer), &buffer->data, err));
     bool is_widened = sq_tensor_count(buffer) != sq_tensor_count(view);
     size_t shift = is_widened ? STRIDED_PAD * sq_dtype_size(view->dtype) : 0;
@@ -113,7 +119,7 @@ sq_status sq_place_fill(sq_place *place, uint64_t seed, size_t workspace_bytes, 
     place->seed = seed;
     for (int i = 0; i < place->list.n_in; i++)
         if (place->list.in[i].name)
-            SQ_TRY(fill_input(place, i, err));
+            SQ_TRY(fill_input(place, i, &place->buffer[i], &place->call.in[i], err));
     for (int i = 0; i < place->list.n_out; i++) {
         if (!place->list.out[i].name)
             continue;
@@ -128,12 +134,35 @@ sq_status sq_place_fill(sq_place *place, uint64_t seed, size_t workspace_bytes, 
     return SQ_OK;
 }
 
-void sq_place_free(sq_place *place)
+sq_status sq_place_fill_copy(const sq_place *place, sq_place_copy *copy, sq_error *err)
+{
+    *copy = (sq_place_copy){.call = place->call};
+    for (int i = 0; i < place->list.n_in; i++) {
+        if (!place->list.in[i].name)
+            continue;
+        copy->buffer[i] = place->buffer[i];
+        copy->buffer[i].data = NULL;
+        SQ_TRY(fill_input(place, i, &copy->buffer[i], &copy->call.in[i], err));
+    }
+    return SQ_OK;
+}
+
+static void free_inputs(const sq_place *place, sq_tensor *buffer)
 {
     for (int i = 0; i < SQ_MAX_IN; i++) {
-        place->rig->backend->free(place->rig->device, place->buffer[i].data);
-        place->buffer[i].data = NULL;
+        place->rig->backend->free(place->rig->device, buffer[i].data);
+        buffer[i].data = NULL;
     }
+}
+
+void sq_place_free_copy(const sq_place *place, sq_place_copy *copy)
+{
+    free_inputs(place, copy->buffer);
+}
+
+void sq_place_free(sq_place *place)
+{
+    free_inputs(place, place->buffer);
     for (int i = 0; i < SQ_MAX_OUT; i++)
         sq_guarded_free(place->rig, &place->out[i]);
     sq_guarded_free(place->rig, &place->workspace);

@@ -46,6 +46,18 @@ size_t sq_place_bytes(const sq_place *place);
 /* Allocates, draws and poisons everything. After a failure sq_place_free is still due. */
 sq_status sq_place_fill(sq_place *place, uint64_t seed, size_t workspace_bytes, sq_error *err);
 void sq_place_free(sq_place *place);
+
+/* Another set of the same inputs for a call that shares everything else. */
+typedef struct {
+    sq_call call;
+    sq_tensor buffer[SQ_MAX_IN];
+} sq_place_copy;
+
+/* Bytes of one such set. */
+size_t sq_place_input_bytes(const sq_place *place);
+/* After sq_place_fill. After a failure sq_place_free_copy is still due. */
+sq_status sq_place_fill_copy(const sq_place *place, sq_place_copy *copy, sq_error *err);
+void sq_place_free_copy(const sq_place *place, sq_place_copy *copy);
 sq_status sq_place_check_guards(const sq_place *place, sq_error *err);
 /* One number over all outputs, which must have memory. */
 sq_status sq_place_checksum(const sq_place *place, uint64_t *sum, sq_error *err);

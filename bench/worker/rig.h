@@ -2,6 +2,7 @@
 #ifndef SQ_BENCH_WORKER_RIG_H
 #define SQ_BENCH_WORKER_RIG_H
 
+#include "bench/time/sampling.h"
 #include "core/backend/backend.h"
 #include "kernels/op.h"
 
@@ -10,6 +11,7 @@ typedef struct {
     sq_backend_device *device;
     sq_providers_fn providers;
     const struct sq_probe *vendor_probes; /* of vendor libraries, beside the backend's; may be NULL */
+    sq_watch watch; /* of the device's throttling; zero: nobody knows of any */
 } sq_rig;
 
 #endif

@@ -27,6 +27,23 @@ struct sq_probe; /* core/backend/probe.h */
 /* Enqueues one launch on the device's stream. */
 typedef sq_status (*sq_launch_fn)(void *arg, sq_error *err);
 
+/* One sample to be taken. */
+typedef struct {
+    sq_cache cache; /* the state it starts from: HOT launches once before, ROTATE does nothing */
+    int launches;   /* back to back in the timed window; at least 1 */
+    /* The device waits at most this long until the host has enqueued the window, so that no launch
+     * latency is inside; 0: it does not wait. */
+    double hold_seconds;
+    sq_launch_fn launch;
+    void *arg;
+} sq_sample_request;
+
+typedef struct {
+    int32_t ns;    /* of one launch: the window over its launches; INT32_MAX where it is longer */
+    double sm_mhz; /* SM clock within the window; NAN where unknown or the window is too short */
+    bool is_late;  /* the hold ended before the host was done: its gaps may be in the window */
+} sq_sample;
+
 typedef struct sq_backend {
     const char *name; /* "cpu", "cuda" */
     /* Devices present; 0 with a reason in *why when there are none. */
@@ -64,10 +81,24 @@ typedef struct sq_backend {
     /* Puts the cache into the clean-cold state: nothing of the inputs there, no dirty line that a
      * later launch would have to write back. Asynchronous. */
     sq_status (*cool)(sq_backend_device *device, sq_error *err);
-    /* One timed sample: puts the cache into the state asked for, then start, launch, stop.
-     * *ns: duration, INT32_MAX where it does not fit; *sm_mhz: clock around it or NAN. */
-    sq_status (*sample)(sq_backend_device *device, sq_cache cache, sq_launch_fn launch, void *arg,
-                        int32_t *ns, double *sm_mhz, sq_error *err);
+    /* Puts the cache into the state asked for, then start, launches, stop; waits. */
+    sq_status (*sample)(sq_backend_device *device, const sq_sample_request *request, sq_sample *out,
+                        sq_error *err);
+
+    /* What follows is NULL where a backend has no such thing. */
+
+    /* All later work goes to the caller's stream, which must outlive the device. */
+    sq_status (*use_stream)(sq_backend_device *device, void *stream, sq_error *err);
+    /* Records `launches` launches as one graph. SQ_UNSUPPORTED, in the device's own words, for a
+     * launch that cannot be captured; the device stays as usable as before. */
+    sq_status (*capture)(sq_backend_device *device, sq_launch_fn launch, void *arg, int launches,
+                         void **graph, sq_error *err);
+    /* Enqueues a captured graph. */
+    sq_status (*replay)(sq_backend_device *device, void *graph, sq_error *err);
+    void (*discard)(sq_backend_device *device, void *graph); /* accepts NULL */
+    /* *mhz: mean SM clock between the two calls; NAN where they are too close. */
+    sq_status (*clock_start)(sq_backend_device *device, sq_error *err);
+    sq_status (*clock_stop)(sq_backend_device *device, double *mhz, sq_error *err);
     /* What the device can do at most, each by a loop of its own; ends with a NULL name. May be NULL. */
     const struct sq_probe *probes;
 } sq_backend;

@@ -25,6 +25,7 @@ def cache(name):
 
 
 SANITIZED = cache("SQ_SANITIZE") == "ON"
+LIBRARIES = cache("CMAKE_INSTALL_LIBDIR")
 WITH_CUDA = (BINARY / "seqmark-worker").exists()
 
 
@@ -75,7 +76,12 @@ class Installed(unittest.TestCase):
         programs = {"bin/seqmark"} | ({"bin/seqmark-worker"} if WITH_CUDA else set())
         suites = {f"share/seqmark/suites/{p.name}" for p in (SOURCE / "bench/suites").iterdir()}
         files = {str(p.relative_to(self.prefix)) for p in self.prefix.rglob("*") if p.is_file()}
-        self.assertEqual(files, programs | suites)
+        timing = {f"{LIBRARIES}/libseqmark_time.so", "include/seqmark_time.h"}
+        self.assertEqual(files, programs | suites | timing)
+
+    @unittest.skipIf(SANITIZED, "the sanitizers' libraries are linked")
+    def test_the_timing_library_links_the_c_library_only(self):
+        self.assertLessEqual(needed(self.prefix / LIBRARIES / "libseqmark_time.so"), C_LIBRARY)
 
     @unittest.skipIf(SANITIZED, "the sanitizers' libraries are linked")
     def test_seqmark_links_the_c_library_only(self):

@@ -152,20 +152,25 @@ static sq_status launch_copy(void *arg, sq_error *err)
     return c->m->rig->backend->copy(c->m->rig->device, c->m->other, c->m->device, BYTES, err);
 }
 
-static sq_status samples_launch_once_and_take_time(const memory *m, sq_error *err)
+static sq_status samples_launch_as_often_as_asked_and_take_time(const memory *m, sq_error *err)
 {
     const sq_backend *backend = m->rig->backend;
     copying c = {.m = m};
     SQ_TRY(launch_copy(&c, err));
     for (int cache = 0; cache < SQ_CACHE_COUNT; cache++) {
-        int32_t ns = 0;
-        double mhz = 0;
+        sq_sample sample;
+        sq_sample_request request = {.cache = (sq_cache)cache,
+                                     .launches = 1 + cache,
+                                     .hold_seconds = 1,
+                                     .launch = launch_copy,
+                                     .arg = &c};
         c.launches = 0;
         SQ_TRY(backend->cool(m->rig->device, err));
-        SQ_TRY(backend->sample(m->rig->device, (sq_cache)cache, launch_copy, &c, &ns, &mhz, err));
-        EXPECT(c.launches == (cache == SQ_CACHE_HOT ? 2 : 1), "%d launches", c.launches);
-        EXPECT(ns > 0, "a copy of %d bytes took no time", BYTES);
-        EXPECT(!(mhz <= 0), "a clock of %g MHz", mhz);
+        SQ_TRY(backend->sample(m->rig->device, &request, &sample, err));
+        EXPECT(c.launches == request.launches + (cache == SQ_CACHE_HOT), "%d launches", c.launches);
+        EXPECT(sample.ns > 0, "a copy of %d bytes took no time", BYTES);
+        EXPECT(!(sample.sm_mhz <= 0), "a clock of %g MHz", sample.sm_mhz);
+        EXPECT(!sample.is_late, "a few copies were not enqueued within a second");
     }
     return SQ_OK;
 }
@@ -180,7 +185,8 @@ static const struct {
     {"checksum is the same everywhere", checksum_is_the_same_everywhere},
     {"copy copies the tail too", copy_copies_the_tail_too},
     {"too much memory is refused", too_much_memory_is_refused},
-    {"samples launch once and take time", samples_launch_once_and_take_time},
+    {"samples launch as often as asked and take time",
+     samples_launch_as_often_as_asked_and_take_time},
 };
 
 static sq_status allocate(memory *m, sq_error *err)

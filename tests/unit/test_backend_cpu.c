@@ -124,20 +124,24 @@ static sq_status launch_sleep(void *arg, sq_error *err)
 /* The sleep is a lower bound of the time; nothing is said about an upper one. */
 static void sample_times_one_launch(void **state)
 {
-    int32_t ns = 0;
-    double mhz = 0;
     counted c = {0};
-    assert_int_equal(
-        backend->sample(*state, SQ_CACHE_CLEAN_COLD, launch_sleep, &c, &ns, &mhz, NULL), SQ_OK);
+    sq_sample sample;
+    sq_sample_request request = {
+        .cache = SQ_CACHE_CLEAN_COLD, .launches = 1, .launch = launch_sleep, .arg = &c};
+    assert_int_equal(backend->sample(*state, &request, &sample, NULL), SQ_OK);
     assert_int_equal(c.launches, 1);
-    assert_true(ns >= 2000000);
-    assert_true(isnan(mhz));
-    assert_int_equal(backend->sample(*state, SQ_CACHE_HOT, launch_sleep, &c, &ns, &mhz, NULL),
-                     SQ_OK);
+    assert_true(sample.ns >= 2000000);
+    assert_true(isnan(sample.sm_mhz));
+    assert_false(sample.is_late);
+    request.cache = SQ_CACHE_HOT;
+    assert_int_equal(backend->sample(*state, &request, &sample, NULL), SQ_OK);
     assert_int_equal(c.launches, 3);
+    request.launches = 3;
+    assert_int_equal(backend->sample(*state, &request, &sample, NULL), SQ_OK);
+    assert_int_equal(c.launches, 7);
+    assert_true(sample.ns >= 2000000);
     c.is_failing = true;
-    assert_int_equal(backend->sample(*state, SQ_CACHE_HOT, launch_sleep, &c, &ns, &mhz, NULL),
-                     SQ_DEVICE);
+    assert_int_equal(backend->sample(*state, &request, &sample, NULL), SQ_DEVICE);
 }
 
 static void it_keeps_what_every_backend_promises(void **state)

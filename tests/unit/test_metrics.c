@@ -25,8 +25,8 @@ static void test_table_is_sane(void **state)
         assert_true(strlen(m->unit) > 0 && strlen(m->doc) > 0);
         assert_true(strcmp(m->better, "") == 0 || strcmp(m->better, "lower") == 0 ||
                     strcmp(m->better, "higher") == 0);
-        assert_true(strcmp(m->source, "derived") == 0 || strcmp(m->source, "nvml") == 0 ||
-                    strcmp(m->source, "traced") == 0 ||
+        assert_true(strcmp(m->source, "derived") == 0 || strcmp(m->source, "timed") == 0 ||
+                    strcmp(m->source, "nvml") == 0 || strcmp(m->source, "traced") == 0 ||
                     strncmp(m->source, "cupti:", 6) == 0 || strncmp(m->source, "pm:", 3) == 0);
     }
     assert_null(sq_metric_find("no_such_metric"));

@@ -214,14 +214,20 @@ static sq_status cpu_sync(sq_backend_device *device, sq_error *err)
 
 /* --- time --- */
 
+static sq_status make_sweep(sq_backend_device *device, sq_error *err)
+{
+    void *sweep = NULL;
+    if (device->sweep)
+        return SQ_OK;
+    SQ_TRY(cpu_alloc(device, device->sweep_bytes, &sweep, err));
+    device->sweep = sweep;
+    memset(sweep, 1, device->sweep_bytes);
+    return SQ_OK;
+}
+
 static sq_status cpu_cool(sq_backend_device *device, sq_error *err)
 {
-    if (!device->sweep) {
-        void *sweep = NULL;
-        SQ_TRY(cpu_alloc(device, device->sweep_bytes, &sweep, err));
-        device->sweep = sweep;
-        memset(sweep, 1, device->sweep_bytes);
-    }
+    SQ_TRY(make_sweep(device, err));
     unsigned sum = 0;
     for (size_t at = 0; at < device->sweep_bytes; at += CACHE_LINE)
         sum += ((volatile unsigned char *)device->sweep)[at];
@@ -236,15 +242,30 @@ static int64_t now_ns(void)
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
-static sq_status cpu_sample(sq_backend_device *device, sq_cache cache, sq_launch_fn launch,
-                            void *arg, int32_t *ns, double *sm_mhz, sq_error *err)
+static sq_status set_cache(sq_backend_device *device, const sq_sample_request *request,
+                           sq_error *err)
 {
-    *sm_mhz = NAN;
-    SQ_TRY(cache == SQ_CACHE_HOT ? launch(arg, err) : cpu_cool(device, err));
+    if (request->cache == SQ_CACHE_CLEAN_COLD)
+        return cpu_cool(device, err);
+    if (request->cache == SQ_CACHE_HOT)
+        return request->launch(request->arg, err);
+    if (request->cache == SQ_CACHE_DIRTY_COLD) {
+        SQ_TRY(make_sweep(device, err));
+        memset(device->sweep, 0, device->sweep_bytes);
+    }
+    return SQ_OK;
+}
+
+static sq_status cpu_sample(sq_backend_device *device, const sq_sample_request *request,
+                            sq_sample *out, sq_error *err)
+{
+    *out = (sq_sample){.sm_mhz = NAN};
+    SQ_TRY(set_cache(device, request, err));
     int64_t start = now_ns();
-    SQ_TRY(launch(arg, err));
-    int64_t elapsed = now_ns() - start;
-    *ns = elapsed > INT32_MAX ? INT32_MAX : (int32_t)elapsed;
+    for (int i = 0; i < request->launches; i++)
+        SQ_TRY(request->launch(request->arg, err));
+    int64_t elapsed = (now_ns() - start) / request->launches;
+    out->ns = elapsed > INT32_MAX ? INT32_MAX : (int32_t)elapsed;
     return SQ_OK;
 }
 

@@ -16,23 +16,28 @@
 
 enum { STAGING_BYTES = 16 << 20, SWEEP_CACHES = 3, LEAST_L2_BYTES = 16 << 20 };
 
-/* A launch that waits for the device while the stream is held goes on after this long. */
-static const unsigned long long hold_limit_ns = 2000000;
+/* What triton's do_bench clears before a launch, whatever the L2. */
+enum { DIRTY_BYTES = 256 << 20 };
 
-/* The global timer may step by 1 us: below this the SM clock would be wrong by percents. */
+/* A stamp is taken at a step of the global timer, so that it is right to the length of the loop
+ * that waits for it, about 0.1 us: a window of 0.2 ms gives the clock to 0.1 %. */
 static const double least_clock_window_ns = 200e3;
 
+/* Which array of stamps: before and after a sample, before and after a run of samples. */
+enum { SAMPLE_START, SAMPLE_STOP, RUN_START, RUN_STOP, STAMP_SETS };
 enum { STAMP_BYTES = SQ_CUDA_MAX_SMS * sizeof(sq_cuda_stamp) };
 
 struct sq_backend_device {
     sq_device facts;
     cudaStream_t stream;
+    bool is_foreign; /* the stream is the caller's */
     cudaEvent_t start, stop;
-    void *sweep;      /* read and written between samples */
-    void *staging;    /* STAGING_BYTES on the device, for packing views */
-    void *scratch;    /* one 64-bit word: a checksum, or the sink of the sweep */
-    void *stamps;     /* 2 * SQ_CUDA_MAX_SMS: before and after a sample */
-    void *release;    /* int in host memory that the device reads: 0 holds the stream */
+    void *sweep;   /* read and written between samples */
+    void *dirty;   /* DIRTY_BYTES; NULL until the first dirty-cold sample */
+    void *staging; /* STAGING_BYTES on the device, for packing views */
+    void *scratch; /* one 64-bit word: a checksum, or the sink of the sweep */
+    void *stamps;  /* STAMP_SETS * SQ_CUDA_MAX_SMS */
+    void *hold;    /* sq_cuda_hold_state in host memory that the device sees */
     size_t sweep_bytes;
 };
 
@@ -114,15 +119,16 @@ static void cuda_close(sq_backend_device *device)
     if (!device)
         return;
     cudaFree(device->sweep);
+    cudaFree(device->dirty);
     cudaFree(device->staging);
     cudaFree(device->scratch);
     cudaFree(device->stamps);
-    cudaFreeHost(device->release);
+    cudaFreeHost(device->hold);
     if (device->start)
         cudaEventDestroy(device->start);
     if (device->stop)
         cudaEventDestroy(device->stop);
-    if (device->stream)
+    if (device->stream && !device->is_foreign)
         cudaStreamDestroy(device->stream);
     (void)cudaGetLastError();
     free(device);
@@ -145,10 +151,10 @@ static sq_status make_resources(sq_backend_device *device, sq_error *err)
     SQ_TRY(check(cudaMalloc(&device->sweep, device->sweep_bytes), "cache sweep buffer", err));
     SQ_TRY(check(cudaMalloc(&device->staging, STAGING_BYTES), "staging buffer", err));
     SQ_TRY(check(cudaMalloc(&device->scratch, sizeof(unsigned long long)), "scratch word", err));
-    SQ_TRY(check(cudaMalloc(&device->stamps, 2 * STAMP_BYTES), "clock stamps", err));
-    SQ_TRY(check(cudaHostAlloc(&device->release, sizeof(int), cudaHostAllocMapped), "release word",
-                 err));
-    return stamp(device, 0, err); /* loads the kernel: not possible while the stream is held */
+    SQ_TRY(check(cudaMalloc(&device->stamps, STAMP_SETS * STAMP_BYTES), "clock stamps", err));
+    SQ_TRY(check(cudaHostAlloc(&device->hold, sizeof(sq_cuda_hold_state), cudaHostAllocMapped),
+                 "hold state", err));
+    return stamp(device, SAMPLE_START, err); /* loads the kernel: not while the stream is held */
 }
 
 static sq_status cuda_open(int index, sq_backend_device **out, sq_error *err)
@@ -197,6 +203,20 @@ static void cuda_free(sq_backend_device *device, void *data)
 }
 
 static void *cuda_stream(sq_backend_device *device) { return device->stream; }
+
+static sq_status cuda_use_stream(sq_backend_device *device, void *stream, sq_error *err)
+{
+    SQ_TRY(check(cudaStreamSynchronize(device->stream), "launch", err));
+    /* Asked only to learn whether the handle is a stream of this device at all. */
+    cudaError_t code = cudaStreamQuery((cudaStream_t)stream);
+    if (code != cudaErrorNotReady)
+        SQ_TRY(check(code, "the caller's stream", err));
+    if (!device->is_foreign)
+        cudaStreamDestroy(device->stream);
+    device->stream = stream;
+    device->is_foreign = true;
+    return SQ_OK;
+}
 
 static sq_status cuda_sync(sq_backend_device *device, sq_error *err)
 {
@@ -276,13 +296,47 @@ static sq_status cuda_checksum(sq_backend_device *device, const sq_tensor *tenso
     return SQ_OK;
 }
 
-/* --- time --- */
+/* --- cache --- */
+
+/* Lines that a launch made persist outlive a sweep; there are none while nothing is set aside. */
+static sq_status reset_persisting(sq_error *err)
+{
+    size_t set_aside = 0;
+    SQ_TRY(check(cudaDeviceGetLimit(&set_aside, cudaLimitPersistingL2CacheSize), "persisting L2",
+                 err));
+    return set_aside ? check(cudaCtxResetPersistingL2Cache(), "reset persisting L2", err) : SQ_OK;
+}
 
 static sq_status cuda_cool(sq_backend_device *device, sq_error *err)
 {
+    SQ_TRY(reset_persisting(err));
     return check(sq_cuda_sweep(device->sweep, device->sweep_bytes, device->scratch, device->stream),
                  "cache sweep", err);
 }
+
+static sq_status make_dirty(sq_backend_device *device, sq_error *err)
+{
+    if (!device->dirty)
+        SQ_TRY(check(cudaMalloc(&device->dirty, DIRTY_BYTES), "buffer of dirty-cold", err));
+    return check(cudaMemsetAsync(device->dirty, 0, DIRTY_BYTES, device->stream), "dirty-cold", err);
+}
+
+static sq_status set_cache(sq_backend_device *device, const sq_sample_request *request,
+                           sq_error *err)
+{
+    switch (request->cache) {
+    case SQ_CACHE_CLEAN_COLD:
+        return cuda_cool(device, err);
+    case SQ_CACHE_DIRTY_COLD:
+        return make_dirty(device, err);
+    case SQ_CACHE_HOT:
+        return request->launch(request->arg, err);
+    default:
+        return SQ_OK;
+    }
+}
+
+/* --- SM clock --- */
 
 static int by_value(const void *a, const void *b)
 {
@@ -291,58 +345,157 @@ static int by_value(const void *a, const void *b)
 }
 
 /* Cycles over time of each SM that both stamps reached; the median of them. Both counters are read
- * on the same SM, because cycle counters of different SMs do not agree. */
-static sq_status read_clock(sq_backend_device *device, double *mhz, sq_error *err)
+ * on the same SM, because cycle counters of different SMs do not agree. `first`, first + 1: the two
+ * sets of stamps. NAN for a window that is too short to tell. */
+static sq_status read_clock(sq_backend_device *device, int first, double *mhz, sq_error *err)
 {
     sq_cuda_stamp stamps[2][SQ_CUDA_MAX_SMS];
     double all[SQ_CUDA_MAX_SMS];
     int n = 0;
-    SQ_TRY(fetch(device, stamps, device->stamps, sizeof stamps, err));
-    for (int sm = 0; sm < SQ_CUDA_MAX_SMS; sm++)
-        if (stamps[0][sm].ns && stamps[1][sm].ns > stamps[0][sm].ns)
-            all[n++] = 1e3 * (double)(stamps[1][sm].cycles - stamps[0][sm].cycles) /
-                       (double)(stamps[1][sm].ns - stamps[0][sm].ns);
+    const char *from = (const char *)device->stamps + (size_t)first * STAMP_BYTES;
+    SQ_TRY(fetch(device, stamps, from, sizeof stamps, err));
+    for (int sm = 0; sm < SQ_CUDA_MAX_SMS; sm++) {
+        const sq_cuda_stamp *a = &stamps[0][sm], *b = &stamps[1][sm];
+        if (a->ns && b->ns > a->ns && (double)(b->ns - a->ns) >= least_clock_window_ns)
+            all[n++] = 1e3 * (double)(b->cycles - a->cycles) / (double)(b->ns - a->ns);
+    }
     qsort(all, (size_t)n, sizeof *all, by_value);
     *mhz = n > 0 ? all[n / 2] : NAN;
     return SQ_OK;
 }
 
-static void set_release(sq_backend_device *device, int value)
+static sq_status clear_stamps(sq_backend_device *device, int first, sq_error *err)
 {
-    *(volatile int *)device->release = value;
+    char *at = (char *)device->stamps + (size_t)first * STAMP_BYTES;
+    return check(cudaMemsetAsync(at, 0, 2 * STAMP_BYTES, device->stream), "clock stamp", err);
 }
 
-/* Cache state and a held stream; then stamp, start, launch, stop, stamp. The stream is held while
+static sq_status cuda_clock_start(sq_backend_device *device, sq_error *err)
+{
+    SQ_TRY(clear_stamps(device, RUN_START, err));
+    return stamp(device, RUN_START, err);
+}
+
+static sq_status cuda_clock_stop(sq_backend_device *device, double *mhz, sq_error *err)
+{
+    SQ_TRY(stamp(device, RUN_STOP, err));
+    return read_clock(device, RUN_START, mhz, err);
+}
+
+/* --- samples --- */
+
+/* What the host says to the kernel that holds the stream, and what it answers. */
+static void set_hold(sq_backend_device *device, bool is_released)
+{
+    volatile sq_cuda_hold_state *state = device->hold;
+    if (!is_released)
+        state->is_late = 0;
+    state->is_released = is_released;
+}
+
+static bool was_late(const sq_backend_device *device)
+{
+    return ((const volatile sq_cuda_hold_state *)device->hold)->is_late != 0;
+}
+
+/* Cache state and a held stream; then stamp, start, launches, stop, stamp. The stream is held while
  * the host enqueues, so that the window holds no launch latency. */
-static sq_status enqueue_sample(sq_backend_device *device, sq_cache cache, sq_launch_fn launch,
-                                void *arg, sq_error *err)
+static sq_status enqueue_sample(sq_backend_device *device, const sq_sample_request *request,
+                                sq_error *err)
 {
-    SQ_TRY(check(cudaMemsetAsync(device->stamps, 0, 2 * STAMP_BYTES, device->stream), "clock stamp",
-                 err));
-    SQ_TRY(cache == SQ_CACHE_HOT ? launch(arg, err) : cuda_cool(device, err));
-    SQ_TRY(check(sq_cuda_hold(device->release, hold_limit_ns, device->stream), "hold", err));
-    SQ_TRY(stamp(device, 0, err));
+    SQ_TRY(clear_stamps(device, SAMPLE_START, err));
+    SQ_TRY(set_cache(device, request, err));
+    if (request->hold_seconds > 0)
+        SQ_TRY(check(sq_cuda_hold(device->hold, (unsigned long long)(1e9 * request->hold_seconds),
+                                  device->stream),
+                     "hold", err));
+    SQ_TRY(stamp(device, SAMPLE_START, err));
     SQ_TRY(check(cudaEventRecord(device->start, device->stream), "start event", err));
-    SQ_TRY(launch(arg, err));
+    for (int i = 0; i < request->launches; i++)
+        SQ_TRY(request->launch(request->arg, err));
     SQ_TRY(check(cudaEventRecord(device->stop, device->stream), "stop event", err));
-    return stamp(device, 1, err);
+    return stamp(device, SAMPLE_STOP, err);
 }
 
-static sq_status cuda_sample(sq_backend_device *device, sq_cache cache, sq_launch_fn launch,
-                             void *arg, int32_t *ns, double *sm_mhz, sq_error *err)
+static sq_status cuda_sample(sq_backend_device *device, const sq_sample_request *request,
+                             sq_sample *out, sq_error *err)
 {
     float milliseconds = 0;
-    *sm_mhz = NAN;
-    set_release(device, 0);
-    sq_status status = enqueue_sample(device, cache, launch, arg, err);
-    set_release(device, 1); /* after a failure too: the stream must drain */
+    *out = (sq_sample){.sm_mhz = NAN};
+    set_hold(device, false);
+    sq_status status = enqueue_sample(device, request, err);
+    set_hold(device, true); /* after a failure too: the stream must drain */
     SQ_TRY(status);
     SQ_TRY(cuda_sync(device, err));
     SQ_TRY(check(cudaEventElapsedTime(&milliseconds, device->start, device->stop), "event time",
                  err));
-    double elapsed = 1e6 * (double)milliseconds;
-    *ns = elapsed >= (double)INT32_MAX ? INT32_MAX : (int32_t)lround(elapsed);
-    return elapsed < least_clock_window_ns ? SQ_OK : read_clock(device, sm_mhz, err);
+    double window = 1e6 * (double)milliseconds, elapsed = window / request->launches;
+    out->ns = elapsed >= (double)INT32_MAX ? INT32_MAX : (int32_t)lround(elapsed);
+    out->is_late = was_late(device);
+    return window < least_clock_window_ns ? SQ_OK
+                                          : read_clock(device, SAMPLE_START, &out->sm_mhz, err);
+}
+
+/* --- graphs --- */
+
+static sq_status refuse_capture(cudaError_t code, const char *why, sq_error *err)
+{
+    (void)cudaGetLastError();
+    return sq_fail(err, SQ_UNSUPPORTED,
+                   "this launch cannot be captured in a CUDA graph: %s%s%.200s",
+                   code == cudaSuccess ? "" : cudaGetErrorString(code),
+                   code != cudaSuccess && why[0] ? "; " : "", why);
+}
+
+/* Between begin and end of a capture; *graph is NULL where nothing came of it. */
+static sq_status record_graph(sq_backend_device *device, sq_launch_fn launch, void *arg,
+                              int launches, cudaGraph_t *graph, sq_error *err)
+{
+    sq_error why = {.status = SQ_OK};
+    sq_status status = SQ_OK;
+    size_t nodes = 0;
+    for (int i = 0; i < launches && status == SQ_OK; i++)
+        status = launch(arg, &why);
+    cudaError_t code = cudaStreamEndCapture(device->stream, graph);
+    if (code != cudaSuccess || status != SQ_OK || !*graph)
+        return refuse_capture(code, why.message, err);
+    SQ_TRY(check(cudaGraphGetNodes(*graph, NULL, &nodes), "graph", err));
+    return nodes ? SQ_OK : refuse_capture(cudaSuccess, "it enqueues nothing on the stream", err);
+}
+
+static sq_status cuda_capture(sq_backend_device *device, sq_launch_fn launch, void *arg,
+                              int launches, void **out, sq_error *err)
+{
+    cudaGraph_t graph = NULL;
+    cudaGraphExec_t exec = NULL;
+    *out = NULL;
+    /* Thread-local: a launch that allocates or synchronises is refused, other threads may. */
+    cudaError_t code = cudaStreamBeginCapture(device->stream, cudaStreamCaptureModeThreadLocal);
+    if (code != cudaSuccess)
+        return refuse_capture(code, "", err);
+    sq_status status = record_graph(device, launch, arg, launches, &graph, err);
+    if (status == SQ_OK)
+        status = check(cudaGraphInstantiate(&exec, graph, 0), "instantiate graph", err);
+    if (graph)
+        cudaGraphDestroy(graph);
+    if (status == SQ_OK)
+        status = check(cudaGraphUpload(exec, device->stream), "upload graph", err);
+    if (status != SQ_OK && exec)
+        cudaGraphExecDestroy(exec);
+    *out = status == SQ_OK ? exec : NULL;
+    return status;
+}
+
+static sq_status cuda_replay(sq_backend_device *device, void *graph, sq_error *err)
+{
+    return check(cudaGraphLaunch((cudaGraphExec_t)graph, device->stream), "launch graph", err);
+}
+
+static void cuda_discard(sq_backend_device *device, void *graph)
+{
+    (void)device;
+    if (graph && cudaGraphExecDestroy((cudaGraphExec_t)graph) != cudaSuccess)
+        (void)cudaGetLastError(); /* a sick context is reported by sync() */
 }
 
 const sq_backend sq_backend_cuda = {
@@ -365,4 +518,10 @@ const sq_backend sq_backend_cuda = {
     .cool = cuda_cool,
     .sample = cuda_sample,
     .probes = sq_cuda_probes,
+    .use_stream = cuda_use_stream,
+    .capture = cuda_capture,
+    .replay = cuda_replay,
+    .discard = cuda_discard,
+    .clock_start = cuda_clock_start,
+    .clock_stop = cuda_clock_stop,
 };

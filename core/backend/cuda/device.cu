@@ -124,11 +124,29 @@ __device__ unsigned long long global_ns()
     return ns;
 }
 
-__global__ void hold_kernel(const volatile int *release, unsigned long long limit_ns)
+__global__ void hold_kernel(volatile sq_cuda_hold_state *state, unsigned long long limit_ns)
 {
     const unsigned long long start = global_ns();
-    while (*release == 0 && global_ns() - start < limit_ns)
-        ;
+    while (!state->is_released)
+        if (global_ns() - start >= limit_ns) {
+            state->is_late = 1;
+            return;
+        }
+}
+
+// The timer steps by 32 ns or by 1 us, depending on the chip: read in the middle of a step it would
+// be late by up to that much. The bound on the wait is far beyond any step.
+__device__ ulonglong2 stamp_at_step()
+{
+    constexpr long long most_cycles = 10000;
+    const long long begin = clock64();
+    const unsigned long long first = global_ns();
+    unsigned long long ns, cycles;
+    do {
+        ns = global_ns();
+        cycles = static_cast<unsigned long long>(clock64());
+    } while (ns == first && static_cast<long long>(cycles) - begin < most_cycles);
+    return make_ulonglong2(cycles, ns);
 }
 
 // Two blocks may share an SM: one 16-byte store keeps the two numbers together.
@@ -137,7 +155,7 @@ __global__ void stamp_kernel(ulonglong2 *stamps)
     unsigned sm;
     asm volatile("mov.u32 %0, %smid;" : "=r"(sm));
     if (sm < SQ_CUDA_MAX_SMS)
-        stamps[sm] = make_ulonglong2(static_cast<unsigned long long>(clock64()), global_ns());
+        stamps[sm] = stamp_at_step();
 }
 
 template <typename T>
@@ -207,9 +225,10 @@ cudaError_t sq_cuda_copy(void *to, const void *from, size_t bytes, cudaStream_t 
     return cudaGetLastError();
 }
 
-cudaError_t sq_cuda_hold(const int *release, unsigned long long limit_ns, cudaStream_t stream)
+cudaError_t sq_cuda_hold(sq_cuda_hold_state *state, unsigned long long limit_ns,
+                         cudaStream_t stream)
 {
-    hold_kernel<<<1, 1, 0, stream>>>(release, limit_ns);
+    hold_kernel<<<1, 1, 0, stream>>>(state, limit_ns);
     return cudaGetLastError();
 }
 

@@ -35,11 +35,19 @@ cudaError_t sq_cuda_copy(void *to, const void *from, size_t bytes, cudaStream_t 
  * reads alive: one word that is never written in practice. */
 cudaError_t sq_cuda_sweep(void *data, size_t bytes, unsigned *sink, cudaStream_t stream);
 
-/* Holds the stream until *release (host memory that the device can read) is not 0, but never longer
- * than limit_ns: what is enqueued meanwhile runs without host gaps. */
-cudaError_t sq_cuda_hold(const int *release, unsigned long long limit_ns, cudaStream_t stream);
+/* Host memory that the device reads and writes. */
+typedef struct {
+    int is_released; /* by the host: it has enqueued everything */
+    int is_late;     /* by the device: the limit came first */
+} sq_cuda_hold_state;
 
-/* One SM's cycle counter and the global timer, read together; both 0 where no block ran on it. */
+/* Holds the stream until state->is_released, but never longer than limit_ns: what is enqueued
+ * meanwhile runs without host gaps. */
+cudaError_t sq_cuda_hold(sq_cuda_hold_state *state, unsigned long long limit_ns,
+                         cudaStream_t stream);
+
+/* One SM's cycle counter and the global timer, read together at a step of the timer; both 0 where
+ * no block ran on it. */
 typedef struct {
     unsigned long long cycles, ns;
 } sq_cuda_stamp;
