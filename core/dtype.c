@@ -5,7 +5,7 @@
 #include "core/text.h"
 
 static const char *const names[] = {"f32", "bf16", "f16", NULL};
-static const size_t sizes[] = {4, 2, 2};
+static const size_t sizes[] = {4, 2, 2, 8};
 
 const char *sq_dtype_name(sq_dtype dtype)
 {
@@ -84,6 +84,8 @@ double sq_load(const void *data, sq_dtype dtype, int64_t index)
         return sq_bf16_to_f32(((const uint16_t *)data)[index]);
     case SQ_DTYPE_F16:
         return sq_f16_to_f32(((const uint16_t *)data)[index]);
+    case SQ_DTYPE_F64:
+        return ((const double *)data)[index];
     default:
         return ((const float *)data)[index];
     }
@@ -98,6 +100,9 @@ void sq_store(void *data, sq_dtype dtype, int64_t index, double value)
     case SQ_DTYPE_F16:
         ((uint16_t *)data)[index] = sq_f32_to_f16((float)value);
         break;
+    case SQ_DTYPE_F64:
+        ((double *)data)[index] = value;
+        break;
     default:
         ((float *)data)[index] = (float)value;
         break;
@@ -107,6 +112,7 @@ void sq_store(void *data, sq_dtype dtype, int64_t index, double value)
 double sq_round_to(sq_dtype dtype, double value)
 {
     union {
+        double twice;
         float single;
         uint16_t half;
     } element;

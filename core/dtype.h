@@ -12,7 +12,15 @@
 extern "C" {
 #endif
 
-typedef enum { SQ_DTYPE_F32, SQ_DTYPE_BF16, SQ_DTYPE_F16, SQ_DTYPE_COUNT } sq_dtype;
+/* F64 lies beyond the count: references compute in it, so that a derivative can be checked by
+ * differences; no provider has it and no name selects it. */
+typedef enum {
+    SQ_DTYPE_F32,
+    SQ_DTYPE_BF16,
+    SQ_DTYPE_F16,
+    SQ_DTYPE_COUNT,
+    SQ_DTYPE_F64 = SQ_DTYPE_COUNT
+} sq_dtype;
 
 const char *sq_dtype_name(sq_dtype dtype); /* "f32", "bf16", "f16" */
 size_t sq_dtype_size(sq_dtype dtype);      /* bytes per element */
@@ -26,7 +34,8 @@ float sq_bf16_to_f32(uint16_t bits);
 uint16_t sq_f32_to_f16(float value);
 float sq_f16_to_f32(uint16_t bits);
 
-/* Element `index` of an array of `dtype`, as double / from double (rounded through f32). */
+/* Element `index` of an array of `dtype`, as double / from double (rounded through f32, F64 not at
+ * all). */
 double sq_load(const void *data, sq_dtype dtype, int64_t index);
 void sq_store(void *data, sq_dtype dtype, int64_t index, double value);
 

@@ -33,7 +33,7 @@
 extern "C" {
 #endif
 
-enum { SQ_MAX_IN = 10, SQ_MAX_OUT = 4, SQ_AXIS_B = 0, SQ_AXIS_L = 1 };
+enum { SQ_MAX_IN = 16, SQ_MAX_OUT = 12, SQ_AXIS_B = 0, SQ_AXIS_L = 1 };
 
 typedef struct sq_op sq_op;
 
@@ -59,8 +59,11 @@ typedef struct {
     sq_draw draw; /* inputs only */
 } sq_tensor_spec;
 
+/* first_gradient: in pass bwd inputs from this one on, and all outputs, are gradients of the loss
+ * by the tensors that they are named after; 0 in pass fwd. */
 typedef struct {
     int n_in, n_out; /* positions used, counting unused ones in between */
+    int first_gradient;
     sq_tensor_spec in[SQ_MAX_IN], out[SQ_MAX_OUT];
 } sq_tensor_list;
 
@@ -109,6 +112,9 @@ struct sq_op {
     /* The reference on host tensors, any strides: plain loops, double accumulation, OpenMP over
      * independent axes only. This is the cpu backend. */
     sq_status (*reference)(const sq_call *call, sq_error *err);
+    /* The reference of pass bwd, on a call shaped by sq_backward_shape; NULL: none yet. Gradients
+     * of weights are sums over the whole call. */
+    sq_status (*backward)(const sq_call *call, sq_error *err);
     /* Scalar multiply-adds that reference() does: decides between whole and slice. */
     double (*reference_work)(const sq_axis_value *axis);
     /* A smaller call whose inputs and outputs are views into the whole call's tensors and whose
@@ -121,7 +127,10 @@ struct sq_op {
     double causality_bound;
 };
 
-static inline int64_t sq_axis_int(const sq_axis_value *axis, int i) { return (int64_t)axis[i]; }
+static inline int64_t sq_axis_int(const sq_axis_value *axis, int i)
+{
+    return (int64_t)axis[i];
+}
 
 /* --- registry --- */
 
@@ -143,12 +152,19 @@ const sq_provider *sq_providers_cuda(const sq_op *op); /* kernels/registry_cuda.
 #endif
 const sq_provider *sq_provider_find(sq_providers_fn providers, const sq_op *op, const char *name);
 
-/* op->tensors(), and refuses a tensor of more than 2^56 bytes (SQ_BAD_SHAPE): below that, no sum over the
- * tensors of a call or a block leaves 64 bits. */
+/* op->tensors(), and refuses a tensor of more than 2^56 bytes (SQ_BAD_SHAPE): below that, no sum
+ * over the tensors of a call or a block leaves 64 bits. */
 sq_status sq_op_tensors(const sq_op *op, sq_pass pass, sq_dtype dtype, const sq_axis_value *axis,
                         sq_tensor_list *list, sq_error *err);
 /* Sets call->in/out dims, dtypes and dense strides from the operator's own list; no data. */
 sq_status sq_call_shape(sq_call *call, sq_tensor_list *list, sq_error *err);
+/* The reference of the call's pass. */
+sq_status sq_op_reference(const sq_call *call, sq_error *err);
+/* Pass bwd, from the tensors of pass fwd: in[i] as there, in[n + i] the gradient of out[i], where n
+ * is list->first_gradient; out[i] the gradient of in[i]. SQ_UNSUPPORTED where the operator has no
+ * backward. */
+sq_status sq_backward_shape(const sq_call *forward, sq_call *backward, sq_tensor_list *list,
+                            sq_error *err);
 /* Builds a checked call from "B=1,L=64,..." (absent axes take defaults). */
 sq_status sq_call_parse(const sq_op *op, sq_pass pass, sq_dtype dtype, const char *shape,
                         sq_call *call, sq_error *err);

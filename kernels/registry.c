@@ -17,7 +17,10 @@ static const char *const op_names[] = {
     NULL,
 };
 
-const char *const *sq_op_names(void) { return op_names; }
+const char *const *sq_op_names(void)
+{
+    return op_names;
+}
 
 const sq_op *sq_op_find(const char *name)
 {
@@ -55,13 +58,21 @@ static sq_status supports_any(const sq_call *call, const sq_device *device, sq_e
 {
     (void)device;
     sq_tensor_list list;
+    if (call->pass == SQ_PASS_BWD && call->op->backward)
+        return SQ_OK;
     return sq_op_tensors(call->op, call->pass, call->dtype, call->axis, &list, why);
+}
+
+sq_status sq_op_reference(const sq_call *call, sq_error *err)
+{
+    return call->pass == SQ_PASS_BWD ? call->op->backward(call, err)
+                                     : call->op->reference(call, err);
 }
 
 static sq_status launch_reference(const sq_call *call, void *plan, sq_error *err)
 {
     (void)plan;
-    return call->op->reference(call, err);
+    return sq_op_reference(call, err);
 }
 
 static const sq_provider cpu_providers[] = {
@@ -100,6 +111,40 @@ sq_status sq_call_shape(sq_call *call, sq_tensor_list *list, sq_error *err)
         call->in[i] = i < list->n_in ? shaped(&list->in[i]) : (sq_tensor){.rank = 0};
     for (int i = 0; i < SQ_MAX_OUT; i++)
         call->out[i] = i < list->n_out ? shaped(&list->out[i]) : (sq_tensor){.rank = 0};
+    return SQ_OK;
+}
+
+/* The gradient of a tensor is as large as the tensor. */
+static sq_tensor_spec gradient_of(const sq_tensor_spec *spec)
+{
+    sq_tensor_spec gradient = *spec;
+    gradient.draw = (sq_draw){SQ_DRAW_NORMAL, 0.0f, 1.0f, 0};
+    return gradient;
+}
+
+sq_status sq_backward_shape(const sq_call *forward, sq_call *backward, sq_tensor_list *list,
+                            sq_error *err)
+{
+    const sq_op *op = forward->op;
+    sq_tensor_list f;
+    if (!op->backward)
+        return sq_fail(err, SQ_UNSUPPORTED, "%s has no pass bwd", op->name);
+    SQ_TRY(sq_op_tensors(op, SQ_PASS_FWD, forward->dtype, forward->axis, &f, err));
+    if (f.n_in + f.n_out > SQ_MAX_IN || f.n_in > SQ_MAX_OUT)
+        return sq_fail(err, SQ_INTERNAL, "%s: too many tensors for pass bwd", op->name);
+    *list = (sq_tensor_list){.n_in = f.n_in + f.n_out, .n_out = f.n_in, .first_gradient = f.n_in};
+    *backward = *forward;
+    backward->pass = SQ_PASS_BWD;
+    for (int i = 0; i < f.n_in; i++) {
+        list->in[i] = f.in[i];
+        list->out[i] = gradient_of(&f.in[i]);
+    }
+    for (int i = 0; i < f.n_out; i++)
+        list->in[f.n_in + i] = gradient_of(&f.out[i]);
+    for (int i = 0; i < SQ_MAX_IN; i++)
+        backward->in[i] = shaped(&list->in[i]);
+    for (int i = 0; i < SQ_MAX_OUT; i++)
+        backward->out[i] = shaped(&list->out[i]);
     return SQ_OK;
 }
 

@@ -85,20 +85,15 @@ static sq_status tensors(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis
     return SQ_OK;
 }
 
-/* Keys [first, last) that query `row` sees. */
-typedef struct {
-    int64_t first, last;
-} key_range;
-
-static key_range visible_keys(const sq_axis_value *axis, int64_t row)
+sq_key_range sq_attention_keys(const sq_axis_value *axis, int64_t row)
 {
     const int64_t lk = sq_axis_int(axis, AXIS_LK), window = sq_axis_int(axis, AXIS_WINDOW);
     if (axis[AXIS_CAUSAL] == 0)
-        return (key_range){0, lk};
+        return (sq_key_range){0, lk};
     int64_t last = row + lk - sq_axis_int(axis, AXIS_L) + 1;
     if (last <= 0)
-        return (key_range){0, 0};
-    return (key_range){window > 0 && last > window ? last - window : 0, last};
+        return (sq_key_range){0, 0};
+    return (sq_key_range){window > 0 && last > window ? last - window : 0, last};
 }
 
 /* How many keys the first query with any sees, if no window cut them. */
@@ -203,7 +198,7 @@ static void attend(const sq_call *call, int64_t b, int64_t h, int64_t row, const
 {
     const sq_tensor *q = &call->in[IN_Q], *o = &call->out[0];
     const int64_t d = q->dim[3];
-    const key_range seen = visible_keys(call->axis, row);
+    const sq_key_range seen = sq_attention_keys(call->axis, row);
     double query[MAX_D], out[MAX_D] = {0}, max = -INFINITY, sum = 0;
     sq_row_read(q, b * q->stride[0] + row * q->stride[1] + h * q->stride[2], d, query);
     for (int64_t j = seen.first; j < seen.last; j++) {
@@ -275,9 +270,9 @@ static sq_status slice(const sq_call *whole, sq_pick pick, sq_call *sub, char *w
     const int64_t b = sq_pick_start(pick, 0, whole->in[IN_Q].dim[0], 1);
     const int64_t h = sq_pick_start(pick, 1, whole->in[IN_Q].dim[2], 1);
     int64_t row = sq_pick_start(pick, 2, l, count);
-    if (sq_rng_bits(pick.seed, 0, 3) % 2 == 0 || visible_keys(axis, row + count - 1).last == 0)
+    if (sq_rng_bits(pick.seed, 0, 3) % 2 == 0 || sq_attention_keys(axis, row + count - 1).last == 0)
         row = l - count;
-    const key_range first = visible_keys(axis, row), last = visible_keys(axis, row + count - 1);
+    const sq_key_range first = sq_attention_keys(axis, row), last = sq_attention_keys(axis, row + count - 1);
 
     *sub = *whole;
     sub->axis[AXIS_B] = sub->axis[AXIS_H] = sub->axis[AXIS_HKV] = 1;
@@ -331,6 +326,7 @@ const sq_op sq_op_attention = {
     .cost = cost,
     .tolerance = tolerance,
     .reference = reference,
+    .backward = sq_attention_backward,
     .reference_work = reference_work,
     .slice = slice,
     .test_shapes = test_shapes,

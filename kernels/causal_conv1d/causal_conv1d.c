@@ -208,6 +208,7 @@ const sq_op sq_op_causal_conv1d = {
     .cost = cost,
     .tolerance = tolerance,
     .reference = reference,
+    .backward = sq_causal_conv1d_backward,
     .reference_work = reference_work,
     .slice = slice,
     .test_shapes = test_shapes,

@@ -240,6 +240,7 @@ const sq_op sq_op_linear = {
     .cost = cost,
     .tolerance = tolerance,
     .reference = reference,
+    .backward = sq_linear_backward,
     .reference_work = reference_work,
     .slice = slice,
     .test_shapes = test_shapes,

@@ -309,6 +309,7 @@ const sq_op sq_op_long_conv = {
     .cost = cost,
     .tolerance = tolerance,
     .reference = reference,
+    .backward = sq_long_conv_backward,
     .reference_work = reference_work,
     .slice = slice,
     .test_shapes = test_shapes,

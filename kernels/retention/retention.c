@@ -118,12 +118,12 @@ static sq_tolerance tolerance(sq_pass pass, sq_dtype dtype, const sq_axis_value 
 
 /* --- reference --- */
 
-static sq_decay_gate gate(const sq_call *call, int64_t b, int64_t t, int64_t h)
+sq_decay_step sq_retention_gate(const sq_call *call, int64_t b, int64_t t, int64_t h)
 {
     (void)b;
     (void)t;
     double head = call->axis[AXIS_FIRST] + (double)h;
-    return (sq_decay_gate){.log_decay = log1p(-exp2(-5 - head)), .weight = 1};
+    return (sq_decay_step){.log_decay = log1p(-exp2(-5 - head)), .weight = 1};
 }
 
 static sq_status reference(const sq_call *call, sq_error *err)
@@ -132,7 +132,7 @@ static sq_status reference(const sq_call *call, sq_error *err)
                           .k = &call->in[IN_K],
                           .v = &call->in[IN_V],
                           .o = &call->out[0],
-                          .gate = gate};
+                          .gate = sq_retention_gate};
     scan.scale = 1 / sqrt(call->axis[AXIS_K]);
     scan.chunk = sq_axis_int(call->axis, AXIS_CHUNK);
     return sq_decay_scan_reference(call, &scan, err);
@@ -203,6 +203,7 @@ const sq_op sq_op_retention = {
     .cost = cost,
     .tolerance = tolerance,
     .reference = reference,
+    .backward = sq_retention_backward,
     .reference_work = reference_work,
     .slice = slice,
     .test_shapes = test_shapes,

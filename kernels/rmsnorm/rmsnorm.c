@@ -222,6 +222,7 @@ const sq_op sq_op_rmsnorm = {
     .cost = cost,
     .tolerance = tolerance,
     .reference = reference,
+    .backward = sq_rmsnorm_backward,
     .reference_work = reference_work,
     .slice = slice,
     .test_shapes = test_shapes,

@@ -284,6 +284,7 @@ const sq_op sq_op_selective_scan = {
     .cost = cost,
     .tolerance = tolerance,
     .reference = reference,
+    .backward = sq_selective_scan_backward,
     .reference_work = reference_work,
     .slice = slice,
     .test_shapes = test_shapes,

@@ -19,7 +19,7 @@ extern "C" {
 /* log_decay: ln a_t. weight: w_t. */
 typedef struct {
     double log_decay, weight;
-} sq_decay_gate;
+} sq_decay_step;
 
 typedef struct {
     const sq_tensor *q, *k; /* (B, L, G, K): head h reads group h / (H / G) */
@@ -27,14 +27,24 @@ typedef struct {
     double scale;
     /* 0: step by step. Q > 0: the chunkwise form with chunks of Q steps, the same function. */
     int64_t chunk;
-    sq_decay_gate (*gate)(const sq_call *call, int64_t b, int64_t t, int64_t h);
+    sq_decay_step (*gate)(const sq_call *call, int64_t b, int64_t t, int64_t h);
     double (*skip)(const sq_call *call, int64_t h); /* NULL: 0 */
 } sq_decay_scan;
 
 /* Writes o. SQ_OUT_OF_MEMORY when the scratch of a thread cannot be had. */
 sq_status sq_decay_scan_reference(const sq_call *call, const sq_decay_scan *scan, sq_error *err);
 
-/* Multiply-adds of the above. */
+/* Gradients of the above. d_o as o; d_q, d_k as k, d_v as v. d_log_decay, d_weight: one number for
+ * each (b, t, h), row-major; d_skip: one for each h, summed. Those three may be NULL. */
+typedef struct {
+    const sq_tensor *d_o, *d_q, *d_k, *d_v;
+    double *d_log_decay, *d_weight, *d_skip;
+} sq_decay_scan_grads;
+
+sq_status sq_decay_scan_backward(const sq_call *call, const sq_decay_scan *scan,
+                                 const sq_decay_scan_grads *grads, sq_error *err);
+
+/* Multiply-adds of the forward reference. */
 double sq_decay_scan_work(double batch, double length, double heads, double keys, double values,
                           double chunk);
 

@@ -1,12 +1,18 @@
 /* rows: see rows.h. */
 #include "kernels/shared/rows.h"
 
+#include <string.h>
+
 void sq_row_read(const sq_tensor *t, int64_t offset, int64_t n, double *out)
 {
     if (t->dtype == SQ_DTYPE_F32) {
         const float *from = (const float *)t->data + offset;
         for (int64_t i = 0; i < n; i++)
             out[i] = (double)from[i];
+        return;
+    }
+    if (t->dtype == SQ_DTYPE_F64) {
+        memcpy(out, (const double *)t->data + offset, (size_t)n * sizeof *out);
         return;
     }
     const uint16_t *from = (const uint16_t *)t->data + offset;

@@ -151,7 +151,7 @@ static double of_head(const sq_tensor *t, int64_t h)
     return t->data ? sq_load(t->data, t->dtype, h * t->stride[0]) : 0;
 }
 
-static sq_decay_gate gate(const sq_call *call, int64_t b, int64_t t, int64_t h)
+sq_decay_step sq_ssd_gate(const sq_call *call, int64_t b, int64_t t, int64_t h)
 {
     const sq_tensor *dt = &call->in[IN_DT];
     double step =
@@ -159,10 +159,10 @@ static sq_decay_gate gate(const sq_call *call, int64_t b, int64_t t, int64_t h)
     step += of_head(&call->in[IN_BIAS], h);
     if (call->axis[AXIS_SOFTPLUS] != 0 && step <= 20)
         step = log1p(exp(step));
-    return (sq_decay_gate){.log_decay = step * of_head(&call->in[IN_A], h), .weight = step};
+    return (sq_decay_step){.log_decay = step * of_head(&call->in[IN_A], h), .weight = step};
 }
 
-static double skip(const sq_call *call, int64_t h)
+double sq_ssd_skip(const sq_call *call, int64_t h)
 {
     return of_head(&call->in[IN_D], h);
 }
@@ -174,8 +174,8 @@ static sq_status reference(const sq_call *call, sq_error *err)
                           .v = &call->in[IN_X],
                           .o = &call->out[0],
                           .scale = 1,
-                          .gate = gate,
-                          .skip = skip};
+                          .gate = sq_ssd_gate,
+                          .skip = sq_ssd_skip};
     scan.chunk = sq_axis_int(call->axis, AXIS_CHUNK);
     return sq_decay_scan_reference(call, &scan, err);
 }
@@ -259,6 +259,7 @@ const sq_op sq_op_ssd = {
     .cost = cost,
     .tolerance = tolerance,
     .reference = reference,
+    .backward = sq_ssd_backward,
     .reference_work = reference_work,
     .slice = slice,
     .test_shapes = test_shapes,

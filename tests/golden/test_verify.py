@@ -24,6 +24,10 @@ COMPARED = {"attention": 12, "causal_conv1d": 5, "fftconv": 3, "gated_rms_norm":
             "retention_core": 3, "selective_scan": 6, "ssd": 2}
 
 
+# Cases with every output and every gradient right.
+WHOLE = 27
+
+
 def verify(*words):
     return subprocess.run([str(SEQMARK), "verify", *map(str, words), "--device", "cpu"],
                           capture_output=True, text=True, timeout=300, check=False)
@@ -37,7 +41,8 @@ def rows(*words):
 class Golden(unittest.TestCase):
     def compared(self, dtype):
         result, all_rows = rows(DATA, "--dtype", dtype)
-        self.assertEqual(result.returncode, 6, result.stderr)  # no gradients yet
+        self.assertEqual(result.returncode, 6, result.stderr)
+        self.assertEqual(sum(r["verdict"] == "ok" for r in all_rows), WHOLE)
         self.assertEqual(len(all_rows), len(list(DATA.glob("*/case.json"))))
         self.assertEqual([r for r in all_rows if r["verdict"] == "mismatch"], [])
         found = [r for r in all_rows if r["tensor"]]
