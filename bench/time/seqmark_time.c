@@ -166,6 +166,18 @@ int sqt_fill(sqt_timer *timer, void *data, const char *dtype, int64_t count, con
 
 /* --- time --- */
 
+static sq_status cool(sqt_timer *timer, sq_error *err)
+{
+    if (!timer)
+        return sq_fail(err, SQ_BAD_ARGUMENT, "sqt_cool: timer is NULL");
+    return timer->backend->cool(timer->device, err);
+}
+
+int sqt_cool(sqt_timer *timer)
+{
+    return code_of(cool(timer, start(timer)));
+}
+
 typedef struct {
     sqt_launch launch;
     void *arg;

@@ -82,6 +82,10 @@ SQT_API void *sqt_stream(sqt_timer *timer);
 SQT_API int sqt_fill(sqt_timer *timer, void *data, const char *dtype, int64_t count,
                      const char *draw, uint64_t seed, uint32_t id);
 
+/* Enqueues what clean-cold does before each sample: nothing of the caller's data is then in the L2
+ * cache, and no dirty line that a later launch would have to write back. Asynchronous. */
+SQT_API int sqt_cool(sqt_timer *timer);
+
 /* Enqueues one launch; 0 where that went well. copy: which set of inputs to use; 0 unless rotating.
  */
 typedef int (*sqt_launch)(void *arg, int copy);

@@ -207,6 +207,14 @@ static void nothing_where_something_is_needed_is_refused(void **state)
     assert_int_equal(c.launches, 0);
 }
 
+static void the_cache_can_be_cooled(void **state)
+{
+    assert_int_equal(sqt_cool(*state), SQT_OK);
+    assert_string_equal(sqt_message(*state), "");
+    assert_int_equal(sqt_cool(NULL), SQT_BAD_ARGUMENT);
+    assert_non_null(strstr(sqt_message(NULL), "sqt_cool"));
+}
+
 static void a_launch_that_fails_ends_it(void **state)
 {
     static const int when[] = {1, 2, 8}; /* warm-up, warm-up, samples */
@@ -245,6 +253,7 @@ int main(void)
         cmocka_unit_test(samples_are_counted),
         cmocka_unit_test(modes_that_cannot_be_are_refused),
         cmocka_unit_test(nothing_where_something_is_needed_is_refused),
+        cmocka_unit_test(the_cache_can_be_cooled),
         cmocka_unit_test(a_launch_that_fails_ends_it),
         cmocka_unit_test(a_launch_too_long_is_not_sampled),
     };
