@@ -183,5 +183,61 @@ with open(log, "w") as out:
         self.assertIn("compare-ncu.sh CELL...", self.run_script("compare-ncu.sh", code=2))
 
 
+def sanitizer_of(library):
+    """What must be loaded before a library that was built with a sanitizer."""
+    needed = subprocess.run(["ldd", library], capture_output=True, text=True, check=False).stdout
+    return " ".join(line.split()[2] for line in needed.splitlines()
+                    if "libasan" in line or "libubsan" in line)
+
+
+class DoBench(Folder):
+    LIBRARY = BINARY / "libseqmark_time.so"
+    TIME_A_SLEEP = """
+import importlib.util, sys, time
+spec = importlib.util.spec_from_file_location("script", sys.argv[1])
+script = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(script)
+timer = script.Timer(sys.argv[2], "cpu", None)
+for cache in ("clean-cold", "dirty-cold"):
+    us, clock = timer.median_us(lambda: time.sleep(1e-3), cache)
+    print("slept" if us >= 1000 and clock != clock else f"{us} us at {clock} MHz")
+timer.cool()
+for call, cache in ((lambda: 1 / 0, "hot"), (lambda: 0, "hto")):
+    try:
+        timer.median_us(call, cache)
+    except RuntimeError as failure:
+        print(failure)
+timer.close()
+"""
+
+    def test_the_library_as_the_script_calls_it(self):
+        result = subprocess.run(
+            [sys.executable, "-c", self.TIME_A_SLEEP, str(SOURCE / "scripts/compare-do-bench.py"),
+             str(self.LIBRARY)], capture_output=True, text=True, check=False, timeout=120,
+            env={**os.environ, "LD_PRELOAD": sanitizer_of(self.LIBRARY),
+                 "ASAN_OPTIONS": "detect_leaks=0"})  # Python itself leaves some
+        self.assertEqual(result.returncode, 0, result.stderr)
+        lines = result.stdout.splitlines()
+        self.assertEqual(lines[:2], ["slept", "slept"])
+        self.assertIn("the launch returned 1", lines[2])
+        self.assertIn('did you mean "hot"', lines[3])
+
+    def test_what_it_needs(self):
+        said = self.run_script("compare-do-bench.py", "--library", "none.so", code=2)
+        self.assertIn("no none.so", said)
+        (self.folder / "torch.py").write_text("raise ImportError('torch is broken here')\n", "utf-8")
+        said = self.run_script("compare-do-bench.py", "--library", self.LIBRARY, code=2,
+                               PYTHONPATH=str(self.folder))
+        self.assertIn("not importable: torch is broken here", said)
+        (self.folder / "torch.py").write_text(
+            "class cuda:\n    is_available = staticmethod(lambda: False)\n", "utf-8")
+        (self.folder / "triton").mkdir()
+        (self.folder / "triton/__init__.py").write_text("", "utf-8")
+        (self.folder / "triton/testing.py").write_text("do_bench = None\n", "utf-8")
+        said = self.run_script("compare-do-bench.py", "--library", self.LIBRARY, code=2,
+                               PYTHONPATH=str(self.folder))
+        self.assertIn("PyTorch sees no GPU", said)
+
+
 if __name__ == "__main__":
     unittest.main(argv=sys.argv[:1])
