@@ -359,6 +359,17 @@ class Store(Folder):
         self.assertEqual(len([r for r, m in rows if m == "phase_samples_ms"]), 6)
         self.assertEqual(unknown, [])
 
+    def test_suite_aa_has_its_replicates(self):
+        self.fine("run", "--suite", "aa", "--device", "cpu", "--replicates", "2", "--warmup-time",
+                  "1ms", "--max-time", "5ms", "--max-interval", "99", "--label", "aa")
+        db = sqlite3.connect(self.path("seqmark.db"))
+        rows = db.execute("SELECT key, count(*), sum(replicate), sum(median_ns > 0) FROM v_result "
+                          "WHERE label = 'aa' GROUP BY key").fetchall()
+        kinds = db.execute("SELECT DISTINCT subject FROM cell").fetchall()
+        db.close()
+        self.assertEqual({r[1:] for r in rows}, {(2, 1, 2)})
+        self.assertGreaterEqual(len(kinds), 10)  # all operators, and blocks
+
     def test_a_budget_without_room_says_so(self):
         result = self.fine(*TINY, "--budget", "1us")
         self.assertIn("no run fitted into it; 2 left", last_line(result))

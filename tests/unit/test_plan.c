@@ -512,8 +512,8 @@ static void test_suites_have_their_size(void **state)
     assert_in_range(count_cells("quick", false), 30, 60);
     assert_in_range(count_cells("nightly", true), 1800, 2200);
     assert_in_range(count_cells("nightly", false), 50, 300);
-    assert_in_range(count_cells("aa", true), 200, 260);
-    assert_in_range(count_cells("aa", false), 10, 60);
+    assert_in_range(count_cells("aa", true), 210, 240);
+    assert_in_range(count_cells("aa", false), 8, 12);
     assert_in_range(count_cells("paper", true), 90, 200);
     assert_in_range(count_cells("paper", false), 20, 80);
 }
