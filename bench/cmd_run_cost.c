@@ -31,8 +31,11 @@ void sq_run_print_cost(const sq_run *run, const sq_runner_result *result)
         return;
     sq_format_ns(cost->median_seconds * 1e9, median, sizeof median);
     sq_format_ns(cost->mean_seconds * 1e9, mean, sizeof mean);
-    fprintf(stderr, "%d run%s took %.1f s: median %s, mean %s a run, all in; where the time went:\n ",
-            cost->n_runs, cost->n_runs == 1 ? "" : "s", cost->seconds, median, mean);
+    fprintf(stderr, "%d run%s took %.1f s; ", cost->n_runs, cost->n_runs == 1 ? "" : "s",
+            cost->seconds);
+    if (cost->n_timed)
+        fprintf(stderr, "one with a time takes %s (median), %s (mean), all in; ", median, mean);
+    fputs("where the time went:\n ", stderr);
     for (int i = 0; i < result->n_phases; i++)
         fprintf(stderr, "%s %s %.1f %%", i ? "," : "", result->phase[i].name, share(result, i));
     fputc('\n', stderr);
@@ -55,9 +58,10 @@ static json_t *write_cost(const sq_run *run, const sq_runner_result *result)
         set_real(phase, "percent", share(result, i));
         json_array_append_new(phases, phase);
     }
-    json_t *json = json_pack("{s:i, s:i, s:i, s:i, s:o}", "runs", cost->n_runs, "left",
-                             result->left, "plan_cells", run->plan.n_cells, "plan_replicates",
-                             run->replicates, "phases", phases);
+    json_t *json = json_pack("{s:i, s:i, s:i, s:i, s:i, s:o}", "runs", cost->n_runs, "timed_runs",
+                             cost->n_timed, "left", result->left, "plan_cells",
+                             run->plan.n_cells, "plan_replicates", run->replicates, "phases",
+                             phases);
     set_real(json, "seconds", cost->seconds);
     set_real(json, "median_run_seconds", cost->median_seconds);
     set_real(json, "mean_run_seconds", cost->mean_seconds);

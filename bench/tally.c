@@ -60,7 +60,7 @@ static double add_phases(sq_tally *tally, const sq_record *record, double *once_
 
 static sq_status keep_seconds(sq_tally *tally, double seconds, sq_error *err)
 {
-    if (tally->n_runs == tally->room) {
+    if (tally->n_timed == tally->room) {
         int room = tally->room ? 2 * tally->room : 256;
         double *grown = realloc(tally->run_seconds, sizeof *grown * (size_t)room);
         if (!grown)
@@ -68,7 +68,7 @@ static sq_status keep_seconds(sq_tally *tally, double seconds, sq_error *err)
         tally->run_seconds = grown;
         tally->room = room;
     }
-    tally->run_seconds[tally->n_runs++] = seconds;
+    tally->run_seconds[tally->n_timed++] = seconds;
     return SQ_OK;
 }
 
@@ -87,7 +87,8 @@ sq_status sq_tally_add_run(sq_tally *tally, const sq_plan_item *item, const sq_r
         work->seconds += seconds;
         work->once_per_cell_s += once_seconds;
     }
-    return keep_seconds(tally, seconds, err);
+    tally->n_runs++;
+    return record->n_samples > 0 ? keep_seconds(tally, seconds, err) : SQ_OK;
 }
 
 void sq_tally_free(sq_tally *tally)
@@ -125,12 +126,12 @@ static int by_seconds(const void *a, const void *b)
 
 sq_cost_summary sq_tally_conclude(sq_tally *tally, const sq_plan *plan)
 {
-    sq_cost_summary cost = {.n_runs = tally->n_runs};
+    sq_cost_summary cost = {.n_runs = tally->n_runs, .n_timed = tally->n_timed};
     for (int i = 0; i < tally->n_phases; i++)
         cost.seconds += tally->phase[i].seconds;
     qsort(tally->phase, (size_t)tally->n_phases, sizeof *tally->phase, by_seconds);
-    cost.mean_seconds = sq_mean(tally->run_seconds, tally->n_runs);
-    cost.median_seconds = sq_median(tally->run_seconds, tally->n_runs);
+    cost.mean_seconds = sq_mean(tally->run_seconds, tally->n_timed);
+    cost.median_seconds = sq_median(tally->run_seconds, tally->n_timed);
     cost.plan_seconds = extrapolate(tally, plan);
     return cost;
 }

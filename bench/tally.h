@@ -34,8 +34,9 @@ typedef struct {
 typedef struct {
     sq_phase phase[SQ_MAX_PHASES];
     int n_phases;
-    double *run_seconds; /* of every run, in order */
-    int n_runs, room;
+    double *run_seconds; /* of every run that has a time, in order */
+    int n_timed, room;
+    int n_runs;
     double campaign_seconds; /* spent before the first run: ceilings */
     double parts_seconds;    /* of the next run, told by sq_tally_add_part */
     sq_work_sum work[SQ_WORK_KINDS];
@@ -52,8 +53,9 @@ sq_status sq_tally_add_run(sq_tally *tally, const sq_plan_item *item, const sq_r
 void sq_tally_free(sq_tally *tally);
 
 typedef struct {
-    int n_runs;
-    double seconds, median_seconds, mean_seconds; /* NAN without runs */
+    int n_runs, n_timed;
+    double seconds;
+    double median_seconds, mean_seconds; /* of the runs that have a time; NAN without any */
     double plan_seconds; /* of the whole plan at this pace; NAN where no first run was made */
 } sq_cost_summary;
 

@@ -38,6 +38,7 @@ static void add_run(sq_tally *tally, int replicate, double seconds)
     sq_record record;
     sq_plan_item item = item_of(replicate);
     sq_record_init(&record, &item.cell);
+    assert_int_equal(sq_record_set_samples(&record, (int32_t[]){7}, 1), SQ_OK);
     assert_int_equal(sq_record_add_number(&record, "phase_samples_ms", 100), SQ_OK);
     assert_int_equal(sq_record_add_number(&record, "tokens", 1e6), SQ_OK);
     if (replicate == 0) {
@@ -111,6 +112,28 @@ static void test_later_runs_are_first_ones_without_what_is_done_once(void **stat
     assert_true(isnan(none.plan_seconds) && isnan(none.median_seconds) && none.n_runs == 0);
 }
 
+/* They cost next to nothing and would flatter the rest. */
+static void test_rows_without_a_time_are_no_runs_of_the_median(void **state)
+{
+    (void)state;
+    sq_tally tally = {.n_runs = 0};
+    sq_plan plan = a_plan();
+    sq_plan_item item = item_of(0);
+    sq_record refused;
+    sq_record_init(&refused, &item.cell);
+    refused.status = SQ_RUN_UNSUPPORTED;
+    for (int i = 0; i < 9; i++)
+        assert_int_equal(sq_tally_add_run(&tally, &item, &refused, 0.01, NULL), SQ_OK);
+    add_run(&tally, 0, 0.8);
+    sq_cost_summary cost = sq_tally_conclude(&tally, &plan);
+    assert_int_equal(cost.n_runs, 10);
+    assert_int_equal(cost.n_timed, 1);
+    assert_near(cost.median_seconds, 0.8);
+    assert_near(cost.plan_seconds, 10 * 0.089 + 20 * (0.089 - 0.05));
+    sq_tally_free(&tally);
+    sq_record_free(&refused);
+}
+
 static void test_more_phases_than_room_are_no_harm(void **state)
 {
     (void)state;
@@ -128,6 +151,7 @@ int main(void)
         cmocka_unit_test(test_phases_add_up),
         cmocka_unit_test(test_a_plan_is_extrapolated_by_kind),
         cmocka_unit_test(test_later_runs_are_first_ones_without_what_is_done_once),
+        cmocka_unit_test(test_rows_without_a_time_are_no_runs_of_the_median),
         cmocka_unit_test(test_more_phases_than_room_are_no_harm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
