@@ -18,6 +18,9 @@
  *    "known":"N"}                             reference; those with checksum "known" pass without)
  *   {"do":"verify","case":FOLDER,            {"is":"verification","case":NAME,"verdict":"ok",..}
  *    "dtype":"f32"}                           (golden data; bench/verify/verify.h)
+ *   {"do":"sustain","cell":KEY,"seed":"S",   {"is":"stage","stage":"sustain"} ..
+ *    "seconds":N}                            {"is":"sustain","points":[[seconds, launches_per_s,
+ *                                             sm_mhz, power_w, temperature_c],..]} (null: unknown)
  *   end of file                              exits 0
  * "proved" is the checksum of an earlier run of the cell that was proved in this campaign: an output
  * with the same bits is taken for proved, another one is compared with the reference again.

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bench/worker/load.h"
 #include "bench/worker/meter.h"
 
 const sq_energy_plan sq_energy_plan_default = {
@@ -17,7 +18,7 @@ const sq_energy_plan sq_energy_plan_default = {
 #define IDLE_STEP_SECONDS 5e-3
 #define ALIVE_SECONDS 1.0
 
-enum { MAX_TICKS = 8192, MAX_MARKS = 16384, LEAST_TICKS = 3, MAX_CHUNK = 10000 };
+enum { MAX_TICKS = 8192, MAX_MARKS = 16384, LEAST_TICKS = 3 };
 
 /* How many launches were done when. */
 typedef struct {
@@ -45,9 +46,7 @@ static sq_status step(window *w, sq_error *err)
 {
     double launches = w->marks[w->n_marks - 1].launches;
     if (w->job) {
-        for (int i = 0; i < w->chunk; i++)
-            SQ_TRY(w->job->ops->launch(w->job, err));
-        SQ_TRY(w->job->rig->backend->sync(w->job->rig->device, err));
+        SQ_TRY(sq_load_run(w->job, w->chunk, err));
         launches += w->chunk;
     } else {
         poll(NULL, 0, (int)(1e3 * IDLE_STEP_SECONDS));
@@ -231,12 +230,6 @@ static sq_status add_figures(const window *w, double tokens, const sq_power *idl
                                   spread, e.validity);
 }
 
-static int chunk_of(double launch_seconds)
-{
-    double chunk = CHUNK_SECONDS / launch_seconds;
-    return chunk >= MAX_CHUNK ? MAX_CHUNK : chunk >= 1 ? (int)chunk : 1;
-}
-
 sq_status sq_energy_measure(sq_job *job, sq_nvml *nvml, const sq_energy_plan *plan,
                             double launch_seconds, const sq_power *idle, sq_alive_fn alive,
                             void *alive_arg, sq_record *record, sq_error *err)
@@ -244,7 +237,7 @@ sq_status sq_energy_measure(sq_job *job, sq_nvml *nvml, const sq_energy_plan *pl
     window w = {.plan = plan,
                 .nvml = nvml,
                 .job = job,
-                .chunk = chunk_of(launch_seconds),
+                .chunk = sq_load_chunk(launch_seconds, CHUNK_SECONDS),
                 .alive = alive,
                 .alive_arg = alive_arg};
     sq_status status = open_and_watch(&w, plan->load_seconds, err);

@@ -284,6 +284,39 @@ void sq_session_run(sq_session *session, const sq_task *task, sq_record *record)
     sq_nvtx_pop();
 }
 
+/* --- sustain --- */
+
+#define SUSTAIN_INTERVAL 0.1 /* seconds: as often as the driver reads its power sensor */
+
+static void on_sustain(void *arg)
+{
+    sq_session *session = arg;
+    session->on_stage(session->arg, "sustain");
+}
+
+static sq_status sustain_job(sq_session *session, const sq_task *task, sq_job *job, double seconds,
+                             sq_sustain_point *points, int *n, sq_error *err)
+{
+    double setup_ns;
+    SQ_TRY(check_memory(job, false, err));
+    session->on_stage(session->arg, "prepare");
+    SQ_TRY(job->ops->prepare(job, task->seed, &setup_ns, err));
+    return sq_sustain_run(job, session->vitals.nvml, seconds, SUSTAIN_INTERVAL, on_sustain,
+                          session, points, n, err);
+}
+
+sq_status sq_session_sustain(sq_session *session, const sq_task *task, double seconds,
+                             sq_sustain_point *points, int *n, sq_error *err)
+{
+    sq_job *job = NULL;
+    *n = 0;
+    open_vitals(session);
+    SQ_TRY(sq_job_new(&session->rig, &task->subject, &task->cell, &job, err));
+    sq_status status = sustain_job(session, task, job, seconds, points, n, err);
+    sq_job_free(job);
+    return status;
+}
+
 /* --- profile --- */
 
 static sq_status cool(void *arg, sq_error *err)

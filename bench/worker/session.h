@@ -8,6 +8,7 @@
 #include "bench/worker/job.h"
 #include "bench/worker/measure.h"
 #include "bench/worker/phases.h"
+#include "bench/worker/sustain.h"
 #include "bench/worker/vitals.h"
 #include "profile/profile.h"
 
@@ -52,6 +53,10 @@ void sq_session_run(sq_session *session, const sq_task *task, sq_record *record)
 
 /* Counts and traces a cell; no time is taken. */
 void sq_session_profile(sq_session *session, const sq_task *task, sq_record *record);
+
+/* Runs a cell back to back (bench/worker/sustain.h); nothing is proved and no time is stored. */
+sq_status sq_session_sustain(sq_session *session, const sq_task *task, double seconds,
+                             sq_sustain_point *points, int *n, sq_error *err);
 
 /* Proves what another program left in files (n paths, one an output); no time is taken. *checksum: of
  * all outputs; those with the checksum *known (may be NULL) were proved before. */

@@ -228,6 +228,44 @@ static sq_status do_profile(server *s, const json_t *request, sq_error *err)
     return SQ_OK;
 }
 
+static json_t *write_number(double value)
+{
+    return isfinite(value) ? json_real(value) : json_null();
+}
+
+enum { SUSTAIN_MOST_SECONDS = 600 };
+
+static json_t *write_points(const sq_sustain_point *points, int n)
+{
+    json_t *array = json_array();
+    for (int i = 0; i < n; i++) {
+        const sq_sustain_point *p = &points[i];
+        json_array_append_new(array, json_pack("[ffooo]", p->seconds, p->launches_per_s,
+                                               write_number(p->sm_mhz), write_number(p->power_w),
+                                               write_number(p->temperature_c)));
+    }
+    return array;
+}
+
+static sq_status do_sustain(server *s, const json_t *request, sq_error *err)
+{
+    sq_task task;
+    int n;
+    double seconds = json_number_value(json_object_get(request, "seconds"));
+    SQ_TRY(read_task(request, &task, err));
+    if (!(seconds > 0 && seconds <= SUSTAIN_MOST_SECONDS))
+        return sq_fail(err, SQ_BAD_ARGUMENT, "sustain: \"seconds\" must be above 0, at most %d",
+                       SUSTAIN_MOST_SECONDS);
+    sq_sustain_point *points = calloc(SQ_SUSTAIN_MAX_POINTS, sizeof *points);
+    if (!points)
+        return sq_fail(err, SQ_OUT_OF_MEMORY, "sustain: no memory");
+    sq_status status = sq_session_sustain(&s->session, &task, seconds, points, &n, err);
+    if (status == SQ_OK)
+        reply(s, json_pack("{ss so}", "is", "sustain", "points", write_points(points, n)));
+    free(points);
+    return status;
+}
+
 static sq_status read_paths(const json_t *request, const char *paths[SQ_MAX_OUT], int *n,
                             sq_error *err)
 {
@@ -262,11 +300,6 @@ static sq_status do_prove(server *s, const json_t *request, sq_error *err)
     return SQ_OK;
 }
 
-static json_t *write_number(double value)
-{
-    return isfinite(value) ? json_real(value) : json_null();
-}
-
 static sq_status do_verify(server *s, const json_t *request, sq_error *err)
 {
     const char *folder = json_string_value(json_object_get(request, "case"));
@@ -293,6 +326,7 @@ static const struct {
     {"ceilings", do_ceilings}, {"set-ceilings", do_set_ceilings},
     {"characterize", do_characterize},
     {"run", do_run},           {"profile", do_profile},
+    {"sustain", do_sustain},
     {"prove", do_prove},       {"verify", do_verify},
 };
 

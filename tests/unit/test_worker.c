@@ -148,6 +148,28 @@ static void counters_on_the_cpu_are_unsupported(void **state)
     json_decref(answers);
 }
 
+static void a_cell_is_sustained(void **state)
+{
+    (void)state;
+    int exit_code;
+    json_t *answers =
+        serve("{\"do\":\"sustain\",\"cell\":\"" KEY "\",\"seconds\":0.25}\n", 0, &exit_code);
+    const json_t *points = json_object_get(answer_of(answers, "sustain"), "points");
+    size_t n = json_array_size(points);
+    assert_int_equal(exit_code, 0);
+    assert_true(n >= 1 && n <= 3);
+    for (size_t i = 0; i < n; i++) {
+        const json_t *point = json_array_get(points, i);
+        assert_int_equal(json_array_size(point), 5);
+        assert_true(json_number_value(json_array_get(point, 0)) > 0);
+        assert_true(json_number_value(json_array_get(point, 1)) > 0);
+        for (size_t k = 2; k < 5; k++) /* a CPU has no driver to ask */
+            assert_true(json_is_null(json_array_get(point, k)));
+    }
+    answer_of(answers, "stage");
+    json_decref(answers);
+}
+
 static void expect_proof(const char *key, const char *path, const char *status, const char *reason)
 {
     char request[1024];
@@ -185,6 +207,12 @@ static void bad_requests_are_answered_and_survived(void **state)
                                       "{\"do\":\"prove\",\"cell\":\"" KEY "\"," POLICY "}",
                                       "{\"do\":\"prove\",\"cell\":\"" KEY "\"," POLICY
                                       ",\"outputs\":[1]}",
+                                      "{\"do\":\"sustain\",\"cell\":\"" KEY "\"}",
+                                      "{\"do\":\"sustain\",\"seconds\":1}",
+                                      "{\"do\":\"sustain\",\"cell\":\"" KEY
+                                      "\",\"seconds\":601}",
+                                      "{\"do\":\"sustain\",\"cell\":\"" KEY
+                                      "\",\"seconds\":-1}",
                                       "{\"do\":\"set-ceilings\"}",
                                       "{\"do\":\"set-ceilings\",\"ceilings\":[{}]}"};
     enum { COUNT = sizeof bad / sizeof bad[0] };
@@ -214,6 +242,7 @@ int main(void)
         cmocka_unit_test(operators_and_blocks_run),
         cmocka_unit_test(check_answers_for_a_cell),
         cmocka_unit_test(counters_on_the_cpu_are_unsupported),
+        cmocka_unit_test(a_cell_is_sustained),
         cmocka_unit_test(outputs_of_others_are_proved),
         cmocka_unit_test(bad_requests_are_answered_and_survived),
     };
