@@ -259,6 +259,7 @@ static void open_vitals(sq_session *session)
 {
     if (!session->has_vitals)
         sq_vitals_open(session->rig.backend->facts(session->rig.device), &session->vitals);
+    session->rig.watch = sq_vitals_watch(&session->vitals);
     session->has_vitals = true;
 }
 

@@ -6,6 +6,7 @@
 #ifndef SQ_BENCH_WORKER_VITALS_H
 #define SQ_BENCH_WORKER_VITALS_H
 
+#include "bench/time/sampling.h"
 #include "core/record.h"
 #include "profile/nvml.h"
 
@@ -14,13 +15,17 @@ extern "C" {
 #endif
 
 typedef struct {
-    sq_nvml *nvml;        /* NULL: nothing can be asked */
-    char why[80];         /* why not; "" where there is nothing to ask for */
-    sq_nvml_state before; /* of the run in progress */
+    sq_nvml *nvml;          /* NULL: nothing can be asked */
+    char why[80];           /* why not; "" where there is nothing to ask for */
+    sq_nvml_state before;   /* of the run in progress */
+    sq_nvml_throttle asked; /* when the watch was last asked */
 } sq_vitals;
 
 void sq_vitals_open(const sq_device *device, sq_vitals *vitals);
 void sq_vitals_close(sq_vitals *vitals);
+
+/* What the sampling loop asks while it samples; nothing to ask without NVML. */
+sq_watch sq_vitals_watch(sq_vitals *vitals);
 
 /* Before the warm-up, and right after the last sample. */
 void sq_vitals_begin(sq_vitals *vitals);

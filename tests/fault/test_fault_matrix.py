@@ -140,6 +140,27 @@ class Driver(FakeGpu):
         self.assertEqual(self.rows("SELECT driver, mig, ecc FROM environment"),
                          [("580.1", "on", "on")])
 
+    def test_a_gpu_throttled_throughout_has_no_time(self):
+        for name, reason in (("sw_thermal", "thermal slowdown by the driver for"),
+                             ("hw_thermal", "thermal slowdown by the hardware for"),
+                             ("hw_brake", "power brake for")):
+            result = self.run_cells("", "--seqlen", "64", FAKE_NVML=f"{name}=5e8/s")
+            self.assertEqual(result.returncode, 0, result.stderr)
+            self.assertEqual(self.rows("SELECT status, median_ns FROM run"), [("throttled", None)])
+            (told,) = self.rows("SELECT reason FROM run")[0]
+            self.assertIn(reason, told)
+            self.assertIn(reason, self.value("dropped_samples")[1])
+            self.assertGreater(self.value(f"throttle_{name}_ms")[0], 0)
+            os.remove(self.db)
+
+    def test_the_power_cap_and_a_low_clock_drop_nothing(self):
+        result = self.run_cells("downclocked", "--seqlen", "64",
+                                FAKE_NVML="sw_power=1e9/s below_base=1e9/s reasons=4")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertEqual(self.rows("SELECT status, n, sm_mhz FROM run"), [("ok", 10, 900)])
+        self.assertGreater(self.value("throttle_sw_power_ms")[0], 0)
+        self.assertEqual(self.rows("SELECT * FROM value WHERE metric = 'dropped_samples'"), [])
+
     def test_absent_or_forbidden_it_costs_its_numbers_only(self):
         result = self.run_cells("", SEQMARK_NVML="/nowhere/libnvidia-ml.so.1")
         self.assertEqual(result.returncode, 0, result.stderr)

@@ -100,6 +100,19 @@ static sq_status wait_for_launches(sq_backend_device *device, sq_error *err)
     return is_sick ? sick(err) : sq_backend_cpu.sync(device, err);
 }
 
+static sq_status start_clock(sq_backend_device *device, sq_error *err)
+{
+    (void)device;
+    return is_sick ? sick(err) : SQ_OK;
+}
+
+static sq_status stop_clock(sq_backend_device *device, double *mhz, sq_error *err)
+{
+    (void)device;
+    *mhz = has_fault("downclocked", 0) ? 900 : 1755;
+    return is_sick ? sick(err) : SQ_OK;
+}
+
 const sq_backend *fake_backend(void)
 {
     static sq_backend fake;
@@ -112,6 +125,8 @@ const sq_backend *fake_backend(void)
     fake.fill = fill;
     fake.checksum = checksum;
     fake.sync = wait_for_launches;
+    fake.clock_start = start_clock;
+    fake.clock_stop = stop_clock;
     fake.probes = NULL; /* ceilings of a fake are of no use, and take their time */
     return &fake;
 }

@@ -12,6 +12,7 @@
  *   unplanned   the provider's plan cannot be made for want of memory
  *   full        no allocation of more than 200 KiB succeeds, though memory is said to be free
  *   slow        a launch takes 20 ms
+ *   downclocked the SM clock is 900 MHz, else 1755
  *   absent      there is no device
  */
 #ifndef SQ_TESTS_FAKE_BACKEND_H

@@ -88,6 +88,31 @@ static void test_every_value_has_its_row_in_the_metric_table(void **state)
         assert_non_null(sq_metric_find(record.values[i].metric));
 }
 
+static void test_the_watch_tells_each_slowdown_once(void **state)
+{
+    (void)state;
+    char why[96] = "";
+    setenv("FAKE_NVML", "hw_thermal=5000000 sw_power=0", 1);
+    sq_vitals_open(&gpu, &vitals);
+    sq_watch watch = sq_vitals_watch(&vitals);
+    watch.was_slowed(watch.arg, why, sizeof why); /* what was before is forgotten */
+    assert_false(watch.was_slowed(watch.arg, why, sizeof why));
+    setenv("FAKE_NVML", "hw_thermal=9000000 sw_power=8000000", 1);
+    assert_true(watch.was_slowed(watch.arg, why, sizeof why));
+    assert_string_equal(why, "thermal slowdown by the hardware for 4 ms");
+    assert_false(watch.was_slowed(watch.arg, why, sizeof why));
+    setenv("FAKE_NVML", "hw_thermal=9000000 sw_power=99000000", 1);
+    assert_false(watch.was_slowed(watch.arg, why, sizeof why)); /* the software power cap */
+}
+
+static void test_without_nvml_there_is_nothing_to_watch(void **state)
+{
+    (void)state;
+    setenv("SEQMARK_NVML", "/nowhere/libnvidia-ml.so.1", 1);
+    sq_vitals_open(&gpu, &vitals);
+    assert_null(sq_vitals_watch(&vitals).was_slowed);
+}
+
 static void test_a_measured_clock_stays(void **state)
 {
     (void)state;
@@ -134,6 +159,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_before_and_after, setup, teardown),
         cmocka_unit_test_setup_teardown(test_every_value_has_its_row_in_the_metric_table, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(test_the_watch_tells_each_slowdown_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_without_nvml_there_is_nothing_to_watch, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(test_a_measured_clock_stays, setup, teardown),
         cmocka_unit_test_setup_teardown(test_what_the_driver_keeps_to_itself, setup, teardown),
