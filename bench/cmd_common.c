@@ -7,6 +7,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+
+#include "core/stamp.h"
 
 void sq_outcome_set(sq_outcome *outcome, int code, const char *format, ...)
 {
@@ -44,6 +47,31 @@ bool sq_verb_parse(const sq_verb *verb, int argc, char **argv, sq_given *given, 
         return true;
     print_help(verb);
     return false;
+}
+
+/* --- campaigns --- */
+
+char *sq_command_line(int argc, char **argv)
+{
+    sq_text line = {.data = NULL};
+    sq_text_add(&line, "seqmark");
+    for (int i = 0; i < argc; i++) {
+        sq_text_add(&line, " ");
+        sq_text_add_shell(&line, argv[i]);
+    }
+    if (line.is_failed)
+        sq_text_free(&line);
+    return line.data;
+}
+
+sq_status sq_campaign_new(const char *suite, const char *label, sq_campaign *out, sq_error *err)
+{
+    *out = (sq_campaign){.started = (double)time(NULL), .git_dirty = sq_build_stamp.is_dirty};
+    snprintf(out->suite, sizeof out->suite, "%s", suite);
+    snprintf(out->label, sizeof out->label, "%s", label);
+    snprintf(out->version, sizeof out->version, "%s", sq_build_stamp.version);
+    snprintf(out->git_commit, sizeof out->git_commit, "%s", sq_build_stamp.git_commit);
+    return sq_uuid_new(out->uuid, err);
 }
 
 const char *sq_given_db(const sq_given *given)

@@ -97,20 +97,6 @@ static sq_status find_campaign(sq_run *run, sq_db *db, sq_db_campaign *found, bo
 
 /* --- the campaign --- */
 
-/* The command as a shell would take it. */
-static char *join_argv(int argc, char **argv)
-{
-    sq_text line = {.data = NULL};
-    sq_text_add(&line, "seqmark");
-    for (int i = 0; i < argc; i++) {
-        sq_text_add(&line, " ");
-        sq_text_add_shell(&line, argv[i]);
-    }
-    if (line.is_failed)
-        sq_text_free(&line);
-    return line.data;
-}
-
 static char *write_policy(const sq_policy *policy)
 {
     json_t *json = sq_wire_policy(policy);
@@ -121,22 +107,18 @@ static char *write_policy(const sq_policy *policy)
 
 static sq_status make_campaign(sq_run *run, int argc, char **argv, sq_campaign *out, sq_error *err)
 {
-    run->argv = join_argv(argc, argv);
+    const char *label = sq_given_value(&run->given, "label", "");
+    run->argv = sq_command_line(argc, argv);
     run->policy_text = write_policy(&run->policy);
     if (!run->argv || !run->policy_text)
         return sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for a campaign");
-    *out = (sq_campaign){.argv = run->argv,
-                         .policy = run->policy_text,
-                         .seed = run->seed,
-                         .planned = run->plan.count,
-                         .started = (double)time(NULL),
-                         .git_dirty = sq_build_stamp.is_dirty};
-    snprintf(out->suite, sizeof out->suite, "%s", run->has_suite ? run->suite.name : "");
-    snprintf(out->label, sizeof out->label, "%s", sq_given_value(&run->given, "label", ""));
+    SQ_TRY(sq_campaign_new(run->has_suite ? run->suite.name : "", label, out, err));
+    out->argv = run->argv;
+    out->policy = run->policy_text;
+    out->seed = run->seed;
+    out->planned = run->plan.count;
     snprintf(out->plan_hash, sizeof out->plan_hash, "%s", run->plan.hash);
-    snprintf(out->version, sizeof out->version, "%s", sq_build_stamp.version);
-    snprintf(out->git_commit, sizeof out->git_commit, "%s", sq_build_stamp.git_commit);
-    return sq_uuid_new(out->uuid, err);
+    return SQ_OK;
 }
 
 static void print_left(const sq_plan *plan, int left)

@@ -72,6 +72,11 @@ __attribute__((format(printf, 3, 4)))
 #endif
 void sq_outcome_set(sq_outcome *outcome, int code, const char *format, ...);
 
+/* "seqmark run ...", each word as a shell takes it. free() it; NULL: no memory. */
+char *sq_command_line(int argc, char **argv);
+/* A new campaign of this program: uuid, start, version and commit; the rest is the caller's. */
+sq_status sq_campaign_new(const char *suite, const char *label, sq_campaign *out, sq_error *err);
+
 const char *sq_given_db(const sq_given *given);
 sq_status sq_given_format(const sq_given *given, sq_format *out, sq_error *err);
 /* Renders to stdout and frees the table; a failed write to stdout is SQ_IO. */

@@ -27,7 +27,7 @@ static void print_help(FILE *stream)
           "\n\nUsage: seqmark COMMAND [options]\n\nCommands:\n",
           stream);
     for (int i = 0; i < N_COMMANDS; i++)
-        fprintf(stream, "  %-10s%s\n", commands[i].name, commands[i].help);
+        fprintf(stream, "  %-14s%s\n", commands[i].name, commands[i].help);
     fputs("\n\"seqmark COMMAND --help\" tells more.\n", stream);
 }
 

@@ -25,6 +25,8 @@ typedef struct {
     X(figure_style_gp) X(figure_lines_gp) X(figure_roof_gp) X(figure_common_sql) \
     X(figure_group_sql) X(figure_ceilings_sql) X(figure_cells_sql) X(figure_failures_sql) \
     X(figure_counters_sql) X(figure_campaigns_sql) X(figure_compare_sql) \
+    X(figure_datasheet_ceilings_sql) X(figure_datasheet_device_sql) \
+    X(figure_datasheet_roofline_gp) X(figure_datasheet_bursts_gp) \
     X(figure_time_sql) X(figure_time_gp) \
     X(figure_time_txt) X(figure_tokens_sql) X(figure_tokens_gp) X(figure_tokens_txt) \
     X(figure_tflops_sql) X(figure_tflops_gp) X(figure_tflops_txt) X(figure_gbytes_sql) \
