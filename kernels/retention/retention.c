@@ -118,12 +118,12 @@ static sq_tolerance tolerance(sq_pass pass, sq_dtype dtype, const sq_axis_value 
 
 /* --- reference --- */
 
-sq_decay_step sq_retention_gate(const sq_call *call, int64_t b, int64_t t, int64_t h)
+sq_scan_gate sq_retention_gate(const sq_call *call, int64_t b, int64_t t, int64_t h)
 {
     (void)b;
     (void)t;
     double head = call->axis[AXIS_FIRST] + (double)h;
-    return (sq_decay_step){.log_decay = log1p(-exp2(-5 - head)), .weight = 1};
+    return (sq_scan_gate){.log_decay = log1p(-exp2(-5 - head)), .weight = 1};
 }
 
 static sq_status reference(const sq_call *call, sq_error *err)

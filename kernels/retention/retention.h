@@ -11,7 +11,7 @@ enum { IN_Q, IN_K, IN_V, IN_COUNT };
 #ifdef __cplusplus
 extern "C" {
 #endif
-sq_decay_step sq_retention_gate(const sq_call *call, int64_t b, int64_t t, int64_t h);
+sq_scan_gate sq_retention_gate(const sq_call *call, int64_t b, int64_t t, int64_t h);
 /* retention_bwd.c: the reference of pass bwd. */
 sq_status sq_retention_backward(const sq_call *call, sq_error *err);
 #ifdef __cplusplus

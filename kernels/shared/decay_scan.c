@@ -67,7 +67,7 @@ static void write_values(const job *j, int64_t step, const double *v, const doub
 static void run_steps(const job *j, const scratch *s)
 {
     for (int64_t t = 0; t < j->scan->v->dim[1]; t++) {
-        sq_decay_step gate = j->scan->gate(j->call, j->b, t, j->h);
+        sq_scan_gate gate = j->scan->gate(j->call, j->b, t, j->h);
         double sum[BLOCK] = {0};
         read_step(j, j->scan->q, t, s->q);
         read_step(j, j->scan->k, t, s->k);
@@ -83,7 +83,7 @@ static void read_chunk(const job *j, int64_t start, int64_t steps, const scratch
 {
     double sum = 0;
     for (int64_t i = 0; i < steps; i++) {
-        sq_decay_step gate = j->scan->gate(j->call, j->b, start + i, j->h);
+        sq_scan_gate gate = j->scan->gate(j->call, j->b, start + i, j->h);
         s->log_sum[i] = sum += gate.log_decay;
         s->weight[i] = gate.weight;
         read_step(j, j->scan->q, start + i, s->q + i * j->keys);

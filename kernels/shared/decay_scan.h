@@ -19,7 +19,7 @@ extern "C" {
 /* log_decay: ln a_t. weight: w_t. */
 typedef struct {
     double log_decay, weight;
-} sq_decay_step;
+} sq_scan_gate;
 
 typedef struct {
     const sq_tensor *q, *k; /* (B, L, G, K): head h reads group h / (H / G) */
@@ -27,7 +27,7 @@ typedef struct {
     double scale;
     /* 0: step by step. Q > 0: the chunkwise form with chunks of Q steps, the same function. */
     int64_t chunk;
-    sq_decay_step (*gate)(const sq_call *call, int64_t b, int64_t t, int64_t h);
+    sq_scan_gate (*gate)(const sq_call *call, int64_t b, int64_t t, int64_t h);
     double (*skip)(const sq_call *call, int64_t h); /* NULL: 0 */
 } sq_decay_scan;
 

@@ -54,7 +54,7 @@ static void run_queries(const job *j, int64_t h)
     const int64_t keys = j->keys, values = j->values;
     clear(j->state, keys * values);
     for (int64_t t = 0; t < j->length; t++) {
-        const sq_decay_step gate = j->scan->gate(j->call, j->b, t, h);
+        const sq_scan_gate gate = j->scan->gate(j->call, j->b, t, h);
         const double decay = exp(gate.log_decay), *v = j->v + t * values, *g = j->d_o + t * values;
         double dot = 0;
         for (int64_t n = 0; n < keys; n++) {
@@ -77,7 +77,7 @@ static void run_keys(const job *j, int64_t h, double skip)
     double d_log = 0, later_decay = 0; /* of step t + 1 */
     clear(j->state, keys * values);
     for (int64_t t = j->length - 1; t >= 0; t--) {
-        const sq_decay_step gate = j->scan->gate(j->call, j->b, t, h);
+        const sq_scan_gate gate = j->scan->gate(j->call, j->b, t, h);
         const double *v = j->v + t * values, *g = j->d_o + t * values;
         double *dv = j->dv + t * values, k_dot = 0; /* k . (G v) */
         for (int64_t c = 0; c < values; c++)

@@ -151,7 +151,7 @@ static double of_head(const sq_tensor *t, int64_t h)
     return t->data ? sq_load(t->data, t->dtype, h * t->stride[0]) : 0;
 }
 
-sq_decay_step sq_ssd_gate(const sq_call *call, int64_t b, int64_t t, int64_t h)
+sq_scan_gate sq_ssd_gate(const sq_call *call, int64_t b, int64_t t, int64_t h)
 {
     const sq_tensor *dt = &call->in[IN_DT];
     double step =
@@ -159,7 +159,7 @@ sq_decay_step sq_ssd_gate(const sq_call *call, int64_t b, int64_t t, int64_t h)
     step += of_head(&call->in[IN_BIAS], h);
     if (call->axis[AXIS_SOFTPLUS] != 0 && step <= 20)
         step = log1p(exp(step));
-    return (sq_decay_step){.log_decay = step * of_head(&call->in[IN_A], h), .weight = step};
+    return (sq_scan_gate){.log_decay = step * of_head(&call->in[IN_A], h), .weight = step};
 }
 
 double sq_ssd_skip(const sq_call *call, int64_t h)

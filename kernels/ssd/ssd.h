@@ -22,7 +22,7 @@ enum { IN_X, IN_DT, IN_A, IN_B, IN_C, IN_D, IN_BIAS, IN_COUNT };
 #ifdef __cplusplus
 extern "C" {
 #endif
-sq_decay_step sq_ssd_gate(const sq_call *call, int64_t b, int64_t t, int64_t h);
+sq_scan_gate sq_ssd_gate(const sq_call *call, int64_t b, int64_t t, int64_t h);
 double sq_ssd_skip(const sq_call *call, int64_t h);
 /* ssd_bwd.c: the reference of pass bwd. */
 sq_status sq_ssd_backward(const sq_call *call, sq_error *err);
