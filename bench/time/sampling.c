@@ -164,6 +164,8 @@ static sq_status warm_up_and_sample(run *r, sq_error *err)
 {
     SQ_TRY(sq_launcher_open(r->what, 1, &r->launcher, err));
     SQ_TRY(sq_warm_up(&r->launcher, r->policy, r->result, err));
+    if (r->what->warmed)
+        r->what->warmed(r->what->warmed_arg);
     if (r->result->is_too_long)
         return SQ_OK;
     SQ_TRY(sq_launcher_settle(&r->launcher, err));

@@ -39,6 +39,8 @@ typedef struct {
     sq_watch watch;
     void (*alive)(void *arg); /* called about once a second; may be NULL */
     void *alive_arg;
+    void (*warmed)(void *arg); /* called once, between warm-up and samples; may be NULL */
+    void *warmed_arg;
     double (*clock)(void *arg); /* seconds; NULL: the monotonic clock. Tests bring their own */
     void *clock_arg;
 } sq_sampling;

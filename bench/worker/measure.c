@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "bench/worker/phases.h"
+
 /* Below it the front end of a launch is a visible part of its time. */
 #define LAUNCH_BOUND_NS 20e3
 
@@ -18,6 +20,19 @@ static sqt_policy policy_of(const sq_policy *policy)
                         .target_interval = policy->target_interval,
                         .max_launch_seconds =
                             fmin(policy->max_cell_seconds, SQ_LONGEST_LAUNCH_SECONDS)};
+}
+
+/* --- where the time goes --- */
+
+typedef struct {
+    sq_stopwatch watch;
+    sq_record *record;
+} phases;
+
+static void on_warmed(void *arg)
+{
+    phases *p = arg;
+    sq_stopwatch_lap(&p->watch, "phase_warmup_ms", p->record);
 }
 
 /* --- the status --- */
@@ -34,10 +49,10 @@ static void judge(const sq_policy *policy, const sqt_result *result, sq_record *
     const sq_stats *stats = &record->stats;
     double width = stats->median > 0 ? (stats->hi - stats->lo) / stats->median : INFINITY;
     record->status = SQ_RUN_OK;
-    if (result->n == 0) {
+    if (result->n_dropped > result->n) {
         record->status = SQ_RUN_THROTTLED;
-        snprintf(record->reason, sizeof record->reason, "all %d samples were dropped: %s",
-                 result->n_dropped, result->drop_reason);
+        snprintf(record->reason, sizeof record->reason, "%d of %d samples were dropped: %s",
+                 result->n_dropped, result->n + result->n_dropped, result->drop_reason);
     } else if (width > policy->max_interval) {
         record->status = SQ_RUN_NOISY;
         snprintf(record->reason, sizeof record->reason,
@@ -128,15 +143,21 @@ sq_status sq_measure(sq_job *job, const sq_policy *policy, sq_cache cache, sq_al
                         .watch = job->rig->watch,
                         .alive = alive,
                         .alive_arg = alive_arg};
+    phases p = {.record = record};
+    what.warmed = on_warmed;
+    what.warmed_arg = &p;
     sqt_result result;
     int32_t *ns = malloc((size_t)policy->max_samples * sizeof *ns);
     if (!ns)
         return sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for %d samples", policy->max_samples);
+    sq_stopwatch_start(&p.watch);
     sq_status status = sq_sampling_run(&what, &limits, ns, &result, err);
+    sq_stopwatch_lap(&p.watch, "phase_samples_ms", record);
     if (status == SQ_OK && result.is_too_long)
         skip_long(&limits, &result, record);
     else if (status == SQ_OK)
         status = keep(&what, job, policy, ns, &result, record, err);
+    sq_stopwatch_lap(&p.watch, "phase_figures_ms", record);
     free(ns);
     return status;
 }

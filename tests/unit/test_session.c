@@ -261,6 +261,33 @@ static const sq_value *find_value(const sq_record *record, const char *metric)
     return NULL;
 }
 
+static void its_phases_are_told_once_each(void **state)
+{
+    (void)state;
+    static const char *const phases[] = {"phase_setup_ms",   "phase_proof_ms",  "phase_warmup_ms",
+                                         "phase_samples_ms", "phase_vitals_ms", "phase_teardown_ms"};
+    struct timespec start, end;
+    double sum_ms = 0;
+    clock_gettime(CLOCK_MONOTONIC, &start);
+    sq_record record = run("good");
+    clock_gettime(CLOCK_MONOTONIC, &end);
+    for (size_t i = 0; i < sizeof phases / sizeof phases[0]; i++) {
+        const sq_value *value = find_value(&record, phases[i]);
+        assert_non_null(value);
+        assert_true(value->value >= 0);
+        sum_ms += value->value;
+    }
+    double samples_ms = 0;
+    for (int i = 0; i < record.n_samples; i++)
+        samples_ms += 1e-6 * record.samples[i];
+    assert_true(find_value(&record, "phase_samples_ms")->value >= samples_ms);
+    assert_true(sum_ms <= 1e3 * (double)(end.tv_sec - start.tv_sec) +
+                              1e-6 * (double)(end.tv_nsec - start.tv_nsec));
+    for (int i = 0; i < record.n_values; i++)
+        assert_ptr_equal(find_value(&record, record.values[i].metric), &record.values[i]);
+    sq_record_free(&record);
+}
+
 static sq_record run_proved(const char *provider, const char *proved)
 {
     sq_task task = norm_task(provider);
@@ -374,6 +401,7 @@ int main(void)
         cmocka_unit_test(a_wrong_number_is_a_mismatch),
         cmocka_unit_test(writing_outside_is_a_mismatch),
         cmocka_unit_test(bits_must_stay_those_of_the_proof),
+        cmocka_unit_test(its_phases_are_told_once_each),
         cmocka_unit_test(bits_that_were_proved_need_no_proof),
         cmocka_unit_test(other_bits_are_proved_again),
         cmocka_unit_test(other_failures_have_their_own_status),
