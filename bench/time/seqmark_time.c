@@ -6,11 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bench/time/sampling.h"
+#include "bench/time/watch.h"
 
 struct sqt_timer {
     const sq_backend *backend;
     sq_backend_device *device;
+    sq_nvml *nvml; /* NULL on the CPU, and where NVML cannot be had */
+    sq_driver_watch watch;
     sq_error err;
 };
 
@@ -89,6 +91,8 @@ static sq_status open_timer(const char *device, void *stream, sqt_timer *timer, 
         return sq_fail(err, SQ_BAD_ARGUMENT, "sqt_open: device is NULL");
     SQ_TRY(find_device(device, &timer->backend, &index, err));
     SQ_TRY(timer->backend->open(index, &timer->device, err));
+    if (timer->backend != &sq_backend_cpu)
+        (void)sq_nvml_open(timer->backend->facts(timer->device)->pci, &timer->nvml, NULL);
     if (!stream)
         return SQ_OK;
     if (!timer->backend->use_stream)
@@ -120,6 +124,7 @@ void sqt_close(sqt_timer *timer)
         return;
     if (timer->device)
         timer->backend->close(timer->device);
+    sq_nvml_close(timer->nvml);
     free(timer);
 }
 
@@ -205,6 +210,7 @@ static sq_status measure(sqt_timer *timer, const sqt_policy *policy, const char 
     SQ_TRY(sq_launch_parse(mode, &sampling.mode, err));
     sampling.backend = timer->backend;
     sampling.device = timer->device;
+    sampling.watch = sq_watch_driver(timer->nvml, &timer->watch);
     return sq_sampling_run(&sampling, policy, samples, result, err);
 }
 

@@ -2,7 +2,8 @@
 #include "bench/time/warmup.h"
 
 #include <math.h>
-#include <time.h>
+
+#include "core/host.h"
 
 #define ALIVE_SECONDS 1.0
 
@@ -20,16 +21,9 @@
  * much as a few long ones and a drift over milliseconds is seen. */
 enum { BINS_PER_WARMUP = 50, MAX_BINS = CAP_FACTOR * BINS_PER_WARMUP + 8 };
 
-static double monotonic(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
-
 double sq_sampling_clock(const sq_sampling *what)
 {
-    return what->clock ? what->clock(what->clock_arg) : monotonic();
+    return what->clock ? what->clock(what->clock_arg) : sq_monotonic_seconds();
 }
 
 void sq_sampling_beat(const sq_sampling *what, double *last)

@@ -20,17 +20,9 @@ void sq_vitals_close(sq_vitals *vitals)
     *vitals = (sq_vitals){.nvml = NULL};
 }
 
-static bool was_slowed(void *arg, char *why, size_t size)
-{
-    sq_vitals *vitals = arg;
-    sq_nvml_throttle before = vitals->asked;
-    sq_nvml_read_throttle(vitals->nvml, &vitals->asked);
-    return sq_nvml_disturbed(&before, &vitals->asked, why, size);
-}
-
 sq_watch sq_vitals_watch(sq_vitals *vitals)
 {
-    return (sq_watch){.was_slowed = vitals->nvml ? was_slowed : NULL, .arg = vitals};
+    return sq_watch_driver(vitals->nvml, &vitals->throttle);
 }
 
 void sq_vitals_begin(sq_vitals *vitals)

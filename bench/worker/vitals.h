@@ -6,7 +6,7 @@
 #ifndef SQ_BENCH_WORKER_VITALS_H
 #define SQ_BENCH_WORKER_VITALS_H
 
-#include "bench/time/sampling.h"
+#include "bench/time/watch.h"
 #include "core/record.h"
 #include "profile/nvml.h"
 
@@ -18,7 +18,7 @@ typedef struct {
     sq_nvml *nvml;          /* NULL: nothing can be asked */
     char why[80];           /* why not; "" where there is nothing to ask for */
     sq_nvml_state before;   /* of the run in progress */
-    sq_nvml_throttle asked; /* when the watch was last asked */
+    sq_driver_watch throttle;
 } sq_vitals;
 
 void sq_vitals_open(const sq_device *device, sq_vitals *vitals);
