@@ -4,6 +4,7 @@
 
 #include "bench/plan.h"
 #include "bench/target.h"
+#include "core/curve.h"
 #include "core/record.h"
 
 #ifdef __cplusplus
@@ -14,7 +15,7 @@ extern "C" {
 typedef struct {
     const sq_target *target;
     const sq_policy *policy;
-    const sq_metric_def *metrics; /* to know what a failed profile leaves uncounted */
+    const char *counters; /* sets to count (profile/sets.h); NULL: basic */
     uint64_t seed;
     const sq_ceiling *ceilings; /* told to every new worker, for its floors */
     int n_ceilings;
@@ -33,8 +34,8 @@ void sq_asker_kill(sq_asker *asker);
 sq_status sq_ask_run(sq_asker *asker, const sq_plan_item *item, const char *proved,
                      sq_record *record, sq_error *err);
 
-/* Counters and kernel trace of one cell, added to `record`. A failure leaves every
- * counted metric without a value and with the reason in its validity. */
+/* Counters and kernel trace of one cell, added to `record`. A failure leaves every metric of the
+ * sets without a value and with the reason in its validity. */
 sq_status sq_ask_profile(sq_asker *asker, const sq_plan_item *item, sq_record *record,
                          sq_error *err);
 
@@ -43,6 +44,14 @@ sq_status sq_ask_profile(sq_asker *asker, const sq_plan_item *item, sq_record *r
 sq_status sq_ask_ceilings(sq_asker *asker,
                           sq_status (*take)(void *arg, const sq_ceiling *, sq_error *), void *arg,
                           char *note, size_t size, sq_error *err);
+
+/* The cell back to back for so many seconds: columns seconds, launches_per_s, sm_mhz, power_w,
+ * temperature_c. A failure leaves a curve without rows and the reason in it. sq_curve_free(out). */
+sq_status sq_ask_sustain(sq_asker *asker, const sq_plan_item *item, double seconds, sq_curve *out,
+                         sq_error *err);
+/* The device's counters sampled while the cell is repeated: seconds, then a column a metric. The
+ * rest as sq_ask_sustain. */
+sq_status sq_ask_timeline(sq_asker *asker, const sq_plan_item *item, sq_curve *out, sq_error *err);
 
 #ifdef __cplusplus
 }

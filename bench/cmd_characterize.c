@@ -18,7 +18,8 @@ static const sq_option options[] = {
     {"label", 0, "TEXT", "a name for the campaign"},
     {"out", 0, "DIR", "where the data sheet goes (default out/characterize)"},
     {"gnuplot", 0, "PROGRAM", "the gnuplot to use (default: the one on PATH)"},
-    {"output", 'o', "FORMAT", "table (default), md, csv, json, jsonl, or html: the data sheet itself"},
+    {"output", 'o', "FORMAT",
+     "table (default), md, csv, json, jsonl, or html: the data sheet itself"},
     {NULL, 0, NULL, NULL},
 };
 
@@ -30,17 +31,6 @@ typedef struct {
     sq_sink sink;
     int count;
 } characterization;
-
-static bool wants_html(const sq_given *given)
-{
-    return strcmp(sq_given_value(given, "output", "table"), "html") == 0;
-}
-
-static sq_status read_format(const sq_given *given, sq_format *out, sq_error *err)
-{
-    *out = SQ_FORMAT_TABLE;
-    return wants_html(given) ? SQ_OK : sq_given_format(given, out, err);
-}
 
 /* --- measuring --- */
 
@@ -84,10 +74,11 @@ static sq_status print_sheet(const sq_given *given, const sq_datasheet *sheet,
                              const sq_datasheet_result *result, sq_error *err)
 {
     sq_format format;
+    bool is_html;
     sq_text text = {.data = NULL};
-    SQ_TRY(read_format(given, &format, err));
-    sq_status s = wants_html(given) ? sq_read_file(result->page, &text, err)
-                                    : sq_datasheet_table(sheet, format, &text, err);
+    SQ_TRY(sq_given_page_format(given, &format, &is_html, err));
+    sq_status s = is_html ? sq_read_file(result->page, &text, err)
+                          : sq_datasheet_table(sheet, format, &text, err);
     if (s == SQ_OK)
         s = sq_text_print(&text, err);
     sq_text_free(&text);
@@ -133,15 +124,16 @@ static sq_status execute(characterization *c, int argc, char **argv, sq_outcome 
                          sq_error *err)
 {
     sq_format format;
+    bool is_html;
     if (c->given->n_arguments)
         return sq_fail(err, SQ_BAD_ARGUMENT, "characterize takes options only, not \"%s\"",
                        c->given->argument[0]);
-    SQ_TRY(read_format(c->given, &format, err));
+    SQ_TRY(sq_given_page_format(c->given, &format, &is_html, err));
     SQ_TRY(sq_target_open(sq_given_value(c->given, "device", NULL), &c->target, err));
     if (c->target.note[0])
         fprintf(stderr, "%s: measuring the CPU\n", c->target.note);
-    SQ_TRY(sq_campaign_new("characterize", sq_given_value(c->given, "label", ""), &c->campaign,
-                           err));
+    SQ_TRY(
+        sq_campaign_new("characterize", sq_given_value(c->given, "label", ""), &c->campaign, err));
     c->argv = sq_command_line(argc, argv);
     c->campaign.argv = c->argv ? c->argv : "";
     return with_store(c, outcome, err);
@@ -151,10 +143,11 @@ void sq_cmd_characterize(int argc, char **argv, sq_outcome *outcome)
 {
     static const sq_verb verb = {
         .usage = "characterize [options]",
-        .text = "Measures what the device can do at most, in two minutes at the longest: launches,\n"
-                "memory at every level, matrix products in a burst and sustained, arithmetic,\n"
-                "atomics, links, power. Stores each ceiling with its interval and renders a data\n"
-                "sheet. \"seqmark run\" on the same device goes by these ceilings afterwards.",
+        .text =
+            "Measures what the device can do at most, in two minutes at the longest: launches,\n"
+            "memory at every level, matrix products in a burst and sustained, arithmetic,\n"
+            "atomics, links, power. Stores each ceiling with its interval and renders a data\n"
+            "sheet. \"seqmark run\" on the same device goes by these ceilings afterwards.",
         .options = options};
     sq_error err = {.status = SQ_OK};
     sq_given given;

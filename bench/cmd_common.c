@@ -84,6 +84,13 @@ sq_status sq_given_format(const sq_given *given, sq_format *out, sq_error *err)
     return sq_format_parse(sq_given_value(given, "output", "table"), out, err);
 }
 
+sq_status sq_given_page_format(const sq_given *given, sq_format *out, bool *is_html, sq_error *err)
+{
+    *is_html = strcmp(sq_given_value(given, "output", "table"), "html") == 0;
+    *out = SQ_FORMAT_TABLE;
+    return *is_html ? SQ_OK : sq_given_format(given, out, err);
+}
+
 sq_status sq_text_print(const sq_text *text, sq_error *err)
 {
     if (text->is_failed)

@@ -105,7 +105,7 @@ static char *write_policy(const sq_policy *policy)
     return out;
 }
 
-static sq_status make_campaign(sq_run *run, int argc, char **argv, sq_campaign *out, sq_error *err)
+sq_status sq_run_make_campaign(sq_run *run, int argc, char **argv, sq_campaign *out, sq_error *err)
 {
     const char *label = sq_given_value(&run->given, "label", "");
     run->argv = sq_command_line(argc, argv);
@@ -143,7 +143,7 @@ static void format_counts(const sq_runner_result *result, char *out, size_t size
                                   sq_run_status_name((sq_run_status)i));
 }
 
-static void conclude(const sq_run *run, const sq_runner_result *result, sq_outcome *outcome)
+void sq_run_conclude(const sq_run *run, const sq_runner_result *result, sq_outcome *outcome)
 {
     char counts[256];
     int failed = 0;
@@ -169,7 +169,7 @@ static void conclude(const sq_run *run, const sq_runner_result *result, sq_outco
                        result->done == 1 ? "" : "s", counts);
 }
 
-static sq_status measure(sq_run *run, sq_db *db, const sq_campaign *campaign,
+sq_status sq_run_measure(sq_run *run, sq_db *db, const sq_campaign *campaign,
                          sq_runner_result *result, sq_error *err)
 {
     sq_progress progress;
@@ -182,7 +182,7 @@ static sq_status measure(sq_run *run, sq_db *db, const sq_campaign *campaign,
                                  .sink = sq_db_sink(db),
                                  .observer = sq_progress_observer(&progress),
                                  .budget_seconds = run->budget_seconds,
-                                 .has_counters = run->has_counters};
+                                 .counters = run->counters};
     sq_signals_install();
     sq_status s = sq_runner_run(&options, result, err);
     sq_progress_end(&progress);
@@ -228,7 +228,7 @@ static sq_status run_campaign(sq_run *run, sq_db *db, int argc, char **argv, sq_
     bool is_found;
     int left;
     SQ_TRY(find_campaign(run, db, &found, &is_found, &left, err));
-    SQ_TRY(make_campaign(run, argc, argv, &campaign, err));
+    SQ_TRY(sq_run_make_campaign(run, argc, argv, &campaign, err));
     if (is_found) {
         snprintf(campaign.uuid, sizeof campaign.uuid, "%s", found.uuid);
         SQ_TRY(sq_db_resume(db, found.uuid, err));
@@ -238,12 +238,12 @@ static sq_status run_campaign(sq_run *run, sq_db *db, int argc, char **argv, sq_
     fprintf(stderr, "campaign %.8s: %d run%s on %s, seed %llu, into %s\n", campaign.uuid, left,
             left == 1 ? "" : "s", run->target.device.name, (unsigned long long)run->seed,
             sq_given_db(&run->given));
-    SQ_TRY(measure(run, db, &campaign, &result, err));
+    SQ_TRY(sq_run_measure(run, db, &campaign, &result, err));
     SQ_TRY(print_summary(run, db, &result, campaign.uuid, err));
     if (result.left && strcmp(result.state, "budget") == 0)
         print_left(&run->plan, result.left);
     sq_run_print_cost(run, &result);
-    conclude(run, &result, outcome);
+    sq_run_conclude(run, &result, outcome);
     return SQ_OK;
 }
 

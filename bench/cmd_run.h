@@ -27,7 +27,8 @@ typedef struct {
     sq_policy policy;
     sq_rates rates;
     int replicates, allow_failed;
-    bool is_random, has_counters;
+    bool is_random;
+    const char *counters; /* as in sq_plan_request */
     uint64_t seed;
     double budget_seconds;
     sq_target target;
@@ -47,6 +48,16 @@ sq_status sq_run_read(sq_run *run, sq_error *err);
 sq_status sq_run_open_target(sq_run *run, sq_error *err);
 sq_status sq_run_plan(sq_run *run, sq_error *err);
 void sq_run_free(sq_run *run);
+
+/* --- cmd_run.c --- */
+
+/* A campaign of the plan, with a uuid of its own; its texts belong to `run`. */
+sq_status sq_run_make_campaign(sq_run *run, int argc, char **argv, sq_campaign *out, sq_error *err);
+/* Carries the plan out, with progress on stderr. */
+sq_status sq_run_measure(sq_run *run, sq_db *db, const sq_campaign *campaign,
+                         sq_runner_result *result, sq_error *err);
+/* Exit code and last line. */
+void sq_run_conclude(const sq_run *run, const sq_runner_result *result, sq_outcome *outcome);
 
 /* --- cmd_run_print.c --- */
 

@@ -88,7 +88,7 @@ static void add_defaults(sq_table *table, const sq_run *run)
     }
     add_default(table, run, "policy", "quick", "default");
     add_default(table, run, "order", "random", "default");
-    add_default(table, run, "counters", "on", "default");
+    add_default(table, run, "counters", "basic", "default");
     snprintf(text, sizeof text, "%" PRIu64, run->seed);
     add_default(table, run, "seed", text, "drawn");
 }

@@ -8,6 +8,7 @@
 #include "bench/cmd_run.h"
 #include "core/rng.h"
 #include "profile/profile.h"
+#include "profile/sets.h"
 
 static const char command_line[] = "command line";
 
@@ -214,15 +215,31 @@ static sq_status read_budget(sq_run *run, sq_error *err)
     return SQ_OK;
 }
 
+/* "on" is the basic set. */
+static sq_status read_counters(sq_run *run, sq_error *err)
+{
+    const sq_setting *s = sq_settings_get(&run->campaign, "counters");
+    sq_counter_set *set = NULL;
+    run->counters = s ? s->value : "on";
+    if (strcmp(run->counters, "off") == 0)
+        run->counters = NULL;
+    else if (strcmp(run->counters, "on") == 0)
+        run->counters = "basic";
+    if (!run->counters)
+        return SQ_OK;
+    SQ_TRY(sq_setting_at(s, sq_set_load(run->counters, NULL, &set, err), err));
+    sq_set_free(set);
+    return SQ_OK;
+}
+
 static sq_status read_campaign(sq_run *run, sq_error *err)
 {
     const sq_settings *said = &run->campaign;
     run->replicates = 1;
-    run->has_counters = true;
     SQ_TRY(sq_settings_count(said, "replicates", 1, 1000, &run->replicates, err));
     SQ_TRY(sq_settings_count(said, "allow-failed", 0, 1000000, &run->allow_failed, err));
     SQ_TRY(read_budget(run, err));
-    SQ_TRY(sq_settings_switch(said, "counters", &run->has_counters, err));
+    SQ_TRY(read_counters(run, err));
     SQ_TRY(sq_settings_policy(said, &run->policy, err));
     SQ_TRY(read_order(run, err));
     SQ_TRY(read_seed(run, err));
@@ -295,7 +312,7 @@ sq_status sq_run_plan(sq_run *run, sq_error *err)
                                .rates = &run->rates,
                                .replicates = run->replicates,
                                .is_random = run->is_random,
-                               .has_counters = run->has_counters,
+                               .counters = run->counters,
                                .seed = run->seed};
     sq_plan_free(&run->plan);
     return sq_plan_build(&request, &run->plan, err);

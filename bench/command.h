@@ -79,6 +79,8 @@ sq_status sq_campaign_new(const char *suite, const char *label, sq_campaign *out
 
 const char *sq_given_db(const sq_given *given);
 sq_status sq_given_format(const sq_given *given, sq_format *out, sq_error *err);
+/* The same for a verb that also takes "html": *is_html, and *out is then the table. */
+sq_status sq_given_page_format(const sq_given *given, sq_format *out, bool *is_html, sq_error *err);
 /* Renders to stdout and frees the table; a failed write to stdout is SQ_IO. */
 sq_status sq_table_print(sq_table *table, sq_format format, sq_error *err);
 sq_status sq_text_print(const sq_text *text, sq_error *err);

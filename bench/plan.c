@@ -216,7 +216,8 @@ static sq_status hash_plan(const builder *b, char out[SQ_HASH_TEXT], sq_error *e
 {
     sq_text text = {.data = NULL};
     char value[32];
-    sq_text_printf(&text, "%d %d", b->request->replicates, b->request->has_counters);
+    sq_text_printf(&text, "%d %s", b->request->replicates,
+                   b->request->counters ? b->request->counters : "off");
     for (const sq_policy_field *f = sq_policy_fields; f->setting; f++) {
         sq_policy_format(b->request->policy, f, value, sizeof value);
         sq_text_printf(&text, " %s", value);

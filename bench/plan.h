@@ -56,7 +56,8 @@ typedef struct {
     const sq_policy *policy;
     const sq_rates *rates;
     int replicates;
-    bool is_random, has_counters;
+    bool is_random;
+    const char *counters; /* sets that are counted (profile/sets.h); NULL: none */
     uint64_t seed;
 } sq_plan_request;
 

@@ -58,7 +58,7 @@ static bool has_time(const sq_record *record)
 /* Counters once per cell and campaign: with its first replicate. */
 static bool wants_profile(const runner *r, const sq_plan_item *item, const sq_record *record)
 {
-    return r->options->has_counters && item->replicate == 0 && has_time(record) &&
+    return r->options->counters && item->replicate == 0 && has_time(record) &&
            strcmp(r->options->target->device.backend, "cuda") == 0;
 }
 
@@ -238,7 +238,7 @@ sq_status sq_runner_run(const sq_runner_options *options, sq_runner_result *resu
 {
     sq_asker asker = {.target = options->target,
                       .policy = options->policy,
-                      .metrics = options->metrics,
+                      .counters = options->counters,
                       .seed = options->campaign->seed};
     runner r = {.options = options,
                 .result = result,

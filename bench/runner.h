@@ -35,7 +35,7 @@ typedef struct {
     sq_sink sink;
     sq_observer observer;
     double budget_seconds; /* 0: none */
-    bool has_counters;     /* profile each measured cell once; CUDA only */
+    const char *counters;  /* sets counted once of each measured cell; NULL: none; CUDA only */
 } sq_runner_options;
 
 typedef struct {

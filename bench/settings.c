@@ -30,7 +30,7 @@ const sq_setting_def sq_setting_defs[] = {
     {{"order", 0, "ORDER", "random (default; by the seed) or plan"}, SQ_SCOPE_CAMPAIGN},
     {{"seed", 0, "N", "seed of inputs and order (default: drawn, and stored)"}, SQ_SCOPE_CAMPAIGN},
     {{"budget", 0, "TIME", "ends the campaign cleanly after 9m, 90s ..."}, SQ_SCOPE_CAMPAIGN},
-    {{"counters", 0, "on|off", "hardware counters and kernel trace (default on; cuda only)"},
+    {{"counters", 0, "SETS", "hardware counters and kernel trace, on a GPU: on (the basic set), off, or sets"},
      SQ_SCOPE_CAMPAIGN},
     {{"allow-failed", 0, "N", "failed runs that still count as fine (default 0)"},
      SQ_SCOPE_CAMPAIGN},

@@ -12,7 +12,10 @@
  *   {"do":"set-ceilings","ceilings":[..]}    {"is":"done"} (later records carry floor_ns)
  *   {"do":"run","cell":KEY,"seed":"S",       {"is":"stage","stage":"proof"} .. (sign of life)
  *    "policy":{..}[,"proved":SUM]}           {"is":"record","record":{..}}
- *   {"do":"profile","cell":KEY,"seed":"S"}   {"is":"record","record":{..}} (values and kernels only)
+ *   {"do":"profile","cell":KEY,"seed":"S"    {"is":"record","record":{..}} (values and kernels only)
+ *    [,"set":SETS]}
+ *   {"do":"timeline","cell":KEY,"seed":"S"}  {"is":"timeline","interval_ns":N,"metrics":[..],
+ *                                             "rows":[[ns,values of the metrics],..]}
  *   {"do":"prove","cell":KEY,"seed":"S",     {"is":"proof","checksum":"N","record":{..}} (status and
  *    "policy":{..},"outputs":[PATH,..],       checks: outputs that a peer left in files against the
  *    "known":"N"}                             reference; those with checksum "known" pass without)
@@ -22,6 +25,8 @@
  *    "seconds":N}                            {"is":"sustain","points":[[seconds, launches_per_s,
  *                                             sm_mhz, power_w, temperature_c],..]} (null: unknown)
  *   end of file                              exits 0
+ * "set": the counter sets of profile/sets.h, "basic" where it is not there. The curves of sustain and
+ * timeline may carry "validity": why there are no rows.
  * "proved" is the checksum of an earlier run of the cell that was proved in this campaign: an output
  * with the same bits is taken for proved, another one is compared with the reference again.
  * A request that cannot be served: {"is":"error","message":".."}. 64-bit integers that may exceed 2^53

@@ -5,6 +5,7 @@
 
 #include <stdint.h>
 
+#include "core/curve.h"
 #include "core/status.h"
 #include "core/text.h"
 #include "db/db.h"
@@ -13,28 +14,12 @@
 extern "C" {
 #endif
 
-enum { SQ_SERIES_COLUMNS = 48 }; /* most columns of a series */
-
-/* A table of numbers over time: the first column is the time in seconds. */
-typedef struct {
-    char (*column)[96]; /* names with units, "power (W)"; owned */
-    int n_columns, n_rows;
-    double *cell;       /* row after row, NAN: absent; owned */
-    char reason[320];   /* why there are no rows; "" where nobody asked */
-    double interval_ns; /* between rows where it is fixed, else NAN */
-} sq_series_table;
-
-void sq_series_table_free(sq_series_table *table);
-/* Room for rows of these columns; SQ_OUT_OF_MEMORY. */
-sq_status sq_series_table_new(sq_series_table *out, const char *const *columns, int n_columns,
-                              int n_rows, sq_error *err);
-
 typedef struct {
     int64_t run_id;
-    const char *out_dir;             /* created when absent */
-    const char *gnuplot;             /* program; NULL: "gnuplot" from PATH */
-    const sq_series_table *sustain;  /* seconds, launches/s, SM MHz, W, C; NULL: not asked */
-    const sq_series_table *timeline; /* seconds, then PM samples in percent; NULL: not asked */
+    const char *out_dir;      /* created when absent */
+    const char *gnuplot;      /* program; NULL: "gnuplot" from PATH */
+    const sq_curve *sustain;  /* seconds, launches/s, SM MHz, W, C; NULL: not asked */
+    const sq_curve *timeline; /* seconds, then PM samples in percent; NULL: not asked */
 } sq_profile_options;
 
 typedef struct {

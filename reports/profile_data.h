@@ -129,9 +129,9 @@ sq_table *sq_profile_mix_table(const sq_model *model);
 sq_table *sq_profile_stall_table(const sq_model *model);
 sq_table *sq_profile_value_table(const sq_profile *profile);
 sq_table *sq_profile_check_table(const sq_profile *profile);
-sq_table *sq_series_print_table(const sq_series_table *series);
+sq_table *sq_curve_table(const sq_curve *series);
 /* Mean, lowest and highest of every column but the time. */
-sq_table *sq_series_summary_table(const sq_series_table *series);
+sq_table *sq_curve_summary(const sq_curve *series);
 
 /* "652.5", "14815": four digits, never an exponent. */
 void sq_format_quantity(double value, char out[32]);
@@ -143,9 +143,9 @@ void sq_profile_gap_text(const sq_profile *profile, char *out, size_t size);
 /* How the result was proved, in a phrase. */
 void sq_profile_proof_text(const sq_profile *profile, char *out, size_t size);
 /* Burst against sustained, in words: the first 0.1 s against the last 2 s. */
-void sq_series_sustain_text(const sq_series_table *series, char *out, size_t size);
+void sq_curve_sustain_text(const sq_curve *series, char *out, size_t size);
 /* How long and how fine it is. */
-void sq_series_timeline_text(const sq_series_table *series, char *out, size_t size);
+void sq_curve_timeline_text(const sq_curve *series, char *out, size_t size);
 /* "Absent: lsu, tma (not counted in this run)." for every reason; nothing where all is there. */
 void sq_share_absent_text(const sq_share *share, int n, sq_text *out);
 
@@ -165,9 +165,9 @@ typedef struct {
 
 sq_status sq_plot_roofline(sq_plotter *plotter, const sq_profile *profile, const sq_model *model,
                            bool *is_drawn, sq_error *err);
-sq_status sq_plot_series(sq_plotter *plotter, const char *id, const char *title,
-                         const sq_profile *profile, const sq_series_table *series, bool *is_drawn,
-                         sq_error *err);
+sq_status sq_plot_curve(sq_plotter *plotter, const char *id, const char *title,
+                        const sq_profile *profile, const sq_curve *series, bool *is_drawn,
+                        sq_error *err);
 
 #ifdef __cplusplus
 }

@@ -90,15 +90,14 @@ static void add_verdict(const sq_model *m, sq_text *out)
     sq_text_add(out, "}");
 }
 
-static void add_series(sq_text *out, const char *key, const sq_series_table *series,
-                       const char *words)
+static void add_series(sq_text *out, const char *key, const sq_curve *series, const char *words)
 {
     add_key(out, key);
     sq_text_add(out, "{\"words\": ");
     add_string(out, words);
     add_text_field(out, "reason", series->reason);
     add_number_field(out, "interval_ns", series->interval_ns);
-    add_rows(out, "rows", sq_series_print_table(series));
+    add_rows(out, "rows", sq_curve_table(series));
     sq_text_add(out, "}");
 }
 
@@ -106,11 +105,11 @@ static void add_all_series(const sq_profile_options *o, sq_text *out)
 {
     char text[900];
     if (o->sustain) {
-        sq_series_sustain_text(o->sustain, text, sizeof text);
+        sq_curve_sustain_text(o->sustain, text, sizeof text);
         add_series(out, "sustain", o->sustain, text);
     }
     if (o->timeline) {
-        sq_series_timeline_text(o->timeline, text, sizeof text);
+        sq_curve_timeline_text(o->timeline, text, sizeof text);
         add_series(out, "timeline", o->timeline, text);
     }
 }

@@ -293,11 +293,10 @@ static void add_shares(const char *id, const char *title, const char *whole, con
 
 /* --- numbers over time --- */
 
-static sq_status write_csv(const char *dir, const char *name, const sq_series_table *series,
-                           sq_error *err)
+static sq_status write_csv(const char *dir, const char *name, const sq_curve *series, sq_error *err)
 {
     sq_text csv = {0};
-    sq_table *table = sq_series_print_table(series);
+    sq_table *table = sq_curve_table(series);
     sq_status status = table ? sq_table_render(table, SQ_FORMAT_CSV, &csv) : SQ_OUT_OF_MEMORY;
     if (status == SQ_OK)
         status = sq_write_file(dir, name, csv.data ? csv.data : "", err);
@@ -307,13 +306,13 @@ static sq_status write_csv(const char *dir, const char *name, const sq_series_ta
 }
 
 static sq_status add_series(const sq_profile *p, const char *id, const char *title,
-                            const char *words, const sq_series_table *series, sq_plotter *plotter,
+                            const char *words, const sq_curve *series, sq_plotter *plotter,
                             sq_text *page, sq_error *err)
 {
     bool is_drawn;
     char csv[64];
     snprintf(csv, sizeof csv, "%s.csv", id);
-    SQ_TRY(sq_plot_series(plotter, id, title, p, series, &is_drawn, err));
+    SQ_TRY(sq_plot_curve(plotter, id, title, p, series, &is_drawn, err));
     begin_section(page, id, title);
     add_paragraph(page, "words", words);
     if (series->n_rows) {
@@ -331,12 +330,12 @@ static sq_status add_all_series(const sq_profile *p, const sq_profile_options *o
 {
     char text[900];
     if (o->sustain) {
-        sq_series_sustain_text(o->sustain, text, sizeof text);
+        sq_curve_sustain_text(o->sustain, text, sizeof text);
         SQ_TRY(
             add_series(p, "sustain", "Burst and sustained", text, o->sustain, plotter, page, err));
     }
     if (o->timeline) {
-        sq_series_timeline_text(o->timeline, text, sizeof text);
+        sq_curve_timeline_text(o->timeline, text, sizeof text);
         SQ_TRY(add_series(p, "timeline", "Timeline", text, o->timeline, plotter, page, err));
     }
     return SQ_OK;

@@ -205,7 +205,7 @@ enum { PANELS = sizeof panels / sizeof panels[0] };
 static const char *const line_colours[LINES] = {"#0072b2", "#d1380b", "#009e73", "#a5549c",
                                                 "#e69f00", "#4cb4e7", "#8c6d31", "#555555"};
 
-static int column_of(const sq_series_table *series, const char *name)
+static int column_of(const sq_curve *series, const char *name)
 {
     for (int i = 1; i < series->n_columns; i++)
         if (!strcmp(series->column[i], name))
@@ -214,20 +214,20 @@ static int column_of(const sq_series_table *series, const char *name)
 }
 
 /* 0 where there is nothing but 0 to see. */
-static double highest_of(const sq_series_table *s, int column)
+static double highest_of(const sq_curve *s, int column)
 {
     double highest = 0;
     for (int i = 0; column > 0 && i < s->n_rows; i++)
-        highest = fmax(highest, s->cell[(size_t)i * (size_t)s->n_columns + (size_t)column]);
+        highest = fmax(highest, sq_curve_row(s, i)[column]);
     return isfinite(highest) ? highest : 0;
 }
 
-static void add_series_data(sq_text *script, const sq_series_table *s)
+static void add_series_data(sq_text *script, const sq_curve *s)
 {
     sq_text_add(script, "$data << END_OF_DATA\n");
     for (int i = 0; i < s->n_rows; i++) {
         for (int k = 0; k < s->n_columns; k++) {
-            double value = s->cell[(size_t)i * (size_t)s->n_columns + (size_t)k];
+            double value = sq_curve_row(s, i)[k];
             if (isfinite(value))
                 sq_text_printf(script, " %.9g", value);
             else
@@ -247,7 +247,7 @@ static void add_axis(sq_text *plot, double highest)
 }
 
 /* One "plot" command; *n counts its lines. */
-static void add_panel(sq_text *plot, const sq_series_table *s, int panel, int *n)
+static void add_panel(sq_text *plot, const sq_curve *s, int panel, int *n)
 {
     sq_text lines = {0};
     double highest = 0;
@@ -274,7 +274,7 @@ static void add_panel(sq_text *plot, const sq_series_table *s, int panel, int *n
 }
 
 /* *has_legend: some panel has several lines. */
-static int count_panels(const sq_series_table *series, bool *has_legend)
+static int count_panels(const sq_curve *series, bool *has_legend)
 {
     int shown = 0, n;
     *has_legend = false;
@@ -289,7 +289,7 @@ static int count_panels(const sq_series_table *series, bool *has_legend)
 }
 
 /* The panels share the time axis, whose numbers the last one carries; the first has the title. */
-static int add_panels(sq_text *plot, const sq_series_table *series)
+static int add_panels(sq_text *plot, const sq_curve *series)
 {
     bool has_legend;
     int shown = count_panels(series, &has_legend), done = 0;
@@ -317,15 +317,13 @@ static int add_panels(sq_text *plot, const sq_series_table *series)
     return shown;
 }
 
-sq_status sq_plot_series(sq_plotter *plotter, const char *id, const char *title,
-                         const sq_profile *p, const sq_series_table *series, bool *is_drawn,
-                         sq_error *err)
+sq_status sq_plot_curve(sq_plotter *plotter, const char *id, const char *title, const sq_profile *p,
+                        const sq_curve *series, bool *is_drawn, sq_error *err)
 {
     sq_text script = {0}, plot = {0};
     sq_status status = SQ_OK;
     *is_drawn = false;
-    double end =
-        series->n_rows ? series->cell[(size_t)(series->n_rows - 1) * (size_t)series->n_columns] : 0;
+    double end = series->n_rows ? sq_curve_row(series, series->n_rows - 1)[0] : 0;
     if (add_panels(&plot, series) && series->n_rows > 1) {
         add_title(&script, title, p);
         sq_text_printf(&script, "time_scale = %s\ntime_text = '%s'\n", end < 0.5 ? "1e3" : "1",

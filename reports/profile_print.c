@@ -103,7 +103,8 @@ static void add_head(const sq_profile *p, sq_text *out)
     sq_profile_time_text(p, text, sizeof text);
     add_line(out, "time", text);
     snprintf(text, sizeof text, "SM at %.40s while timing, %.40s while counting", timing, counting);
-    add_line(out, "clock", text);
+    if (strcmp(timing, "unknown") || strcmp(counting, "unknown"))
+        add_line(out, "clock", text);
     sq_profile_proof_text(p, text, sizeof text);
     add_line(out, "proof", text);
     snprintf(text, sizeof text, "run %.80s; campaign %.200s", sq_profile_fact_text(p, "Run"),
@@ -143,41 +144,73 @@ static sq_status add_kernels(const sq_profile *p, sq_format format, sq_text *out
     return SQ_OK;
 }
 
-static void add_uses(const sq_model *m, sq_text *out)
-{
-    for (int i = 0; i < SQ_USES; i++) {
-        const sq_use *use = &m->use[i];
-        char achieved[32], ceiling[32];
-        sq_text text = {0};
-        sq_format_quantity(use->achieved, achieved);
-        sq_format_quantity(use->ceiling, ceiling);
-        if (!isnan(use->achieved) && !isnan(use->ceiling))
-            sq_text_printf(&text, "%s of %s %s; ", achieved, ceiling, use->unit);
-        else if (!isnan(use->achieved))
-            sq_text_printf(&text, "%s %s; ", achieved, use->unit);
-        sq_text_add(&text, use->basis);
-        add_bar(out, use->name, use->pct, text.data ? text.data : "");
-        sq_text_free(&text);
-    }
-}
-
-static void add_shares(const sq_share *share, int n, int most, sq_text *out)
+static void add_absent(const sq_share *share, int n, sq_text *out)
 {
     sq_text absent = {0};
-    for (int i = 0, shown = 0; i < n && shown < most; i++)
-        if (!isnan(share[i].pct) && ++shown)
-            add_bar(out, share[i].name, share[i].pct, share[i].meaning ? share[i].meaning : "");
     sq_share_absent_text(share, n, &absent);
     if (absent.length)
         add_words(out, absent.data);
     sq_text_free(&absent);
 }
 
-/* Rows evenly spread over the series: a terminal is no plot. */
-static sq_status add_some_rows(const sq_series_table *series, sq_text *out, sq_error *err)
+static void add_use(const sq_use *use, sq_text *out)
 {
-    sq_series_table some = *series;
-    double cells[SHOWN_POINTS * SQ_SERIES_COLUMNS];
+    char achieved[32], ceiling[32];
+    sq_text text = {0};
+    sq_format_quantity(use->achieved, achieved);
+    sq_format_quantity(use->ceiling, ceiling);
+    if (!isnan(use->achieved) && !isnan(use->ceiling))
+        sq_text_printf(&text, "%s of %s %s; ", achieved, ceiling, use->unit);
+    else if (!isnan(use->achieved))
+        sq_text_printf(&text, "%s %s; ", achieved, use->unit);
+    sq_text_add(&text, use->basis);
+    add_bar(out, use->name, use->pct, text.data ? text.data : "");
+    sq_text_free(&text);
+}
+
+static void add_uses(const sq_model *m, sq_text *out)
+{
+    sq_share share[SQ_USES];
+    for (int i = 0; i < SQ_USES; i++) {
+        const sq_use *use = &m->use[i];
+        share[i] = (sq_share){.name = use->name, .pct = use->pct, .absent = use->basis};
+        if (!isnan(use->pct))
+            add_use(use, out);
+    }
+    add_absent(share, SQ_USES, out);
+}
+
+static sq_status add_levels(const sq_model *m, sq_text *out, sq_error *err)
+{
+    sq_share share[SQ_LEVELS];
+    int n = 0;
+    for (int i = 0; i < SQ_LEVELS; i++) {
+        const sq_level *level = &m->level[i];
+        share[i] = (sq_share){.name = level->name, .pct = level->bytes, .absent = level->absent};
+        n += !isnan(level->bytes);
+    }
+    if (n)
+        SQ_TRY(add_table(sq_profile_level_table(m), SQ_FORMAT_TABLE, out, err));
+    else
+        add_absent(share, SQ_LEVELS, out);
+    return SQ_OK;
+}
+
+static void add_shares(const sq_share *share, int n, int most, sq_text *out)
+{
+    for (int i = 0, shown = 0; i < n && shown < most; i++)
+        if (!isnan(share[i].pct) && ++shown)
+            add_bar(out, share[i].name, share[i].pct, share[i].meaning ? share[i].meaning : "");
+    if (!n)
+        add_words(out, "None was counted.");
+    add_absent(share, n, out);
+}
+
+/* Rows evenly spread over the series: a terminal is no plot. */
+static sq_status add_some_rows(const sq_curve *series, sq_text *out, sq_error *err)
+{
+    sq_curve some = *series;
+    double cells[SHOWN_POINTS * SQ_CURVE_COLUMNS];
     some.cell = cells;
     some.n_rows = series->n_rows < SHOWN_POINTS ? series->n_rows : SHOWN_POINTS;
     for (int i = 0; i < some.n_rows; i++) {
@@ -186,7 +219,7 @@ static sq_status add_some_rows(const sq_series_table *series, sq_text *out, sq_e
                series->cell + (size_t)row * (size_t)series->n_columns,
                sizeof *cells * (size_t)series->n_columns);
     }
-    return add_table(sq_series_print_table(&some), SQ_FORMAT_TABLE, out, err);
+    return add_table(sq_curve_table(&some), SQ_FORMAT_TABLE, out, err);
 }
 
 static sq_status add_all_series(const sq_profile_options *o, sq_text *out, sq_error *err)
@@ -194,17 +227,17 @@ static sq_status add_all_series(const sq_profile_options *o, sq_text *out, sq_er
     char text[900];
     if (o->sustain) {
         add_title(out, "Burst and sustained");
-        sq_series_sustain_text(o->sustain, text, sizeof text);
+        sq_curve_sustain_text(o->sustain, text, sizeof text);
         add_words(out, text);
         sq_text_add(out, "\n");
         SQ_TRY(add_some_rows(o->sustain, out, err));
     }
     if (o->timeline) {
         add_title(out, "Timeline");
-        sq_series_timeline_text(o->timeline, text, sizeof text);
+        sq_curve_timeline_text(o->timeline, text, sizeof text);
         add_words(out, text);
         sq_text_add(out, "\n");
-        SQ_TRY(add_table(sq_series_summary_table(o->timeline), SQ_FORMAT_TABLE, out, err));
+        SQ_TRY(add_table(sq_curve_summary(o->timeline), SQ_FORMAT_TABLE, out, err));
     }
     return SQ_OK;
 }
@@ -220,7 +253,7 @@ static sq_status add_terminal(const sq_profile *p, const sq_model *m, const sq_p
     add_title(out, "Percent of each ceiling");
     add_uses(m, out);
     add_title(out, "Roofline");
-    SQ_TRY(add_table(sq_profile_level_table(m), SQ_FORMAT_TABLE, out, err));
+    SQ_TRY(add_levels(m, out, err));
     add_title(out, "Instruction mix, percent of executed instructions");
     add_shares(m->mix, m->n_mix, m->n_mix, out);
     add_title(out, "Top stalls, percent of warp time");
@@ -259,9 +292,9 @@ static sq_status add_md(const sq_profile *p, const sq_model *m, const sq_profile
     SQ_TRY(add_md_table("Stalls", sq_profile_stall_table(m), out, err));
     SQ_TRY(add_md_table("Proof", sq_profile_check_table(p), out, err));
     if (o->sustain)
-        SQ_TRY(add_md_table("Burst and sustained", sq_series_print_table(o->sustain), out, err));
+        SQ_TRY(add_md_table("Burst and sustained", sq_curve_table(o->sustain), out, err));
     if (o->timeline)
-        SQ_TRY(add_md_table("Timeline", sq_series_print_table(o->timeline), out, err));
+        SQ_TRY(add_md_table("Timeline", sq_curve_table(o->timeline), out, err));
     return add_md_table("Values", sq_profile_value_table(p), out, err);
 }
 

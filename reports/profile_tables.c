@@ -124,21 +124,20 @@ sq_table *sq_profile_check_table(const sq_profile *p)
     return table;
 }
 
-sq_table *sq_series_print_table(const sq_series_table *series)
+sq_table *sq_curve_table(const sq_curve *series)
 {
-    const char *columns[SQ_SERIES_COLUMNS + 1] = {NULL};
+    const char *columns[SQ_CURVE_COLUMNS + 1] = {NULL};
     int n = series->n_columns;
     for (int i = 0; i < n; i++)
         columns[i] = series->column[i];
     sq_table *table = sq_table_new(columns);
     for (int i = 0; table && i < series->n_rows; i++)
         for (int k = 0; k < n; k++)
-            sq_table_number(table, series->cell[(size_t)i * (size_t)series->n_columns + (size_t)k],
-                            k ? DIGITS : 6);
+            sq_table_number(table, sq_curve_row(series, i)[k], k ? DIGITS : 6);
     return table;
 }
 
-sq_table *sq_series_summary_table(const sq_series_table *series)
+sq_table *sq_curve_summary(const sq_curve *series)
 {
     static const char *const columns[] = {"metric", "mean", "lowest", "highest", NULL};
     sq_table *table = sq_table_new(columns);
@@ -146,7 +145,7 @@ sq_table *sq_series_summary_table(const sq_series_table *series)
         double sum = 0, lowest = NAN, highest = NAN;
         int n = 0;
         for (int i = 0; i < series->n_rows; i++) {
-            double value = series->cell[(size_t)i * (size_t)series->n_columns + (size_t)k];
+            double value = sq_curve_row(series, i)[k];
             n += !isnan(value);
             sum += isnan(value) ? 0 : value;
             lowest = fmin(lowest, value); /* fmin and fmax pass over NAN */
@@ -248,12 +247,12 @@ void sq_profile_proof_text(const sq_profile *p, char *out, size_t size)
 static const double burst_seconds = 0.1, sustained_seconds = 2;
 
 /* Mean of column `column` over rows from < t <= to; NAN where there is none. */
-static double mean_between(const sq_series_table *s, int column, double from, double to)
+static double mean_between(const sq_curve *s, int column, double from, double to)
 {
     double sum = 0;
     int n = 0;
     for (int i = 0; i < s->n_rows; i++) {
-        const double *row = s->cell + (size_t)i * (size_t)s->n_columns;
+        const double *row = sq_curve_row(s, i);
         if (row[0] < from || row[0] > to || isnan(row[column]))
             continue;
         sum += row[column];
@@ -263,15 +262,15 @@ static double mean_between(const sq_series_table *s, int column, double from, do
 }
 
 /* A sensor's first reading: it ticks too seldom for one in the burst. */
-static double first_of(const sq_series_table *s, int column)
+static double first_of(const sq_curve *s, int column)
 {
     for (int i = 0; i < s->n_rows; i++)
-        if (!isnan(s->cell[(size_t)i * (size_t)s->n_columns + (size_t)column]))
-            return s->cell[(size_t)i * (size_t)s->n_columns + (size_t)column];
+        if (!isnan(sq_curve_row(s, i)[column]))
+            return sq_curve_row(s, i)[column];
     return NAN;
 }
 
-static void add_change(char *out, size_t size, const sq_series_table *s, int column, double from,
+static void add_change(char *out, size_t size, const sq_curve *s, int column, double from,
                        const char *name, const char *unit)
 {
     size_t used = strlen(out);
@@ -282,9 +281,9 @@ static void add_change(char *out, size_t size, const sq_series_table *s, int col
         snprintf(out + used, size - used, "; %s %.0f to %.0f %s", name, first, last, unit);
 }
 
-void sq_series_sustain_text(const sq_series_table *s, char *out, size_t size)
+void sq_curve_sustain_text(const sq_curve *s, char *out, size_t size)
 {
-    double end = s->n_rows ? s->cell[(size_t)(s->n_rows - 1) * (size_t)s->n_columns] : NAN;
+    double end = s->n_rows ? sq_curve_row(s, s->n_rows - 1)[0] : NAN;
     out[0] = '\0';
     if (s->n_columns < 5 || isnan(end)) {
         snprintf(out, size, "No curve: %.300s.", *s->reason ? s->reason : "no point came back");
@@ -309,7 +308,7 @@ void sq_series_sustain_text(const sq_series_table *s, char *out, size_t size)
     snprintf(out + used, size - used, ".");
 }
 
-void sq_series_timeline_text(const sq_series_table *s, char *out, size_t size)
+void sq_curve_timeline_text(const sq_curve *s, char *out, size_t size)
 {
     char interval[32], length[32];
     if (!s->n_rows) {
@@ -317,40 +316,10 @@ void sq_series_timeline_text(const sq_series_table *s, char *out, size_t size)
         return;
     }
     sq_format_ns(s->interval_ns, interval, sizeof interval);
-    sq_format_ns(1e9 * s->cell[(size_t)(s->n_rows - 1) * (size_t)s->n_columns], length,
-                 sizeof length);
+    sq_format_ns(1e9 * sq_curve_row(s, s->n_rows - 1)[0], length, sizeof length);
     snprintf(out, size, "%d samples over %s%s%s; the whole device is sampled, other work included.",
              s->n_rows, length, isnan(s->interval_ns) ? "" : ", one every ",
              isnan(s->interval_ns) ? "" : interval);
-}
-
-/* --- series --- */
-
-sq_status sq_series_table_new(sq_series_table *out, const char *const *columns, int n_columns,
-                              int n_rows, sq_error *err)
-{
-    *out = (sq_series_table){.n_columns = n_columns, .n_rows = n_rows, .interval_ns = NAN};
-    if (n_columns < 1 || n_columns > SQ_SERIES_COLUMNS)
-        return sq_fail(err, SQ_BAD_ARGUMENT, "a series of %d columns: 1 to %d can be shown",
-                       n_columns, SQ_SERIES_COLUMNS);
-    out->column = calloc((size_t)n_columns, sizeof *out->column);
-    out->cell = calloc((size_t)n_columns * (size_t)n_rows + 1, sizeof *out->cell);
-    if (!out->column || !out->cell) {
-        sq_series_table_free(out);
-        return sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for a series of %d rows", n_rows);
-    }
-    for (int i = 0; i < n_columns; i++)
-        snprintf(out->column[i], sizeof out->column[i], "%s", columns[i]);
-    for (size_t i = 0; i < (size_t)n_columns * (size_t)n_rows; i++)
-        out->cell[i] = NAN;
-    return SQ_OK;
-}
-
-void sq_series_table_free(sq_series_table *table)
-{
-    free(table->column);
-    free(table->cell);
-    *table = (sq_series_table){.n_rows = 0};
 }
 
 /* --- what is absent --- */

@@ -111,17 +111,33 @@ static void say_warps(sq_verdict *verdict, const sq_evidence *e)
             meaning ? " (" : "", meaning ? meaning : "", meaning ? ")" : "");
 }
 
+static const char *reason_of(const sq_evidence *e, int i)
+{
+    return e->absent[i] ? e->absent[i] : "no reason known";
+}
+
+/* Whether unit `i` is absent for the reason that `first` is absent for. */
+static bool is_absent_like(const sq_evidence *e, int first, int i)
+{
+    return isnan(e->use_pct[first]) && isnan(e->use_pct[i]) &&
+           !strcmp(reason_of(e, first), reason_of(e, i));
+}
+
+/* Every reason once, with the units that it holds for. */
 static void say_absent(sq_verdict *verdict, const sq_evidence *e)
 {
-    const char *comma = " Absent: ";
-    for (int i = 0; i < SQ_LIMITS; i++)
-        if (isnan(e->use_pct[i])) {
-            say(verdict, "%s%s (%.120s)", comma, limit_words[i],
-                e->absent[i] ? e->absent[i] : "no reason known");
-            comma = ", ";
-        }
-    if (comma[0] == ',')
-        say(verdict, ".");
+    for (int i = 0; i < SQ_LIMITS; i++) {
+        bool is_said = !isnan(e->use_pct[i]);
+        for (int k = 0; k < i && !is_said; k++)
+            is_said = is_absent_like(e, i, k);
+        if (is_said)
+            continue;
+        say(verdict, " Absent: %s", limit_words[i]);
+        for (int k = i + 1; k < SQ_LIMITS; k++)
+            if (is_absent_like(e, i, k))
+                say(verdict, ", %s", limit_words[k]);
+        say(verdict, " (%.120s).", reason_of(e, i));
+    }
 }
 
 /* Where less than half of the window is kernels, the rest is the launch itself. */

@@ -20,7 +20,7 @@ SELECT d.name AS "GPU or CPU", d.arch AS "Architecture",
        iif(r.setup_ns >= 0, printf('%.3g ms', r.setup_ns / 1e6), NULL) AS "Set-up",
        iif(r.peak_bytes >= 0, printf('%.4g MiB', r.peak_bytes / 1048576.0), NULL)
            AS "Tensors and workspace",
-       c.suite || iif(c.label = '', '', ' "' || c.label || '"') || ', ' || c.uuid AS "Campaign",
+       iif(c.suite = '', 'no suite', c.suite) || iif(c.label = '', '', ' "' || c.label || '"') || ', ' || c.uuid AS "Campaign",
        r.run_id || ', ' || r.uuid AS "Run",
        strftime('%Y-%m-%d %H:%M:%S UTC', r.started, 'unixepoch') AS "Started",
        c.version || ' ' || c.git_commit || iif(c.git_dirty, ' (with local changes)', '')

@@ -25,8 +25,8 @@ import unittest
 SOURCE = pathlib.Path(sys.argv[1])
 SEQMARK = pathlib.Path(sys.argv[2]) / "seqmark"
 GOLDEN = SOURCE / "tests/cli/golden"
-COMMANDS = ["run", "list", "show", "compare", "characterize", "report", "export", "verify",
-            "doctor"]
+COMMANDS = ["run", "list", "show", "compare", "characterize", "profile", "report", "export",
+            "verify", "doctor"]
 TINY = ["run", "--op", "rmsnorm", "--dtype", "f32", "--seqlen", "8,16", "--channels", "8",
         "--device", "cpu", "--max-samples", "10", "--warmup-time", "1ms"]
 KEY = "rmsnorm@cpu/ref/fwd/f32/B=1,L=8,D=8,groups=1,weight=1,gate=none,eps=1e-05/" \
@@ -117,7 +117,7 @@ class Refusals(Folder):
         self.refused(*TINY, "--seqlen", "@/tmp", says=["Is a directory"])
         self.refused("run", "--suite", "/tmp", says=["Is a directory"])
         self.refused("list", "operators", "axes", says=["axes"])
-        self.refused(*TINY, "--counters", "maybe", says=["neither on nor off"])
+        self.refused(*TINY, "--counters", "rooflin", says=["command line", "roofline"])
         self.refused(*TINY, "--seqlen", "@" + self.path("none"), says=["none"])
         self.refused(*TINY, "--seqlen", says=["--seqlen needs a value"])
         self.refused(*TINY, "--dry-run=1", says=["takes no value"])
@@ -541,6 +541,85 @@ class Compare(Folder):
         self.refused("compare", "before", "after", "--bootstrap", "1.5", says=["bootstrap"])
         self.refused("compare", "before", "after", "-o", "jsno", says=["json"])
         self.refused("compare", "before", "after", "--db", self.path("none.db"), says=["none.db"])
+
+
+class Profile(Folder):
+    """On the CPU there are no counters, and a page all the same."""
+    QUICK = ["--policy", "quick", "--timeout", "60s"]
+
+    def page(self):
+        (page,) = pathlib.Path(self.path("out/profile")).glob("*.html")
+        return page.read_text("utf-8")
+
+    def test_a_key_is_measured_and_shown(self):
+        result = self.fine("profile", KEY, *self.QUICK, "--seed", "5")
+        self.assertIn("Undecided: no unit was counted", " ".join(result.stdout.split()))
+        self.assertIn("there are counters on CUDA devices only", self.page())
+        db = sqlite3.connect(self.path("seqmark.db"))
+        self.assertEqual(db.execute("SELECT suite, seed, state FROM campaign").fetchall(),
+                         [("profile", "5", "finished")])
+        self.assertEqual(db.execute("SELECT key FROM cell").fetchall(), [(KEY,)])
+        db.close()
+
+    def test_a_stored_cell_by_hash_and_run_by_id(self):
+        self.fine(*TINY, "--width", "8", "--seqlen", "8")
+        db = sqlite3.connect(self.path("seqmark.db"))
+        ((key, digest),) = db.execute("SELECT key, hash FROM cell").fetchall()
+        for what in (digest[:10], key, "1"):
+            shown = json.loads(self.fine("profile", what, "--stored", "-o", "json").stdout)
+            self.assertEqual((shown["cell"], shown["run_id"]), (key, 1))
+        self.assertIn("Profile of rmsnorm", self.page())
+        self.fine("profile", digest[:10], *self.QUICK)  # measures it anew, at the same width
+        self.assertEqual(db.execute("SELECT count(*), count(DISTINCT value) FROM value WHERE "
+                                    "metric = 'width'").fetchone(), (2, 1))
+        self.assertEqual(db.execute("SELECT count(*) FROM cell").fetchone(), (1,))
+        db.close()
+
+    def test_every_format(self):
+        self.fine(*TINY, "--seqlen", "8")
+        for form in ("table", "md", "csv", "json", "jsonl"):
+            text = self.fine("profile", "1", "--stored", "-o", form).stdout
+            self.assertIn("device" if form == "table" else "flops", text)
+        self.assertEqual(self.fine("profile", "1", "--stored", "-o", "html").stdout, self.page())
+        shown = json.loads(self.fine("profile", "1", "--stored", "-o", "json").stdout)
+        self.assertEqual(shown["verdict"]["kind"], "undecided")
+        self.assertIsNone(shown["verdict"]["use_pct"]["DRAM"])
+        self.assertGreater(shown["median_ns"], 0)
+        self.assertEqual({v["validity"] for v in shown["values"] if v["metric"] == "flops"},
+                         {"ok"})
+
+    def test_without_gnuplot_there_are_tables(self):
+        self.fine(*TINY, "--seqlen", "8")
+        result = self.fine("profile", "1", "--stored", "--gnuplot", "/nowhere/gnuplot")
+        self.assertIn("tables only", result.stderr)
+        self.assertNotIn("<img", self.page())
+
+    def test_what_is_not_there(self):
+        self.refused("profile", "1", "--stored", says=["seqmark.db"])
+        self.refused("profile", "0123abcd", says=["seqmark.db"])
+        self.refused("profile", KEY.replace("rmsnorm", "rmsnrom"), says=["rmsnorm"])
+        self.refused("profile", KEY.replace("cpu/ref", "cpu/rev"), "--device", "cpu",
+                     says=["cpu/ref"])
+        self.refused("profile", KEY.replace("cpu/ref", "cuda/naive"), code=5, says=["device 0"])
+        self.assertEqual(os.listdir(self.folder), [])
+        self.fine(*TINY, "--seqlen", "8")
+        self.refused("profile", "77", "--stored", says=["77"])
+        self.refused("profile", KEY[:-2], "--stored", says=[KEY])
+        self.assertEqual(os.listdir(self.folder), ["seqmark.db"])
+
+    def test_words_that_do_not_fit(self):
+        self.refused("profile", says=["takes one cell"])
+        self.refused("profile", "a", "b", says=["takes one cell"])
+        self.refused("profile", KEY, "--sustain", "soon", says=["--sustain", "10s"])
+        self.refused("profile", KEY, "--sustain", "0", says=["--sustain"])
+        self.refused("profile", KEY, "--sustain", "2h", says=["--sustain"])
+        self.refused("profile", KEY, "--counters", "rooflin", says=["roofline"])
+        for words in (["--sustain", "1s"], ["--timeline"], ["--counters", "all"],
+                      ["--device", "cpu"]):
+            self.refused("profile", "1", "--stored", *words, says=["--stored", words[0]])
+        self.refused("profile", KEY, "--seed", "x", says=["seed"])
+        self.refused("profile", KEY, "-o", "jsno", says=["json"])
+        self.assertEqual(os.listdir(self.folder), [])
 
 
 class Terminal(Folder):

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """A worker that speaks bench/wire.h and measures nothing: it does to its parent what real ones do
 only on bad days. $FAKE_WORKER says what: well, crash, exit, hang, slow, garbage, wrong, noisy,
-unsupported, oom, refuse, sticky (dies after its answer), silent-hello, profile-crash. $FAKE_WHEN:
-only for cells whose key holds this text. $FAKE_LOG: a file that gets one line (pid and request) for
-every request.
+unsupported, oom, refuse, sticky (dies after its answer), silent-hello, profile-crash,
+sustain-garbage, no-timeline. $FAKE_WHEN: only for cells whose key holds this text. $FAKE_LOG: a
+file that gets one line (pid and request) for every request.
 """
 import json
 import os
@@ -103,6 +103,23 @@ def profile():
                      "registers": 32, "shared_bytes": 0}])
 
 
+def sustain(seconds):
+    if MODE == "sustain-garbage":
+        say({"is": "sustain", "points": [[0.05, 700.0], "x"]})
+    else:
+        say({"is": "sustain", "points": [[0.1 * i, 700.0 - i, 1980.0 - i, None, 40.0]
+                                         for i in range(1, int(10 * seconds) + 1)]})
+
+
+def timeline():
+    if MODE == "no-timeline":
+        say({"is": "timeline", "interval_ns": None, "metrics": [], "rows": [],
+             "validity": "refused: no permission"})
+    else:
+        say({"is": "timeline", "interval_ns": 10000, "metrics": ["pm_issue_pct", "pm_l2_pct"],
+             "validity": "ok", "rows": [[10000 * i, 50.0, None] for i in range(100)]})
+
+
 def ceilings():
     say({"is": "ceilings", "ceilings": [{"name": "copy", "unit": "GB/s", "value": 2900.0,
                                          "lo": 2890.0, "hi": 2910.0, "sm_mhz": None}]})
@@ -124,6 +141,10 @@ def serve(request):
         run(is_hit)
     elif verb == "profile":
         profile()
+    elif verb == "sustain":
+        sustain(request["seconds"])
+    elif verb == "timeline":
+        timeline()
     elif verb == "ceilings":
         ceilings()
     elif verb == "set-ceilings":

@@ -6,6 +6,7 @@ usage: test_fault.py SOURCE_DIR BINARY_DIR
 """
 import json
 import os
+import pathlib
 import random
 import signal
 import subprocess
@@ -14,7 +15,7 @@ import time
 import unittest
 
 sys.dont_write_bytecode = True
-from campaigns import SOURCE, Campaigns
+from campaigns import SEQMARK, SOURCE, Campaigns
 
 FAKE = SOURCE / "tests/fault/fake_worker.py"
 FAKE_CELLS = ["--op", "ssd", "--provider", "cuda/portable", "--seqlen", "64,128,256", "--width",
@@ -157,6 +158,85 @@ class Workers(Bench):
         self.assertEqual(self.run_fake("well", "--resume").returncode, 0)
         self.assertEqual(self.statuses(), ["ok", "ok", "ok"])
         self.assertEqual(self.rows("SELECT state FROM campaign"), [("finished",)])
+
+
+class Profile(Bench):
+    """seqmark profile against a worker that answers as a GPU's would, or does not."""
+
+    def profile(self, mode, *words, code=0):
+        plan = subprocess.run(self.command(*FAKE_CELLS, "--seqlen", "128", "--dry-run", "-o",
+                                           "json"), env=self.environment(), cwd=self.folder.name,
+                              capture_output=True, text=True, timeout=60, check=True)
+        (cell,) = json.loads(plan.stdout)
+        result = subprocess.run([str(SEQMARK), "profile", cell["cell"], "--db", self.db, "-o",
+                                 "json", *words], env=self.environment(mode),
+                                cwd=self.folder.name, capture_output=True, text=True, timeout=60,
+                                check=False)
+        self.assertEqual(result.returncode, code, result.stderr)
+        pages = list(pathlib.Path(self.folder.name, "out/profile").glob("*.html"))
+        self.assertEqual(len(pages), 1)
+        return json.loads(result.stdout)
+
+    def requests(self, verb):
+        with open(os.path.join(self.folder.name, "log"), encoding="utf-8") as log:
+            return [r for r in map(json.loads, log) if r["do"] == verb]
+
+    def test_counters_of_the_sets_asked_for(self):
+        shown = self.profile("well")
+        self.assertEqual([r["set"] for r in self.requests("profile")],
+                         ["roofline,stalls,mix,flops"])
+        values = {v["metric"]: v["value"] for v in shown["values"]}
+        self.assertEqual(values["dram_bytes_read"], 123)
+        self.assertEqual([k["kernel"] for k in shown["kernels"]], ["k"])
+        self.assertNotIn("sustain", shown)
+        self.profile("well", "--counters", "basic")
+        self.assertEqual(self.requests("profile")[-1]["set"], "basic")
+        self.profile("well", "--counters", "off")
+        self.assertEqual(len(self.requests("profile")), 2)
+
+    def test_counting_and_timing_are_different_processes(self):
+        self.profile("well", "--sustain", "1s", "--timeline")
+        timing, counting = self.requests("run"), self.requests("profile")
+        self.assertNotEqual(timing[0]["pid"], counting[0]["pid"])
+        self.assertNotIn(self.requests("sustain")[0]["pid"], (timing[0]["pid"],
+                                                              counting[0]["pid"]))
+
+    def test_curves(self):
+        shown = self.profile("well", "--sustain", "5s", "--timeline")
+        self.assertEqual(self.requests("sustain")[0]["seconds"], 5)
+        self.assertEqual(len(shown["sustain"]["rows"]), 50)
+        self.assertEqual(shown["sustain"]["rows"][0],
+                         {"seconds": 0.1, "launches_per_s": 699, "sm_mhz": 1979, "power_w": None,
+                          "temperature_c": 40})
+        self.assertIn("Sustained is ", shown["sustain"]["words"])
+        self.assertIn("power is absent", shown["sustain"]["words"])
+        rows = shown["timeline"]["rows"]
+        self.assertAlmostEqual(rows[-1]["seconds"], 99e-5)
+        self.assertEqual((rows[0]["pm_issue_pct"], rows[0]["pm_l2_pct"]), (50, None))
+        self.assertEqual(shown["timeline"]["interval_ns"], 10000)
+
+    def test_bad_curves_are_absent_with_a_reason(self):
+        shown = self.profile("sustain-garbage", "--sustain", "1s")
+        self.assertEqual(shown["sustain"]["rows"], [])
+        self.assertIn("inconsistent: row 1 is no list of 5", shown["sustain"]["reason"])
+        shown = self.profile("no-timeline", "--timeline")
+        self.assertEqual(shown["timeline"]["rows"], [])
+        self.assertEqual(shown["timeline"]["reason"], "refused: no permission")
+
+    def test_a_profile_that_crashes_is_said_in_every_value(self):
+        shown = self.profile("profile-crash")
+        refused = [v for v in shown["values"] if v["validity"].startswith("refused: ")]
+        self.assertIn("stall_long_scoreboard", {v["metric"] for v in refused})
+        self.assertIn("dram_pct", {v["metric"] for v in refused})
+        self.assertTrue(all(v["value"] is None and "signal 11" in v["validity"] for v in refused))
+        self.assertEqual(shown["verdict"]["kind"], "undecided")
+        self.assertIn("signal 11", shown["verdict"]["words"])
+
+    def test_a_cell_that_fails_has_its_page_and_exit_code(self):
+        shown = self.profile("wrong", "--sustain", "1s", code=4)
+        self.assertEqual((shown["status"], shown["median_ns"]), ("mismatch", None))
+        self.assertEqual(shown["sustain"]["reason"], "the cell was not measured")
+        self.assertEqual(self.requests("sustain") + self.requests("profile"), [])
 
 
 class Signals(Bench):

@@ -175,20 +175,20 @@ void profile_fixture_refuse(sq_db *db, const char *metric, const char *validity)
     assert_true(sqlite3_changes(sq_db_handle(db)) > 0);
 }
 
-static sq_series_table new_series(const char *const *columns, int n_columns, int n_rows)
+static sq_curve new_series(const char *const *columns, int n_columns, int n_rows)
 {
-    sq_series_table series;
+    sq_curve series;
     sq_error err = {.message = ""};
-    if (sq_series_table_new(&series, columns, n_columns, n_rows, &err) != SQ_OK)
+    if (sq_curve_new(&series, columns, n_columns, n_rows, &err) != SQ_OK)
         fail_msg("%s", err.message);
     return series;
 }
 
-sq_series_table profile_fixture_sustain(void)
+sq_curve profile_fixture_sustain(void)
 {
     static const char *const columns[] = {"seconds", "launches_per_s", "sm_mhz", "power_w",
                                           "temperature_c"};
-    sq_series_table s = new_series(columns, 5, 200);
+    sq_curve s = new_series(columns, 5, 200);
     for (int i = 0; i < s.n_rows; i++) {
         double t = 0.05 * (i + 1), droop = 1 - exp(-fmax(t - 0.1, 0) / 0.25);
         double *row = s.cell + (size_t)i * 5;
@@ -201,12 +201,12 @@ sq_series_table profile_fixture_sustain(void)
     return s;
 }
 
-sq_series_table profile_fixture_timeline(void)
+sq_curve profile_fixture_timeline(void)
 {
     static const char *const columns[] = {"seconds",           "pm_sm_hz",     "pm_sm_active_pct",
                                           "pm_tensor_pct",     "pm_issue_pct", "pm_dram_read_pct",
                                           "pm_dram_write_pct", "pm_l2_pct",    "pm_f64_pct"};
-    sq_series_table s = new_series(columns, 9, 250);
+    sq_curve s = new_series(columns, 9, 250);
     s.interval_ns = 10000;
     for (int i = 0; i < s.n_rows; i++) {
         double phase = fmod(i, 50) - 6, busy = phase >= 0 && phase < 42;

@@ -11,8 +11,8 @@ long profile_fixture_attention(sq_db *db);
 /* Replaces a value's number by an absence: NULL with this validity. */
 void profile_fixture_refuse(sq_db *db, const char *metric, const char *validity);
 /* A product that is drawn down by the power cap within a second; free it. */
-sq_series_table profile_fixture_sustain(void);
+sq_curve profile_fixture_sustain(void);
 /* Five launches in 2.5 ms, sampled every 10 us. */
-sq_series_table profile_fixture_timeline(void);
+sq_curve profile_fixture_timeline(void);
 
 #endif

@@ -13,7 +13,9 @@
 
 #include "profile_fixture.h"
 
+#include "core/ceiling.h"
 #include "core/table.h"
+#include "profile/profile.h"
 #include "reports/profile_data.h"
 
 static bool has_gnuplot(void)
@@ -33,7 +35,6 @@ static void expect_not(const char *text, const char *part)
         fail_msg("\"%s\" must not be there", part);
 }
 
-/* Everything between two marks, without white space that wrapping moves. */
 static char *print(sq_db *db, const sq_profile_options *options, sq_format format)
 {
     sq_text text = {0};
@@ -43,6 +44,7 @@ static char *print(sq_db *db, const sq_profile_options *options, sq_format forma
     return text.data;
 }
 
+/* Without the white space that wrapping moves. */
 static char *unwrapped(char *text)
 {
     char *to = text;
@@ -105,7 +107,7 @@ static void test_f32_arithmetic_is_absent_by_name(void **state)
     char dir[64];
     sq_db *db = fixture_new(dir);
     char *text = terminal(db, profile_fixture_attention(db));
-    expect(text, "f32 arithmetic absent [........................] not counted in this run");
+    expect(text, "Absent: f32 arithmetic (not counted in this run).");
     expect(text, "Absent: f64, tma, cbu, adu, tex (not counted in this run).");
     free(text);
     fixture_free(db, dir);
@@ -124,7 +126,7 @@ static void test_refused_values_are_named(void **state)
     char *text = terminal(db, run);
     expect(text, "Undecided: of what was counted, L1 and shared memory is busiest at 52.3 %");
     expect(text, "Absent: the tensor pipes (refused: no permission for counters).");
-    expect(text, "tensor pipes absent [........................] refused: no permission");
+    expect(text, "Absent: tensor pipes (refused: no permission for counters).");
     expect(text, "fma");
     expect(text, "(unsupported: not on this chip).");
     expect(text, "(inconsistent: 40 % between repeats).");
@@ -223,7 +225,7 @@ static void test_hostile_names(void **state)
                  hostile, NULL);
     fixture_exec(db, "UPDATE metric SET doc = ?1", hostile, NULL);
     fixture_exec(db, "UPDATE run SET reason = ?1", hostile, NULL);
-    sq_series_table timeline = profile_fixture_timeline();
+    sq_curve timeline = profile_fixture_timeline();
     snprintf(timeline.column[3], sizeof timeline.column[3], "%.90s", hostile);
     sq_profile_options options = {.run_id = run, .timeline = &timeline};
     char *html = page(db, dir, options, &result);
@@ -240,7 +242,7 @@ static void test_hostile_names(void **state)
         expect_not(text, "\x1b");
         free(text);
     }
-    sq_series_table_free(&timeline);
+    sq_curve_free(&timeline);
     fixture_free(db, dir);
 }
 
@@ -251,7 +253,7 @@ static void test_page(void **state)
     sq_profile_result result;
     sq_db *db = fixture_new(dir);
     long run = profile_fixture_attention(db);
-    sq_series_table sustain = profile_fixture_sustain(), timeline = profile_fixture_timeline();
+    sq_curve sustain = profile_fixture_sustain(), timeline = profile_fixture_timeline();
     char *html = page(
         db, dir, (sq_profile_options){.run_id = run, .sustain = &sustain, .timeline = &timeline},
         &result);
@@ -280,8 +282,8 @@ static void test_page(void **state)
         }
     }
     free(html);
-    sq_series_table_free(&sustain);
-    sq_series_table_free(&timeline);
+    sq_curve_free(&sustain);
+    sq_curve_free(&timeline);
     fixture_free(db, dir);
 }
 
@@ -309,7 +311,7 @@ static void test_json_has_everything(void **state)
     sq_db *db = fixture_new(dir);
     long run = profile_fixture_attention(db);
     profile_fixture_refuse(db, "dram_pct", "refused: busy");
-    sq_series_table sustain = profile_fixture_sustain();
+    sq_curve sustain = profile_fixture_sustain();
     const sq_profile_options options = {.run_id = run, .sustain = &sustain};
     char *json = print(db, &options, SQ_FORMAT_JSON);
     expect(json, "\"kind\": \"undecided\"");
@@ -319,8 +321,29 @@ static void test_json_has_everything(void **state)
     expect(json, "\"dram_bytes_read\"");
     expect(json, "\"launches_per_s\"");
     free(json);
-    sq_series_table_free(&sustain);
+    sq_curve_free(&sustain);
     fixture_free(db, dir);
+}
+
+/* --- names --- */
+
+static void check_name(void *arg, const char *name, bool is_ceiling)
+{
+    int *checked = arg;
+    ++*checked;
+    if (is_ceiling ? !sq_ceiling_find(name) : !sq_metric_find(name))
+        fail_msg("the page looks for %s \"%s\"", is_ceiling ? "ceiling" : "metric", name);
+}
+
+static void test_every_name_is_a_row_of_its_table(void **state)
+{
+    (void)state;
+    int checked = 0;
+    sq_model_names(check_name, &checked);
+    assert_true(checked > 30);
+    for (const sq_metric_def *m = sq_metrics; m->name; m++)
+        if (!strncmp(m->name, "stall_", 6) && !sq_stall_meaning(m->name + 6))
+            fail_msg("%s has no meaning", m->name);
 }
 
 /* --- words about curves --- */
@@ -329,26 +352,26 @@ static void test_sustain_words(void **state)
 {
     (void)state;
     char text[900];
-    sq_series_table s = profile_fixture_sustain();
-    sq_series_sustain_text(&s, text, sizeof text);
+    sq_curve s = profile_fixture_sustain();
+    sq_curve_sustain_text(&s, text, sizeof text);
     expect(text, "Sustained is 87.");
     expect(text, "in the first 0.1 s");
     expect(text, "in the last 2.0 s");
     expect(text, "power 249 to 695 W");
     for (int i = 0; i < s.n_rows; i++)
         s.cell[(size_t)i * 5 + 2] = NAN;
-    sq_series_sustain_text(&s, text, sizeof text);
+    sq_curve_sustain_text(&s, text, sizeof text);
     expect(text, "SM clock is absent");
     s.n_rows = 2; /* ends with the burst */
-    sq_series_sustain_text(&s, text, sizeof text);
+    sq_curve_sustain_text(&s, text, sizeof text);
     expect(text, "Too short");
     s.n_rows = 0;
     snprintf(s.reason, sizeof s.reason, "refused: no NVML");
-    sq_series_sustain_text(&s, text, sizeof text);
+    sq_curve_sustain_text(&s, text, sizeof text);
     assert_string_equal(text, "No curve: refused: no NVML.");
-    sq_series_timeline_text(&s, text, sizeof text);
+    sq_curve_timeline_text(&s, text, sizeof text);
     assert_string_equal(text, "No timeline: refused: no NVML.");
-    sq_series_table_free(&s);
+    sq_curve_free(&s);
 }
 
 static void test_kernel_names(void **state)
@@ -389,7 +412,7 @@ static int render_only(const char *dir, bool is_empty)
     sq_db *db = fixture_new(folder);
     long run = is_empty ? fixture_add(db, (fixture_run){.subject = "attention", .B = 1, .L = 64})
                         : profile_fixture_attention(db);
-    sq_series_table sustain = profile_fixture_sustain(), timeline = profile_fixture_timeline();
+    sq_curve sustain = profile_fixture_sustain(), timeline = profile_fixture_timeline();
     const sq_profile_options options = {.run_id = run,
                                         .out_dir = dir,
                                         .sustain = is_empty ? NULL : &sustain,
@@ -398,8 +421,8 @@ static int render_only(const char *dir, bool is_empty)
     char *text = print(db, &options, SQ_FORMAT_TABLE);
     printf("%s\n%s\n", text, status == SQ_OK ? result.page : err.message);
     free(text);
-    sq_series_table_free(&sustain);
-    sq_series_table_free(&timeline);
+    sq_curve_free(&sustain);
+    sq_curve_free(&timeline);
     fixture_free(db, folder);
     return status != SQ_OK;
 }
@@ -420,6 +443,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_page),
         cmocka_unit_test(test_without_gnuplot),
         cmocka_unit_test(test_json_has_everything),
+        cmocka_unit_test(test_every_name_is_a_row_of_its_table),
         cmocka_unit_test(test_sustain_words),
         cmocka_unit_test(test_kernel_names),
     };

@@ -44,7 +44,7 @@ static const verdict_case cases[] = {
     {70, 3, 3, NAN, 1, SQ_VERDICT_UNDECIDED, SQ_LIMIT_DRAM,
      "Undecided: of what was counted, DRAM is busiest at 70.0 % of peak; next is L2", "Bound by"},
     {1, 2, NAN, NAN, 3, SQ_VERDICT_UNDECIDED, SQ_LIMIT_ISSUE,
-     "Absent: L1 and shared memory (refused: no permission), the tensor pipes (refused: no "
+     "Absent: L1 and shared memory, the tensor pipes (refused: no "
      "permission).",
      "latency"},
     {NAN, NAN, NAN, NAN, 40, SQ_VERDICT_UNDECIDED, SQ_LIMIT_ISSUE, "issue is busiest", "next is"},

@@ -227,7 +227,7 @@ static void test_profile_joins_the_record_once_a_cell(void **state)
 {
     (void)state;
     rig *r = new_rig("well", "", "64", 2);
-    r->options.has_counters = true;
+    r->options.counters = "basic";
     run(r);
     assert_int_equal(r->store.n_rows, 2);
     assert_true(r->store.rows[0].counted == 123);
@@ -241,7 +241,7 @@ static void test_failed_profile_fails_no_cell(void **state)
 {
     (void)state;
     rig *r = new_rig("profile-crash", "", "64,128", 1);
-    r->options.has_counters = true;
+    r->options.counters = "basic";
     run(r);
     assert_int_equal(r->result.count[SQ_RUN_OK], 2);
     assert_true(isnan(r->store.rows[0].counted));
