@@ -75,6 +75,20 @@ static void describe_gpu(examination *e)
     add(e, "clocks", "ok", detail, "");
 }
 
+static void check_gpu_state(examination *e)
+{
+    sq_nvml_state state;
+    char detail[400], troubles[200], line[640];
+    if (!e->target.name[0] || strcmp(e->target.device.backend, "cuda") != 0 ||
+        sq_nvml_read(e->target.device.pci, &state, NULL) != SQ_OK)
+        return; /* the line on NVML says why */
+    bool is_troubled = sq_nvml_troubles(&state, troubles, sizeof troubles);
+    sq_nvml_describe(&state, detail, sizeof detail);
+    snprintf(line, sizeof line, "%s%s%s", troubles, is_troubled ? "; " : "", detail);
+    add(e, "gpu state", is_troubled ? "limited" : "ok", line,
+        is_troubled ? "have the whole GPU to yourself, cool; nvidia-smi shows who and what" : "");
+}
+
 static void check_gpu(examination *e)
 {
     const char *device = sq_given_value(e->given, "device", "0");
@@ -206,6 +220,7 @@ static sq_status examine(const sq_given *given, sq_outcome *outcome, sq_error *e
         return sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for a table");
     check_cpu(&e);
     check_gpu(&e);
+    check_gpu_state(&e);
     check_described(&e, "cupti", sq_profile_describe_cupti,
                     "counters: modprobe nvidia NVreg_RestrictProfilingToAdminUsers=0, or run as "
                     "root; library: install cuda-cupti-13-0");

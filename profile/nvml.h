@@ -87,6 +87,12 @@ sq_nvml_change sq_nvml_difference(const sq_nvml_state *before, const sq_nvml_sta
 bool sq_nvml_disturbed(const sq_nvml_throttle *before, const sq_nvml_throttle *after, char *why,
                        size_t size);
 
+/* What is known, in a line of words; "" where nothing is. */
+void sq_nvml_describe(const sq_nvml_state *state, char *out, size_t size);
+/* True where something stands in the way of good numbers: other processes, MIG, a vGPU, heat, a
+ * slowdown at this moment, uncorrected ECC errors. `out` then names it. */
+bool sq_nvml_troubles(const sq_nvml_state *state, char *out, size_t size);
+
 #ifdef __cplusplus
 }
 #endif

@@ -5,6 +5,7 @@ that resumes, and no process left.
 
 usage: test_fault_matrix.py SOURCE_DIR BINARY_DIR
 """
+import json
 import os
 import signal
 import subprocess
@@ -13,7 +14,7 @@ import time
 import unittest
 
 sys.dont_write_bytecode = True
-from campaigns import BINARIES, Campaigns
+from campaigns import BINARIES, SEQMARK, Campaigns
 
 WORKER = BINARIES / "tests/seqmark_fake_worker"
 NVML = BINARIES / "tests/libfake_nvml.so"
@@ -160,6 +161,25 @@ class Driver(FakeGpu):
         self.assertEqual(self.rows("SELECT status, n, sm_mhz FROM run"), [("ok", 10, 900)])
         self.assertGreater(self.value("throttle_sw_power_ms")[0], 0)
         self.assertEqual(self.rows("SELECT * FROM value WHERE metric = 'dropped_samples'"), [])
+
+    def doctor(self, **more):
+        result = subprocess.run([str(SEQMARK), "doctor", "--device", "0", "-o", "json"],
+                                env=self.environment(**more), cwd=self.folder.name,
+                                capture_output=True, text=True, timeout=60, check=False)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        return {row["check"]: row for row in json.loads(result.stdout)}
+
+    def test_doctor_foretells(self):
+        found = self.doctor(FAKE_NVML="temperature=45 processes=1 mig=1 driver=580.1")
+        self.assertEqual(found["gpu state"]["state"], "limited")
+        self.assertIn("1 other process", found["gpu state"]["detail"])
+        self.assertIn("MIG is on", found["gpu state"]["detail"])
+        found = self.doctor(FAKE_NVML="temperature=45 processes=self margin=40 driver=580.1")
+        self.assertEqual(found["gpu state"]["state"], "ok")
+        self.assertEqual(found["nvml"]["state"], "ok")
+        found = self.doctor(SEQMARK_NVML="/nowhere/libnvidia-ml.so.1")
+        self.assertEqual(found["nvml"]["state"], "limited")
+        self.assertNotIn("gpu state", found)
 
     def test_absent_or_forbidden_it_costs_its_numbers_only(self):
         result = self.run_cells("", SEQMARK_NVML="/nowhere/libnvidia-ml.so.1")
