@@ -15,7 +15,7 @@ trap 'rm -rf "$work"' EXIT
 status=0
 
 dram=dram__bytes_read.sum,dram__bytes_write.sum
-executed=sm__inst_executed.sum,sm__ops_path_tensor_src_bf16_dst_fp32.sum
+executed=sm__inst_executed.sum,sm__ops_path_tensor_src_bf16_dst_fp32.sum,sm__ops_path_tensor_src_fp16.sum
 
 # ncu_of CELL METRICS CSV
 ncu_of() {
@@ -48,6 +48,8 @@ for name in logs:
 QUANTITIES = [
     ("DRAM bytes", ("dram_bytes_read", "dram_bytes_written"),
      ("dram__bytes_read.sum", "dram__bytes_write.sum")),
+    ("f16 tensor operations", ("tensor_ops_f16",), ("sm__ops_path_tensor_src_fp16.sum",))
+    if "/f16/" in cell else
     ("bf16 tensor operations", ("tensor_ops_bf16",),
      ("sm__ops_path_tensor_src_bf16_dst_fp32.sum",)),
     ("instructions", ("instructions",), ("sm__inst_executed.sum",)),
@@ -73,7 +75,9 @@ PY
 }
 
 for cell in "$@"; do
-    if ! "$seqmark" profile "$cell" --counters roofline -o json --db "$work/own.db" \
+    sets=roofline
+    [[ $cell != */f16/* ]] || sets=roofline,tensor # where f16 is counted
+    if ! "$seqmark" profile "$cell" --counters "$sets" -o json --db "$work/own.db" --out "$work/page" \
         >"$work/own.json" 2>"$work/own.err"; then
         echo "$cell: seqmark profile failed: $(tail -n 1 "$work/own.err")"
         status=2

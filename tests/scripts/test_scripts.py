@@ -134,7 +134,7 @@ class Ncu(Folder):
     OWN = {"dram_bytes_read": 67e6, "dram_bytes_written": 33e6, "instructions": 1000,
            "tensor_ops_bf16": 2e9}
 
-    def compare(self, code, own=None, scale=1.0, lines=True):
+    def compare(self, code, own=None, scale=1.0, lines=True, cell=CELL):
         """scale: of ncu's counts; they are those of two kernels, in thousands' commas."""
         values = [{"metric": m, "value": v, "validity": "ok"} for m, v in (own or self.OWN).items()]
         values.append({"metric": "l2_pct", "value": None, "validity": "refused: no"})
@@ -144,7 +144,7 @@ words = sys.argv[1:]
 log, metrics = words[words.index("--log-file") + 1], words[words.index("--metrics") + 1].split(",")
 assert "--nvtx-include" in words and "none" == words[words.index("--cache-control") + 1]
 truth = {{"dram__bytes_read.sum": 67e6, "dram__bytes_write.sum": 33e6, "sm__inst_executed.sum": 1000,
-          "sm__ops_path_tensor_src_bf16_dst_fp32.sum": 2e9}}
+          "sm__ops_path_tensor_src_bf16_dst_fp32.sum": 2e9, "sm__ops_path_tensor_src_fp16.sum": 5e9}}
 with open(log, "w") as out:
     print("==PROF== Connected to process 1", file=out)
     if {lines}:
@@ -153,7 +153,11 @@ with open(log, "w") as out:
         for i in range(2):
             print(f'"{{i}}","k<1, 2>",' + ",".join(f'"{{truth[m] * {scale} / 2:,.1f}}"' for m in metrics), file=out)
 """)
-        return self.run_script("compare-ncu.sh", CELL, code=code, SEQMARK=seqmark, NCU=ncu)
+        return self.run_script("compare-ncu.sh", cell, code=code, SEQMARK=seqmark, NCU=ncu)
+
+    def test_f16_has_its_own_operations(self):
+        said = self.compare(0, own={"tensor_ops_f16": 5e9}, cell=CELL.replace("bf16", "f16"))
+        self.assertIn("f16 tensor operations: 5e+09 / 5e+09 = 1.0000", said)
 
     def test_equal_counts(self):
         said = self.compare(0)
