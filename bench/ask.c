@@ -58,28 +58,14 @@ static sq_patience patience(const sq_asker *asker)
     return (sq_patience){.silence = asker->policy->timeout_seconds};
 }
 
-/* Tells a new worker the ceilings, so that it can give floors. */
-static sq_status tell_ceilings(sq_asker *asker, sq_error *err)
-{
-    json_t *list = json_array(), *answer = NULL;
-    for (int i = 0; i < asker->n_ceilings; i++)
-        json_array_append_new(list, sq_wire_ceiling(&asker->ceilings[i]));
-    json_t *request = json_pack("{s:s, s:o}", "do", "set-ceilings", "ceilings", list);
-    if (!request)
-        return sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for a request");
-    sq_status s = sq_exchange(asker->client, request, "done", patience(asker), NULL, &answer, err);
-    json_decref(answer);
-    json_decref(request);
-    return s;
-}
-
 /* A worker that cannot even be told the ceilings shows its trouble with the cell itself. */
 static sq_status ensure_worker(sq_asker *asker, sq_error *err)
 {
     if (asker->client)
         return SQ_OK;
     SQ_TRY(sq_target_start_worker(asker->target, &asker->client, err));
-    if (asker->n_ceilings && tell_ceilings(asker, err) == SQ_INTERRUPTED)
+    if (asker->n_ceilings && sq_exchange_ceilings(asker->client, asker->ceilings, asker->n_ceilings,
+                                                  patience(asker), err) == SQ_INTERRUPTED)
         return SQ_INTERRUPTED;
     return SQ_OK;
 }
@@ -133,18 +119,6 @@ static sq_status check(sq_asker *asker, const sq_plan_item *item, sq_record *rec
 
 /* --- run --- */
 
-/* Back to what it was before an answer that turned out to be no record. */
-static void forget(sq_record *record)
-{
-    sq_record fresh;
-    sq_record_init(&fresh, &record->cell);
-    memcpy(fresh.uuid, record->uuid, sizeof fresh.uuid);
-    fresh.replicate = record->replicate;
-    fresh.attempt = record->attempt;
-    sq_record_free(record);
-    *record = fresh;
-}
-
 static sq_status take_record(sq_asker *asker, const json_t *answer, sq_record *record)
 {
     sq_error why = {.status = SQ_OK};
@@ -152,7 +126,7 @@ static sq_status take_record(sq_asker *asker, const json_t *answer, sq_record *r
     if (s == SQ_OK)
         return SQ_OK;
     sq_asker_kill(asker);
-    forget(record);
+    sq_record_restart(record);
     sq_conclude(record, SQ_RUN_ERROR, why.message);
     return SQ_OK;
 }

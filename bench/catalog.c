@@ -75,7 +75,8 @@ sq_status sq_catalog_names(const sq_catalog *catalog, const sq_subject *subject,
         sq_text_add(&list, best_set(catalog));
     } else {
         for (int i = 0; i < catalog->count; i++)
-            if (strcmp(catalog->offer[i].op, subject->op->name) == 0)
+            if (strcmp(catalog->offer[i].op, subject->op->name) == 0 &&
+                strncmp(catalog->offer[i].provider, "external:", 9) != 0)
                 sq_text_printf(&list, "%s%s", list.length ? "," : "", catalog->offer[i].provider);
     }
     sq_status s = list.length ? sq_names_split(list.data, out, err) : SQ_OK;

@@ -31,7 +31,8 @@ void sq_catalog_free(sq_catalog *catalog);
 /* Whether the device can run `subject` by `provider`. A block runs by the name of a provider set of
  * the backend ("cuda/portable"): operators that lack it fall back (models/graph.h). */
 bool sq_catalog_has(const sq_catalog *catalog, const sq_subject *subject, const char *provider);
-/* What "all" means for the subject: every provider of an operator; of a block the best set only. */
+/* What "all" means for the subject: every provider of an operator that is no external one, which are
+ * asked for by name; of a block the best set only. */
 sq_status sq_catalog_names(const sq_catalog *catalog, const sq_subject *subject, sq_names *out,
                            sq_error *err);
 

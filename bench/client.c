@@ -166,7 +166,19 @@ static void read_stderr(sq_client *client)
     }
 }
 
-/* The last line that is not empty, without control characters. */
+/* What a child wrote, fit for one line of a terminal: no control characters, nothing but UTF-8. */
+static void add_plain(const char *text, size_t n, char *out, size_t size)
+{
+    sq_text raw = {.data = NULL}, plain = {.data = NULL};
+    sq_text_add_n(&raw, text, n);
+    if (raw.data)
+        sq_text_add_plain(&plain, raw.data);
+    snprintf(out, size, "%s", plain.data ? plain.data : "");
+    sq_text_free(&raw);
+    sq_text_free(&plain);
+}
+
+/* The last line that is not empty. */
 static void last_line(const sq_client *client, char *out, size_t size)
 {
     size_t end = client->n_words;
@@ -175,10 +187,7 @@ static void last_line(const sq_client *client, char *out, size_t size)
     size_t start = end;
     while (start && client->words[start - 1] != '\n')
         start--;
-    size_t n = 0;
-    for (size_t i = start; i < end && n + 1 < size; i++)
-        out[n++] = (unsigned char)client->words[i] < ' ' ? ' ' : client->words[i];
-    out[n] = 0;
+    add_plain(client->words + start, end - start, out, size);
 }
 
 /* Waits for the ended worker and says how it ended. */
@@ -222,11 +231,9 @@ static bool take_message(sq_client *client, json_t **out, sq_status *s, sq_error
     if (!json_is_object(*out)) {
         json_decref(*out);
         *out = NULL;
-        for (size_t i = 0; i < n; i++)
-            if ((unsigned char)client->line.data[i] < ' ')
-                client->line.data[i] = ' ';
-        *s = sq_fail(err, SQ_INTERNAL, "%s wrote no message but \"%.*s\"", client->who,
-                     (int)(n < 100 ? n : 100), client->line.data);
+        char line[160];
+        add_plain(client->line.data, n < 100 ? n : 100, line, sizeof line);
+        *s = sq_fail(err, SQ_INTERNAL, "%s wrote no message but \"%s\"", client->who, line);
     }
     client->line.length -= n + 1;
     memmove(client->line.data, end + 1, client->line.length);

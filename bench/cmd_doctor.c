@@ -9,7 +9,9 @@
 #include <unistd.h>
 
 #include "bench/command.h"
+#include "bench/exchange.h"
 #include "bench/paths.h"
+#include "bench/peer.h"
 #include "profile/profile.h"
 
 static const sq_option options[] = {
@@ -156,6 +158,56 @@ static void check_described(examination *e, const char *check, describe_fn descr
     add(e, check, state, detail, !is_fine && has_gpu ? mend : "");
 }
 
+/* --- peers --- */
+
+/* "torch 2.11.0: sdpa-math, linear; fla not importable: ..." */
+static void describe_peer(const json_t *hello, sq_text *out, int *n_fine, int *n_missing)
+{
+    char versions[256];
+    json_t *item;
+    size_t i;
+    sq_peer_versions(hello, versions, sizeof versions);
+    sq_text_printf(out, "%s:", versions);
+    json_array_foreach(json_object_get(hello, "implementations"), i, item)
+    {
+        const char *missing = sq_message_text(item, "missing", "");
+        sq_text_printf(out, "%s %s %s%s%.60s", i ? ";" : "", sq_message_text(item, "operator", ""),
+                       sq_message_text(item, "name", ""), *missing ? " " : "",
+                       *missing ? missing : " ok");
+        ++*(*missing ? n_missing : n_fine);
+    }
+}
+
+static void check_peer(examination *e, const sq_adapter *adapter, const char *device)
+{
+    sq_error err = {.status = SQ_OK};
+    sq_text detail = {.data = NULL};
+    json_t *hello = NULL;
+    int n_fine = 0, n_missing = 0;
+    char check[64];
+    snprintf(check, sizeof check, "peer %s", adapter->name);
+    if (sq_adapter_ask_hello(adapter, device, &hello, &err) == SQ_OK)
+        describe_peer(hello, &detail, &n_fine, &n_missing);
+    else
+        sq_text_add(&detail, err.message);
+    json_decref(hello);
+    add(e, check, !n_fine ? "absent" : n_missing ? "limited" : "ok", detail.data ? detail.data : "",
+        n_fine && !n_missing ? "" : "docs/peers.md; $SEQMARK_PYTHON names another Python");
+    sq_text_free(&detail);
+}
+
+static void check_peers(examination *e)
+{
+    sq_adapters adapters;
+    char library[1200];
+    sq_adapters_find(&adapters);
+    for (int i = 0; i < adapters.count; i++)
+        check_peer(e, &adapters.item[i], e->target.name[0] ? e->target.name : "cpu");
+    if (!sq_time_library_path(library, sizeof library))
+        add(e, "peers' clock", "limited", "no libseqmark_time.so: peers cannot be timed",
+            "install the whole tree, or set SEQMARK_TIME_LIBRARY");
+}
+
 /* --- the rest --- */
 
 static void check_gnuplot(examination *e)
@@ -225,6 +277,7 @@ static sq_status examine(const sq_given *given, sq_outcome *outcome, sq_error *e
                     "counters: modprobe nvidia NVreg_RestrictProfilingToAdminUsers=0, or run as "
                     "root; library: install cuda-cupti-13-0");
     check_described(&e, "nvml", sq_profile_describe_nvml, "install the driver's libnvidia-ml.so.1");
+    check_peers(&e);
     check_gnuplot(&e);
     check_threads(&e);
     check_store(&e);

@@ -3,13 +3,18 @@
 #include <string.h>
 
 #include "bench/command.h"
+#include "bench/exchange.h"
+#include "bench/peer.h"
 #include "bench/subject.h"
 #include "bench/suite.h"
 #include "profile/profile.h"
 
 static const sq_option options[] = {
-    SQ_OPTION_HELP,        {"long", 0, NULL, "with source and formula"},
-    SQ_OPTION_DEVICE,      SQ_OPTION_OUTPUT,
+    SQ_OPTION_HELP,
+    {"long", 0, NULL, "with source and formula"},
+    {"peers", 0, NULL, "providers: asks the adapters of external ones too, which takes seconds"},
+    SQ_OPTION_DEVICE,
+    SQ_OPTION_OUTPUT,
     {NULL, 0, NULL, NULL},
 };
 
@@ -59,19 +64,56 @@ static sq_status list_families(listing *l, sq_error *err)
     return SQ_OK;
 }
 
+/* What an adapter has, and what keeps it from running here. */
+static void add_peers(listing *l, const sq_adapter *adapter, const char *device)
+{
+    sq_error why = {.status = SQ_OK};
+    json_t *hello = NULL, *item;
+    size_t i;
+    if (sq_adapter_ask_hello(adapter, device, &hello, &why) != SQ_OK) {
+        fprintf(stderr, "%s\n", why.message);
+        return;
+    }
+    json_array_foreach(json_object_get(hello, "implementations"), i, item)
+    {
+        char provider[SQ_NAME_MAX];
+        snprintf(provider, sizeof provider, "external:%s/%.40s", adapter->name,
+                 sq_message_text(item, "name", ""));
+        sq_table_text(l->table, sq_message_text(item, "operator", ""));
+        sq_table_text(l->table, provider);
+        sq_table_text(l->table, sq_message_text(item, "missing", "ok"));
+    }
+    json_decref(hello);
+}
+
+static void add_providers(listing *l, const sq_target *target, bool has_state)
+{
+    for (int i = 0; i < target->catalog.count; i++) {
+        sq_table_text(l->table, target->catalog.offer[i].op);
+        sq_table_text(l->table, target->catalog.offer[i].provider);
+        if (has_state)
+            sq_table_text(l->table, "ok");
+    }
+    sq_adapters adapters = {.count = 0};
+    if (has_state)
+        sq_adapters_find(&adapters);
+    for (int i = 0; i < adapters.count; i++)
+        add_peers(l, &adapters.item[i], target->name);
+}
+
 static sq_status list_providers(listing *l, sq_error *err)
 {
     static const char *const columns[] = {"operator", "provider", NULL};
+    static const char *const more[] = {"operator", "provider", "state", NULL};
+    bool has_peers = sq_given_has(l->given, "peers");
     sq_target target = {.name = ""};
     sq_status s = sq_target_open(sq_given_value(l->given, "device", NULL), &target, err);
     if (target.note[0])
         fprintf(stderr, "%s: listing the CPU's\n", target.note);
     if (s == SQ_OK)
-        s = new_table(l, columns, err);
-    for (int i = 0; s == SQ_OK && i < target.catalog.count; i++) {
-        sq_table_text(l->table, target.catalog.offer[i].op);
-        sq_table_text(l->table, target.catalog.offer[i].provider);
-    }
+        s = new_table(l, has_peers ? more : columns, err);
+    if (s == SQ_OK)
+        add_providers(l, &target, has_peers);
     sq_target_close(&target);
     return s;
 }

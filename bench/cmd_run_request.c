@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "bench/cmd_run.h"
+#include "bench/peer.h"
 #include "core/rng.h"
 #include "profile/profile.h"
 #include "profile/sets.h"
@@ -290,12 +291,38 @@ sq_status sq_run_read(sq_run *run, sq_error *err)
 
 /* --- plan --- */
 
+static sq_status complete_by(sq_run *run, const sq_settings *settings, sq_error *err)
+{
+    const sq_setting *providers = sq_settings_get(settings, "provider");
+    if (!providers)
+        return SQ_OK;
+    return sq_setting_at(
+        providers,
+        sq_peers_complete(providers->value, run->target.name, &run->target.catalog, err), err);
+}
+
+/* Adapters of external providers are asked only where one is named: importing PyTorch takes seconds. */
+static sq_status complete_catalog(sq_run *run, sq_error *err)
+{
+    SQ_TRY(complete_by(run, &run->overrides, err));
+    for (int i = 0; i < run->n_groups; i++)
+        if (!sq_settings_get(&run->overrides, "provider"))
+            SQ_TRY(complete_by(run, &run->groups[i], err));
+    for (int i = 0; run->cells[i]; i++) {
+        sq_cell cell;
+        sq_subject subject;
+        SQ_TRY(sq_cell_parse(run->cells[i], &cell, &subject, err));
+        SQ_TRY(sq_peers_complete(cell.provider, run->target.name, &run->target.catalog, err));
+    }
+    return SQ_OK;
+}
+
 sq_status sq_run_open_target(sq_run *run, sq_error *err)
 {
     const char *device = sq_given_value(&run->given, "device", NULL);
     SQ_TRY(sq_target_open(device, &run->target, err));
     run->rates = sq_rates_nominal(&run->target.device);
-    return SQ_OK;
+    return complete_catalog(run, err);
 }
 
 sq_status sq_run_plan(sq_run *run, sq_error *err)

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bench/wire.h"
 #include "core/host.h"
 #include "core/text.h"
 
@@ -56,9 +57,11 @@ sq_status sq_exchange(sq_client *client, const json_t *request, const char *kind
     for (;;) {
         json_t *message = NULL;
         const double left = until - sq_monotonic_seconds();
-        if (left <= 0)
+        const double wait = fmax(0, fmin(patience.silence, left));
+        sq_status got = sq_client_receive(client, wait, &message, err);
+        if (got == SQ_TIMEOUT && wait < patience.silence)
             return sq_fail(err, SQ_TIMEOUT, "not done after %g s", patience.total);
-        SQ_TRY(sq_client_receive(client, fmin(patience.silence, left), &message, err));
+        SQ_TRY(got);
         if (is_message(message, kind)) {
             *out = message;
             return SQ_OK;
@@ -67,6 +70,21 @@ sq_status sq_exchange(sq_client *client, const json_t *request, const char *kind
         json_decref(message);
         SQ_TRY(s);
     }
+}
+
+sq_status sq_exchange_ceilings(sq_client *client, const sq_ceiling *ceilings, int n,
+                               sq_patience patience, sq_error *err)
+{
+    json_t *list = json_array(), *answer = NULL;
+    for (int i = 0; i < n; i++)
+        json_array_append_new(list, sq_wire_ceiling(&ceilings[i]));
+    json_t *request = json_pack("{s:s, s:o}", "do", "set-ceilings", "ceilings", list);
+    if (!request)
+        return sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for a request");
+    sq_status s = sq_exchange(client, request, "done", patience, NULL, &answer, err);
+    json_decref(answer);
+    json_decref(request);
+    return s;
 }
 
 /* --- rows --- */

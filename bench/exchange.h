@@ -26,6 +26,10 @@ sq_status sq_exchange(sq_client *client, const json_t *request, const char *kind
                       sq_patience patience, char stage[SQ_STAGE_TEXT], json_t **out,
                       sq_error *err);
 
+/* Tells a worker the ceilings, so that it can give floors. */
+sq_status sq_exchange_ceilings(sq_client *client, const sq_ceiling *ceilings, int n,
+                               sq_patience patience, sq_error *err);
+
 /* Fields of a message; a text that is absent or empty is the fallback, a number NAN. 64-bit integers
  * may be texts. */
 const char *sq_message_text(const json_t *message, const char *key, const char *fallback);

@@ -6,6 +6,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#ifndef SQ_LIBRARY_FOLDER
+#define SQ_LIBRARY_FOLDER "../lib"
+#endif
+
 bool sq_program_path(char *out, size_t size)
 {
     ssize_t n = readlink("/proc/self/exe", out, size - 1);
@@ -53,4 +57,22 @@ bool sq_cuda_worker_path(char *out, size_t size)
             return true;
     }
     return sq_find_program("seqmark-worker", out, size);
+}
+
+bool sq_time_library_path(char *out, size_t size)
+{
+    static const char *const places[] = {".", "../lib", "../lib64", SQ_LIBRARY_FOLDER};
+    const char *told = getenv("SEQMARK_TIME_LIBRARY");
+    char folder[1024];
+    if (told && *told) {
+        snprintf(out, size, "%s", told);
+        return true;
+    }
+    for (size_t i = 0; sq_program_folder(folder, sizeof folder) && i < 4; i++) {
+        snprintf(out, size, "%s/%s/libseqmark_time.so", folder, places[i]);
+        if (access(out, R_OK) == 0)
+            return true;
+    }
+    *out = 0;
+    return false;
 }

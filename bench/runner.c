@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "bench/ask.h"
+#include "bench/peer_run.h"
 #include "bench/signals.h"
 #include "core/host.h"
 
@@ -14,6 +15,7 @@ typedef struct {
     const sq_runner_options *options;
     sq_runner_result *result;
     sq_asker timing, profiling;
+    sq_peers peers;
     sq_ceiling ceiling[MAX_CEILINGS];
     int n_ceilings;
     sq_tally tally;
@@ -59,6 +61,7 @@ static bool has_time(const sq_record *record)
 static bool wants_profile(const runner *r, const sq_plan_item *item, const sq_record *record)
 {
     return r->options->counters && item->replicate == 0 && has_time(record) &&
+           !sq_provider_is_external(item->cell.provider) &&
            strcmp(r->options->target->device.backend, "cuda") == 0;
 }
 
@@ -73,7 +76,9 @@ static sq_status measure(runner *r, const sq_plan_item *item, sq_record *record,
         snprintf(record->reason, sizeof record->reason, "%s", item->reason);
     } else {
         char *proved = r->options->plan->proved[item->place];
-        SQ_TRY(sq_ask_run(&r->timing, item, proved, record, err));
+        SQ_TRY(sq_provider_is_external(item->cell.provider)
+                   ? sq_peers_run(&r->peers, item, proved, record, err)
+                   : sq_ask_run(&r->timing, item, proved, record, err));
         if (!proved[0])
             memcpy(proved, record->checksum, sizeof record->checksum);
         if (wants_profile(r, item, record))
@@ -138,7 +143,9 @@ static sq_status run_item(runner *r, sq_plan_item *item, sq_error *err)
 /* Replicates of a cell never share a process, so a batch ends with its round. */
 static void change_worker(runner *r, const sq_plan_item *item)
 {
-    if (r->timing.cells < SQ_BATCH_CELLS && item->replicate == r->replicate)
+    if (item->replicate != r->replicate)
+        sq_peers_stop(&r->peers);
+    else if (r->timing.cells < SQ_BATCH_CELLS)
         return;
     double start = sq_monotonic_seconds();
     sq_asker_stop(&r->timing);
@@ -193,6 +200,8 @@ static sq_status measure_ceilings(runner *r, sq_error *err)
         r->options->observer.note(r->options->observer.self, note);
     r->timing.ceilings = r->profiling.ceilings = r->ceiling;
     r->timing.n_ceilings = r->profiling.n_ceilings = r->n_ceilings;
+    r->peers.ceilings = r->ceiling;
+    r->peers.n_ceilings = r->n_ceilings;
     return SQ_OK;
 }
 
@@ -219,9 +228,11 @@ static sq_status carry_out(runner *r, const char **state, sq_error *err)
     if (sq_signals_count() >= 2) {
         sq_asker_kill(&r->timing);
         sq_asker_kill(&r->profiling);
+        sq_peers_kill(&r->peers);
     }
     sq_asker_stop(&r->timing);
     sq_asker_stop(&r->profiling);
+    sq_peers_stop(&r->peers);
     return s;
 }
 
@@ -244,6 +255,10 @@ sq_status sq_runner_run(const sq_runner_options *options, sq_runner_result *resu
                 .result = result,
                 .timing = asker,
                 .profiling = asker,
+                .peers = {.target = options->target,
+                          .policy = options->policy,
+                          .seed = options->campaign->seed,
+                          .batch_cells = SQ_BATCH_CELLS},
                 .started = sq_monotonic_seconds()};
     const sq_sink *sink = &options->sink;
     const char *state = "failed";

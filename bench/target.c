@@ -17,6 +17,16 @@ sq_status sq_target_start_worker(const sq_target *target, sq_client **out, sq_er
     return sq_client_start(target->argv, out, err);
 }
 
+sq_status sq_target_start_cpu_worker(sq_client **out, sq_error *err)
+{
+    char program[1024];
+    const char *argv[] = {program, "--worker", "cpu", NULL};
+    *out = NULL;
+    if (!sq_program_path(program, sizeof program))
+        return sq_fail(err, SQ_IO, "cannot find this program's own path");
+    return sq_client_start(argv, out, err);
+}
+
 static sq_status read_hello(const json_t *hello, sq_target *out, sq_error *err)
 {
     const char *is = json_string_value(json_object_get(hello, "is"));

@@ -27,6 +27,8 @@ sq_status sq_target_open(const char *device, sq_target *out, sq_error *err);
 void sq_target_close(sq_target *target);
 
 sq_status sq_target_start_worker(const sq_target *target, sq_client **out, sq_error *err);
+/* A worker of the CPU backend, whatever the target is: this program again. */
+sq_status sq_target_start_cpu_worker(sq_client **out, sq_error *err);
 
 #ifdef __cplusplus
 }

@@ -396,18 +396,6 @@ static sq_status read_arrays(const json_t *json, sq_record *record, sq_error *er
     return read_samples(json_object_get(json, "samples"), record, err);
 }
 
-/* The parts of `record` that say which run it is, without what was measured. */
-static void restart_record(sq_record *record)
-{
-    sq_record fresh;
-    sq_record_init(&fresh, &record->cell);
-    memcpy(fresh.uuid, record->uuid, sizeof fresh.uuid);
-    fresh.replicate = record->replicate;
-    fresh.attempt = record->attempt;
-    sq_record_free(record);
-    *record = fresh;
-}
-
 sq_status sq_wire_record_parse(const json_t *json, sq_record *record, sq_error *err)
 {
     char key[SQ_KEY_MAX];
@@ -415,7 +403,7 @@ sq_status sq_wire_record_parse(const json_t *json, sq_record *record, sq_error *
     const char *sent = json_string_value(json_object_get(json, "cell"));
     if (sent && strcmp(sent, key) != 0)
         return sq_fail(err, SQ_BAD_ARGUMENT, "record: it is about %s, asked was %s", sent, key);
-    restart_record(record);
+    sq_record_restart(record);
     SQ_TRY(read_object(record_fields, "record", false, json, record, err));
     return read_arrays(json, record, err);
 }

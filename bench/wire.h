@@ -16,9 +16,9 @@
  *    [,"set":SETS]}
  *   {"do":"timeline","cell":KEY,"seed":"S"}  {"is":"timeline","interval_ns":N,"metrics":[..],
  *                                             "rows":[[ns,values of the metrics],..]}
- *   {"do":"prove","cell":KEY,"seed":"S",     {"is":"proof","checksum":"N","record":{..}} (status and
+ *   {"do":"prove","cell":KEY,"seed":"S",     {"is":"record","record":{..}} (status, checksum,
  *    "policy":{..},"outputs":[PATH,..],       checks: outputs that a peer left in files against the
- *    "known":"N"}                             reference; those with checksum "known" pass without)
+ *    "device":{..}[,"proved":SUM]}            reference; device: the one that measured, for floor_ns)
  *   {"do":"verify","case":FOLDER,            {"is":"verification","case":NAME,"verdict":"ok",..}
  *    "dtype":"f32"}                           (golden data; bench/verify/verify.h)
  *   {"do":"sustain","cell":KEY,"seed":"S",   {"is":"stage","stage":"sustain"} ..

@@ -67,6 +67,24 @@ void sq_record_free(sq_record *record)
     record->stats = (sq_stats){.n = 0};
 }
 
+void sq_record_restart(sq_record *record)
+{
+    sq_record fresh;
+    sq_record_init(&fresh, &record->cell);
+    memcpy(fresh.uuid, record->uuid, sizeof fresh.uuid);
+    fresh.replicate = record->replicate;
+    fresh.attempt = record->attempt;
+    sq_record_free(record);
+    *record = fresh;
+}
+
+void sq_record_drop_times(sq_record *record)
+{
+    sq_record_set_samples(record, NULL, 0);
+    record->sm_mhz = record->cycles = NAN;
+    record->checksum[0] = 0;
+}
+
 /* Appends `size` bytes to the array *items of *count; the array grows at powers of two. */
 static sq_status append(void **items, int *count, const void *item, size_t size)
 {

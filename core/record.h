@@ -106,6 +106,10 @@ typedef struct {
 /* Zero/NAN state for `cell`; sq_record_free releases what was added (NULL allowed). */
 void sq_record_init(sq_record *record, const sq_cell *cell);
 void sq_record_free(sq_record *record);
+/* Back to a fresh record of the same cell, uuid, replicate and attempt. */
+void sq_record_restart(sq_record *record);
+/* Takes back what was timed and proved: samples, statistics, clock, cycles, checksum. */
+void sq_record_drop_times(sq_record *record);
 sq_status sq_record_add_value(sq_record *record, const sq_value *value);
 sq_status sq_record_add_kernel(sq_record *record, const sq_kernel_record *kernel);
 sq_status sq_record_add_check(sq_record *record, const sq_check *check);

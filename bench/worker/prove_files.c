@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -98,18 +99,28 @@ static void take_down(sq_place *place)
         unmap(&place->call.out[i]);
 }
 
+static sq_status prove_laid_out(const sq_place *place, const sq_proof_files *files,
+                                sq_proof *proof, char checksum[SQ_HASH_TEXT], sq_error *err)
+{
+    uint64_t sum;
+    if (!proof->is_ok)
+        return SQ_OK;
+    SQ_TRY(sq_place_checksum(place, &sum, err));
+    snprintf(checksum, SQ_HASH_TEXT, "%016" PRIx64, sum);
+    if (strcmp(checksum, files->proved) == 0)
+        return SQ_OK;
+    return sq_prove_place(place, files->max_work, files->seed, proof, err);
+}
+
 sq_status sq_prove_files(const sq_rig *rig, const sq_proof_files *files, sq_proof *proof,
-                         uint64_t *checksum, sq_error *err)
+                         char checksum[SQ_HASH_TEXT], sq_error *err)
 {
     sq_place place = {.rig = rig};
-    *checksum = 0;
+    checksum[0] = 0;
     sq_proof_init(proof);
     sq_status status = lay_out(rig, files, &place, proof, err);
-    if (status == SQ_OK && proof->is_ok)
-        status = sq_place_checksum(&place, checksum, err);
-    bool is_known = files->is_known && *checksum == files->known;
-    if (status == SQ_OK && proof->is_ok && !is_known)
-        status = sq_prove_place(&place, files->max_work, files->seed, proof, err);
+    if (status == SQ_OK)
+        status = prove_laid_out(&place, files, proof, checksum, err);
     take_down(&place);
     return status;
 }

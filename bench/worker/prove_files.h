@@ -20,14 +20,14 @@ typedef struct {
     double max_work; /* multiply-adds that the reference may cost */
     const char *const *paths;
     int n_paths;
-    bool is_known; /* outputs with the checksum `known` were proved before: no reference is run */
-    uint64_t known;
+    const char *proved; /* checksum of outputs that need no reference; "" where none is known */
 } sq_proof_files;
 
-/* Proves on `rig`, whose backend must be the host. *checksum: over all outputs. A file that is too
- * short or too long is a wrong output: proof->is_ok is false. SQ_IO: it cannot be read. */
+/* Proves on `rig`, whose backend must be the host. checksum: of all outputs, as record->checksum has
+ * it. A file that is too short or too long is a wrong output: proof->is_ok is false. SQ_IO: it cannot
+ * be read. */
 sq_status sq_prove_files(const sq_rig *rig, const sq_proof_files *files, sq_proof *proof,
-                         uint64_t *checksum, sq_error *err);
+                         char checksum[SQ_HASH_TEXT], sq_error *err);
 
 #ifdef __cplusplus
 }

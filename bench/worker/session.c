@@ -3,6 +3,7 @@
 
 #include "bench/worker/prove_files.h"
 
+
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -71,10 +72,9 @@ static sq_status check_memory(const sq_job *job, bool try_oom, sq_error *err)
                    1e-9 * (double)job->bytes, 1e-9 * (double)available);
 }
 
-static sq_status add_numbers(const sq_session *session, const sq_job *job, sq_record *record)
+static sq_status add_numbers(const sq_session *session, const sq_device *device,
+                             const sq_cost *cost, double tokens, sq_record *record)
 {
-    const sq_cost *cost = &job->cost;
-    const sq_device *device = job->rig->backend->facts(job->rig->device);
     double floor_ns =
         sq_ceilings_floor_ns(&session->ceilings, device, record->cell.dtype, cost);
     const struct {
@@ -87,7 +87,7 @@ static sq_status add_numbers(const sq_session *session, const sq_job *job, sq_re
         {"bytes", cost->bytes_read + cost->bytes_written},
         {"bytes_read", cost->bytes_read},
         {"bytes_written", cost->bytes_written},
-        {"tokens", job->tokens},
+        {"tokens", tokens},
         {"floor_ns", floor_ns},
     };
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
@@ -203,13 +203,6 @@ static void on_alive(void *arg)
     session->on_stage(session->arg, "samples");
 }
 
-static void drop_times(sq_record *record)
-{
-    sq_record_set_samples(record, NULL, 0);
-    record->sm_mhz = record->cycles = NAN;
-    record->checksum[0] = 0;
-}
-
 static sq_status time_job(sq_session *session, const sq_task *task, sq_job *job, uint64_t proved,
                           sq_record *record, sq_error *err)
 {
@@ -227,7 +220,7 @@ static sq_status time_job(sq_session *session, const sq_task *task, sq_job *job,
     }
     SQ_TRY(job->ops->checksum(job, &sum, err));
     if (sum != proved) {
-        drop_times(record);
+        sq_record_drop_times(record);
         set_reason(record, SQ_RUN_MISMATCH, "the output changed between launches: its checksum "
                                             "differs from that of the proved launch");
     }
@@ -239,7 +232,8 @@ static sq_status run_job(sq_session *session, const sq_task *task, sq_job *job, 
 {
     bool is_ok = false;
     uint64_t proved = 0;
-    SQ_TRY(add_numbers(session, job, record));
+    SQ_TRY(add_numbers(session, job->rig->backend->facts(job->rig->device), &job->cost, job->tokens,
+                       record));
     SQ_TRY(check_memory(job, task->policy.try_oom, err));
     if (task->policy.energy) {
         SQ_TRY(measure_idle(session, err));
@@ -277,7 +271,7 @@ void sq_session_run(sq_session *session, const sq_task *task, sq_record *record)
     if (status == SQ_OK)
         status = run_job(session, task, job, record, &err);
     if (status != SQ_OK) {
-        drop_times(record);
+        sq_record_drop_times(record);
         fail_record(record, status, &err);
     }
     sq_job_free(job);
@@ -378,30 +372,40 @@ void sq_session_profile(sq_session *session, const sq_task *task, sq_record *rec
 
 /* --- prove --- */
 
+static sq_status prove_files(sq_session *session, const sq_task *task, const char *const *paths,
+                             int n, const sq_device *device, sq_record *record, sq_error *err)
+{
+    const sq_cell *cell = &task->cell;
+    sq_proof_files files = {.op = task->subject.op,
+                            .cell = cell,
+                            .seed = task->seed,
+                            .max_work = task->policy.proof_work,
+                            .paths = paths,
+                            .n_paths = n,
+                            .proved = task->proved};
+    sq_proof proof;
+    char checksum[SQ_HASH_TEXT];
+    if (!files.op)
+        return sq_fail(err, SQ_UNSUPPORTED, "a block is proved by its own worker only");
+    SQ_TRY(sq_prove_files(&session->rig, &files, &proof, checksum, err));
+    if (task->proved[0])
+        SQ_TRY(add_reuse(record, strcmp(checksum, task->proved) == 0));
+    SQ_TRY(keep_proof(&proof, record));
+    if (proof.is_ok)
+        strcpy(record->checksum, checksum);
+    sq_cost cost = files.op->cost(cell->pass, cell->dtype, cell->value);
+    double tokens = cell->value[SQ_AXIS_B] * cell->value[SQ_AXIS_L];
+    return add_numbers(session, device, &cost, tokens, record);
+}
+
 void sq_session_prove(sq_session *session, const sq_task *task, const char *const *paths, int n,
-                      const uint64_t *known, uint64_t *checksum, sq_record *record)
+                      const sq_device *device, sq_record *record)
 {
     sq_error err = {.status = SQ_OK};
-    sq_proof proof;
     start_record(task, record);
     session->on_stage(session->arg, "proof");
-    sq_status status = SQ_OK;
-    if (!task->subject.op)
-        status = sq_fail(&err, SQ_UNSUPPORTED, "a block is proved by its own worker only");
-    if (status == SQ_OK)
-        status = sq_prove_files(&session->rig,
-                                &(sq_proof_files){.op = task->subject.op,
-                                                  .cell = &task->cell,
-                                                  .seed = task->seed,
-                                                  .max_work = task->policy.proof_work,
-                                                  .paths = paths,
-                                                  .n_paths = n,
-                                                  .is_known = known != NULL,
-                                                  .known = known ? *known : 0},
-                                &proof, checksum, &err);
     record->status = SQ_RUN_OK;
-    if (status == SQ_OK)
-        status = keep_proof(&proof, record);
+    sq_status status = prove_files(session, task, paths, n, device, record, &err);
     if (status != SQ_OK)
         fail_record(record, status, &err);
 }

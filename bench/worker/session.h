@@ -58,10 +58,10 @@ void sq_session_profile(sq_session *session, const sq_task *task, sq_record *rec
 sq_status sq_session_sustain(sq_session *session, const sq_task *task, double seconds,
                              sq_sustain_point *points, int *n, sq_error *err);
 
-/* Proves what another program left in files (n paths, one an output); no time is taken. *checksum: of
- * all outputs; those with the checksum *known (may be NULL) were proved before. */
+/* Proves what another program left in files, n paths in the order of the outputs; no time is taken.
+ * device: the one that measured, for the floors. */
 void sq_session_prove(sq_session *session, const sq_task *task, const char *const *paths, int n,
-                      const uint64_t *known, uint64_t *checksum, sq_record *record);
+                      const sq_device *device, sq_record *record);
 
 void sq_session_close(sq_session *session);
 

@@ -2,7 +2,6 @@
 #include "bench/worker/worker.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -282,21 +281,20 @@ static sq_status read_paths(const json_t *request, const char *paths[SQ_MAX_OUT]
 
 static sq_status do_prove(server *s, const json_t *request, sq_error *err)
 {
+    const char *paths[SQ_MAX_OUT];
+    const json_t *device = json_object_get(request, "device");
+    sq_device measured = s->device;
     sq_task task;
     sq_record record;
-    const char *paths[SQ_MAX_OUT], *known = json_string_value(json_object_get(request, "known"));
-    uint64_t sum = 0, proved = known ? strtoull(known, NULL, 10) : 0;
-    char text[24];
     int n = 0;
     SQ_TRY(read_task(request, &task, err));
     if (!json_object_get(request, "policy"))
         return sq_fail(err, SQ_BAD_ARGUMENT, "prove: no policy");
     SQ_TRY(read_paths(request, paths, &n, err));
-    sq_session_prove(&s->session, &task, paths, n, known ? &proved : NULL, &sum, &record);
-    snprintf(text, sizeof text, "%" PRIu64, sum);
-    reply(s, json_pack("{ss ss so}", "is", "proof", "checksum", text, "record",
-                       sq_wire_record(&record)));
-    sq_record_free(&record);
+    if (device)
+        SQ_TRY(sq_wire_device_parse(device, &measured, err));
+    sq_session_prove(&s->session, &task, paths, n, &measured, &record);
+    send_record(s, &record);
     return SQ_OK;
 }
 

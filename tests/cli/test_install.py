@@ -72,12 +72,14 @@ class Installed(unittest.TestCase):
         """A copy of the tree that a test may damage."""
         return pathlib.Path(shutil.copytree(self.prefix, self.elsewhere.parent / name))
 
-    def test_has_the_programs_and_every_suite_and_nothing_else(self):
+    def test_has_its_programs_suites_and_adapters_and_nothing_else(self):
         programs = {"bin/seqmark"} | ({"bin/seqmark-worker"} if WITH_CUDA else set())
         suites = {f"share/seqmark/suites/{p.name}" for p in (SOURCE / "bench/suites").iterdir()}
+        adapters = {f"share/seqmark/external/{p.name}"
+                    for p in (SOURCE / "bench/external").glob("*.py")}
         files = {str(p.relative_to(self.prefix)) for p in self.prefix.rglob("*") if p.is_file()}
         timing = {f"{LIBRARIES}/libseqmark_time.so", "include/seqmark_time.h"}
-        self.assertEqual(files, programs | suites | timing)
+        self.assertEqual(files, programs | adapters | suites | timing)
 
     @unittest.skipIf(SANITIZED, "the sanitizers' libraries are linked")
     def test_the_timing_library_links_the_c_library_only(self):

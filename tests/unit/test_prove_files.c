@@ -67,7 +67,7 @@ static void unmake(specimen *s)
     unlink(s->path);
 }
 
-static sq_status prove(specimen *s, const uint64_t *known, sq_proof *proof, uint64_t *sum)
+static sq_status prove(specimen *s, const char *proved, sq_proof *proof, char sum[SQ_HASH_TEXT])
 {
     const char *path = s->path;
     sq_proof_files files = {.op = s->subject.op,
@@ -76,16 +76,15 @@ static sq_status prove(specimen *s, const uint64_t *known, sq_proof *proof, uint
                             .max_work = s->max_work,
                             .paths = &path,
                             .n_paths = 1,
-                            .is_known = known != NULL,
-                            .known = known ? *known : 0};
+                            .proved = proved};
     return sq_prove_files(&s->rig, &files, proof, sum, NULL);
 }
 
 static void expect(specimen *s, bool is_ok, const char *reason)
 {
     sq_proof proof;
-    uint64_t sum;
-    assert_int_equal(prove(s, NULL, &proof, &sum), SQ_OK);
+    char sum[SQ_HASH_TEXT];
+    assert_int_equal(prove(s, "", &proof, sum), SQ_OK);
     assert_int_equal(proof.is_ok, is_ok);
     if (!strstr(proof.reason, reason))
         fail_msg("\"%s\" does not say \"%s\"", proof.reason, reason);
@@ -96,9 +95,9 @@ static void right_outputs_pass(void **state)
     (void)state;
     specimen small = make(SMALL, 1e9), sliced = make(SLICED, 1e4);
     sq_proof proof;
-    uint64_t sum;
+    char sum[SQ_HASH_TEXT];
     expect(&small, true, "");
-    assert_int_equal(prove(&sliced, NULL, &proof, &sum), SQ_OK);
+    assert_int_equal(prove(&sliced, "", &proof, sum), SQ_OK);
     assert_true(proof.is_ok);
     assert_true(proof.checks[0].slice[0] != 0);
     unmake(&small);
@@ -125,10 +124,10 @@ static void another_seed_does_not(void **state)
     specimen s = make(SMALL, 1e9);
     const char *path = s.path;
     sq_proof_files files = {.op = s.subject.op, .cell = &s.cell, .seed = SEED + 1,
-                            .max_work = 1e9, .paths = &path, .n_paths = 1};
+                            .max_work = 1e9, .paths = &path, .n_paths = 1, .proved = ""};
     sq_proof proof;
-    uint64_t sum;
-    assert_int_equal(sq_prove_files(&s.rig, &files, &proof, &sum, NULL), SQ_OK);
+    char sum[SQ_HASH_TEXT];
+    assert_int_equal(sq_prove_files(&s.rig, &files, &proof, sum, NULL), SQ_OK);
     assert_false(proof.is_ok);
     unmake(&s);
 }
@@ -153,11 +152,11 @@ static void what_cannot_be_read_is_an_error(void **state)
     (void)state;
     specimen s = make(SMALL, 1e9);
     sq_proof proof;
-    uint64_t sum;
+    char sum[SQ_HASH_TEXT];
     unlink(s.path);
-    assert_int_equal(prove(&s, NULL, &proof, &sum), SQ_IO);
+    assert_int_equal(prove(&s, "", &proof, sum), SQ_IO);
     strcpy(s.path, "/dev/null");
-    assert_int_equal(prove(&s, NULL, &proof, &sum), SQ_IO);
+    assert_int_equal(prove(&s, "", &proof, sum), SQ_IO);
     strcpy(s.path, "/nowhere");
     unmake(&s);
 }
@@ -167,15 +166,17 @@ static void a_known_checksum_stands_for_the_proof(void **state)
     (void)state;
     specimen s = make(SMALL, 1e9);
     sq_proof proof;
-    uint64_t right, sum;
-    assert_int_equal(prove(&s, NULL, &proof, &right), SQ_OK);
+    char right[SQ_HASH_TEXT], sum[SQ_HASH_TEXT];
+    assert_int_equal(prove(&s, "", &proof, right), SQ_OK);
     assert_int_equal(proof.n_checks, 1);
-    assert_int_equal(prove(&s, &right, &proof, &sum), SQ_OK);
-    assert_true(proof.is_ok && proof.n_checks == 0 && sum == right);
+    assert_int_equal(prove(&s, right, &proof, sum), SQ_OK);
+    assert_true(proof.is_ok && proof.n_checks == 0);
+    assert_string_equal(sum, right);
     ((float *)s.place.call.out[0].data)[5] += 1;
     write_file(&s, s.place.call.out[0].data, output_bytes(&s));
-    assert_int_equal(prove(&s, &right, &proof, &sum), SQ_OK);
-    assert_true(!proof.is_ok && sum != right);
+    assert_int_equal(prove(&s, right, &proof, sum), SQ_OK);
+    assert_false(proof.is_ok);
+    assert_string_not_equal(sum, right);
     unmake(&s);
 }
 

@@ -178,7 +178,7 @@ static void expect_proof(const char *key, const char *path, const char *status, 
              "{\"do\":\"prove\",\"cell\":\"%s\",\"seed\":\"7\"," POLICY ",\"outputs\":[\"%s\"]}\n",
              key, path);
     json_t *answers = serve(request, 0, &exit_code);
-    const json_t *record = json_object_get(answer_of(answers, "proof"), "record");
+    const json_t *record = json_object_get(answer_of(answers, "record"), "record");
     assert_string_equal(text_of(record, "status"), status);
     assert_non_null(strstr(text_of(record, "reason"), reason));
     json_decref(answers);

@@ -1,0 +1,225 @@
+"""What adapters in Python share: the lines of docs/peers.md, and libseqmark_time.so by ctypes.
+
+An adapter is an object with a name and four methods, handed to serve(), which sets its `device`:
+
+    implementations(device) -> [{"operator": .., "name": .., "missing": "" or why}, ..]
+    versions()              -> {"package": "version", ..}
+    check(cell)             -> {"supported": bool, "reason": .., "bytes": .., "free_bytes": ..}
+    run(cell, session)      -> the record, a dict (or raise Outcome)
+
+Only the standard library is needed here. docs/peers.md tells what the fields mean.
+"""
+import contextlib
+import ctypes
+import importlib
+import json
+import os
+import platform
+import sys
+import threading
+import time
+
+ABI = 1
+LONGEST_LAUNCH_SECONDS = 2.1
+ELEMENT_BYTES = {"bf16": 2, "f16": 2, "f32": 4}
+
+
+class Outcome(Exception):
+    """A cell that ends without a time: unsupported, oom, skipped or error."""
+
+    def __init__(self, status, reason):
+        super().__init__(reason)
+        self.status, self.reason = status, reason
+
+
+def why_not_importable(module):
+    """"" where `module` can be imported, else "not importable: ..."."""
+    try:
+        importlib.import_module(module)
+    except Exception as error:  # a broken package may raise anything
+        text = " ".join(str(error).split()) or type(error).__name__
+        return f"not importable: {text[:160]}"
+    return ""
+
+
+# --- libseqmark_time.so (bench/time/seqmark_time.h) ---
+
+
+class _Policy(ctypes.Structure):
+    _fields_ = [("warmup_launches", ctypes.c_int), ("warmup_seconds", ctypes.c_double),
+                ("min_samples", ctypes.c_int), ("max_samples", ctypes.c_int),
+                ("max_seconds", ctypes.c_double), ("target_interval", ctypes.c_double),
+                ("max_launch_seconds", ctypes.c_double)]
+
+
+class _Result(ctypes.Structure):
+    _fields_ = [("n", ctypes.c_int), ("n_dropped", ctypes.c_int), ("n_late", ctypes.c_int),
+                ("n_unheld", ctypes.c_int), ("batch", ctypes.c_int),
+                ("warmup_launches", ctypes.c_int), ("warmup_drift", ctypes.c_double),
+                ("sm_mhz", ctypes.c_double), ("launch_seconds", ctypes.c_double),
+                ("is_too_long", ctypes.c_int), ("drop_reason", ctypes.c_char * 96)]
+
+
+_LAUNCH = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int)
+_STATUS_OF_CODE = {2: "unsupported", 3: "oom"}
+
+
+class Timer:
+    """seqmark's own clock, cache sweeps and inputs, on one device."""
+
+    def __init__(self, library, device):
+        if not library:
+            raise Outcome("error", "libseqmark_time.so was not found by seqmark")
+        self._lib = ctypes.CDLL(library)
+        if self._lib.sqt_abi() != ABI:
+            raise Outcome("error", f"{library} has ABI {self._lib.sqt_abi()}, not {ABI}")
+        self._lib.sqt_message.restype = ctypes.c_char_p
+        self._lib.sqt_message.argtypes = [ctypes.c_void_p]
+        self._lib.sqt_stream.restype = ctypes.c_void_p
+        self._lib.sqt_stream.argtypes = [ctypes.c_void_p]
+        self._timer = ctypes.c_void_p()
+        self._check(self._lib.sqt_open(device.encode(), None, ctypes.byref(self._timer)))
+        self._error = None
+
+    def _check(self, code):
+        if code:
+            text = (self._lib.sqt_message(self._timer) or b"").decode(errors="replace")
+            raise Outcome(_STATUS_OF_CODE.get(code, "error"), text)
+
+    @property
+    def stream(self):
+        """The cudaStream_t that launches must be enqueued on, as a number; None on the CPU."""
+        return self._lib.sqt_stream(self._timer)
+
+    def fill(self, address, cell, tensor):
+        """Draws input `tensor` of `cell` at `address`, with the bits that seqmark has."""
+        count = 1
+        for dim in tensor["shape"]:
+            count *= dim
+        self._check(self._lib.sqt_fill(
+            self._timer, ctypes.c_void_p(address), tensor["dtype"].encode(),
+            ctypes.c_int64(count), tensor["draw"].encode(), ctypes.c_uint64(int(cell["seed"])),
+            ctypes.c_uint32(tensor["id"])))
+
+    def measure(self, cell, launch, mode=None, copies=1):
+        """Times launch(copy), which enqueues one call; the record's fields. mode: of the cell where
+        not given ("plain" for a launch that replays a graph by itself)."""
+        told = cell["policy"]
+        limit = min(told["max_cell_seconds"], LONGEST_LAUNCH_SECONDS)
+        policy = _Policy(told["warmup_launches"], told["warmup_seconds"], told["min_samples"],
+                         max(told["min_samples"], told["max_samples"]), told["max_seconds"],
+                         told["target_interval"], limit)
+        samples, result = (ctypes.c_int32 * policy.max_samples)(), _Result()
+
+        def enqueue(_, copy):
+            try:
+                launch(copy)
+                return 0
+            except BaseException as error:  # nothing may pass through the C caller
+                self._error = error
+                return 1
+
+        self._error = None
+        code = self._lib.sqt_measure(
+            self._timer, ctypes.byref(policy), cell["cache"].encode(),
+            (mode or cell["launch"]).encode(), copies, _LAUNCH(enqueue), None, samples,
+            ctypes.byref(result))
+        if self._error:
+            raise self._error
+        self._check(code)
+        if result.is_too_long:
+            raise Outcome("skipped", f"a launch takes {result.launch_seconds:.3g} s, the limit is "
+                                     f"{limit:.3g} s")
+        mhz = result.sm_mhz
+        return {"status": "ok", "n": result.n, "samples": list(samples[:result.n]),
+                "dropped": result.n_dropped, "sm_mhz": mhz if mhz == mhz else None}
+
+
+# --- the session ---
+
+
+class Session:
+    """One process that answers a parent: its lines, its timer, its signs of life."""
+
+    def __init__(self, adapter):
+        self.adapter = adapter
+        self.device, self._library, self._timer = "cpu", "", None
+        # What libraries print must not come between the lines.
+        self._out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+        os.dup2(2, 1)
+        self._lock = threading.Lock()
+
+    @property
+    def timer(self):
+        if self._timer is None:
+            self._timer = Timer(self._library, self.device)
+        return self._timer
+
+    def say(self, message):
+        with self._lock:
+            self._out.write(json.dumps(message) + "\n")
+            self._out.flush()
+
+    def stage(self, name):
+        """A sign of life; the parent ends a process that is silent for --timeout."""
+        self.say({"is": "stage", "stage": name})
+
+    @contextlib.contextmanager
+    def alive(self, name, every=5, at_most=600):
+        """Signs of life while something long but bounded goes on: compiling, tuning."""
+        done = threading.Event()
+
+        def beat():
+            until = time.monotonic() + at_most
+            while not done.wait(every) and time.monotonic() < until:
+                self.stage(name)
+
+        self.stage(name)
+        thread = threading.Thread(target=beat, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+
+    # --- requests ---
+
+    def _hello(self, request):
+        self.device = self.adapter.device = request.get("device", "cpu")
+        self._library = request.get("library", "")
+        self.say({"is": "hello", "name": self.adapter.name, "abi": ABI,
+                  "versions": self.versions(),
+                  "implementations": self.adapter.implementations(self.device)})
+
+    @staticmethod
+    def clock():
+        return time.monotonic()
+
+    def versions(self):
+        return {"python": platform.python_version(), **self.adapter.versions()}
+
+    def _check(self, request):
+        self.say({"is": "check", "cell": request["cell"], **self.adapter.check(request)})
+
+    def _run(self, request):
+        try:
+            record = self.adapter.run(request, self)
+        except Outcome as outcome:
+            record = {"status": outcome.status, "reason": outcome.reason}
+        record.setdefault("versions", self.versions())
+        self.say({"is": "record", "record": {"cell": request["cell"], **record}})
+
+    def serve(self):
+        verbs = {"hello": self._hello, "check": self._check, "run": self._run}
+        for line in sys.stdin:
+            try:
+                request = json.loads(line)
+                verbs[request["do"]](request)
+            except Exception as error:
+                text = " ".join(f"{type(error).__name__}: {error}".split())
+                self.say({"is": "error", "message": text[:300]})
+
+
+def serve(adapter):
+    Session(adapter).serve()

@@ -1,0 +1,26 @@
+/* scratch: a private folder for files that live for one exchange, in memory where there is room. */
+#ifndef SQ_BENCH_SCRATCH_H
+#define SQ_BENCH_SCRATCH_H
+
+#include <stddef.h>
+
+#include "core/status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct {
+    char folder[256]; /* "" where there is none */
+} sq_scratch;
+
+/* Makes a folder that only this user may enter, with `bytes` free around it: in /dev/shm, else in
+ * $TMPDIR, else in /tmp. Folders that killed processes left there are removed. */
+sq_status sq_scratch_open(size_t bytes, sq_scratch *out, sq_error *err);
+/* Removes the folder and all that is in it. */
+void sq_scratch_close(sq_scratch *scratch);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
