@@ -219,6 +219,7 @@ static sq_status add_some_rows(const sq_curve *series, sq_text *out, sq_error *e
                series->cell + (size_t)row * (size_t)series->n_columns,
                sizeof *cells * (size_t)series->n_columns);
     }
+    sq_text_add(out, "\n");
     return add_table(sq_curve_table(&some), SQ_FORMAT_TABLE, out, err);
 }
 
@@ -229,15 +230,16 @@ static sq_status add_all_series(const sq_profile_options *o, sq_text *out, sq_er
         add_title(out, "Burst and sustained");
         sq_curve_sustain_text(o->sustain, text, sizeof text);
         add_words(out, text);
-        sq_text_add(out, "\n");
-        SQ_TRY(add_some_rows(o->sustain, out, err));
+        if (o->sustain->n_rows)
+            SQ_TRY(add_some_rows(o->sustain, out, err));
     }
     if (o->timeline) {
         add_title(out, "Timeline");
         sq_curve_timeline_text(o->timeline, text, sizeof text);
         add_words(out, text);
-        sq_text_add(out, "\n");
-        SQ_TRY(add_table(sq_curve_summary(o->timeline), SQ_FORMAT_TABLE, out, err));
+        sq_text_add(out, o->timeline->n_rows ? "\n" : "");
+        if (o->timeline->n_rows)
+            SQ_TRY(add_table(sq_curve_summary(o->timeline), SQ_FORMAT_TABLE, out, err));
     }
     return SQ_OK;
 }

@@ -281,6 +281,16 @@ static void add_change(char *out, size_t size, const sq_curve *s, int column, do
         snprintf(out + used, size - used, "; %s %.0f to %.0f %s", name, first, last, unit);
 }
 
+/* The end of the last point that lies in the burst: a point ends a little after its time is up,
+ * and the first may be one long launch. */
+static double burst_end(const sq_curve *s)
+{
+    double last = sq_curve_row(s, 0)[0];
+    for (int i = 1; i < s->n_rows && sq_curve_row(s, i)[0] < 1.25 * burst_seconds; i++)
+        last = sq_curve_row(s, i)[0];
+    return last;
+}
+
 void sq_curve_sustain_text(const sq_curve *s, char *out, size_t size)
 {
     double end = s->n_rows ? sq_curve_row(s, s->n_rows - 1)[0] : NAN;
@@ -289,8 +299,9 @@ void sq_curve_sustain_text(const sq_curve *s, char *out, size_t size)
         snprintf(out, size, "No curve: %.300s.", *s->reason ? s->reason : "no point came back");
         return;
     }
-    double from = fmax(end - sustained_seconds, 2 * burst_seconds); /* never the burst itself */
-    double burst = mean_between(s, 1, -INFINITY, burst_seconds);
+    double first = burst_end(s);
+    double from = fmax(end - sustained_seconds, 2 * first); /* never the burst itself */
+    double burst = mean_between(s, 1, -INFINITY, first);
     double sustained = mean_between(s, 1, from, end);
     if (end <= from || isnan(burst) || isnan(sustained)) {
         snprintf(out, size, "Too short to tell burst from sustained: the points end at %.2g s.",
@@ -298,9 +309,9 @@ void sq_curve_sustain_text(const sq_curve *s, char *out, size_t size)
         return;
     }
     snprintf(out, size,
-             "Sustained is %.1f %% of burst: %.5g launches/s in the first %.1f s, %.5g in "
-             "the last %.1f s",
-             100 * sustained / burst, burst, burst_seconds, sustained, end - from);
+             "Sustained is %.1f %% of burst: %.5g launches/s in the first %.2g s, %.5g in "
+             "the last %.2g s",
+             100 * sustained / burst, burst, first, sustained, end - from);
     add_change(out, size, s, 2, from, "SM clock", "MHz");
     add_change(out, size, s, 3, from, "power", "W");
     add_change(out, size, s, 4, from, "temperature", "C");

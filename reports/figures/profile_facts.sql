@@ -25,7 +25,7 @@ SELECT d.name AS "GPU or CPU", d.arch AS "Architecture",
        strftime('%Y-%m-%d %H:%M:%S UTC', r.started, 'unixepoch') AS "Started",
        c.version || ' ' || c.git_commit || iif(c.git_dirty, ' (with local changes)', '')
            AS "seqmark",
-       'seqmark run --cell ''' || k.key || ''' --seed ' || c.seed AS "To time it again"
+       'seqmark show ' || substr(r.uuid, 1, 8) || ' --repro' AS "The command that repeats it"
 FROM run r JOIN cell k USING (cell_id) JOIN campaign c USING (campaign_id)
      JOIN device d ON d.device_id = r.device_id JOIN environment e ON e.env_id = r.env_id
 WHERE r.run_id = CAST(?1 AS INTEGER)

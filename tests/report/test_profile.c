@@ -356,12 +356,16 @@ static void test_sustain_words(void **state)
     sq_curve_sustain_text(&s, text, sizeof text);
     expect(text, "Sustained is 87.");
     expect(text, "in the first 0.1 s");
-    expect(text, "in the last 2.0 s");
+    expect(text, "in the last 2 s");
     expect(text, "power 249 to 695 W");
     for (int i = 0; i < s.n_rows; i++)
         s.cell[(size_t)i * 5 + 2] = NAN;
     sq_curve_sustain_text(&s, text, sizeof text);
     expect(text, "SM clock is absent");
+    for (int i = 0; i < s.n_rows; i++) /* launches of 0.4 s: the first of them is the burst */
+        s.cell[(size_t)i * 5] = 0.4 * (i + 1);
+    sq_curve_sustain_text(&s, text, sizeof text);
+    expect(text, "in the first 0.4 s");
     s.n_rows = 2; /* ends with the burst */
     sq_curve_sustain_text(&s, text, sizeof text);
     expect(text, "Too short");
