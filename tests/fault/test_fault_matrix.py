@@ -232,6 +232,35 @@ class Driver(FakeGpu):
         self.assertEqual(validity, "unsupported: the driver keeps no energy counter")
 
 
+class Profile(FakeGpu):
+    """One cell's page, its sustained run included."""
+
+    CELL = ("rmsnorm@cuda/portable/fwd/f32/B=1,L=64,D=256,groups=1,weight=1,gate=none,eps=1e-05/"
+            "clean-cold,plain,unlocked")
+
+    def profile(self, fault):
+        command = [str(SEQMARK), "profile", self.CELL, "--device", "0", "--sustain", "500ms",
+                   "--timeout", "1500ms", "--db", self.db]
+        return subprocess.run(command, cwd=self.folder.name, capture_output=True, text=True,
+                              env=self.environment(fault, FAKE_NVML="power_instant=612000"),
+                              timeout=120, check=False)
+
+    def test_sustained_points_have_clock_and_watts(self):
+        result = self.profile("")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        points = [line.split() for line in result.stdout.splitlines() if " 612 " in line]
+        self.assertTrue(points, result.stdout)
+        self.assertEqual({point[2] for point in points}, {"1755"})
+        self.assert_no_process_is_left()
+
+    def test_a_cell_that_kills_its_worker_still_has_a_page(self):
+        result = self.profile("crash")
+        self.assertEqual(result.returncode, 6, result.stderr)
+        self.assertIn("signal 11", self.last_line(result))
+        self.assert_store_is_whole()
+        self.assert_no_process_is_left()
+
+
 class Signals(FakeGpu):
     def start(self, fault):
         return subprocess.Popen(self.command(*CELLS, "--counters", "off", "--min-samples", "100",
