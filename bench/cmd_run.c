@@ -37,7 +37,7 @@ static const char text[] =
     "flag (\"seqmark list axes\"): --seqlen 1k..128k*2 --batch 1,8 --heads @file. Beside --suite,\n"
     "--op and --family select from the suite and everything else overrides it.";
 
-enum { MAX_NAMED = 100 };
+enum { MAX_NAMED = 100, KNOWN_SECONDS = 7 * 24 * 3600 };
 
 /* --- the store --- */
 
@@ -169,10 +169,26 @@ void sq_run_conclude(const sq_run *run, const sq_runner_result *result, sq_outco
                        result->done == 1 ? "" : "s", counts);
 }
 
+/* What `seqmark characterize` measured on this device, in this environment, not long ago. */
+static sq_status find_known_ceilings(const sq_run *run, sq_db *db, sq_db_ceilings *out, char *from,
+                                     size_t size, sq_error *err)
+{
+    const sq_target *target = &run->target;
+    double now = (double)time(NULL);
+    SQ_TRY(sq_db_find_ceilings(db, "characterize", target->device.uuid,
+                               target->environment.fingerprint, now - KNOWN_SECONDS, out, err));
+    snprintf(from, size, "characterize %.8s, %.1f hours old", out->campaign,
+             (now - out->started) / 3600);
+    return SQ_OK;
+}
+
 sq_status sq_run_measure(sq_run *run, sq_db *db, const sq_campaign *campaign,
                          sq_runner_result *result, sq_error *err)
 {
     sq_progress progress;
+    sq_db_ceilings known;
+    char from[64];
+    SQ_TRY(find_known_ceilings(run, db, &known, from, sizeof from, err));
     sq_progress_begin(&progress, &run->plan, stderr, isatty(STDERR_FILENO));
     sq_runner_options options = {.plan = &run->plan,
                                  .target = &run->target,
@@ -182,7 +198,10 @@ sq_status sq_run_measure(sq_run *run, sq_db *db, const sq_campaign *campaign,
                                  .sink = sq_db_sink(db),
                                  .observer = sq_progress_observer(&progress),
                                  .budget_seconds = run->budget_seconds,
-                                 .counters = run->counters};
+                                 .counters = run->counters,
+                                 .known = known.ceiling,
+                                 .n_known = known.n,
+                                 .known_from = from};
     sq_signals_install();
     sq_status s = sq_runner_run(&options, result, err);
     sq_progress_end(&progress);

@@ -6,10 +6,11 @@
 
 #include "bench/ask.h"
 #include "bench/peer_run.h"
+#include "bench/plausible.h"
 #include "bench/signals.h"
 #include "core/host.h"
 
-enum { MAX_CEILINGS = 16 };
+enum { MAX_CEILINGS = 64 };
 
 typedef struct {
     const sq_runner_options *options;
@@ -65,6 +66,12 @@ static bool wants_profile(const runner *r, const sq_plan_item *item, const sq_re
            strcmp(r->options->target->device.backend, "cuda") == 0;
 }
 
+static sq_status judge(const runner *r, sq_record *record, sq_error *err)
+{
+    sq_status s = sq_judge_plausible(&r->options->target->device, r->ceiling, r->n_ceilings, record);
+    return s == SQ_OK ? s : sq_fail(err, s, "no memory for the values of a run");
+}
+
 static sq_status measure(runner *r, const sq_plan_item *item, sq_record *record, sq_error *err)
 {
     double started = sq_wall_seconds();
@@ -81,6 +88,7 @@ static sq_status measure(runner *r, const sq_plan_item *item, sq_record *record,
                    : sq_ask_run(&r->timing, item, proved, record, err));
         if (!proved[0])
             memcpy(proved, record->checksum, sizeof record->checksum);
+        SQ_TRY(judge(r, record, err));
         if (wants_profile(r, item, record))
             SQ_TRY(sq_ask_profile(&r->profiling, item, record, err));
     }
@@ -192,12 +200,35 @@ static sq_status keep_ceiling(void *arg, const sq_ceiling *ceiling, sq_error *er
     return sink->ceiling(sink->self, ceiling, err);
 }
 
+static void tell(const runner *r, const char *note)
+{
+    const sq_observer *observer = &r->options->observer;
+    if (note[0] && observer->note)
+        observer->note(observer->self, note);
+}
+
+/* The ceilings of this campaign are the known ones: stored with it, so that it can be read alone. */
+static sq_status use_known_ceilings(runner *r, sq_error *err)
+{
+    char note[160];
+    for (int i = 0; i < r->options->n_known; i++)
+        SQ_TRY(keep_ceiling(r, &r->options->known[i], err));
+    snprintf(note, sizeof note, "%d ceilings of %.100s", r->n_ceilings, r->options->known_from);
+    tell(r, note);
+    return SQ_OK;
+}
+
 static sq_status measure_ceilings(runner *r, sq_error *err)
 {
     char note[512];
     SQ_TRY(sq_ask_ceilings(&r->timing, keep_ceiling, r, note, sizeof note, err));
-    if (note[0] && r->options->observer.note)
-        r->options->observer.note(r->options->observer.self, note);
+    tell(r, note);
+    return SQ_OK;
+}
+
+static sq_status find_ceilings(runner *r, sq_error *err)
+{
+    SQ_TRY(r->options->n_known ? use_known_ceilings(r, err) : measure_ceilings(r, err));
     r->timing.ceilings = r->profiling.ceilings = r->ceiling;
     r->timing.n_ceilings = r->profiling.n_ceilings = r->n_ceilings;
     r->peers.ceilings = r->ceiling;
@@ -216,7 +247,7 @@ static int count_left(const sq_plan *plan)
 /* SQ_INTERRUPTED is the second signal: the run in flight is lost, everything before is kept. */
 static sq_status carry_out(runner *r, const char **state, sq_error *err)
 {
-    sq_status s = measure_ceilings(r, err);
+    sq_status s = find_ceilings(r, err);
     r->last = sq_monotonic_seconds();
     sq_tally_add_phase(&r->tally, "ceilings", r->last - r->started);
     if (s == SQ_OK)

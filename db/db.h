@@ -53,6 +53,19 @@ sq_status sq_db_has_run(sq_db *db, const char *campaign_uuid, const char *cell_k
 sq_status sq_db_find_checksum(sq_db *db, const char *campaign_uuid, const char *cell_key,
                               char out[SQ_HASH_TEXT], sq_error *err);
 
+/* What the newest finished campaign of `suite` measured on this device in this environment. */
+typedef struct {
+    char campaign[SQ_UUID_TEXT];
+    double started; /* Unix time, seconds */
+    sq_ceiling ceiling[64];
+    int n; /* 0: there is none */
+} sq_db_ceilings;
+
+/* `fingerprint`: of the environment; `since`: Unix time before which a campaign is too old. */
+sq_status sq_db_find_ceilings(sq_db *db, const char *suite, const char *device_uuid,
+                              const char *fingerprint, double since, sq_db_ceilings *out,
+                              sq_error *err);
+
 /* campaign: uuid prefix, label, "latest", "latest~N", "baseline:NAME". Writes the uuid; unknown or
  * ambiguous: error that lists the nearest. */
 sq_status sq_db_resolve_campaign(sq_db *db, const char *text, char uuid[SQ_UUID_TEXT],

@@ -66,6 +66,14 @@ static const char *const sql_text[SQ_SQL_COUNT] = {
         "WHERE r.campaign_id = c.campaign_id)) "
         "FROM campaign c WHERE plan_hash = ?1 ORDER BY started DESC, campaign_id DESC LIMIT 1",
     [SQ_SQL_FIND_CAMPAIGN] = "SELECT campaign_id FROM campaign WHERE uuid = ?1",
+    [SQ_SQL_FIND_CEILINGS] =
+        "SELECT c.uuid, c.started, x.name, x.unit, x.value, x.lo, x.hi, x.sm_mhz "
+        "FROM ceiling x JOIN campaign c USING (campaign_id) WHERE c.campaign_id = ("
+        "SELECT k.campaign_id FROM campaign k JOIN device d ON d.device_id = k.device_id "
+        "JOIN environment e ON e.env_id = k.env_id WHERE k.suite = ?1 AND d.uuid = ?2 "
+        "AND e.fingerprint = ?3 AND k.started >= ?4 AND k.state = 'finished' "
+        "AND EXISTS (SELECT 1 FROM ceiling y WHERE y.campaign_id = k.campaign_id) "
+        "ORDER BY k.started DESC, k.campaign_id DESC LIMIT 1) ORDER BY x.name",
     [SQ_SQL_LIST_ATTEMPTS] = "SELECT r.status FROM run r JOIN campaign c USING (campaign_id) "
                              "JOIN cell k USING (cell_id) "
                              "WHERE c.uuid = ?1 AND k.key = ?2 AND r.replicate = ?3",

@@ -35,6 +35,8 @@ const sq_metric_def sq_metrics[] = {
     {"width", "channel", "", "derived", "model width that the shape was matched to"},
     {"floor_ns", "ns", "", "derived",
      "least time under the measured ceilings: the largest of bytes, flops and special functions"},
+    {"above_ceiling_pct", "%", "", "derived",
+     "by how much the run exceeds a measured ceiling; only where by more than 3 %"},
     /* how the run was made */
     {"proof_reused", "flag", "", "derived",
      "1: the output has the bits that an earlier run of the campaign proved; no proof of its own"},

@@ -28,6 +28,7 @@ static const cell_column columns[] = {
     {"work", "TFLOP/s", "compulsory flops over time", 15, 1},
     {"traffic", "GB/s", "compulsory bytes over time", 16, 1},
     {"floor", "%", "least possible time over time", 17, 1},
+    {"above ceiling", "%", "by how much it exceeds a measured ceiling: suspicious", 28, 1},
     {"memory", "MiB", "tensors and workspace", 18, 1048576},
     {"SM clock", "MHz", "while measuring", 19, 1},
     {"runs", "", "replicates", 20, 1},

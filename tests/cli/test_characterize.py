@@ -133,6 +133,40 @@ class Characterize(unittest.TestCase):
             self.assertEqual(child.wait(timeout=60), 130, rest)
         self.assertIn("1 ceilings stored", rest)
         self.assertEqual(self.rows("SELECT state FROM campaign"), [("interrupted",)])
+    def test_a_campaign_goes_by_what_was_measured(self):
+        self.assertEqual(self.run_it("characterize", "--device", "cpu").returncode, 0)
+        result = self.run_it(*TINY, "--label", "after")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("5 ceilings of characterize ", result.stderr)
+        pairs = self.rows("SELECT a.value = b.value FROM ceiling a JOIN ceiling b USING (name) "
+                          "JOIN campaign c ON c.campaign_id = b.campaign_id AND c.label = 'after' "
+                          "JOIN campaign d ON d.campaign_id = a.campaign_id "
+                          "AND d.suite = 'characterize'")
+        self.assertEqual(pairs, [(1,)] * 5)
+
+    def change(self, sql):
+        store = sqlite3.connect(self.folder / "seqmark.db")
+        store.execute(sql)
+        store.commit()
+        store.close()
+
+    def goes_by_them(self):
+        result = self.run_it(*TINY)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        return "ceilings of characterize" in result.stderr
+
+    def test_what_is_old_or_of_another_environment_is_measured_again(self):
+        self.assertEqual(self.run_it("characterize", "--device", "cpu").returncode, 0)
+        self.assertTrue(self.goes_by_them())
+        for column, value in (("started", "started - 8 * 86400"), ("state", "'failed'"),
+                              ("suite", "'quick'")):
+            ((kept,),) = self.rows(f"SELECT {column} FROM campaign WHERE campaign_id = 1")
+            self.change(f"UPDATE campaign SET {column} = {value} WHERE campaign_id = 1")
+            self.assertFalse(self.goes_by_them(), column)
+            self.change(f"UPDATE campaign SET {column} = {kept!r} WHERE campaign_id = 1")
+        self.assertTrue(self.goes_by_them())
+        self.change("UPDATE environment SET fingerprint = 'another'")
+        self.assertFalse(self.goes_by_them())
 
 
 if __name__ == "__main__":

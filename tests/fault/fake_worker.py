@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """A worker that speaks bench/wire.h and measures nothing: it does to its parent what real ones do
 only on bad days. $FAKE_WORKER says what: well, crash, exit, hang, slow, garbage, wrong, noisy,
-unsupported, oom, refuse, sticky (dies after its answer), silent-hello, profile-crash,
-sustain-garbage, no-timeline. $FAKE_WHEN: only for cells whose key holds this text. $FAKE_LOG: a
-file that gets one line (pid and request) for every request.
+unsupported, oom, refuse, sticky (dies after its answer), impossible (times that no card reaches),
+fast (above its own ceilings), silent-hello, profile-crash, sustain-garbage, no-timeline. $FAKE_WHEN:
+only for cells whose key holds this text. $FAKE_LOG: a file that gets one line (pid and request) for
+every request.
 """
 import json
 import os
@@ -86,12 +87,22 @@ def run(is_hit):
         record("mismatch", "y: rel_l2 0.5 > 0.01")
     elif MODE == "noisy":
         record("noisy", "interval 20 % wide")
+    elif MODE == "impossible":  # 2 GB in 1 us
+        record(values=work(1e9))
+    elif MODE == "fast":  # 3.3 MB read in 1.0045 us: below the bus, above the ceiling
+        record(values=work(3.3e6))
     elif MODE == "sticky":
         record("error", "misaligned address")
         sys.exit(3)
     else:
         record()
     return None
+
+
+def work(size):
+    names = {"bytes_read": size, "bytes_written": 0.0, "flops": 1e3, "batch_ns": 900.0}
+    return [{"metric": name, "value": value, "n": 1, "spread": None, "sm_mhz": None,
+             "validity": "ok"} for name, value in names.items()]
 
 
 def profile():
@@ -121,7 +132,7 @@ def timeline():
 
 
 def ceilings():
-    say({"is": "ceilings", "ceilings": [{"name": "copy", "unit": "GB/s", "value": 2900.0,
+    say({"is": "ceilings", "ceilings": [{"name": "copy_gbytes_per_s", "unit": "GB/s", "value": 2900.0,
                                          "lo": 2890.0, "hi": 2910.0, "sm_mhz": None}]})
 
 

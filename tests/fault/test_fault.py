@@ -70,6 +70,20 @@ class Workers(Bench):
         os.remove(self.db)
         self.check("noisy", 0, "noisy", "wide")
 
+    def test_impossible_times_are_refused(self):
+        self.check("impossible", 6, "error", "implausible: ")
+        self.assertEqual(self.rows("SELECT median_ns, n, reason LIKE '%device memory%' FROM run "
+                                   "WHERE status = 'error'"), [(None, 0, 1)])
+        self.assertEqual(self.rows("SELECT v.value, v.validity FROM value v JOIN run USING "
+                                   "(run_id) WHERE status = 'error' AND metric = 'batch_ns'"),
+                         [(None, "refused: implausible")])
+
+    def test_times_above_a_measured_ceiling_are_flagged(self):
+        result = self.run_fake("fast")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        (value,), = self.rows("SELECT value FROM value WHERE metric = 'above_ceiling_pct'")
+        self.assertAlmostEqual(value, 100 * (3.3e6 / 1004.5 / 2900 - 1), places=3)
+
     def test_try_oom_tries(self):
         self.assertEqual(self.run_fake("oom", "--try-oom", "on").returncode, 0)
         self.assertEqual(self.statuses(), ["ok", "ok", "ok"])
