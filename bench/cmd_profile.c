@@ -186,9 +186,7 @@ static sq_status plan(profile *p, sq_error *err)
     SQ_TRY(sq_run_read(run, err));
     if (!sq_given_has(&p->given, "counters"))
         run->counters = cell.dtype == SQ_DTYPE_F16 ? default_f16_sets : default_sets;
-    SQ_TRY(sq_target_open(sq_given_value(&p->given, "device", is_cpu ? "cpu" : "0"), &run->target,
-                          err));
-    run->rates = sq_rates_nominal(&run->target.device);
+    SQ_TRY(sq_run_open_target(run, sq_given_value(&p->given, "device", is_cpu ? "cpu" : "0"), err));
     return sq_run_plan(run, err);
 }
 

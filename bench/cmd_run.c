@@ -329,7 +329,7 @@ static sq_status execute(sq_run *run, int argc, char **argv, sq_outcome *outcome
     SQ_TRY(sq_run_read(run, err));
     if (sq_given_has(&run->given, "show-config"))
         return sq_run_print_config(run, format, err);
-    SQ_TRY(sq_run_open_target(run, err));
+    SQ_TRY(sq_run_open_target(run, sq_given_value(&run->given, "device", NULL), err));
     if (run->target.note[0])
         fprintf(stderr, "%s: measuring on the CPU\n", run->target.note);
     use_known_ceilings(run);

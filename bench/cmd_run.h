@@ -45,7 +45,7 @@ sq_status sq_run_make_options(sq_run *run, sq_option **options, sq_error *err);
 /* Reads suite and settings. */
 sq_status sq_run_read(sq_run *run, sq_error *err);
 /* Starts the device's worker once and plans; the seed counts. */
-sq_status sq_run_open_target(sq_run *run, sq_error *err);
+sq_status sq_run_open_target(sq_run *run, const char *device, sq_error *err);
 sq_status sq_run_plan(sq_run *run, sq_error *err);
 void sq_run_free(sq_run *run);
 

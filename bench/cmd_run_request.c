@@ -317,9 +317,8 @@ static sq_status complete_catalog(sq_run *run, sq_error *err)
     return SQ_OK;
 }
 
-sq_status sq_run_open_target(sq_run *run, sq_error *err)
+sq_status sq_run_open_target(sq_run *run, const char *device, sq_error *err)
 {
-    const char *device = sq_given_value(&run->given, "device", NULL);
     SQ_TRY(sq_target_open(device, &run->target, err));
     run->rates = sq_rates_nominal(&run->target.device);
     return complete_catalog(run, err);

@@ -85,6 +85,18 @@ class Bench(unittest.TestCase):
 
 
 class Honest(Bench):
+    def test_has_a_profile_page_with_its_time(self):
+        self.run_peer("well", "--seqlen", "4", providers="external:fake/plain")
+        (key,) = self.rows("SELECT key FROM cell")[0]
+        result = subprocess.run([SEQMARK, "profile", key, "--device", "cpu", "--db", self.db, "-o",
+                                 "json"], env=self.environment("well"), cwd=self.folder.name,
+                                capture_output=True, text=True, timeout=120, check=False)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        shown = json.loads(result.stdout)
+        self.assertEqual(shown["cell"], key)
+        self.assertGreater(shown["median_ns"], 0)
+        self.assertEqual(self.rows("SELECT count(*) FROM run"), [(2,)])
+
     def test_is_timed_proved_and_stored_beside_ours(self):
         result = self.run_peer("well")
         self.assertEqual(result.returncode, 0, result.stderr)
