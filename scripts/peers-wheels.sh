@@ -2,7 +2,7 @@
 # Puts the peers that are plain Python (fla, mamba-ssm's Triton kernels, einops) into a folder:
 #   scripts/peers-wheels.sh [FOLDER]        default out/peers, which git ignores
 #   PYTHONPATH=FOLDER seqmark run --provider external:torch/fla ...
-# Needs pip and network; the folder may be carried to a machine without. PyTorch is not in it.
+# Needs pip, setuptools, wheel, packaging and network; the folder may be carried to a machine without. PyTorch is not in it.
 # Versions are fixed, so that two machines measure the same code; $SEQMARK_PIP is another pip.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

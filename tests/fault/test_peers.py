@@ -211,7 +211,9 @@ class Selection(Bench):
         return result.stdout
 
     def test_list_has_them_where_asked(self):
+        """The adapter of PyTorch among them, whether or not there is a PyTorch."""
         self.assertNotIn("external", self.list_providers())
+        self.assertRegex(self.list_providers("--peers"), r"attention +external:torch/sdpa-flash")
         self.assertRegex(self.list_providers("--peers"),
                          r"rmsnorm +external:fake/plain +not importable: No module named 'fake'")
 
