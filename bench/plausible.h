@@ -1,9 +1,9 @@
 /* plausible: is a time possible at all? Compulsory bytes and operations are the least that a launch
  * must do, so no launch can be done with them faster than the device's peak allows.
  *
- * What the peaks are is in core/ceiling.h: device attributes times the SM clock observed. Bytes count
- * against device memory only as far as they cannot have been in the L2: all that a cold launch reads,
- * what else is read and what is written beyond the size of the L2.
+ * What the peaks are is in core/ceiling.h: device attributes times the SM clock observed. Bytes
+ * count against device memory only as far as they cannot have been in the L2: all that a cold
+ * launch reads, what else is read and what is written beyond the size of the L2.
  */
 #ifndef SQ_BENCH_PLAUSIBLE_H
 #define SQ_BENCH_PLAUSIBLE_H
@@ -32,8 +32,8 @@ sq_excess sq_excess_of_peak(const sq_record *record, const sq_device *device);
 sq_excess sq_excess_of_ceilings(const sq_record *record, const sq_device *device,
                                 const sq_ceiling *ceilings, int n);
 
-/* A timed record above a peak becomes an error, "implausible: ...", and loses its times; one above a
- * ceiling gets the value above_ceiling_pct. Others are left as they are. SQ_OUT_OF_MEMORY. */
+/* A timed record above a peak becomes an error, "implausible: ...", and loses its times; one above
+ * a ceiling gets the value above_ceiling_pct. Others are left as they are. SQ_OUT_OF_MEMORY. */
 sq_status sq_judge_plausible(const sq_device *device, const sq_ceiling *ceilings, int n,
                              sq_record *record);
 

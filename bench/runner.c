@@ -68,7 +68,8 @@ static bool wants_profile(const runner *r, const sq_plan_item *item, const sq_re
 
 static sq_status judge(const runner *r, sq_record *record, sq_error *err)
 {
-    sq_status s = sq_judge_plausible(&r->options->target->device, r->ceiling, r->n_ceilings, record);
+    const sq_device *device = &r->options->target->device;
+    sq_status s = sq_judge_plausible(device, r->ceiling, r->n_ceilings, record);
     return s == SQ_OK ? s : sq_fail(err, s, "no memory for the values of a run");
 }
 
@@ -207,7 +208,7 @@ static void tell(const runner *r, const char *note)
         observer->note(observer->self, note);
 }
 
-/* The ceilings of this campaign are the known ones: stored with it, so that it can be read alone. */
+/* The ceilings of this campaign are the known ones, stored with it so that it can be read alone. */
 static sq_status use_known_ceilings(runner *r, sq_error *err)
 {
     char note[160];

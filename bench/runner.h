@@ -36,8 +36,8 @@ typedef struct {
     sq_observer observer;
     double budget_seconds; /* 0: none */
     const char *counters;  /* sets counted once of each measured cell; NULL: none; CUDA only */
-    /* Ceilings of this device that were measured before; with none (n 0) the few that are needed are
-     * measured first. known_from: whose they are, for the note. */
+    /* Ceilings of this device that were measured before; with none (n 0) the few that are needed
+     * are measured first. known_from: whose they are, for the note. */
     const sq_ceiling *known;
     int n_known;
     const char *known_from;

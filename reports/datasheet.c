@@ -195,10 +195,11 @@ static void add_table(rendering *r)
         }
         add_row(r, c);
     }
-    sq_text_add(&r->page, "</tbody></table></div>\n"
-                          "<p>From and to: the 95 % interval of the median (below six readings: the "
-                          "smallest and the largest). Peak: device attributes times the SM clock "
-                          "observed, or the highest clock where none was.</p>\n");
+    sq_text_add(&r->page,
+                "</tbody></table></div>\n"
+                "<p>From and to: the 95 % interval of the median (below six readings: the "
+                "smallest and the largest). Peak: device attributes times the SM clock "
+                "observed, or the highest clock where none was.</p>\n");
 }
 
 /* Names that a data sheet may have and this one has not. */
@@ -300,10 +301,11 @@ static sq_status add_figures(rendering *r, sq_error *err)
                       "Measured ceilings only. Slopes: what each level of memory gives. Flat: what "
                       "each unit computes, solid in a burst, dashed sustained.",
                       sq_datasheet_roofline, err));
-    SQ_TRY(add_figure(r, "bursts", "Matrix products: burst and sustained",
-                      "Burst: the first 20 ms on a rested card. Sustained: back to back, after power "
-                      "and clock have settled. The SM clock stands above each bar.",
-                      sq_datasheet_bursts, err));
+    SQ_TRY(
+        add_figure(r, "bursts", "Matrix products: burst and sustained",
+                   "Burst: the first 20 ms on a rested card. Sustained: back to back, after power "
+                   "and clock have settled. The SM clock stands above each bar.",
+                   sq_datasheet_bursts, err));
     sq_text_add(&r->page, "</section>\n");
     return SQ_OK;
 }

@@ -186,7 +186,8 @@ bool sq_datasheet_roofline(const sq_datasheet *sheet, const char *id, sq_text *s
     sq_figure_value_axis(script, bottom, top);
     sq_text_add(script, sq_figure_datasheet_roofline_gp);
     /* A slope of 1 in log-log, as degrees on a plot area of about 650 x 420. */
-    double decades_y = log10(top / bottom) * 1.12, decades_x = log10(most_intensity / least_intensity);
+    double decades_y = log10(top / bottom) * 1.12,
+           decades_x = log10(most_intensity / least_intensity);
     double angle = atan2(420 / decades_y, 650 / decades_x) * 57.29578;
     for (int i = 0; i < N_SLOPES; i++)
         if (value_of(sheet, slopes[i].ceiling) > 0)
@@ -236,9 +237,8 @@ static void add_bar_label(sq_text *script, double x, double value, double clock)
     sq_text_printf(script, "set label \"%.4g", value);
     if (clock > 0)
         sq_text_printf(script, "\\n%.0f MHz", clock);
-    sq_text_printf(script,
-                   "\" at %g,%.9g center offset 0,%s font ',10' textcolor rgb '#333333'\n", x,
-                   value, clock > 0 ? "1.4" : "0.6");
+    sq_text_printf(script, "\" at %g,%.9g center offset 0,%s font ',10' textcolor rgb '#333333'\n",
+                   x, value, clock > 0 ? "1.4" : "0.6");
 }
 
 bool sq_datasheet_bursts(const sq_datasheet *sheet, const char *id, sq_text *script, sq_text *csv)

@@ -55,8 +55,8 @@ sq_status sq_ceilings_measure(const sq_rig *rig, sq_alive_fn alive, void *alive_
                               sq_ceilings *out, sq_error *err)
 {
     collector c = {out, alive, alive_arg};
-    const sq_ceiling_listener listener = {.arg = &c, .take = take, .absent = miss,
-                                          .alive = alive_at};
+    const sq_ceiling_listener listener = {
+        .arg = &c, .take = take, .absent = miss, .alive = alive_at};
     *out = (sq_ceilings){.n = 0};
     for (const char *const *name = measured; *name; name++) {
         const sq_probe *probe = sq_probe_find(rig, *name);
@@ -85,7 +85,7 @@ static double product_rate(const sq_ceilings *ceilings, sq_dtype dtype)
 double sq_ceilings_floor_ns(const sq_ceilings *ceilings, const sq_device *device, sq_dtype dtype,
                             const sq_cost *cost)
 {
-    double copy = known(ceilings, "copy_gbytes_per_s"); /* GB/s: bytes per ns */
+    double copy = known(ceilings, "copy_gbytes_per_s");  /* GB/s: bytes per ns */
     double matrix = 1e3 * product_rate(ceilings, dtype); /* flop per ns */
     /* fmax takes the number where the other side is NAN: an unknown ceiling bounds nothing. */
     double simt = 1e3 * fmax(known(ceilings, "gemm_f32_tflops"), known(ceilings, "fma_f32_tflops"));

@@ -1,5 +1,5 @@
-/* ceilings: the few ceilings that a campaign needs for its floors, measured in two or three seconds at
- * its start, and the floors. `seqmark characterize` measures all of them at length.
+/* ceilings: the few ceilings that a campaign needs for its floors, measured in two or three seconds
+ * at its start, and the floors. `seqmark characterize` measures all of them at length.
  *
  *   copy_gbytes_per_s  GB/s     bytes read plus written by a device copy far larger than the cache
  *   gemm_bf16_tflops   TFLOP/s  products by the vendor library in bursts; tensor cores

@@ -8,8 +8,8 @@
 extern "C" {
 #endif
 
-/* Idle power first, while the device is at rest; then the backend's probes and the vendor libraries'
- * products, burst and sustained, with power and clock under that load. Errors as of
+/* Idle power first, while the device is at rest; then the backend's probes and the vendor
+ * libraries' products, burst and sustained, with power and clock under that load. Errors as of
  * sq_probe_measure. */
 sq_status sq_characterize(const sq_rig *rig, const sq_ceiling_listener *listener, sq_error *err);
 

@@ -114,8 +114,8 @@ static sq_status sample(measuring *m, const sq_policy *policy, sq_cache cache, s
     sq_record record;
     sq_cell none = {.kind = SQ_KIND_OP};
     sq_record_init(&record, &none);
-    sq_status status = sq_measure(&m->job.job, policy, cache, m->listener->alive,
-                                  m->listener->arg, &record, err);
+    sq_status status =
+        sq_measure(&m->job.job, policy, cache, m->listener->alive, m->listener->arg, &record, err);
     if (status == SQ_OK && record.n_samples == 0)
         status = sq_fail(err, SQ_TIMEOUT, "%s", record.reason);
     if (status == SQ_OK)
@@ -287,9 +287,8 @@ static sq_status measure_all(measuring *m, sq_probe_load *load, sq_error *err)
                                       m->rig->backend->stream(m->rig->device), &m->job.run, &why);
     if (status == SQ_OK)
         status = measure_opened(m, load, ceiling, &n, &why);
-    sq_status outcome = status == SQ_OK ? SQ_OK
-                                        : excuse(m, n ? m->probe->sustained : m->probe->name, &why,
-                                                 err);
+    sq_status outcome =
+        status == SQ_OK ? SQ_OK : excuse(m, n ? m->probe->sustained : m->probe->name, &why, err);
     for (int i = 0; i < n && outcome == SQ_OK; i++)
         outcome = give(m, &ceiling[i], err);
     m->probe->close(m->job.run);

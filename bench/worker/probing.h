@@ -35,9 +35,9 @@ typedef struct {
     sq_ceiling power, clock;
 } sq_probe_load;
 
-/* Gives the probe's ceilings to the listener. A probe that is unsupported, fails or computes something
- * wrong is told as absent; an error is one of the listener, or a device that no longer works. nvml and
- * load may be NULL. */
+/* Gives the probe's ceilings to the listener. A probe that is unsupported, fails or computes
+ * something wrong is told as absent; an error is one of the listener, or a device that no longer
+ * works. nvml and load may be NULL. */
 sq_status sq_probe_measure(const sq_rig *rig, const sq_probe *probe, const sq_probe_effort *effort,
                            const sq_ceiling_listener *listener, sq_nvml *nvml, sq_probe_load *load,
                            sq_error *err);
@@ -45,8 +45,8 @@ sq_status sq_probe_measure(const sq_rig *rig, const sq_probe *probe, const sq_pr
 /* The probe of that name: the backend's, else the vendor libraries'; NULL: none. */
 const sq_probe *sq_probe_find(const sq_rig *rig, const char *name);
 
-/* A ceiling out of some readings: median, and their 95 % interval (below six: smallest and largest).
- * All NAN where n is 0. */
+/* A ceiling out of some readings: median, and their 95 % interval (below six: smallest and
+ * largest). All NAN where n is 0. */
 sq_ceiling sq_ceiling_of_readings(const char *name, const double *readings, int n);
 
 void sq_probe_rest(double seconds);

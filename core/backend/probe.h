@@ -39,7 +39,8 @@ typedef struct sq_probe {
                       sq_probe_run **out, sq_error *err);
     /* Makes a variant the one to launch; SQ_UNSUPPORTED: this one cannot be. */
     sq_status (*choose)(sq_probe_run *run, int variant, sq_error *err);
-    sq_status (*launch)(sq_probe_run *run, sq_error *err); /* asynchronous, unless timed by the host */
+    sq_status (*launch)(sq_probe_run *run,
+                        sq_error *err); /* asynchronous, unless timed by the host */
     /* Whether the launches so far computed what they should; SQ_MISMATCH. Synchronous. */
     sq_status (*check)(sq_probe_run *run, sq_error *err);
     void (*close)(sq_probe_run *run); /* accepts NULL */

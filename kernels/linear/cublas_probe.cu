@@ -14,7 +14,8 @@
 
 #include "kernels/hw/launch.cuh"
 
-namespace {
+namespace
+{
 
 enum { BF16, F16, FP8, INT8, TF32, F32, TYPES };
 
@@ -87,13 +88,31 @@ __host__ __device__ uint32_t mix(uint64_t i)
 }
 
 /* Uniform in [-1, 1), of 24 bits. */
-__device__ float unit(uint64_t i) { return (float)(mix(i) >> 8) * (2.0f / (1 << 24)) - 1.0f; }
+__device__ float unit(uint64_t i)
+{
+    return (float)(mix(i) >> 8) * (2.0f / (1 << 24)) - 1.0f;
+}
 
-__device__ void put(__nv_bfloat16 *to, uint64_t i) { *to = __float2bfloat16_rn(unit(i)); }
-__device__ void put(__half *to, uint64_t i) { *to = __float2half_rn(unit(i)); }
-__device__ void put(__nv_fp8_e4m3 *to, uint64_t i) { *to = __nv_fp8_e4m3(unit(i)); }
-__device__ void put(int8_t *to, uint64_t i) { *to = (int8_t)(mix(i) >> 24); }
-__device__ void put(float *to, uint64_t i) { *to = unit(i); }
+__device__ void put(__nv_bfloat16 *to, uint64_t i)
+{
+    *to = __float2bfloat16_rn(unit(i));
+}
+__device__ void put(__half *to, uint64_t i)
+{
+    *to = __float2half_rn(unit(i));
+}
+__device__ void put(__nv_fp8_e4m3 *to, uint64_t i)
+{
+    *to = __nv_fp8_e4m3(unit(i));
+}
+__device__ void put(int8_t *to, uint64_t i)
+{
+    *to = (int8_t)(mix(i) >> 24);
+}
+__device__ void put(float *to, uint64_t i)
+{
+    *to = unit(i);
+}
 
 template <typename T>
 __global__ void fill_kernel(T *data, int64_t count, uint64_t seed)
@@ -106,11 +125,16 @@ __global__ void fill_kernel(T *data, int64_t count, uint64_t seed)
 double value_of(const void *data, int type, int64_t i)
 {
     switch (type) {
-    case BF16: return __bfloat162float(((const __nv_bfloat16 *)data)[i]);
-    case F16: return __half2float(((const __half *)data)[i]);
-    case FP8: return (float)((const __nv_fp8_e4m3 *)data)[i];
-    case INT8: return ((const int8_t *)data)[i];
-    default: return ((const float *)data)[i];
+    case BF16:
+        return __bfloat162float(((const __nv_bfloat16 *)data)[i]);
+    case F16:
+        return __half2float(((const __half *)data)[i]);
+    case FP8:
+        return (float)((const __nv_fp8_e4m3 *)data)[i];
+    case INT8:
+        return ((const int8_t *)data)[i];
+    default:
+        return ((const float *)data)[i];
     }
 }
 
@@ -129,11 +153,20 @@ void fill(void *data, int64_t count, uint64_t seed, cudaStream_t stream)
 sq_status draw(const gemm_run *run, void *data, int64_t count, uint64_t seed, sq_error *err)
 {
     switch (run->type) {
-    case BF16: fill<__nv_bfloat16>(data, count, seed, run->stream); break;
-    case F16: fill<__half>(data, count, seed, run->stream); break;
-    case FP8: fill<__nv_fp8_e4m3>(data, count, seed, run->stream); break;
-    case INT8: fill<int8_t>(data, count, seed, run->stream); break;
-    default: fill<float>(data, count, seed, run->stream);
+    case BF16:
+        fill<__nv_bfloat16>(data, count, seed, run->stream);
+        break;
+    case F16:
+        fill<__half>(data, count, seed, run->stream);
+        break;
+    case FP8:
+        fill<__nv_fp8_e4m3>(data, count, seed, run->stream);
+        break;
+    case INT8:
+        fill<int8_t>(data, count, seed, run->stream);
+        break;
+    default:
+        fill<float>(data, count, seed, run->stream);
     }
     return sq_launched("inputs of a product", err);
 }
@@ -180,10 +213,10 @@ sq_status lay_out(const gemm_run *run, variant *v, sq_error *err)
 {
     const type_facts *f = &facts[run->type];
     const uint64_t m = (uint64_t)v->size.m, n = (uint64_t)v->size.n, k = (uint64_t)v->size.k;
-    SQ_TRY(check(cublasLtMatrixLayoutCreate(&v->a, f->in, k, m, v->size.k), "cublasLt layout",
-                 err));
-    SQ_TRY(check(cublasLtMatrixLayoutCreate(&v->b, f->in, k, n, v->size.k), "cublasLt layout",
-                 err));
+    SQ_TRY(
+        check(cublasLtMatrixLayoutCreate(&v->a, f->in, k, m, v->size.k), "cublasLt layout", err));
+    SQ_TRY(
+        check(cublasLtMatrixLayoutCreate(&v->b, f->in, k, n, v->size.k), "cublasLt layout", err));
     return check(cublasLtMatrixLayoutCreate(&v->d, f->out, m, n, v->size.m), "cublasLt layout",
                  err);
 }
@@ -202,9 +235,9 @@ sq_status ask_heuristic(gemm_run *run, const variant *v, cublasLtMatmulHeuristic
 {
     cublasLtMatmulPreference_t preference;
     SQ_TRY(check(cublasLtMatmulPreferenceCreate(&preference), "cublasLt preference", err));
-    cublasStatus_t status = cublasLtMatmulPreferenceSetAttribute(
-        preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace_bytes,
-        sizeof workspace_bytes);
+    cublasStatus_t status =
+        cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
+                                             &workspace_bytes, sizeof workspace_bytes);
     if (status == CUBLAS_STATUS_SUCCESS)
         status = cublasLtMatmulAlgoGetHeuristic(run->handle, run->product, v->a, v->b, v->d, v->d,
                                                 preference, ALGORITHMS, found, n);
@@ -315,10 +348,10 @@ sq_status launch(sq_probe_run *opaque, sq_error *err)
 sq_status fetch(const gemm_run *run, const void *data, int64_t first, int64_t count, int bytes,
                 void *to, sq_error *err)
 {
-    SQ_TRY(sq_cuda_check(cudaMemcpyAsync(to, (const char *)data + first * bytes,
-                                         (size_t)(count * bytes), cudaMemcpyDeviceToHost,
-                                         run->stream),
-                         "check of a product", err));
+    SQ_TRY(
+        sq_cuda_check(cudaMemcpyAsync(to, (const char *)data + first * bytes,
+                                      (size_t)(count * bytes), cudaMemcpyDeviceToHost, run->stream),
+                      "check of a product", err));
     return sq_backend_cuda.sync(run->device, err);
 }
 

@@ -1,5 +1,6 @@
-/* Every probe of the device and of cublasLt: each of its variants computes what it should, and no ceiling
- * is above what the architecture allows. Says what it measured. Exits 77 where there is no device.
+/* Every probe of the device and of cublasLt: each of its variants computes what it should, and no
+ * ceiling is above what the architecture allows. Says what it measured. Exits 77 where there is no
+ * device.
  *
  *   test_gpu_probes [NAME]: only the probe of this ceiling
  */
@@ -66,8 +67,8 @@ static void alive(void *arg)
     (void)arg;
 }
 
-/* Two launches of each variant, the second over what the first left. A variant that cannot be chosen or
- * launched on this device is passed over. */
+/* Two launches of each variant, the second over what the first left. A variant that cannot be
+ * chosen or launched on this device is passed over. */
 static void check_variants(const sq_rig *rig, const sq_probe *probe, tally *t)
 {
     sq_probe_run *run = NULL;

@@ -1,4 +1,5 @@
-/* The data sheet over fixed stores: what is on it, what is not, and that nothing of a store is markup. */
+/* The data sheet over fixed stores: what is on it, what is not, and that nothing of a store is
+ * markup. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>

@@ -77,9 +77,10 @@ static void test_names_are_one_each_and_carry_their_unit(void **state)
     (void)state;
     static const struct {
         const char *end, *unit;
-    } units[] = {{"_ns", "ns"},        {"gbytes_per_s", "GB/s"}, {"_tflops", "TFLOP/s"},
-                 {"_tops", "TOP/s"},   {"gops_per_s", "Gop/s"},  {"_w", "W"},
-                 {"_mhz", "MHz"},      {NULL, NULL}};
+    } units[] = {{"_ns", "ns"},           {"gbytes_per_s", "GB/s"},
+                 {"_tflops", "TFLOP/s"},  {"_tops", "TOP/s"},
+                 {"gops_per_s", "Gop/s"}, {"_w", "W"},
+                 {"_mhz", "MHz"},         {NULL, NULL}};
     for (const sq_ceiling_def *def = sq_ceiling_defs; def->name; def++) {
         bool is_matched = false;
         size_t length = strlen(def->name);

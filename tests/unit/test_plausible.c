@@ -95,8 +95,8 @@ static void test_cold_reads_are_judged_by_the_bus(void **state)
     assert_true(fabs(pct - 100 * (3200.0 / 3050 - 1)) < 1e-9);
     assert_int_equal(verdict((demand){.ns = 1e6, .read = 3.4e9}), 'f'); /* clocks may be 2 % off */
     assert_int_equal(verdict((demand){.ns = 1e6, .read = 3.43e9}), 'r');
-    assert_int_equal(
-        verdict((demand){.ns = 1e6, .read = 3.43e9, .cache = SQ_CACHE_DIRTY_COLD}), 'r');
+    assert_int_equal(verdict((demand){.ns = 1e6, .read = 3.43e9, .cache = SQ_CACHE_DIRTY_COLD}),
+                     'r');
 }
 
 static void test_what_the_cache_holds_need_not_be_moved(void **state)
@@ -159,8 +159,8 @@ static void test_unknown_bounds_nothing(void **state)
     no_l2.l2_bytes = -1;
     assert_int_equal(verdict_on(&cpu, wild, &pct), ' ');
     assert_int_equal(verdict_on(&next, wild, &pct), 'f'); /* its own ceilings still hold */
-    assert_int_equal(
-        verdict_on(&no_l2, (demand){.ns = 1e6, .written = 3.6e9, .read = 1e9}, &pct), ' ');
+    assert_int_equal(verdict_on(&no_l2, (demand){.ns = 1e6, .written = 3.6e9, .read = 1e9}, &pct),
+                     ' ');
     sq_record record = record_of(wild);
     record.n_values = 0;
     assert_int_equal(sq_judge_plausible(&h100, ceilings, N_CEILINGS, &record), SQ_OK);

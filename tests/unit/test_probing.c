@@ -1,5 +1,5 @@
-/* Probes: the CPU's find sane ceilings; faked ones show how each outcome is told: variants that cannot
- * be, wrong results, no memory, a sustained value below the burst. */
+/* Probes: the CPU's find sane ceilings; faked ones show how each outcome is told: variants that
+ * cannot be, wrong results, no memory, a sustained value below the burst. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>

@@ -51,10 +51,14 @@ static double amount_of(int id)
 {
     const double bytes = 4.0 * ARRAY_WORDS;
     switch (id) {
-    case ID_COPY: return 2 * bytes;
-    case ID_TRIAD: return 3 * bytes;
-    case ID_FMA: return 2e-3 * FMA_LANES * FMA_STEPS * FMA_BLOCKS;
-    default: return bytes;
+    case ID_COPY:
+        return 2 * bytes;
+    case ID_TRIAD:
+        return 3 * bytes;
+    case ID_FMA:
+        return 2e-3 * FMA_LANES * FMA_STEPS * FMA_BLOCKS;
+    default:
+        return bytes;
     }
 }
 

@@ -66,9 +66,9 @@ sq_status sq_cuda_run_reset(sq_cuda_run *run, sq_error *err)
 
 sq_status sq_cuda_run_result(sq_cuda_run *run, uint32_t *out, sq_error *err)
 {
-    SQ_TRY(sq_cuda_status(cudaMemcpyAsync(out, run->result, sizeof *out, cudaMemcpyDeviceToHost,
-                                          run->stream),
-                          "result of a probe", err));
+    SQ_TRY(sq_cuda_status(
+        cudaMemcpyAsync(out, run->result, sizeof *out, cudaMemcpyDeviceToHost, run->stream),
+        "result of a probe", err));
     return sq_backend_cuda.sync(run->device, err);
 }
 
@@ -76,16 +76,16 @@ sq_status sq_cuda_run_expect(sq_cuda_run *run, uint32_t expected, sq_error *err)
 {
     uint32_t got = 0;
     SQ_TRY(sq_cuda_run_result(run, &got, err));
-    return got == expected ? SQ_OK
-                           : sq_fail(err, SQ_MISMATCH, "the loop computed %u, %u is right", got,
-                                     expected);
+    return got == expected
+               ? SQ_OK
+               : sq_fail(err, SQ_MISMATCH, "the loop computed %u, %u is right", got, expected);
 }
 
 uint32_t sq_pattern_sum(size_t bytes)
 {
     const uint64_t words = bytes / sizeof(uint32_t);
-    const uint64_t even = words % 2 ? words : words - 1, half = words % 2 ? (words - 1) / 2
-                                                                          : words / 2;
+    const uint64_t even = words % 2 ? words : words - 1,
+                   half = words % 2 ? (words - 1) / 2 : words / 2;
     return (uint32_t)(even * half); /* words (words - 1) / 2 without overflow */
 }
 

@@ -39,8 +39,8 @@ typedef struct {
 cudaError_t sq_probe_pattern(void *data, size_t bytes, cudaStream_t stream);
 cudaError_t sq_probe_copy(void *to, const void *from, size_t bytes, sq_probe_walk walk,
                           cudaStream_t stream);
-/* Adds the sum of all words to *sum; the second goes `rounds` times over the buffer, past L1. Its bytes
- * need only be a multiple of its own tile: SQ_PROBE_THREADS * 16 * in_flight. */
+/* Adds the sum of all words to *sum; the second goes `rounds` times over the buffer, past L1. Its
+ * bytes need only be a multiple of its own tile: SQ_PROBE_THREADS * 16 * in_flight. */
 cudaError_t sq_probe_read(const void *data, size_t bytes, sq_probe_walk walk, uint32_t *sum,
                           cudaStream_t stream);
 cudaError_t sq_probe_read_l2(const void *data, size_t bytes, int rounds, sq_probe_walk walk,
@@ -74,13 +74,13 @@ cudaError_t sq_probe_chase_shared(uint32_t count, int steps, uint32_t *end, cuda
 cudaError_t sq_probe_empty(cudaStream_t stream);
 /* Work of one launch over a grid of `blocks`; each adds what went wrong to *wrong. */
 enum {
-    SQ_FMA_STEPS = 1 << 13,    /* of SQ_FMA_CHAINS chains in each thread */
+    SQ_FMA_STEPS = 1 << 13, /* of SQ_FMA_CHAINS chains in each thread */
     SQ_FMA_CHAINS = 16,
     SQ_EX2_STEPS = 1 << 11,
     SQ_EX2_CHAINS = 8,
     SQ_SHARED_ROUNDS = 1 << 9, /* over the SQ_SHARED_BYTES of a block */
     SQ_SHARED_BYTES = 16 << 10,
-    SQ_ATOMIC_STEPS = 1 << 8   /* of each thread */
+    SQ_ATOMIC_STEPS = 1 << 8 /* of each thread */
 };
 cudaError_t sq_probe_fma(int blocks, uint32_t *wrong, cudaStream_t stream);
 cudaError_t sq_probe_ex2(int blocks, uint32_t *wrong, cudaStream_t stream);

@@ -4,8 +4,8 @@
 
 #include "core/backend/cuda/probe_run.h"
 
-/* The last launch leaves up to the whole L2 of written lines there, which is bandwidth that DRAM did
- * not give: 1 % of a copy of 4 GiB where L2 is 50 MB. */
+/* The last launch leaves up to the whole L2 of written lines there, which is bandwidth that DRAM
+ * did not give: 1 % of a write of 4 GiB where L2 is 50 MB. */
 static const size_t most_bytes = (size_t)4 << 30;
 enum { LINK_BYTES = 256 << 20 };
 
@@ -26,10 +26,10 @@ static sq_probe_walk walk_of(const sq_cuda_run *run)
 
 static sq_status fill_stream(sq_cuda_run *run, sq_error *err)
 {
-    cudaError_t code = run->probe->id == SQ_ID_TRIAD
-                           ? sq_probe_triad_inputs(run->buffer[1], run->buffer[2], run->bytes,
-                                                   run->stream)
-                           : sq_probe_pattern(run->buffer[0], run->bytes, run->stream);
+    cudaError_t code =
+        run->probe->id == SQ_ID_TRIAD
+            ? sq_probe_triad_inputs(run->buffer[1], run->buffer[2], run->bytes, run->stream)
+            : sq_probe_pattern(run->buffer[0], run->bytes, run->stream);
     return sq_cuda_status(code, "inputs of a probe", err);
 }
 
@@ -71,8 +71,8 @@ sq_status sq_stream_choose(sq_probe_run *opaque, int variant, sq_error *err)
 static cudaError_t copy_once(sq_cuda_run *run)
 {
     if (run->variant == WALKS)
-        return cudaMemcpyAsync(run->buffer[1], run->buffer[0], run->bytes,
-                               cudaMemcpyDeviceToDevice, run->stream);
+        return cudaMemcpyAsync(run->buffer[1], run->buffer[0], run->bytes, cudaMemcpyDeviceToDevice,
+                               run->stream);
     return sq_probe_copy(run->buffer[1], run->buffer[0], run->bytes, walk_of(run), run->stream);
 }
 
@@ -119,17 +119,20 @@ sq_status sq_stream_check(sq_probe_run *opaque, sq_error *err)
     case SQ_ID_READ:
         return sq_cuda_run_expect(run, sq_pattern_sum(run->bytes) * run->launches, err);
     default:
-        SQ_TRY(sq_cuda_status(sq_probe_triad_check(run->buffer[0], run->bytes, run->result,
-                                                   run->stream),
-                              "check of a probe", err));
+        SQ_TRY(sq_cuda_status(
+            sq_probe_triad_check(run->buffer[0], run->bytes, run->result, run->stream),
+            "check of a probe", err));
         return sq_cuda_run_expect(run, 0, err);
     }
 }
 
 /* --- L2 --- */
 
-/* The data of a line may lie in both halves of L2 (A100, H100), so at most half of it is used. */
-enum { L2_SHARE = 2, L2_PASSES = 3, L2_READ_BYTES = 1 << 30 };
+/* The data of a line may lie in both halves of L2 (A100, H100), so at most half of it is used. A
+ * grid of 8 blocks an SM (fewer where L2 is small) goes over its set in 1, 2 or 3 equal steps, so
+ * that all SMs have the same work. */
+static const int l2_per_sm[] = {8, 4, 2};
+enum { L2_SHARE = 2, L2_PASSES = 3, L2_GRIDS = 3, L2_READ_BYTES = 1 << 30 };
 
 sq_status sq_l2_open(const sq_probe *probe, sq_backend_device *device, void *stream,
                      sq_probe_run **out, sq_error *err)
@@ -146,19 +149,21 @@ sq_status sq_l2_open(const sq_probe *probe, sq_backend_device *device, void *str
         status = sq_cuda_status(sq_probe_pattern(run->buffer[0], run->bytes, run->stream),
                                 "inputs of a probe", err);
     if (status == SQ_OK)
-        run->run.variants = N_IN_FLIGHT * L2_PASSES;
+        run->run.variants = N_IN_FLIGHT * L2_PASSES * L2_GRIDS;
     return sq_cuda_run_opened(run, status, out, err);
 }
 
-/* A grid of 8 blocks an SM goes over its set in 1, 2 or 3 equal steps, so that all SMs have the same
- * work. */
 static sq_probe_walk l2_walk(const sq_cuda_run *run)
 {
-    return (sq_probe_walk){.blocks = 8 * run->facts->sm_count,
+    int blocks_an_sm = l2_per_sm[run->variant / N_IN_FLIGHT / L2_PASSES];
+    return (sq_probe_walk){.blocks = blocks_an_sm * run->facts->sm_count,
                            .in_flight = in_flight[run->variant % N_IN_FLIGHT]};
 }
 
-static int l2_rounds(const sq_cuda_run *run) { return (int)(L2_READ_BYTES / run->bytes) + 1; }
+static int l2_rounds(const sq_cuda_run *run)
+{
+    return (int)(L2_READ_BYTES / run->bytes) + 1;
+}
 
 sq_status sq_l2_choose(sq_probe_run *opaque, int variant, sq_error *err)
 {
@@ -166,7 +171,7 @@ sq_status sq_l2_choose(sq_probe_run *opaque, int variant, sq_error *err)
     run->variant = variant;
     sq_probe_walk walk = l2_walk(run);
     run->bytes = (size_t)walk.blocks * SQ_PROBE_THREADS * 16 * (size_t)walk.in_flight *
-                 (size_t)(variant / N_IN_FLIGHT + 1);
+                 (size_t)(variant / N_IN_FLIGHT % L2_PASSES + 1);
     if (run->bytes > (size_t)run->facts->l2_bytes / L2_SHARE)
         return sq_fail(err, SQ_UNSUPPORTED, "a set of %zu bytes is too large", run->bytes);
     run->run.amount = (double)run->bytes * l2_rounds(run);
@@ -177,8 +182,8 @@ sq_status sq_l2_launch(sq_probe_run *opaque, sq_error *err)
 {
     sq_cuda_run *run = (sq_cuda_run *)opaque;
     run->launches++;
-    return sq_cuda_status(sq_probe_read_l2(run->buffer[0], run->bytes, l2_rounds(run),
-                                           l2_walk(run), run->result, run->stream),
+    return sq_cuda_status(sq_probe_read_l2(run->buffer[0], run->bytes, l2_rounds(run), l2_walk(run),
+                                           run->result, run->stream),
                           run->probe->name, err);
 }
 

@@ -1,9 +1,10 @@
 // probe_core: latency of one load, arithmetic in registers, shared memory, atomics, empty kernels.
-// Instructions that are measured are written as asm, so that none is merged, hoisted or dropped, and
-// each loop leaves a value that is known beforehand.
+// Instructions that are measured are written as asm, so that none is merged, hoisted or dropped,
+// and each loop leaves a value that is known beforehand.
 #include "core/backend/cuda/probe.h"
 
-namespace {
+namespace
+{
 
 constexpr int threads = SQ_PROBE_THREADS;
 

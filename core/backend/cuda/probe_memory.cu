@@ -1,15 +1,16 @@
-// probe_memory: bandwidth of device memory and of L2. What it takes is enough bytes in flight: an SM
-// must have latency times its share of the bandwidth on the way (H100: 600 ns x 3.35 TB/s / 132 = 15
-// KiB), so each thread asks for several 16-byte words before it uses the first. Grid and words in
-// flight are the variants that the harness tries.
+// probe_memory: bandwidth of device memory and of L2. What it takes is enough bytes in flight: an
+// SM must have latency times its share of the bandwidth on the way (H100: 600 ns x 3.35 TB/s / 132
+// = 15 KiB), so each thread asks for several 16-byte words before it uses the first. Grid and words
+// in flight are the variants that the harness tries.
 #include "core/backend/cuda/probe.h"
 
-namespace {
+namespace
+{
 
 constexpr int threads = SQ_PROBE_THREADS;
 
-// Calls f(word index) over the buffer: a block takes tiles of threads x U words, a grid apart. Every
-// buffer is a multiple of the largest tile, so no index needs a bound.
+// Calls f(word index) over the buffer: a block takes tiles of threads x U words, a grid apart.
+// Every buffer is a multiple of the largest tile, so no index needs a bound.
 template <int U, typename F>
 __device__ void walk_tiles(int64_t count, F f)
 {
@@ -18,7 +19,10 @@ __device__ void walk_tiles(int64_t count, F f)
         f(base + threadIdx.x);
 }
 
-__device__ unsigned word_sum(uint4 v) { return v.x + v.y + v.z + v.w; }
+__device__ unsigned word_sum(uint4 v)
+{
+    return v.x + v.y + v.z + v.w;
+}
 
 __device__ uint4 pattern_at(int64_t i)
 {
@@ -87,9 +91,8 @@ __global__ void triad_kernel(float4 *a, const float4 *b, const float4 *c, int64_
         }
 #pragma unroll
         for (int u = 0; u < U; u++)
-            __stcs(&a[i + u * threads],
-                   make_float4(x[u].x + 2 * y[u].x, x[u].y + 2 * y[u].y, x[u].z + 2 * y[u].z,
-                               x[u].w + 2 * y[u].w));
+            __stcs(&a[i + u * threads], make_float4(x[u].x + 2 * y[u].x, x[u].y + 2 * y[u].y,
+                                                    x[u].z + 2 * y[u].z, x[u].w + 2 * y[u].w));
     });
 }
 
@@ -122,8 +125,14 @@ __global__ void pattern_kernel(uint4 *data, int64_t count)
     walk_tiles<1>(count, [=](int64_t i) { data[i] = pattern_at(i); });
 }
 
-__device__ float triad_b(int64_t i) { return static_cast<float>(i & 1023); }
-__device__ float triad_c(int64_t i) { return static_cast<float>(i & 4095); }
+__device__ float triad_b(int64_t i)
+{
+    return static_cast<float>(i & 1023);
+}
+__device__ float triad_c(int64_t i)
+{
+    return static_cast<float>(i & 4095);
+}
 
 __global__ void triad_inputs_kernel(float *b, float *c, int64_t count)
 {
@@ -140,16 +149,25 @@ __global__ void triad_check_kernel(const float *a, int64_t count, uint32_t *wron
     add_to(wrong, mine);
 }
 
-int64_t words_of(size_t bytes) { return static_cast<int64_t>(bytes / sizeof(uint4)); }
+int64_t words_of(size_t bytes)
+{
+    return static_cast<int64_t>(bytes / sizeof(uint4));
+}
 
 constexpr int plain_blocks = 2048; // for what is not measured
 
 // Instantiates a kernel for the words in flight.
 #define WITH_IN_FLIGHT(walk, kernel, ...)                                                          \
     switch ((walk).in_flight) {                                                                    \
-    case 2: kernel<2><<<(walk).blocks, threads, 0, stream>>>(__VA_ARGS__); break;                  \
-    case 4: kernel<4><<<(walk).blocks, threads, 0, stream>>>(__VA_ARGS__); break;                  \
-    default: kernel<8><<<(walk).blocks, threads, 0, stream>>>(__VA_ARGS__); break;                 \
+    case 2:                                                                                        \
+        kernel<2><<<(walk).blocks, threads, 0, stream>>>(__VA_ARGS__);                             \
+        break;                                                                                     \
+    case 4:                                                                                        \
+        kernel<4><<<(walk).blocks, threads, 0, stream>>>(__VA_ARGS__);                             \
+        break;                                                                                     \
+    default:                                                                                       \
+        kernel<8><<<(walk).blocks, threads, 0, stream>>>(__VA_ARGS__);                             \
+        break;                                                                                     \
     }
 
 } // namespace
@@ -206,8 +224,7 @@ cudaError_t sq_probe_triad_inputs(float *b, float *c, size_t bytes, cudaStream_t
     return cudaGetLastError();
 }
 
-cudaError_t sq_probe_triad_check(const float *a, size_t bytes, uint32_t *wrong,
-                                 cudaStream_t stream)
+cudaError_t sq_probe_triad_check(const float *a, size_t bytes, uint32_t *wrong, cudaStream_t stream)
 {
     triad_check_kernel<<<plain_blocks, threads, 0, stream>>>(
         a, static_cast<int64_t>(bytes / sizeof(float)), wrong);

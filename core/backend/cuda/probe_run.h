@@ -16,14 +16,14 @@ typedef struct {
     const sq_device *facts;
     cudaStream_t stream;
     int variant;
-    size_t bytes;       /* that a launch goes over */
-    void *buffer[3];    /* on this device */
-    void *host;         /* pinned */
-    void *far;          /* on another device */
-    int far_device;     /* its number */
+    size_t bytes;    /* that a launch goes over */
+    void *buffer[3]; /* on this device */
+    void *host;      /* pinned */
+    void *far;       /* on another device */
+    int far_device;  /* its number */
     cudaGraphExec_t graph;
-    uint32_t *result;   /* one word on the device: a sum, an end, a count of wrong ones */
-    uint32_t launches;  /* since *result was zeroed */
+    uint32_t *result;  /* one word on the device: a sum, an end, a count of wrong ones */
+    uint32_t launches; /* since *result was zeroed */
 } sq_cuda_run;
 
 /* A run with its result word, nothing else. */
@@ -64,8 +64,14 @@ enum { SQ_ID_L1, SQ_ID_SHARED, SQ_ID_L2, SQ_ID_DRAM };
 sq_status sq_chase_open(const sq_probe *, sq_backend_device *, void *, sq_probe_run **, sq_error *);
 sq_status sq_chase_launch(sq_probe_run *, sq_error *);
 sq_status sq_chase_check(sq_probe_run *, sq_error *);
-enum { SQ_ID_FMA, SQ_ID_EX2, SQ_ID_SHARED_READ, SQ_ID_ATOMIC_SAME, SQ_ID_ATOMIC_DISTINCT,
-       SQ_ID_ATOMIC_SHARED };
+enum {
+    SQ_ID_FMA,
+    SQ_ID_EX2,
+    SQ_ID_SHARED_READ,
+    SQ_ID_ATOMIC_SAME,
+    SQ_ID_ATOMIC_DISTINCT,
+    SQ_ID_ATOMIC_SHARED
+};
 sq_status sq_unit_open(const sq_probe *, sq_backend_device *, void *, sq_probe_run **, sq_error *);
 sq_status sq_unit_launch(sq_probe_run *, sq_error *);
 sq_status sq_unit_check(sq_probe_run *, sq_error *);

@@ -4,8 +4,9 @@
 /* --- latency --- */
 
 /* Bytes of the ring and loads of a launch. L1 and shared memory: some milliseconds of hits, beside
- * which the first round's misses do not count. L2: once around a set that it holds. DRAM: far beyond
- * L2, so that a cold launch meets no line twice; what it costs to translate addresses is in it. */
+ * which the first round's misses do not count. L2: once around a set that it holds. DRAM: far
+ * beyond L2, so that a cold launch meets no line twice; what it costs to translate addresses is in
+ * it. */
 static const struct {
     uint32_t count;
     int steps;
@@ -24,9 +25,9 @@ sq_status sq_chase_open(const sq_probe *probe, sq_backend_device *device, void *
     if (status == SQ_OK && probe->id != SQ_ID_SHARED) {
         status = sq_cuda_run_alloc(run, 1, (size_t)rings[probe->id].count * SQ_CHASE_LINE, err);
         if (status == SQ_OK)
-            status = sq_cuda_status(sq_probe_ring(run->buffer[0], rings[probe->id].count,
-                                                  run->stream),
-                                    "ring of a probe", err);
+            status =
+                sq_cuda_status(sq_probe_ring(run->buffer[0], rings[probe->id].count, run->stream),
+                               "ring of a probe", err);
     }
     if (status == SQ_OK)
         run->run.amount = rings[probe->id].steps;
@@ -61,12 +62,12 @@ static const struct {
     int blocks;
     double amount;
 } units[] = {
-    [SQ_ID_FMA] = {24, 2e-3 * SQ_PROBE_THREADS * SQ_FMA_CHAINS * SQ_FMA_STEPS},
-    [SQ_ID_EX2] = {24, 1.0 * SQ_PROBE_THREADS * SQ_EX2_CHAINS * SQ_EX2_STEPS},
-    [SQ_ID_SHARED_READ] = {24, 1.0 * SQ_SHARED_BYTES * SQ_SHARED_ROUNDS},
-    [SQ_ID_ATOMIC_SAME] = {8, 1.0 * SQ_PROBE_THREADS * SQ_ATOMIC_STEPS},
-    [SQ_ID_ATOMIC_DISTINCT] = {8, 1.0 * SQ_PROBE_THREADS * SQ_ATOMIC_STEPS},
-    [SQ_ID_ATOMIC_SHARED] = {240, 1.0 * SQ_PROBE_THREADS * SQ_ATOMIC_STEPS},
+    [SQ_ID_FMA] = {24, 2e-3 * SQ_PROBE_THREADS *SQ_FMA_CHAINS *SQ_FMA_STEPS},
+    [SQ_ID_EX2] = {24, 1.0 * SQ_PROBE_THREADS *SQ_EX2_CHAINS *SQ_EX2_STEPS},
+    [SQ_ID_SHARED_READ] = {24, 1.0 * SQ_SHARED_BYTES *SQ_SHARED_ROUNDS},
+    [SQ_ID_ATOMIC_SAME] = {8, 1.0 * SQ_PROBE_THREADS *SQ_ATOMIC_STEPS},
+    [SQ_ID_ATOMIC_DISTINCT] = {8, 1.0 * SQ_PROBE_THREADS *SQ_ATOMIC_STEPS},
+    [SQ_ID_ATOMIC_SHARED] = {240, 1.0 * SQ_PROBE_THREADS *SQ_ATOMIC_STEPS},
 };
 
 static int blocks_of(const sq_cuda_run *run)
@@ -143,9 +144,9 @@ sq_status sq_unit_check(sq_probe_run *opaque, sq_error *err)
     sq_cuda_run *run = (sq_cuda_run *)opaque;
     if (run->probe->id == SQ_ID_ATOMIC_DISTINCT) {
         sq_probe_walk walk = {.blocks = 2048, .in_flight = 2};
-        SQ_TRY(sq_cuda_status(sq_probe_read(run->buffer[0], run->bytes, walk, run->result,
-                                            run->stream),
-                              "check of a probe", err));
+        SQ_TRY(sq_cuda_status(
+            sq_probe_read(run->buffer[0], run->bytes, walk, run->result, run->stream),
+            "check of a probe", err));
     }
     return sq_cuda_run_expect(run, expected_sum(run), err);
 }
