@@ -8,7 +8,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "bench/ask.h"
 #include "bench/command.h"
+#include "bench/doctor_gpu.h"
 #include "bench/exchange.h"
 #include "bench/paths.h"
 #include "bench/peer.h"
@@ -77,20 +79,6 @@ static void describe_gpu(examination *e)
     add(e, "clocks", "ok", detail, "");
 }
 
-static void check_gpu_state(examination *e)
-{
-    sq_nvml_state state;
-    char detail[400], troubles[200], line[640];
-    if (!e->target.name[0] || strcmp(e->target.device.backend, "cuda") != 0 ||
-        sq_nvml_read(e->target.device.pci, &state, NULL) != SQ_OK)
-        return; /* the line on NVML says why */
-    bool is_troubled = sq_nvml_troubles(&state, troubles, sizeof troubles);
-    sq_nvml_describe(&state, detail, sizeof detail);
-    snprintf(line, sizeof line, "%s%s%s", troubles, is_troubled ? "; " : "", detail);
-    add(e, "gpu state", is_troubled ? "limited" : "ok", line,
-        is_troubled ? "have the whole GPU to yourself, cool; nvidia-smi shows who and what" : "");
-}
-
 static void check_gpu(examination *e)
 {
     const char *device = sq_given_value(e->given, "device", "0");
@@ -110,52 +98,130 @@ static void check_gpu(examination *e)
 /* --- CUPTI and NVML, asked in a process of their own: without a driver some of their calls crash,
  * and this program touches no CUDA --- */
 
-typedef void (*describe_fn)(char *out, size_t size);
+/* Writes an answer of at most `size` bytes; how many. */
+typedef size_t (*answer_fn)(const void *arg, void *out, size_t size);
 
-static void describe_in_child(describe_fn describe, int out)
+static size_t describe_cupti(const void *arg, void *out, size_t size)
 {
-    char line[400] = "";
-    describe(line, sizeof line);
-    ssize_t n = write(out, line, strlen(line));
-    _exit(n < 0);
+    (void)arg;
+    sq_profile_describe_cupti(out, size);
+    return strlen(out);
 }
 
-/* What `describe` writes, or how it failed. */
-static void ask_child(describe_fn describe, char *out, size_t size)
+static size_t describe_nvml(const void *arg, void *out, size_t size)
+{
+    (void)arg;
+    sq_profile_describe_nvml(out, size);
+    return strlen(out);
+}
+
+static size_t read_state(const void *pci, void *out, size_t size)
+{
+    (void)size;
+    return sq_nvml_read(pci, out, NULL) == SQ_OK ? sizeof(sq_nvml_state) : 0;
+}
+
+static void answer_in_child(answer_fn answer, const void *arg, int out, size_t size)
+{
+    char *text = calloc(1, size + 1);
+    size_t n = text ? answer(arg, text, size) : 0;
+    _exit(!n || write(out, text, n) != (ssize_t)n);
+}
+
+/* What the child writes into `out`, of `size` bytes and at most a pipe's capacity; 0: it crashed,
+ * hung or has nothing to say. */
+static size_t ask_child(answer_fn answer, const void *arg, void *out, size_t size)
 {
     int fds[2], status = 0;
     ssize_t n = -1;
-    snprintf(out, size, "absent: cannot ask");
     if (pipe(fds) != 0)
-        return;
+        return 0;
     pid_t child = fork();
     if (child == 0)
-        describe_in_child(describe, fds[1]);
+        answer_in_child(answer, arg, fds[1], size);
     close(fds[1]);
     if (child > 0) {
         if (poll(&(struct pollfd){.fd = fds[0], .events = POLLIN}, 1, 20000) > 0)
-            n = read(fds[0], out, size - 1);
+            n = read(fds[0], out, size);
         kill(child, SIGKILL); /* it has answered, or it hangs */
         waitpid(child, &status, 0);
     }
     close(fds[0]);
-    if (n > 0)
-        out[n] = 0;
-    else
-        snprintf(out, size, "absent: asking crashed or hung");
+    return n > 0 ? (size_t)n : 0;
 }
 
-static void check_described(examination *e, const char *check, describe_fn describe,
-                            const char *mend)
+static void check_described(examination *e, const char *check, answer_fn describe, const char *mend)
 {
-    char line[400];
-    ask_child(describe, line, sizeof line);
-    bool is_absent = strncmp(line, "absent", 6) == 0;
-    bool is_refused = strstr(line, "refused") || strstr(line, "not permitted");
-    bool has_gpu = e->target.name[0] != 0, is_fine = !is_absent && !is_refused;
-    const char *state = is_fine ? "ok" : has_gpu ? "limited" : "absent";
+    char line[400] = "absent: asking crashed or hung";
+    size_t n = ask_child(describe, NULL, line, sizeof line - 1);
+    if (n)
+        line[n] = 0;
+    bool is_absent = strncmp(line, "absent", 6) == 0, has_gpu = e->target.name[0] != 0;
+    const char *state = !is_absent ? "ok" : has_gpu ? "limited" : "absent";
     const char *detail = strncmp(line, "absent: ", 8) == 0 ? line + 8 : line;
-    add(e, check, state, detail, !is_fine && has_gpu ? mend : "");
+    add(e, check, state, detail, is_absent && has_gpu ? mend : "");
+}
+
+static void add_finding(examination *e, const sq_finding *f)
+{
+    add(e, f->check, f->state, f->detail, f->mend);
+}
+
+/* What the driver says of the GPU as it is now; "nvml" has said so where it cannot be asked. */
+static void check_state(examination *e)
+{
+    sq_nvml_state state;
+    sq_finding findings[SQ_MAX_FINDINGS];
+    if (ask_child(read_state, e->target.device.pci, &state, sizeof state) != sizeof state)
+        return;
+    int n = sq_doctor_judge(&state, findings);
+    for (int i = 0; i < n; i++)
+        add_finding(e, &findings[i]);
+}
+
+/* --- counters: only a trial knows about permission, MIG and other clients --- */
+
+static sq_status plan_trial(const sq_target *target, sq_plan_item *item, sq_error *err)
+{
+    sq_subject subject;
+    sq_names names;
+    char key[SQ_KEY_MAX];
+    SQ_TRY(sq_subject_find(SQ_KIND_OP, "rmsnorm", &subject, err));
+    SQ_TRY(sq_catalog_names(&target->catalog, &subject, &names, err));
+    snprintf(key, sizeof key, "rmsnorm@%.60s/fwd/bf16/B=1,L=64,D=1024/clean-cold,plain,unlocked",
+             names.count ? names.item[0] : "");
+    sq_names_free(&names);
+    *item = (sq_plan_item){.status = SQ_RUN_OK};
+    SQ_TRY(sq_cell_parse(key, &item->cell, &subject, err));
+    sq_cell_key(&item->cell, item->key);
+    return SQ_OK;
+}
+
+static sq_status count_trial(examination *e, sq_finding *finding, sq_error *err)
+{
+    sq_plan_item item;
+    sq_record record;
+    SQ_TRY(plan_trial(&e->target, &item, err));
+    sq_asker asker = {.target = &e->target, .policy = sq_policy_find("quick")};
+    sq_record_init(&record, &item.cell);
+    sq_status s = sq_ask_profile(&asker, &item, &record, err);
+    sq_asker_stop(&asker);
+    if (s == SQ_OK)
+        sq_doctor_judge_counters(&record, finding);
+    sq_record_free(&record);
+    return s;
+}
+
+static void check_counters(examination *e)
+{
+    sq_finding finding;
+    sq_error err = {.status = SQ_OK};
+    if (!e->target.name[0])
+        return;
+    if (count_trial(e, &finding, &err) == SQ_OK)
+        add_finding(e, &finding);
+    else
+        add(e, "counters", "limited", err.message, "");
 }
 
 /* --- peers --- */
@@ -272,11 +338,11 @@ static sq_status examine(const sq_given *given, sq_outcome *outcome, sq_error *e
         return sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for a table");
     check_cpu(&e);
     check_gpu(&e);
-    check_gpu_state(&e);
-    check_described(&e, "cupti", sq_profile_describe_cupti,
-                    "counters: modprobe nvidia NVreg_RestrictProfilingToAdminUsers=0, or run as "
-                    "root; library: install cuda-cupti-13-0");
-    check_described(&e, "nvml", sq_profile_describe_nvml, "install the driver's libnvidia-ml.so.1");
+    check_described(&e, "cupti", describe_cupti, "install cuda-cupti-13-0");
+    check_counters(&e);
+    check_described(&e, "nvml", describe_nvml, "install the driver's libnvidia-ml.so.1");
+    if (e.target.name[0])
+        check_state(&e);
     check_peers(&e);
     check_gnuplot(&e);
     check_threads(&e);

@@ -384,6 +384,7 @@ static const sq_nvml_state unknown_state = {
     .power_w = NAN,
     .power_instant_w = NAN,
     .power_limit_w = NAN,
+    .default_power_limit_w = NAN,
     .energy_j = NAN,
     .throttle = {.ms = {NAN, NAN, NAN, NAN, NAN, NAN}},
     .ecc_corrected = NAN,
@@ -423,6 +424,7 @@ void sq_nvml_snapshot(sq_nvml *n, sq_nvml_state *out)
     if (isnan(out->power_w))
         out->power_w = 1e-3 * get_unsigned(n, "nvmlDeviceGetPowerUsage");
     out->power_limit_w = 1e-3 * get_unsigned(n, "nvmlDeviceGetEnforcedPowerLimit");
+    out->default_power_limit_w = 1e-3 * get_unsigned(n, "nvmlDeviceGetPowerManagementDefaultLimit");
     out->energy_j = sq_nvml_energy_j(n);
     sq_nvml_read_throttle(n, &out->throttle);
     out->other_processes = count_others(n);

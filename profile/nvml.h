@@ -42,7 +42,7 @@ typedef struct {
     double slowdown_c; /* temperature at which the clocks are held down */
     double headroom_c; /* degrees left until then */
     double power_w;    /* mean of the last second, as the driver keeps it */
-    double power_instant_w, power_limit_w;
+    double power_instant_w, power_limit_w, default_power_limit_w;
     double energy_j; /* since the driver was loaded; ticks about every 0.1 s */
     sq_nvml_throttle throttle;
     double ecc_corrected, ecc_uncorrected; /* since the driver was loaded */
@@ -86,12 +86,6 @@ sq_nvml_change sq_nvml_difference(const sq_nvml_state *before, const sq_nvml_sta
  * bits of the two moments decide. */
 bool sq_nvml_disturbed(const sq_nvml_throttle *before, const sq_nvml_throttle *after, char *why,
                        size_t size);
-
-/* What is known, in a line of words; "" where nothing is. */
-void sq_nvml_describe(const sq_nvml_state *state, char *out, size_t size);
-/* True where something stands in the way of good numbers: other processes, MIG, a vGPU, heat, a
- * slowdown at this moment, uncorrected ECC errors. `out` then names it. */
-bool sq_nvml_troubles(const sq_nvml_state *state, char *out, size_t size);
 
 #ifdef __cplusplus
 }

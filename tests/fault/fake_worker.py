@@ -2,9 +2,9 @@
 """A worker that speaks bench/wire.h and measures nothing: it does to its parent what real ones do
 only on bad days. $FAKE_WORKER says what: well, crash, exit, hang, slow, garbage, wrong, noisy,
 unsupported, oom, refuse, sticky (dies after its answer), impossible (times that no card reaches),
-fast (above its own ceilings), silent-hello, profile-crash, sustain-garbage, no-timeline. $FAKE_WHEN:
-only for cells whose key holds this text. $FAKE_LOG: a file that gets one line (pid and request) for
-every request.
+fast (above its own ceilings), brief (0.1 s a run), silent-hello, profile-crash, profile-hang,
+sustain-garbage, no-timeline. $FAKE_WHEN: only for cells whose key holds this text. $FAKE_LOG: a file
+that gets one line (pid and request) for every request.
 """
 import json
 import os
@@ -78,6 +78,9 @@ def run(is_hit):
             time.sleep(0.25)
             say({"is": "stage", "stage": "samples"})
         record()
+    elif MODE == "brief":
+        time.sleep(0.1)
+        record()
     elif MODE == "garbage":
         sys.stdout.write("Segmentation \x1b[31mfault{]\n")
         sys.stdout.flush()
@@ -108,6 +111,8 @@ def work(size):
 def profile():
     if MODE == "profile-crash":
         os.kill(os.getpid(), 11)
+    if MODE == "profile-hang":
+        time.sleep(3600)
     record(values=[{"metric": "dram_bytes_read", "value": 123.0, "n": 1, "spread": None,
                     "sm_mhz": 1700.0, "validity": "ok"}],
            kernels=[{"name": "k", "ns": 900, "grid": [1, 1, 1], "block": [32, 1, 1],

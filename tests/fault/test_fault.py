@@ -15,7 +15,7 @@ import time
 import unittest
 
 sys.dont_write_bytecode = True
-from campaigns import SEQMARK, SOURCE, Campaigns
+from campaigns import BINARIES, SEQMARK, SOURCE, Campaigns
 
 FAKE = SOURCE / "tests/fault/fake_worker.py"
 FAKE_CELLS = ["--op", "ssd", "--provider", "cuda/portable", "--seqlen", "64,128,256", "--width",
@@ -164,6 +164,24 @@ class Workers(Bench):
         self.assertGreater(told["cost"]["plan_seconds"], 27 * 2)
         self.assertIn("the whole plan at this pace: 3 cells x 9 take", result.stderr)
 
+    def test_doctor_tries_the_counters_and_asks_the_driver(self):
+        nvml = BINARIES / "tests/libfake_nvml.so"
+        for mode, state in (("well", "ok"), ("profile-crash", "limited")):
+            environment = {**self.environment(mode), "SEQMARK_NVML": str(nvml),
+                           "FAKE_NVML": "mig=1 processes=1,2 temperature=80 margin=4"}
+            result = subprocess.run([str(SEQMARK), "doctor", "--db", self.db, "-o", "json"],
+                                    env=environment, capture_output=True, text=True, timeout=120,
+                                    check=False)
+            self.assertEqual(result.returncode, 0, result.stderr)
+            found = {f["check"]: f for f in json.loads(result.stdout)}
+            self.assertEqual(found["counters"]["state"], state, found["counters"])
+            self.assertEqual(found["mig"]["state"], "limited")
+            self.assertIn("4 C below slowdown", found["heat"]["detail"])
+            self.assertIn("2 others", found["gpu processes"]["detail"])
+            self.assertEqual(found["power cap"]["state"], "absent")
+        self.assertIn("signal 11", found["counters"]["detail"])
+        self.assertIn("CAP_SYS_ADMIN", found["counters"]["mend"])
+
     def test_budget_is_exit_0_and_names_what_is_left(self):
         result = self.run_fake("well", "--budget", "1ms")
         self.assertEqual(result.returncode, 0, result.stderr)
@@ -256,21 +274,30 @@ class Profile(Bench):
 class Signals(Bench):
     """The slow worker takes two seconds a cell, so a signal meets a run in flight."""
 
-    def start(self, mode):
-        return subprocess.Popen(self.command(*FAKE_CELLS, "--counters", "off"),
-                                env=self.environment(mode), cwd=self.folder.name,
-                                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    def start(self, mode, *words, when=""):
+        words = words or ("--counters", "off")
+        return subprocess.Popen(self.command(*FAKE_CELLS, *words),
+                                env={**self.marked(), **self.environment(mode, when)},
+                                cwd=self.folder.name, stdout=subprocess.DEVNULL,
+                                stderr=subprocess.PIPE, text=True)
 
-    def wait_for_run(self):
+    def requests(self, verb):
         log = os.path.join(self.folder.name, "log")
+        if not os.path.exists(log):
+            return []
+        with open(log, encoding="utf-8") as lines:
+            return [r for r in map(json.loads, lines) if r["do"] == verb]
+
+    def wait_for(self, verb, count=1):
         until = time.monotonic() + 30
         while time.monotonic() < until:
-            if os.path.exists(log):
-                with open(log, encoding="utf-8") as lines:
-                    if any('"do": "run"' in line for line in lines):
-                        return
+            if len(self.requests(verb)) >= count:
+                return
             time.sleep(0.02)
-        self.fail("no run was started")
+        self.fail(f"no {verb} was asked for")
+
+    def wait_for_run(self):
+        self.wait_for("run")
 
     def test_a_lost_terminal_is_a_first_signal(self):
         process = self.start("slow")
@@ -301,6 +328,41 @@ class Signals(Bench):
         process.communicate(timeout=20)
         self.assertEqual(process.returncode, 130)
         self.assertEqual(self.rows("SELECT state FROM campaign"), [("interrupted",)])
+
+
+    def test_replicates_survive_interruptions(self):
+        """However often it is interrupted: each run once, in processes of their own, proofs known."""
+        words = ["--replicates", "5", "--resume"]
+        for stop_at in (4, 8, 11):
+            process = self.start("brief", *words)
+            self.wait_for("run", stop_at)
+            process.send_signal(signal.SIGINT)
+            _, stderr = process.communicate(timeout=60)
+            self.assertEqual(process.returncode, 130, stderr)
+            self.assertEqual(self.rows("SELECT state FROM campaign"), [("interrupted",)])
+            self.assertGreaterEqual(self.rows("SELECT count(*) FROM run")[0][0], stop_at - 1)
+            self.assert_no_process_is_left()
+        self.assertEqual(self.run_fake("brief", *words, when="").returncode, 0)
+        self.assertEqual(self.rows("SELECT count(*), count(DISTINCT cell_id * 10 + replicate), "
+                                   "sum(status = 'ok') FROM run"), [(15, 15, 15)])
+        self.assertEqual(self.rows("SELECT count(*) FROM value WHERE metric = 'dram_bytes_read'"),
+                         [(3,)])  # counters once a cell
+        runs = self.requests("run")
+        self.assertEqual(len({(r["cell"], r["pid"]) for r in runs}), len(runs))
+        self.assertEqual(sum("proved" not in r for r in runs), 3)
+
+    def test_second_signal_in_a_profile_ends_at_once(self):
+        process = self.start("profile-hang", "--replicates", "2")
+        self.wait_for("profile")
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=20)
+        self.assertEqual(process.returncode, 130)
+        self.assertEqual(self.rows("SELECT state FROM campaign"), [("interrupted",)])
+        self.assert_no_process_is_left()
+        self.assertEqual(self.run_fake("well", "--replicates", "2", "--resume").returncode, 0)
+        self.assertEqual(self.statuses(), ["ok"] * 6)
 
 
 class KilledParent(Bench):

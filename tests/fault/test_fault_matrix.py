@@ -171,15 +171,16 @@ class Driver(FakeGpu):
 
     def test_doctor_foretells(self):
         found = self.doctor(FAKE_NVML="temperature=45 processes=1 mig=1 driver=580.1")
-        self.assertEqual(found["gpu state"]["state"], "limited")
-        self.assertIn("1 other process", found["gpu state"]["detail"])
-        self.assertIn("MIG is on", found["gpu state"]["detail"])
+        self.assertEqual(found["mig"]["state"], "limited")
+        self.assertEqual(found["gpu processes"]["state"], "limited")
+        self.assertEqual(found["counters"]["state"], "limited")  # there is no real GPU
         found = self.doctor(FAKE_NVML="temperature=45 processes=self margin=40 driver=580.1")
-        self.assertEqual(found["gpu state"]["state"], "ok")
+        self.assertEqual(found["mig"]["state"], "absent")
+        self.assertEqual(found["gpu processes"]["state"], "ok")
         self.assertEqual(found["nvml"]["state"], "ok")
         found = self.doctor(SEQMARK_NVML="/nowhere/libnvidia-ml.so.1")
         self.assertEqual(found["nvml"]["state"], "limited")
-        self.assertNotIn("gpu state", found)
+        self.assertNotIn("mig", found)
 
     def test_absent_or_forbidden_it_costs_its_numbers_only(self):
         result = self.run_cells("", SEQMARK_NVML="/nowhere/libnvidia-ml.so.1")

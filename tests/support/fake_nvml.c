@@ -169,6 +169,7 @@ int nvmlDeviceGetTemperatureThreshold(device d, int threshold, unsigned *out)
 
 FACT(nvmlDeviceGetPowerUsage, "power")
 FACT(nvmlDeviceGetEnforcedPowerLimit, "limit")
+FACT(nvmlDeviceGetPowerManagementDefaultLimit, "default_limit")
 FACT(nvmlDeviceGetPersistenceMode, "persistence")
 FACT(nvmlDeviceGetVirtualizationMode, "virtualization")
 FACT(nvmlDeviceGetCurrPcieLinkGeneration, "pcie_generation")

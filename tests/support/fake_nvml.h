@@ -47,6 +47,7 @@ int nvmlDeviceGetTemperatureV(void *device, fake_temperature *out);
 int nvmlDeviceGetMarginTemperature(void *device, fake_margin *out);
 int nvmlDeviceGetPowerUsage(void *device, unsigned *out);
 int nvmlDeviceGetEnforcedPowerLimit(void *device, unsigned *out);
+int nvmlDeviceGetPowerManagementDefaultLimit(void *device, unsigned *out);
 int nvmlDeviceGetPersistenceMode(void *device, unsigned *out);
 int nvmlDeviceGetVirtualizationMode(void *device, unsigned *out);
 int nvmlDeviceGetCurrPcieLinkGeneration(void *device, unsigned *out);

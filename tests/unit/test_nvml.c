@@ -319,47 +319,6 @@ static void test_counters_that_run_are_seen(void **state)
     sq_nvml_close(nvml);
 }
 
-/* --- in words --- */
-
-static void assert_words(const char *script, const char *detail, const char *troubles)
-{
-    char line[400];
-    sq_nvml_state s = read_state(script);
-    sq_nvml_describe(&s, line, sizeof line);
-    assert_string_equal(line, detail);
-    assert_int_equal(sq_nvml_troubles(&s, line, sizeof line), troubles[0] != '\0');
-    assert_string_equal(line, troubles);
-}
-
-static void test_the_state_in_words(void **state)
-{
-    (void)state;
-    assert_words("temperature=45 margin=40 power_average=70000 limit=700000 pcie_generation=5 "
-                 "pcie_width=16 ecc=1 persistence=1 virtualization=0 energy=1 sw_thermal=1 mig=0 "
-                 "processes=self",
-                 "45 C, 40 C from slowdown, 70 W, limit 700 W, PCIe 5 x16, ECC on, persistence on",
-                 "");
-    assert_words("", "no energy counter, no throttle times", "");
-    assert_words("mig=1 virtualization=2 processes=1 margin=3 dbe=2 reasons=64 energy=1 "
-                 "sw_thermal=9 hw_thermal=9",
-                 "3 C from slowdown, vgpu",
-                 "1 other process on the GPU, MIG is on: a slice shares memory and power with "
-                 "others, a virtual GPU: others may share it, hot, slowed: thermal slowdown by the "
-                 "hardware, 2 uncorrected ECC errors");
-    assert_words("reasons=4 energy=1 sw_thermal=9", "", ""); /* the software power cap */
-}
-
-static void test_words_that_do_not_fit_are_cut(void **state)
-{
-    (void)state;
-    char line[8] = "";
-    sq_nvml_state s = read_state("temperature=45 margin=40 mig=1");
-    sq_nvml_describe(&s, line, sizeof line);
-    assert_string_equal(line, "45 C, 4");
-    assert_true(sq_nvml_troubles(&s, line, sizeof line));
-    assert_string_equal(line, "MIG is ");
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -378,8 +337,6 @@ int main(void)
         cmocka_unit_test(test_difference),
         cmocka_unit_test(test_what_disturbs),
         cmocka_unit_test(test_bits_decide_where_no_time_is_kept),
-        cmocka_unit_test(test_the_state_in_words),
-        cmocka_unit_test(test_words_that_do_not_fit_are_cut),
         cmocka_unit_test(test_counters_that_run_are_seen),
     };
     return cmocka_run_group_tests(tests, setup, NULL);

@@ -1,0 +1,30 @@
+/* doctor_gpu: what of a GPU's present state will trouble a campaign on it, in words. */
+#ifndef SQ_BENCH_DOCTOR_GPU_H
+#define SQ_BENCH_DOCTOR_GPU_H
+
+#include "core/record.h"
+#include "profile/nvml.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum { SQ_MAX_FINDINGS = 12 };
+
+/* state: "ok"; "limited": rows will say so; "absent": cannot be known here. mend: what helps, or "". */
+typedef struct {
+    const char *check, *state, *mend;
+    char detail[240];
+} sq_finding;
+
+/* Slices, other processes, memory errors, heat, throttling, power, clocks, the driver's modes. The
+ * number of findings written to `out` (room for SQ_MAX_FINDINGS). */
+int sq_doctor_judge(const sq_nvml_state *state, sq_finding *out);
+
+/* What a trial profile of any cell says of the counters. */
+void sq_doctor_judge_counters(const sq_record *trial, sq_finding *out);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
