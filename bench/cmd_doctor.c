@@ -37,7 +37,7 @@ static void add(examination *e, const char *check, const char *state, const char
     sq_table_text(e->table, detail);
     sq_table_text(e->table, mend);
     if (strcmp(state, "missing") == 0 && !e->unfit[0])
-        snprintf(e->unfit, sizeof e->unfit, "%s: %s", check, detail);
+        snprintf(e->unfit, sizeof e->unfit, "%.100s: %.400s", check, detail);
 }
 
 /* --- devices --- */
