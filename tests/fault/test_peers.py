@@ -20,6 +20,7 @@ import unittest
 SOURCE = pathlib.Path(sys.argv[1])
 SEQMARK = pathlib.Path(sys.argv[2]) / "seqmark"
 FAKE = SOURCE / "tests/fault/fake_peer.py"
+SHIPPED = SOURCE / "bench/external"
 LIBRARY = SEQMARK.parent / "libseqmark_time.so"
 BOTH = "cpu/ref,external:fake/plain"
 CELLS = ["--op", "rmsnorm", "--dtype", "f32", "--seqlen", "4,8,16", "--channels", "8", "--device",
@@ -46,7 +47,8 @@ class Bench(unittest.TestCase):
         self.folder.cleanup()
 
     def environment(self, mode, when=HIT):
-        return {**os.environ, **sanitizers(), "SEQMARK_PEERS": str(FAKE), "FAKE_PEER": mode, "FAKE_WHEN": when,
+        return {**os.environ, **sanitizers(), "SEQMARK_PEERS": f"{FAKE}:{SHIPPED}",
+                "FAKE_PEER": mode, "FAKE_WHEN": when,
                 "FAKE_LOG": self.log}
 
     def command(self, *words, providers=BOTH):
