@@ -68,10 +68,6 @@ function(sq_embed_text target file identifier)
   target_sources(${target} PRIVATE ${out})
 endfunction()
 
-function(sq_embed_sql target file)
-  sq_embed_text(${target} ${file} schema_sql)
-endfunction()
-
 # Figures' queries and scripts, and the page's style and script: sq_figure_<id>_<sql|gp|txt>,
 # sq_page_<css|js>.
 function(sq_embed_reports target)

@@ -8,14 +8,11 @@
 
 #include "db/db.h"
 
-extern const char sq_schema_sql[]; /* db/schema.sql, embedded by the build */
+extern const char sq_schema_sql[], sq_version_2_sql[]; /* the files of db/, embedded by the build */
 
 const sq_migration sq_migrations[] = {
     {1, sq_schema_sql},
-    {2, "ALTER TABLE campaign ADD COLUMN policy TEXT NOT NULL DEFAULT '';"
-        "ALTER TABLE run ADD COLUMN versions TEXT NOT NULL DEFAULT '';"
-        "ALTER TABLE run ADD COLUMN checksum TEXT NOT NULL DEFAULT '';"
-        "ALTER TABLE ceiling ADD COLUMN sm_mhz REAL"},
+    {2, sq_version_2_sql},
     {0, NULL},
 };
 

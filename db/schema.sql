@@ -1,4 +1,4 @@
--- The store of seqmark, version 1 of it: what later versions add is in db/migrate.c. Rows are
+-- The store of seqmark, version 1 of it: what later versions change is in db/version_*.sql. Rows are
 -- identified by uuids and content hashes, so that stores merge; the integer ids are local to one
 -- file. Times are Unix seconds; durations ns unless named.
 -- In a table WITHOUT ROWID the columns of the key come first: otherwise quick_check of SQLite 3.40

@@ -99,6 +99,27 @@ static void test_run_round_trip(void **state)
     sq_record_free(&record);
 }
 
+/* A run whose samples were all dropped has no time, whatever its status says. */
+static void test_views_ask_for_a_time(void **state)
+{
+    (void)state;
+    sq_campaign campaign = demo_campaign("plan1", "night", 10);
+    sq_cell cell = demo_cell(64), other = demo_cell(128);
+    sq_db *db = must_open(path, SQ_DB_WRITE);
+    must_begin(db, &campaign);
+    must_put(db, &cell, 0, 0, SQ_RUN_THROTTLED, 5); /* without samples */
+    sq_record record = demo_record(&other, 0, 0, SQ_RUN_OK, 10);
+    record.status = SQ_RUN_THROTTLED;
+    sq_sink sink = sq_db_sink(db);
+    must(sink.run(sink.self, &record, &last_error));
+    must_finish(db, "finished");
+    assert_int_equal(get_int(db, "SELECT count(*) FROM v_result WHERE L = 128"), 1);
+    assert_int_equal(get_int(db, "SELECT count(*) FROM v_result"), 1);
+    assert_int_equal(get_int(db, "SELECT count(*) FROM v_failure WHERE status = 'throttled'"), 1);
+    sq_db_close(db);
+    sq_record_free(&record);
+}
+
 static void test_parts_round_trip(void **state)
 {
     (void)state;
@@ -384,6 +405,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         STORE_TEST(test_run_round_trip),
         STORE_TEST(test_parts_round_trip),
+        STORE_TEST(test_views_ask_for_a_time),
         STORE_TEST(test_failed_run_has_no_time),
         STORE_TEST(test_one_bad_part_keeps_nothing),
         STORE_TEST(test_sink_needs_a_campaign),
