@@ -97,6 +97,7 @@ static const field value_fields[] = {
 
 static const field kernel_fields[] = {
     F(sq_kernel_record, TEXT, name),
+    F(sq_kernel_record, TEXT, symbol),
     F(sq_kernel_record, INT64, ns),
     F(sq_kernel_record, INT3, grid),
     F(sq_kernel_record, INT3, block),

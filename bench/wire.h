@@ -12,10 +12,12 @@
  *   {"do":"set-ceilings","ceilings":[..]}    {"is":"done"} (later records carry floor_ns)
  *   {"do":"run","cell":KEY,"seed":"S",       {"is":"stage","stage":"proof"} .. (sign of life)
  *    "policy":{..}[,"proved":SUM]}           {"is":"record","record":{..}}
- *   {"do":"profile","cell":KEY,"seed":"S"    {"is":"record","record":{..}} (values and kernels only)
- *    [,"set":SETS]}
- *   {"do":"timeline","cell":KEY,"seed":"S"}  {"is":"timeline","interval_ns":N,"metrics":[..],
- *                                             "rows":[[ns,values of the metrics],..]}
+ *   {"do":"profile","cell":KEY,"seed":"S",   {"is":"record","record":{..}} (values and kernels only;
+ *    "set":"basic"}                           set: as --counters, basic where it is not said)
+ *   {"do":"timeline","cell":KEY,"seed":"S"}  {"is":"timeline","validity":"ok","interval_ns":..,
+ *                                             "launches":N,"metrics":["pm_busy_pct",..],
+ *                                             "rows":[[ns since the first, a number a metric],..]}
+ *   {"do":"launch","cell":KEY,"seed":"S"}    {"is":"done"} (one launch, nothing attached)
  *   {"do":"prove","cell":KEY,"seed":"S",     {"is":"record","record":{..}} (status, checksum,
  *    "policy":{..},"outputs":[PATH,..],       checks: outputs that a peer left in files against the
  *    "device":{..}[,"proved":SUM]}            reference; device: the one that measured, for floor_ns)

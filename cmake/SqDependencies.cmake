@@ -86,10 +86,22 @@ function(sq_import_cuda)
   target_link_libraries(sq_cublaslt INTERFACE CUDA::cublasLt)
   add_library(sq_cufft INTERFACE)
   target_link_libraries(sq_cufft INTERFACE CUDA::cufft)
-  find_path(SQ_CUPTI_INCLUDE cupti_range_profiler.h
-            HINTS ${CUDAToolkit_INCLUDE_DIRS} ${CUDAToolkit_LIBRARY_ROOT}/extras/CUPTI/include
-            NO_DEFAULT_PATH)
 endfunction()
+
+# CUPTI is loaded at run time: its headers alone are needed, also by the tests of a CPU-only build.
+macro(sq_find_cupti)
+  set(homes ${CUDAToolkit_LIBRARY_ROOT} $ENV{CUDA_HOME} /usr/local/cuda)
+  set(sq_cupti_places ${CUDAToolkit_INCLUDE_DIRS})
+  foreach(home ${homes})
+    list(APPEND sq_cupti_places ${home}/include ${home}/extras/CUPTI/include)
+  endforeach()
+  find_path(SQ_CUPTI_INCLUDE cupti_pmsampling.h HINTS ${sq_cupti_places} NO_DEFAULT_PATH)
+  find_path(SQ_CUDA_H cuda.h HINTS ${sq_cupti_places} NO_DEFAULT_PATH)
+  if(SQ_CUPTI_INCLUDE AND SQ_CUDA_H)
+    set(SQ_HAS_CUPTI TRUE)
+    list(APPEND SQ_CUDA_INCLUDE ${SQ_CUPTI_INCLUDE} ${SQ_CUDA_H})
+  endif()
+endmacro()
 
 # Sets SQ_HAS_CUDA, SQ_HAS_CUPTI, SQ_CUDA_INCLUDE; defines sq_cudart, sq_cublaslt, sq_cufft.
 macro(sq_find_cuda)
@@ -109,12 +121,9 @@ macro(sq_find_cuda)
     sq_import_cuda()
     set(SQ_HAS_CUDA TRUE)
     set(SQ_CUDA_INCLUDE ${CUDAToolkit_INCLUDE_DIRS})
-    if(SQ_CUPTI_INCLUDE)
-      set(SQ_HAS_CUPTI TRUE)
-      list(APPEND SQ_CUDA_INCLUDE ${SQ_CUPTI_INCLUDE})
-    endif()
     message(STATUS "seqmark: CUDA ${CUDAToolkit_VERSION}, architectures ${CMAKE_CUDA_ARCHITECTURES}")
   endif()
+  sq_find_cupti()
 endmacro()
 
 # The worker finds the CUDA libraries where the toolkit was, or in the usual place. DT_RPATH, not

@@ -62,9 +62,10 @@ typedef struct {
     char validity[96];
 } sq_value;
 
-/* One kernel that a launch of the cell ran (CUPTI activity). */
+/* One kernel that a launch of the cell ran (CUPTI activity). name: as people read it; symbol: as the
+ * linker does. */
 typedef struct {
-    char name[192];
+    char name[192], symbol[256];
     int64_t ns;
     int32_t grid[3], block[3];
     int32_t registers, shared_bytes;

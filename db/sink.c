@@ -284,6 +284,7 @@ static sq_status put_kernel(sq_db *db, int64_t run_id, int i, const sq_kernel_re
     sq_row_text(&row, block);
     sq_row_int(&row, kernel->registers);
     sq_row_int(&row, kernel->shared_bytes);
+    sq_row_text(&row, kernel->symbol);
     return sq_row_run(&row, NULL, err);
 }
 

@@ -48,8 +48,8 @@ static const char *const sql_text[SQ_SQL_COUNT] = {
     [SQ_SQL_PUT_VALUE] = "INSERT INTO value(run_id, metric, value, n, spread, sm_mhz, validity) "
                          "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     [SQ_SQL_PUT_KERNEL] =
-        "INSERT INTO kernel(run_id, i, name, ns, grid, block, registers, shared_bytes) "
-        "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        "INSERT INTO kernel(run_id, i, name, ns, grid, block, registers, shared_bytes, symbol) "
+        "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
     [SQ_SQL_PUT_CHECK] = "INSERT INTO check_result(run_id, tensor, rel_l2, max_abs, tolerance, "
                          "tolerance_max, slice) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     [SQ_SQL_PUT_CEILING] =

@@ -4,6 +4,7 @@ ALTER TABLE campaign ADD COLUMN policy TEXT NOT NULL DEFAULT ''; -- JSON; empty:
 ALTER TABLE run ADD COLUMN versions TEXT NOT NULL DEFAULT '';
 ALTER TABLE run ADD COLUMN checksum TEXT NOT NULL DEFAULT '';
 ALTER TABLE ceiling ADD COLUMN sm_mhz REAL;
+ALTER TABLE kernel ADD COLUMN symbol TEXT NOT NULL DEFAULT ''; -- the name as the linker has it
 
 -- A run has a time or it has none, whatever its status: all samples of a throttled run may be dropped.
 

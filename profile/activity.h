@@ -1,4 +1,4 @@
-/* activity: which kernels a launch ran (CUPTI activity API). Internal to profile/. */
+/* activity: which kernels a launch ran, and for how long (CUPTI activity API). Internal to profile/. */
 #ifndef SQ_PROFILE_ACTIVITY_H
 #define SQ_PROFILE_ACTIVITY_H
 
@@ -7,13 +7,17 @@
 
 #ifdef SQ_HAS_CUPTI
 
+enum { SQ_TRACED_LAUNCHES = 5 };
+
 /* Registers the buffer callbacks; once a process. */
 sq_status sq_activity_register(const sq_cupti *api, sq_error *err);
 
-/* Traces one launch, after `reset` has run and been waited for, and adds its kernels to the record
- * in the order they started. */
-sq_status sq_activity_trace(const sq_cupti *api, sq_launch_fn launch, sq_launch_fn reset,
-                            sq_launch_fn sync, void *arg, sq_record *record, sq_error *err);
+/* Traces SQ_TRACED_LAUNCHES launches, each after `reset`, and adds activity_ns (the median of their
+ * sums) and the kernels of the median launch, in the order they started: kernels of a CUDA graph one
+ * by one, copies and fills of the device as "[memcpy]" and "[memset]". SQ_UNSUPPORTED with a validity
+ * text where CUPTI refuses. */
+sq_status sq_activity_trace(const sq_cupti *api, const sq_launches *launches, sq_record *record,
+                            sq_error *err);
 
 #endif
 #endif

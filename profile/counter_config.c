@@ -6,13 +6,6 @@
 
 #include <stdlib.h>
 
-static sq_status fail(const sq_cupti *api, CUptiResult code, const char *what, sq_error *err)
-{
-    char why[160];
-    sq_cupti_explain(api, code, why, sizeof why);
-    return sq_fail(err, SQ_UNSUPPORTED, "refused: %s: %s", what, why);
-}
-
 /* What a host object is made for. */
 typedef struct {
     const sq_cupti *api;
@@ -50,23 +43,32 @@ static CUptiResult add_metrics(const sq_cupti *api, CUpti_Profiler_Host_Object *
     return api->cuptiProfilerHostConfigAddMetrics(&p);
 }
 
+static CUptiResult image_size(const sq_cupti *api, CUpti_Profiler_Host_Object *host, size_t *bytes)
+{
+    SQ_CUPTI_PARAMS(CUpti_Profiler_Host_GetConfigImageSize, size);
+    size.pHostObject = host;
+    CUptiResult code = api->cuptiProfilerHostGetConfigImageSize(&size);
+    *bytes = size.configImageSize;
+    return code;
+}
+
+/* What a card lacks (NVLink) shows in the image only. */
 static int is_known(const target *t, const char *name)
 {
     CUpti_Profiler_Host_Object *host = NULL;
+    size_t bytes;
     int known = open_host(t, &host) == CUPTI_SUCCESS &&
-                add_metrics(t->api, host, &name, 1) == CUPTI_SUCCESS;
+                add_metrics(t->api, host, &name, 1) == CUPTI_SUCCESS &&
+                image_size(t->api, host, &bytes) == CUPTI_SUCCESS;
     close_host(t->api, host);
     return known;
 }
 
 static CUptiResult make_image(const sq_cupti *api, sq_counter_config *config)
 {
-    SQ_CUPTI_PARAMS(CUpti_Profiler_Host_GetConfigImageSize, size);
-    size.pHostObject = config->host;
-    CUptiResult code = api->cuptiProfilerHostGetConfigImageSize(&size);
+    CUptiResult code = image_size(api, config->host, &config->image_bytes);
     if (code != CUPTI_SUCCESS)
         return code;
-    config->image_bytes = size.configImageSize;
     config->image = calloc(config->image_bytes, 1);
     if (!config->image)
         return CUPTI_ERROR_OUT_OF_MEMORY;
@@ -93,7 +95,7 @@ sq_status sq_counter_config_open(const sq_cupti *api, CUpti_ProfilerType type, c
     *config = (sq_counter_config){.host = NULL};
     CUptiResult code = open_host(&t, &config->host);
     if (code != CUPTI_SUCCESS)
-        return fail(api, code, "host object", err);
+        return sq_cupti_judge(api, code, "host object", err);
     for (size_t i = 0; i < n_names && config->n_metrics < SQ_MAX_COUNTERS; i++)
         if (is_known(&t, names[i]))
             config->metrics[config->n_metrics++] = names[i];
@@ -101,9 +103,24 @@ sq_status sq_counter_config_open(const sq_cupti *api, CUpti_ProfilerType type, c
         return sq_fail(err, SQ_UNSUPPORTED, "unsupported: %s knows no metric of the set", chip);
     code = add_metrics(api, config->host, config->metrics, config->n_metrics);
     if (code != CUPTI_SUCCESS)
-        return fail(api, code, "metric list", err);
+        return sq_cupti_judge(api, code, "metric list", err);
     code = make_image(api, config);
-    return code == CUPTI_SUCCESS ? SQ_OK : fail(api, code, "configuration", err);
+    return sq_cupti_judge(api, code, "configuration", err);
+}
+
+sq_status sq_counter_config_evaluate(const sq_cupti *api, const sq_counter_config *config,
+                                     const uint8_t *data, size_t data_bytes, size_t index,
+                                     double *values, sq_error *err)
+{
+    SQ_CUPTI_PARAMS(CUpti_Profiler_Host_EvaluateToGpuValues, e);
+    e.pHostObject = config->host;
+    e.pCounterDataImage = data;
+    e.counterDataImageSize = data_bytes;
+    e.rangeIndex = index;
+    e.ppMetricNames = (const char **)config->metrics;
+    e.numMetrics = config->n_metrics;
+    e.pMetricValues = values;
+    return sq_cupti_judge(api, api->cuptiProfilerHostEvaluateToGpuValues(&e), "evaluate", err);
 }
 
 void sq_counter_config_close(const sq_cupti *api, sq_counter_config *config)

@@ -8,6 +8,10 @@
 
 sq_status sq_cupti_load(sq_cupti *api, sq_error *err)
 {
+#if defined(__SANITIZE_ADDRESS__)
+    (void)api; /* its host library loads its parts with RTLD_DEEPBIND, at which ASan aborts */
+    return sq_fail(err, SQ_UNSUPPORTED, "CUPTI cannot be used under AddressSanitizer");
+#else
     char why[256] = "";
     if (!sq_library_open("libnvperf_host.so", why, sizeof why))
         return sq_fail(err, SQ_UNSUPPORTED, "CUPTI absent: %s", why);
@@ -27,19 +31,41 @@ sq_status sq_cupti_load(sq_cupti *api, sq_error *err)
         return sq_fail(err, SQ_UNSUPPORTED, "CUPTI %u found, built for %d", version,
                        CUPTI_API_VERSION);
     return SQ_OK;
+#endif
 }
 
-void sq_cupti_explain(const sq_cupti *api, CUptiResult result, char *out, size_t size)
+/* Results that say by themselves why there are no counters. A validity holds 95 bytes. */
+static const struct {
+    CUptiResult result;
+    const char *text;
+} known_results[] = {
+    {CUPTI_ERROR_INSUFFICIENT_PRIVILEGES,
+     "refused: no permission: be root, or set NVreg_RestrictProfilingToAdminUsers=0"},
+    {CUPTI_ERROR_HARDWARE_BUSY, "refused: another process counts on this GPU"},
+    {CUPTI_ERROR_MULTIPLE_SUBSCRIBERS_NOT_SUPPORTED,
+     "refused: another profiler holds this process (ncu, nsys, cuda-gdb, sanitizer)"},
+    {CUPTI_ERROR_VIRTUALIZED_DEVICE_INSUFFICIENT_PRIVILEGES,
+     "refused: no permission on this vGPU: its hypervisor must allow counters"},
+    {CUPTI_ERROR_VIRTUALIZED_DEVICE_NOT_SUPPORTED, "unsupported: a vGPU without counters"},
+    {CUPTI_ERROR_MIG_DEVICE_NOT_SUPPORTED, "unsupported: a MIG slice without counters"},
+    {CUPTI_ERROR_CONFIDENTIAL_COMPUTING_NOT_SUPPORTED,
+     "unsupported: no counters in confidential computing"},
+    {CUPTI_ERROR_CMP_DEVICE_NOT_SUPPORTED, "unsupported: a mining card without counters"},
+    {CUPTI_ERROR_SLI_DEVICE_NOT_SUPPORTED, "unsupported: no counters under SLI"},
+    {CUPTI_ERROR_WSL_DEVICE_NOT_SUPPORTED, "unsupported: no counters under WSL"},
+};
+
+sq_status sq_cupti_judge(const sq_cupti *api, CUptiResult result, const char *what, sq_error *err)
 {
-    const char *name = NULL, *advice = "";
+    const char *name = NULL;
+    if (result == CUPTI_SUCCESS)
+        return SQ_OK;
+    for (size_t i = 0; i < sizeof known_results / sizeof *known_results; i++)
+        if (known_results[i].result == result)
+            return sq_fail(err, SQ_UNSUPPORTED, "%s (%d)", known_results[i].text, (int)result);
     api->cuptiGetResultString(result, &name);
-    if (result == CUPTI_ERROR_INSUFFICIENT_PRIVILEGES)
-        advice = "; run as root, or load the driver with NVreg_RestrictProfilingToAdminUsers=0";
-    else if (result == CUPTI_ERROR_MULTIPLE_SUBSCRIBERS_NOT_SUPPORTED)
-        advice = "; another profiler (ncu, nsys, cuda-gdb, sanitizer) holds this process";
-    else if (result == CUPTI_ERROR_HARDWARE_BUSY)
-        advice = "; another process is counting on this GPU";
-    snprintf(out, size, "%s (%d)%s", name ? name : "CUPTI error", (int)result, advice);
+    return sq_fail(err, SQ_UNSUPPORTED, "refused: %s: %s (%d)", what, name ? name : "CUPTI error",
+                   (int)result);
 }
 
 sq_status sq_driver_check(sq_error *err)

@@ -7,6 +7,7 @@
 #ifdef SQ_HAS_CUPTI
 #include <cuda.h>
 #include <cupti.h>
+#include <cupti_pmsampling.h>
 #include <cupti_profiler_host.h>
 #include <cupti_profiler_target.h>
 #include <cupti_range_profiler.h>
@@ -44,7 +45,18 @@
     X(cuptiRangeProfilerPushRange)                                                                 \
     X(cuptiRangeProfilerPopRange)                                                                  \
     X(cuptiRangeProfilerDecodeData)                                                                \
-    X(cuptiRangeProfilerGetCounterDataInfo)
+    X(cuptiRangeProfilerGetCounterDataInfo)                                                        \
+    X(cuptiPmSamplingGetCounterAvailability)                                                       \
+    X(cuptiPmSamplingEnable)                                                                       \
+    X(cuptiPmSamplingDisable)                                                                      \
+    X(cuptiPmSamplingSetConfig)                                                                    \
+    X(cuptiPmSamplingGetCounterDataSize)                                                           \
+    X(cuptiPmSamplingCounterDataImageInitialize)                                                   \
+    X(cuptiPmSamplingStart)                                                                        \
+    X(cuptiPmSamplingStop)                                                                         \
+    X(cuptiPmSamplingDecodeData)                                                                   \
+    X(cuptiPmSamplingGetCounterDataInfo)                                                           \
+    X(cuptiPmSamplingCounterDataGetSampleInfo)
 
 typedef struct {
 #define SQ_X(name) __typeof__(&name) name;
@@ -56,11 +68,14 @@ typedef struct {
 #define SQ_CUPTI_PARAMS(type, name) type##_Params name = {.structSize = type##_Params_STRUCT_SIZE}
 
 /* Loads libnvperf_host (which libcupti finds only when it is loaded already), then libcupti, and
- * compares its version with that of the headers. Needs no driver. The libraries stay loaded. */
+ * compares its version with that of the headers. Needs no driver. The libraries stay loaded. The
+ * message of a failure starts with "CUPTI". */
 sq_status sq_cupti_load(sq_cupti *api, sq_error *err);
 
-/* "INSUFFICIENT_PRIVILEGES (35)", with what to do where that is known. */
-void sq_cupti_explain(const sq_cupti *api, CUptiResult result, char *out, size_t size);
+/* SQ_OK for success; else SQ_UNSUPPORTED with a validity text: "refused: ..." where somebody may
+ * change it (permission, another client), "unsupported: ..." where the machine cannot. what: the
+ * step, for results that do not speak for themselves. */
+sq_status sq_cupti_judge(const sq_cupti *api, CUptiResult result, const char *what, sq_error *err);
 
 /* SQ_OK where a driver with a device is there: without one, target calls of CUPTI 13.0 crash. */
 sq_status sq_driver_check(sq_error *err);

@@ -102,7 +102,8 @@ const sq_metric_def sq_metrics[] = {
     {"kernels_lost", "kernel", "lower", "traced",
      "kernels missing from the trace: beyond its room, or without timestamps"},
     {"cold_read_ratio", "ratio", "", "derived",
-     "device memory bytes read by the probe of this operator, of its compulsory bytes read"},
+     "device memory bytes read by a launch, of its compulsory ones; where the row was not counted "
+     "itself: of the first one of its operator that was"},
     /* counted: the pass itself */
     COUNTED("counter_time_ns", "ns", "", "gpu__time_duration.sum",
             "duration inside the counter pass; normalises counters, never a performance"),
@@ -254,6 +255,12 @@ const sq_metric_def sq_metrics[] = {
     THREADS("hadd", "f16 additions"),
     THREADS("hmul", "f16 multiplications"),
     THREADS("hfma", "f16 multiply-adds"),
+    {"counted_flops_f32", "FLOP", "", "derived",
+     "f32 arithmetic outside the tensor cores, from thread_f*; a multiply-add counts 2"},
+    {"counted_flops_f64", "FLOP", "", "derived",
+     "f64 arithmetic outside the tensor cores, from thread_d*; a multiply-add counts 2"},
+    {"counted_flops_f16", "FLOP", "", "derived",
+     "f16 arithmetic outside the tensor cores, from thread_h*, packed pairs as the chip counts them"},
     /* sampled over time: columns of a timeline, never stored */
     SAMPLED("pm_sm_hz", "Hz", "gpc__cycles_elapsed.avg.per_second", "clock of the SMs"),
     SAMPLED("pm_sys_hz", "Hz", "sys__cycles_elapsed.avg.per_second", "system clock"),

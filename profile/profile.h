@@ -26,16 +26,41 @@ const sq_metric_def *sq_metric_find(const char *name);
 
 typedef struct sq_profiler sq_profiler;
 
+/* A launch that may be repeated: it reads its inputs and writes its outputs, nothing is saved or
+ * restored. reset (may be NULL) puts the cache into its state and is not counted; sync waits. */
+typedef struct {
+    sq_launch_fn launch, reset, sync;
+    void *arg;
+} sq_launches;
+
 /* Prepares counters and kernel trace on the current CUDA device; the context must exist. Succeeds
- * even where counters are refused: the reason then becomes the validity of every counter value. */
+ * even where they are refused: the reason then becomes the validity of every value. */
 sq_status sq_profiler_open(int device_index, sq_profiler **out, sq_error *err);
 void sq_profiler_close(sq_profiler *profiler); /* accepts NULL */
 
-/* Runs `launch` under the kernel trace once and under each counter pass, adding kernels and values
- * to the record. `reset` (may be NULL) is called before each launch, outside the range: cache
- * state. `sync` waits for the launch. */
-sq_status sq_profiler_measure(sq_profiler *profiler, sq_launch_fn launch, sq_launch_fn reset,
-                              sq_launch_fn sync, void *arg, sq_record *record, sq_error *err);
+/* Runs the launch under the kernel trace and under each counter pass of the sets (profile/sets.h),
+ * adding kernels, activity_ns and a value for every metric to the record. */
+sq_status sq_profiler_measure(sq_profiler *profiler, const char *sets, const sq_launches *launches,
+                              sq_record *record, sq_error *err);
+
+/* Passes that the sets measured last took on this device, by CUPTI's word; 0 where it counted none. */
+int sq_profiler_passes(const sq_profiler *profiler);
+
+/* Metrics of the device sampled over time while launches run. rows: n_rows of 1 + n_metrics: start
+ * of the sample in ns since the first, then the metrics in order. */
+typedef struct {
+    double interval_ns;
+    int n_metrics, n_rows, n_launches;
+    char (*metrics)[96];
+    double *rows;
+    char validity[96]; /* "ok", or why there are no rows */
+} sq_timeline;
+
+/* Samples while the launch is repeated, at least three times, with no reset between. Refusals are in
+ * timeline->validity. Release with sq_timeline_free, also after a failure. */
+sq_status sq_profiler_timeline(sq_profiler *profiler, const sq_launches *launches,
+                               sq_timeline *timeline, sq_error *err);
+void sq_timeline_free(sq_timeline *timeline);
 
 /* Offline check of a metric list for a chip ("GH100"): passes needed, no GPU or driver used; for
  * counting ranges, or for sampling over time. SQ_UNSUPPORTED where CUPTI's host library is absent

@@ -294,3 +294,16 @@ void sq_set_free(sq_counter_set *set)
         free(set->source[i]);
     free(set);
 }
+
+sq_metric_def *sq_set_metrics(const sq_counter_set *set)
+{
+    size_t n = 0, extra = (size_t)set->n_extra;
+    while (sq_metrics[n].name)
+        n++;
+    sq_metric_def *all = calloc(n + extra + 1, sizeof *all);
+    if (all) {
+        memcpy(all, sq_metrics, n * sizeof *all);
+        memcpy(all + n, set->extra, extra * sizeof *all);
+    }
+    return all;
+}

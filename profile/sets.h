@@ -57,6 +57,9 @@ const char *sq_metric_cupti_name(const sq_metric_def *metric);
  * sets, else those of the nearest chip; NULL: GH100. SQ_BAD_ARGUMENT names the line at fault. Free
  * with sq_set_free. */
 sq_status sq_set_load(const char *names, const char *chip, sq_counter_set **out, sq_error *err);
+/* The metric table with the set's own metrics behind it, ended by a NULL name; free() it. NULL for
+ * want of memory. */
+sq_metric_def *sq_set_metrics(const sq_counter_set *set);
 void sq_set_free(sq_counter_set *set); /* accepts NULL */
 
 /* The folder of profile/sets/ that serves a chip. */

@@ -16,8 +16,7 @@ static void set_reason(sq_record *record, sq_run_status status, const char *text
     snprintf(record->reason, sizeof record->reason, "%.*s", SQ_REASON_MAX - 1, text);
 }
 
-/* The row that a failure of the library becomes. */
-static void fail_record(sq_record *record, sq_status status, const sq_error *err)
+void sq_session_fail(sq_record *record, sq_status status, const sq_error *err)
 {
     sq_run_status outcome = status == SQ_UNSUPPORTED     ? SQ_RUN_UNSUPPORTED
                             : status == SQ_OUT_OF_MEMORY ? SQ_RUN_OOM
@@ -27,7 +26,7 @@ static void fail_record(sq_record *record, sq_status status, const sq_error *err
     set_reason(record, outcome, text);
 }
 
-static void start_record(const sq_task *task, sq_record *record)
+void sq_session_start(const sq_task *task, sq_record *record)
 {
     struct timeval now;
     gettimeofday(&now, NULL);
@@ -62,7 +61,7 @@ void sq_session_check(sq_session *session, const sq_task *task, sq_fit *fit)
 
 /* --- run --- */
 
-static sq_status check_memory(const sq_job *job, bool try_oom, sq_error *err)
+sq_status sq_session_check_memory(const sq_job *job, bool try_oom, sq_error *err)
 {
     size_t available = 0;
     SQ_TRY(free_bytes(job->rig, &available, err));
@@ -234,7 +233,7 @@ static sq_status run_job(sq_session *session, const sq_task *task, sq_job *job, 
     uint64_t proved = 0;
     SQ_TRY(add_numbers(session, job->rig->backend->facts(job->rig->device), &job->cost, job->tokens,
                        record));
-    SQ_TRY(check_memory(job, task->policy.try_oom, err));
+    SQ_TRY(sq_session_check_memory(job, task->policy.try_oom, err));
     if (task->policy.energy) {
         SQ_TRY(measure_idle(session, err));
         SQ_TRY(lap(session, "phase_energy_ms", record));
@@ -262,7 +261,7 @@ void sq_session_run(sq_session *session, const sq_task *task, sq_record *record)
     char key[SQ_KEY_MAX];
     sq_error err = {.status = SQ_OK};
     sq_job *job = NULL;
-    start_record(task, record);
+    sq_session_start(task, record);
     sq_cell_key(&task->cell, key);
     sq_nvtx_push(key);
     sq_stopwatch_start(&session->watch);
@@ -272,7 +271,7 @@ void sq_session_run(sq_session *session, const sq_task *task, sq_record *record)
         status = run_job(session, task, job, record, &err);
     if (status != SQ_OK) {
         sq_record_drop_times(record);
-        fail_record(record, status, &err);
+        sq_session_fail(record, status, &err);
     }
     sq_job_free(job);
     lap(session, "phase_teardown_ms", record);
@@ -293,7 +292,7 @@ static sq_status sustain_job(sq_session *session, const sq_task *task, sq_job *j
                              sq_sustain_point *points, int *n, sq_error *err)
 {
     double setup_ns;
-    SQ_TRY(check_memory(job, false, err));
+    SQ_TRY(sq_session_check_memory(job, false, err));
     session->on_stage(session->arg, "prepare");
     SQ_TRY(job->ops->prepare(job, task->seed, &setup_ns, err));
     return sq_sustain_run(job, session->vitals.nvml, seconds, SUSTAIN_INTERVAL, on_sustain,
@@ -310,64 +309,6 @@ sq_status sq_session_sustain(sq_session *session, const sq_task *task, double se
     sq_status status = sustain_job(session, task, job, seconds, points, n, err);
     sq_job_free(job);
     return status;
-}
-
-/* --- profile --- */
-
-static sq_status cool(void *arg, sq_error *err)
-{
-    sq_job *job = arg;
-    return job->rig->backend->cool(job->rig->device, err);
-}
-
-static sq_status wait(void *arg, sq_error *err)
-{
-    sq_job *job = arg;
-    return job->rig->backend->sync(job->rig->device, err);
-}
-
-static sq_status profile_job(sq_session *session, const sq_task *task, sq_job *job,
-                             sq_record *record, sq_error *err)
-{
-    double setup_ns;
-    session->on_stage(session->arg, "prepare");
-    SQ_TRY(check_memory(job, false, err));
-    SQ_TRY(job->ops->prepare(job, task->seed, &setup_ns, err));
-    SQ_TRY(sq_job_run_once(job, err)); /* loads the kernels, which must not be counted */
-    session->on_stage(session->arg, "counters");
-    sq_launch_fn reset = task->cell.cache == SQ_CACHE_HOT ? NULL : cool;
-    SQ_TRY(sq_profiler_measure(session->profiler, sq_job_launch, reset, wait, job, record, err));
-    record->status = SQ_RUN_OK;
-    return SQ_OK;
-}
-
-static sq_status open_profiler(sq_session *session, sq_error *err)
-{
-    const sq_device *device = session->rig.backend->facts(session->rig.device);
-    if (session->profiler)
-        return SQ_OK;
-    if (strcmp(device->backend, "cuda") != 0)
-        return sq_fail(err, SQ_UNSUPPORTED, "backend %s has no counters", device->backend);
-    return sq_profiler_open(device->index, &session->profiler, err);
-}
-
-void sq_session_profile(sq_session *session, const sq_task *task, sq_record *record)
-{
-    char key[SQ_KEY_MAX];
-    sq_error err = {.status = SQ_OK};
-    sq_job *job = NULL;
-    start_record(task, record);
-    sq_cell_key(&task->cell, key);
-    sq_nvtx_push(key);
-    sq_status status = open_profiler(session, &err);
-    if (status == SQ_OK)
-        status = sq_job_new(&session->rig, &task->subject, &task->cell, &job, &err);
-    if (status == SQ_OK)
-        status = profile_job(session, task, job, record, &err);
-    if (status != SQ_OK)
-        fail_record(record, status, &err);
-    sq_job_free(job);
-    sq_nvtx_pop();
 }
 
 /* --- prove --- */
@@ -402,12 +343,12 @@ void sq_session_prove(sq_session *session, const sq_task *task, const char *cons
                       const sq_device *device, sq_record *record)
 {
     sq_error err = {.status = SQ_OK};
-    start_record(task, record);
+    sq_session_start(task, record);
     session->on_stage(session->arg, "proof");
     record->status = SQ_RUN_OK;
     sq_status status = prove_files(session, task, paths, n, device, record, &err);
     if (status != SQ_OK)
-        fail_record(record, status, &err);
+        sq_session_fail(record, status, &err);
 }
 
 void sq_session_close(sq_session *session)

@@ -51,9 +51,6 @@ void sq_session_check(sq_session *session, const sq_task *task, sq_fit *fit);
 /* Proves and times a cell; every outcome is a status of `record`, which is initialised here. */
 void sq_session_run(sq_session *session, const sq_task *task, sq_record *record);
 
-/* Counts and traces a cell; no time is taken. */
-void sq_session_profile(sq_session *session, const sq_task *task, sq_record *record);
-
 /* Runs a cell back to back (bench/worker/sustain.h); nothing is proved and no time is stored. */
 sq_status sq_session_sustain(sq_session *session, const sq_task *task, double seconds,
                              sq_sustain_point *points, int *n, sq_error *err);
@@ -62,6 +59,12 @@ sq_status sq_session_sustain(sq_session *session, const sq_task *task, double se
  * device: the one that measured, for the floors. */
 void sq_session_prove(sq_session *session, const sq_task *task, const char *const *paths, int n,
                       const sq_device *device, sq_record *record);
+
+/* Parts of what a session does to a cell, for its other files: an initialised record with the time of
+ * day; the row that a failure of the library becomes; SQ_OUT_OF_MEMORY where a job cannot fit. */
+void sq_session_start(const sq_task *task, sq_record *record);
+void sq_session_fail(sq_record *record, sq_status status, const sq_error *err);
+sq_status sq_session_check_memory(const sq_job *job, bool try_oom, sq_error *err);
 
 void sq_session_close(sq_session *session);
 

@@ -12,6 +12,7 @@
 #include "bench/wire.h"
 #include "bench/worker/characterize.h"
 #include "bench/worker/environment.h"
+#include "bench/worker/profiling.h"
 #include "bench/worker/session.h"
 
 typedef struct {
@@ -219,14 +220,16 @@ static sq_status do_run(server *s, const json_t *request, sq_error *err)
 
 static sq_status do_profile(server *s, const json_t *request, sq_error *err)
 {
+    const char *sets = json_string_value(json_object_get(request, "set"));
     sq_task task;
     sq_record record;
     SQ_TRY(read_task(request, &task, err));
-    sq_session_profile(&s->session, &task, &record);
+    sq_session_profile(&s->session, &task, sets ? sets : "basic", &record);
     send_record(s, &record);
     return SQ_OK;
 }
 
+/* NAN travels as null. */
 static json_t *write_number(double value)
 {
     return isfinite(value) ? json_real(value) : json_null();
@@ -263,6 +266,44 @@ static sq_status do_sustain(server *s, const json_t *request, sq_error *err)
         reply(s, json_pack("{ss so}", "is", "sustain", "points", write_points(points, n)));
     free(points);
     return status;
+}
+
+static json_t *write_rows(const sq_timeline *timeline)
+{
+    json_t *rows = json_array();
+    const double *value = timeline->rows;
+    for (int i = 0; i < timeline->n_rows; i++) {
+        json_t *row = json_array();
+        for (int k = 0; k <= timeline->n_metrics; k++)
+            json_array_append_new(row, write_number(*value++));
+        json_array_append_new(rows, row);
+    }
+    return rows;
+}
+
+static sq_status do_timeline(server *s, const json_t *request, sq_error *err)
+{
+    sq_task task;
+    sq_timeline timeline;
+    SQ_TRY(read_task(request, &task, err));
+    SQ_TRY(sq_session_timeline(&s->session, &task, &timeline, err));
+    json_t *metrics = json_array();
+    for (int i = 0; i < timeline.n_metrics; i++)
+        json_array_append_new(metrics, json_string(timeline.metrics[i]));
+    reply(s, json_pack("{ss ss so si so so}", "is", "timeline", "validity", timeline.validity,
+                       "interval_ns", write_number(timeline.interval_ns), "launches",
+                       timeline.n_launches, "metrics", metrics, "rows", write_rows(&timeline)));
+    sq_timeline_free(&timeline);
+    return SQ_OK;
+}
+
+static sq_status do_launch(server *s, const json_t *request, sq_error *err)
+{
+    sq_task task;
+    SQ_TRY(read_task(request, &task, err));
+    SQ_TRY(sq_session_launch(&s->session, &task, err));
+    reply(s, json_pack("{ss}", "is", "done"));
+    return SQ_OK;
 }
 
 static sq_status read_paths(const json_t *request, const char *paths[SQ_MAX_OUT], int *n,
@@ -324,7 +365,8 @@ static const struct {
     {"ceilings", do_ceilings}, {"set-ceilings", do_set_ceilings},
     {"characterize", do_characterize},
     {"run", do_run},           {"profile", do_profile},
-    {"sustain", do_sustain},
+    {"sustain", do_sustain},   {"timeline", do_timeline},
+    {"launch", do_launch},
     {"prove", do_prove},       {"verify", do_verify},
 };
 

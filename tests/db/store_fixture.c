@@ -197,6 +197,7 @@ static void add_parts(sq_record *record)
                               .sm_mhz = NAN,
                               .validity = "refused: not permitted"};
     const sq_kernel_record kernel = {.name = "demo_kernel<float>",
+                                         .symbol = "_Z11demo_kernelIfEvv",
                                      .ns = 1234,
                                      .grid = {8, 2, 1},
                                      .block = {128, 1, 1},

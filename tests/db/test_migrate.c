@@ -178,7 +178,7 @@ static void make_version_1(const char *journal_mode)
     snprintf(text, sizeof text,
              "PRAGMA journal_mode = %s; ALTER TABLE campaign DROP COLUMN policy; "
              "ALTER TABLE run DROP COLUMN versions; ALTER TABLE run DROP COLUMN checksum; "
-             "ALTER TABLE ceiling DROP COLUMN sm_mhz; "
+             "ALTER TABLE ceiling DROP COLUMN sm_mhz; ALTER TABLE kernel DROP COLUMN symbol; "
              "PRAGMA user_version = 1",
              journal_mode);
     assert_int_equal(sqlite3_exec(handle, text, NULL, NULL, NULL), SQLITE_OK);

@@ -161,12 +161,13 @@ static void test_parts_round_trip(void **state)
     assert_true(sqlite3_column_double(row, 2) == 1e-3 && sqlite3_column_double(row, 3) == 1e-2);
     assert_text(row, 4, "b=0");
     sqlite3_finalize(row);
-    row = only_row(db, "SELECT name, ns, grid, block, registers, shared_bytes FROM kernel "
+    row = only_row(db, "SELECT name, ns, grid, block, registers, shared_bytes, symbol FROM kernel "
                        "WHERE i = 1");
     assert_text(row, 0, "demo_kernel<float>");
     assert_int_equal(sqlite3_column_int(row, 1), 1234);
     assert_text(row, 2, "8x2x1");
     assert_text(row, 3, "128x1x1");
+    assert_text(row, 6, "_Z11demo_kernelIfEvv");
     sqlite3_finalize(row);
     row = only_row(db, "SELECT value, lo, hi, sm_mhz FROM ceiling");
     assert_true(sqlite3_column_double(row, 1) == 2e12);

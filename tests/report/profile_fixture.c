@@ -124,7 +124,8 @@ static void add_parts(sq_db *db, long run)
 {
     char sql[600];
     snprintf(sql, sizeof sql,
-             "INSERT INTO kernel VALUES(%ld, 0, "
+             "INSERT INTO kernel(run_id, i, name, ns, grid, block, registers, shared_bytes) "
+             "VALUES(%ld, 0, "
              "'_Z13attention_mmaI15attention_shapeI13__nv_bfloat16Li128ELi2ELi4ELi64ELi2EEEv16"
              "attention_params', 409100, '16x16x8', '256x1x1', 232, 98304),"
              "(%ld, 1, 'void combine_splits<8>(float const*, int)', 5100, '2048x1x1', '128x1x1', "

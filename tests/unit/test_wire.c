@@ -52,7 +52,7 @@ static sq_record full_record(const sq_cell *cell)
     assert_int_equal(sq_record_add_check(&r, &check), SQ_OK);
     sq_value value = {"dram_bytes", NAN, 3, NAN, 1980, "refused: no permission"};
     assert_int_equal(sq_record_add_value(&r, &value), SQ_OK);
-    sq_kernel_record kernel = {"k<float>", 1234567890123, {1, 2, 3}, {4, 5, 6}, 255, 1024};
+    sq_kernel_record kernel = {"k<float>", "_Z1kIfEvv", 1234567890123, {1, 2, 3}, {4, 5, 6}, 255, 1024};
     assert_int_equal(sq_record_add_kernel(&r, &kernel), SQ_OK);
     return r;
 }
