@@ -193,6 +193,8 @@ static sq_status no_profile(const sq_asker *asker, sq_record *record, const char
     snprintf(validity, sizeof validity, "refused: %.80s", why);
     SQ_TRY(sq_set_load(sets_of(asker), NULL, &set, NULL));
     sq_status s = SQ_OK;
+    if (!has_value(record, "activity_ns"))
+        s = sq_record_add_measured(record, "activity_ns", NAN, 0, NAN, validity);
     for (int i = 0; s == SQ_OK && i < set->n_images; i++)
         s = add_absent(&set->image[i], validity, record);
     sq_set_free(set);
@@ -207,10 +209,11 @@ static sq_status merge(const sq_asker *asker, const json_t *answer, sq_record *r
     sq_record_init(&profile, &record->cell);
     sq_status s = sq_wire_record_parse(json_object_get(answer, "record"), &profile, err);
     for (int i = 0; s == SQ_OK && i < profile.n_values; i++)
-        s = sq_record_add_value(record, &profile.values[i]);
+        if (!has_value(record, profile.values[i].metric))
+            s = sq_record_add_value(record, &profile.values[i]);
     for (int i = 0; s == SQ_OK && i < profile.n_kernels; i++)
         s = sq_record_add_kernel(record, &profile.kernels[i]);
-    if (s == SQ_OK && profile.n_values == 0 && profile.reason[0])
+    if (s == SQ_OK && profile.status != SQ_RUN_OK)
         s = no_profile(asker, record, profile.reason);
     sq_record_free(&profile);
     return s;

@@ -7,6 +7,7 @@
 #include "bench/runner.h"
 #include "bench/suite.h"
 #include "bench/target.h"
+#include "profile/sets.h"
 
 enum { SQ_MAX_CELL_OPTIONS = 64 };
 
@@ -28,7 +29,9 @@ typedef struct {
     sq_rates rates;
     int replicates, allow_failed;
     bool is_random;
-    const char *counters; /* as in sq_plan_request */
+    const char *counters;       /* sets to count each cell by; NULL: none. Points into `campaign` */
+    sq_counter_set *counter_set; /* what they are */
+    sq_metric_def *metrics;      /* what the store may hold: ours, and those of the user's set */
     uint64_t seed;
     double budget_seconds;
     sq_target target;

@@ -216,21 +216,28 @@ static sq_status read_budget(sq_run *run, sq_error *err)
     return SQ_OK;
 }
 
-/* "on" is the basic set. */
+static bool is_any(const char *text, const char *const *words)
+{
+    while (*words && strcmp(text, *words) != 0)
+        words++;
+    return *words != NULL;
+}
+
+/* Sets of counters by name, or a file; read here, so that a bad one ends the command at once. */
 static sq_status read_counters(sq_run *run, sq_error *err)
 {
+    static const char *const on[] = {"on", "true", "yes", NULL};
+    static const char *const off[] = {"off", "false", "no", NULL};
     const sq_setting *s = sq_settings_get(&run->campaign, "counters");
-    sq_counter_set *set = NULL;
-    run->counters = s ? s->value : "on";
-    if (strcmp(run->counters, "off") == 0)
-        run->counters = NULL;
-    else if (strcmp(run->counters, "on") == 0)
-        run->counters = "basic";
-    if (!run->counters)
-        return SQ_OK;
-    SQ_TRY(sq_setting_at(s, sq_set_load(run->counters, NULL, &set, err), err));
-    sq_set_free(set);
-    return SQ_OK;
+    run->counters = !s || is_any(s->value, on) ? "basic" : is_any(s->value, off) ? NULL : s->value;
+    const char *sets = run->counters ? run->counters : "basic";
+    sq_status status = strcmp(sets, "timeline") == 0
+                           ? sq_fail(err, SQ_BAD_ARGUMENT, "the set \"timeline\" is sampled, not "
+                                                           "counted")
+                           : sq_set_load(sets, NULL, &run->counter_set, err);
+    SQ_TRY(sq_setting_at(s, status, err));
+    run->metrics = sq_set_metrics(run->counter_set);
+    return run->metrics ? SQ_OK : sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for metrics");
 }
 
 static sq_status read_campaign(sq_run *run, sq_error *err)
@@ -350,6 +357,8 @@ void sq_run_free(sq_run *run)
         sq_settings_free(&run->groups[i]);
     free(run->groups);
     free(run->axis_options);
+    sq_set_free(run->counter_set);
+    free(run->metrics);
     sq_suite_free(&run->suite);
     sq_settings_free(&run->campaign);
     sq_settings_free(&run->overrides);

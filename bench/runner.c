@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "bench/ask.h"
+#include "bench/cache_probes.h"
 #include "bench/peer_run.h"
 #include "bench/plausible.h"
 #include "bench/signals.h"
@@ -16,6 +17,7 @@ typedef struct {
     const sq_runner_options *options;
     sq_runner_result *result;
     sq_asker timing, profiling;
+    sq_cache_probes probes;
     sq_peers peers;
     sq_ceiling ceiling[MAX_CEILINGS];
     int n_ceilings;
@@ -92,6 +94,9 @@ static sq_status measure(runner *r, const sq_plan_item *item, sq_record *record,
         SQ_TRY(judge(r, record, err));
         if (wants_profile(r, item, record))
             SQ_TRY(sq_ask_profile(&r->profiling, item, record, err));
+        if (has_time(record))
+            SQ_TRY(sq_cache_probes_note(&r->probes, (double)r->options->target->device.l2_bytes,
+                                        record));
     }
     if (!(record->started > 0)) /* NAN where the worker did not come to say */
         record->started = started;
