@@ -29,6 +29,9 @@ static int known_cycles(const sq_cell_runs *cell, double *out)
     return n;
 }
 
+/* A floor that is less of the time does not bind it. */
+static const double binding_share = 0.5;
+
 /* Time of the larger floor that the bytes and the matrix operations set. Without ceilings: unknown.
  */
 static sq_cell_class class_of(const sq_cell_runs *cell, double ns, const sq_side_runs *side)
@@ -41,6 +44,8 @@ static sq_cell_class class_of(const sq_cell_runs *cell, double ns, const sq_side
         return SQ_CLASS_SHORT;
     if (isnan(bytes_ns))
         return SQ_CLASS_UNKNOWN;
+    if (fmax(bytes_ns, flops_ns) < binding_share * ns)
+        return SQ_CLASS_OTHER;
     return flops_ns > bytes_ns ? SQ_CLASS_TENSOR : SQ_CLASS_MEMORY;
 }
 

@@ -49,10 +49,12 @@ void sq_side_free(sq_side_runs *side);
 /* --- compare.c: pairs --- */
 
 /* What a cell's time is bound by, from what is stored: the larger of compulsory bytes over the copy
- * ceiling and matrix operations over that of the type's products; below 20 us neither. */
+ * ceiling and matrix operations over that of the type's products, where it is at least half of the
+ * time; else something else of the SM. Below 20 us neither. */
 typedef enum {
     SQ_CLASS_MEMORY,
     SQ_CLASS_TENSOR,
+    SQ_CLASS_OTHER,
     SQ_CLASS_SHORT,
     SQ_CLASS_UNKNOWN,
     SQ_CLASS_COUNT

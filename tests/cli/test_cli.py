@@ -490,7 +490,7 @@ class Compare(Folder):
     def test_forms(self):
         table = self.fine("compare", "before:odd", "before:even").stdout
         self.assertTrue(table.startswith("a: before:odd, b: before:even; ratio: b over a\n"))
-        self.assertRegex(table, r"memory-bound, 20 us and more +time +1 % +2 +100 +95\n")
+        self.assertRegex(table, r"bound otherwise, 20 us and more +time +1 % +2 +100 *\n")
         self.assertIn("## operators", self.fine("compare", "before", "after", "-o", "md").stdout)
         document = json.loads(self.fine("compare", "before", "after", "-o", "json").stdout)
         self.assertEqual(list(document), ["cells", "operators", "bounds", "missing"])

@@ -299,8 +299,10 @@ static void halves_of_a_campaign_by_class(void **state)
     const double tensor[] = {2, 2.038, 2, 2.038}, tensor_off[] = {2, 2.042, 2, 2.042};
     const double brief[] = {5e-3, 5.49e-3, 5e-3, 5.49e-3}, brief_off[] = {5e-3, 5.51e-3};
     const double near20[] = {19e-3, 19.56e-3};
-    add_runs(db, (fixture_run){.subject = "rmsnorm", .L = 1}, steady, 4, 1e9);
-    add_runs(db, (fixture_run){.subject = "rmsnorm", .L = 2}, off, 4, NAN);
+    add_runs(db, (fixture_run){.subject = "rmsnorm", .L = 1, .bytes = 3e9}, steady, 4, 1e9);
+    add_runs(db, (fixture_run){.subject = "rmsnorm", .L = 2, .bytes = 3e9}, off, 4, NAN);
+    /* 1e9 bytes take 0.5 ms of its 2 ms: not what binds it */
+    add_runs(db, (fixture_run){.subject = "rmsnorm", .L = 3}, off, 4, NAN);
     add_runs(db, (fixture_run){.subject = "linear", .L = 1}, tensor, 4, 5e11);
     add_runs(db, (fixture_run){.subject = "linear", .L = 2}, tensor_off, 4, 5e11);
     /* f32 products have a ceiling of their own: 1e11 / 50 TFLOP/s = 2 ms, not 0.2 ms */
@@ -313,10 +315,11 @@ static void halves_of_a_campaign_by_class(void **state)
                  "(SELECT cell_id FROM cell WHERE key LIKE '%L=1,%' AND subject = 'linear')",
                  NULL, NULL);
     char *text = compared(db, halves(SQ_FORMAT_TABLE), NULL);
-    expect(text, "memory-bound, 20 us and more  time      1 %                2          50");
-    expect(text, "tensor-bound, 20 us and more  time      2 %                3       66.67");
-    expect(text, "tensor-bound, 20 us and more  cycles    1 %                3       33.33");
-    expect(text, "shorter than 20 us            time      3 % or 0.5 us      3       66.67");
+    expect(text, "memory-bound, 20 us and more     time      1 %                2          50");
+    expect(text, "tensor-bound, 20 us and more     time      2 %                3       66.67");
+    expect(text, "tensor-bound, 20 us and more     cycles    1 %                3       33.33");
+    expect(text, "bound otherwise, 20 us and more  time      1 %                1           0");
+    expect(text, "shorter than 20 us               time      3 % or 0.5 us      3       66.67");
     expect_not(text, "no ceilings");
     free(text);
     fixture_free(db, dir);
