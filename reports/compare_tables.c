@@ -215,8 +215,9 @@ static void add_to_group(group *g, const sq_pair *p)
     add_known(g->log_ratio, &g->n_ratio, log(p->ns.estimate));
     add_known(g->cv, &g->n_cv, 100 * p->cv);
     add_known(g->cycles_cv, &g->n_cycles, 100 * p->cycles_cv);
-    for (int i = 0; i < N_BOUNDS; i++) {
-        bool is_mine = !bounds[i].is_cycles && is_asked(&bounds[i], p);
+    for (int i = 0; i < N_BOUNDS; i++) { /* one bound a cell: what is required of its time */
+        bool is_mine =
+            !bounds[i].is_cycles && !isnan(bounds[i].required_pct) && is_asked(&bounds[i], p);
         g->n_asked += is_mine;
         g->n_within += is_mine && is_within(&bounds[i], p);
     }

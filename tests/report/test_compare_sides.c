@@ -322,6 +322,12 @@ static void halves_of_a_campaign_by_class(void **state)
     expect(text, "shorter than 20 us               time      3 % or 0.5 us      3       66.67");
     expect_not(text, "no ceilings");
     free(text);
+    text = compared(db, halves(SQ_FORMAT_JSON), NULL);
+    const char *rmsnorm = strstr(text, "\"operator\": \"rmsnorm\"");
+    assert_non_null(rmsnorm); /* of what is required: one of two, the third is bound otherwise */
+    const char *within = strstr(rmsnorm, "\"within_pct\": ");
+    assert_int_equal(strncmp(within, "\"within_pct\": 50}", 17), 0);
+    free(text);
     fixture_free(db, dir);
 }
 
