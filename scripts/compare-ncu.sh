@@ -17,14 +17,20 @@ status=0
 dram=dram__bytes_read.sum,dram__bytes_write.sum
 executed=sm__inst_executed.sum,sm__ops_path_tensor_src_bf16_dst_fp32.sum,sm__ops_path_tensor_src_fp16.sum
 
-# ncu_of CELL METRICS CSV
+# ncu_of CELL METRICS CSV: the kernels in the range of the launch; without such a range those of the process,
+# in which only the launch's own kernels are meant to run.
 ncu_of() {
-    "$ncu" --target-processes all --clock-control none --cache-control none --replay-mode kernel \
-        --nvtx --nvtx-include "$range/" --csv --page raw --print-units base --log-file "$3" \
-        --metrics "$2" "$seqmark" run --cell "$1" --profile --db "$work/ncu.db" \
-        >"$work/ncu.out" 2>&1
+    count "$1" "$2" "$3" --nvtx --nvtx-include "seqmark.launch/" || return 1
+    grep -q '^"[0-9]' "$3" || count "$1" "$2" "$3"
 }
-range=seqmark.launch
+
+count() {
+    local cell=$1 metrics=$2 log=$3
+    shift 3
+    "$ncu" --target-processes all --clock-control none --cache-control none --replay-mode kernel "$@" \
+        --csv --page raw --print-units base --log-file "$log" --metrics "$metrics" \
+        "$seqmark" run --cell "$cell" --profile --db "$work/ncu.db" >"$work/ncu.out" 2>&1
+}
 
 compare() {
     python3 - "$1" "$work/own.json" "$work/dram.csv" "$work/executed.csv" <<'PY'

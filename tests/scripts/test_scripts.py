@@ -134,7 +134,7 @@ class Ncu(Folder):
     OWN = {"dram_bytes_read": 67e6, "dram_bytes_written": 33e6, "instructions": 1000,
            "tensor_ops_bf16": 2e9}
 
-    def compare(self, code, own=None, scale=1.0, lines=True, cell=CELL):
+    def compare(self, code, own=None, scale=1.0, lines=True, cell=CELL, ranges=True):
         """scale: of ncu's counts; they are those of two kernels, in thousands' commas."""
         values = [{"metric": m, "value": v, "validity": "ok"} for m, v in (own or self.OWN).items()]
         values.append({"metric": "l2_pct", "value": None, "validity": "refused: no"})
@@ -142,12 +142,13 @@ class Ncu(Folder):
         ncu = self.program("ncu", f"""
 words = sys.argv[1:]
 log, metrics = words[words.index("--log-file") + 1], words[words.index("--metrics") + 1].split(",")
-assert "--nvtx-include" in words and "none" == words[words.index("--cache-control") + 1]
+assert "none" == words[words.index("--cache-control") + 1]
+is_asked = {ranges} or "--nvtx-include" not in words
 truth = {{"dram__bytes_read.sum": 67e6, "dram__bytes_write.sum": 33e6, "sm__inst_executed.sum": 1000,
           "sm__ops_path_tensor_src_bf16_dst_fp32.sum": 2e9, "sm__ops_path_tensor_src_fp16.sum": 5e9}}
 with open(log, "w") as out:
     print("==PROF== Connected to process 1", file=out)
-    if {lines}:
+    if {lines} and is_asked:
         print(",".join('"' + c + '"' for c in ["ID", "Kernel Name", *metrics]), file=out)
         print(",".join('""' for c in range(len(metrics) + 2)), file=out)
         for i in range(2):
@@ -165,6 +166,9 @@ with open(log, "w") as out:
         for words in ("DRAM bytes: 1e+08 / 1e+08 = 1.0000", "operations: 2e+09 / 2e+09 = 1.0000",
                       "instructions: 1000 / 1000 = 1.0000"):
             self.assertIn(words + "; required 1 +- 0.02: reached", said)
+
+    def test_without_a_range_all_kernels_count(self):
+        self.assertIn("2 kernels in ncu's range", self.compare(0, ranges=False))
 
     def test_within_and_beyond(self):
         self.compare(0, scale=1.019)
