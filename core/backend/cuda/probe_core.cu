@@ -104,7 +104,8 @@ __global__ void ex2_kernel(float first, uint32_t *wrong)
     add_to(wrong, mine);
 }
 
-// --- shared memory: 16 bytes a thread and load, consecutive threads side by side ---
+// --- shared memory: 16 bytes a thread and load, consecutive threads side by side. A load that is not
+// volatile is one that the assembler may do once for all rounds, and did. ---
 
 __global__ void shared_read_kernel(uint32_t *sum)
 {
@@ -119,7 +120,7 @@ __global__ void shared_read_kernel(uint32_t *sum)
 #pragma unroll
         for (int i = 0; i < steps; i++) {
             uint4 v;
-            asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];"
+            asm volatile("ld.volatile.shared.v4.u32 {%0, %1, %2, %3}, [%4];"
                          : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
                          : "r"(base + i * threads * 16));
             a += v.x + v.y; // three-input adds: two for the four words
