@@ -251,6 +251,21 @@ sq_status sq_ask_profile(sq_asker *asker, const sq_plan_item *item, sq_record *r
     return s == SQ_OK ? s : sq_fail(err, s, "no memory for the values of a run");
 }
 
+/* --- launch --- */
+
+sq_status sq_ask_launch(sq_asker *asker, const sq_plan_item *item, sq_error *err)
+{
+    json_t *answer = NULL;
+    char stage[SQ_STAGE_TEXT] = "";
+    SQ_TRY(ensure_worker(asker, err));
+    sq_status s =
+        exchange(asker, make_request(asker, "launch", item), "done", stage, &answer, err);
+    json_decref(answer);
+    if (s != SQ_OK && s != SQ_BAD_ARGUMENT)
+        sq_asker_kill(asker);
+    return s;
+}
+
 /* --- ceilings --- */
 
 static sq_status take_ceilings(const json_t *answer,

@@ -39,6 +39,10 @@ sq_status sq_ask_run(sq_asker *asker, const sq_plan_item *item, const char *prov
 sq_status sq_ask_profile(sq_asker *asker, const sq_plan_item *item, sq_record *record,
                          sq_error *err);
 
+/* One launch of the cell with nothing of ours attached, for other profilers (the worker's verb
+ * "launch"). SQ_BAD_ARGUMENT: the worker refuses, and says why. */
+sq_status sq_ask_launch(sq_asker *asker, const sq_plan_item *item, sq_error *err);
+
 /* The device's measured ceilings, each given to `take`. A worker that fails at it gives none and
  * the reason in `note`. */
 sq_status sq_ask_ceilings(sq_asker *asker,

@@ -23,6 +23,7 @@ const sq_option sq_run_options[] = {
     SQ_OPTION_DB,
     {"label", 0, "TEXT", "a name for the campaign"},
     {"dry-run", 0, NULL, "prints the plan with predicted bytes and times, and measures nothing"},
+    {"profile", 0, NULL, "launches each cell once and stores nothing: to be run under ncu or nsys"},
     {"show-config", 0, NULL, "prints every setting and where it was said, and measures nothing"},
     {"resume", 0, NULL, "continues the latest unfinished campaign of the same plan"},
     {"retry", 0, "STATUSES", "with --resume: runs with these statuses again (crashed,timeout ...)"},
@@ -336,6 +337,8 @@ static sq_status execute(sq_run *run, int argc, char **argv, sq_outcome *outcome
     SQ_TRY(sq_run_plan(run, err));
     if (sq_given_has(&run->given, "dry-run"))
         return dry_run(run, format, err);
+    if (sq_given_has(&run->given, "profile"))
+        return sq_run_launch(run, outcome, err);
     return with_store(run, argc, argv, outcome, err);
 }
 

@@ -62,6 +62,11 @@ sq_status sq_run_measure(sq_run *run, sq_db *db, const sq_campaign *campaign,
 /* Exit code and last line. */
 void sq_run_conclude(const sq_run *run, const sq_runner_result *result, sq_outcome *outcome);
 
+/* --- cmd_run_launch.c --- */
+
+/* `run --profile`: launches each cell of the plan once, measures and stores nothing. */
+sq_status sq_run_launch(const sq_run *run, sq_outcome *outcome, sq_error *err);
+
 /* --- cmd_run_print.c --- */
 
 sq_status sq_run_print_plan(const sq_run *run, sq_format format, sq_error *err);

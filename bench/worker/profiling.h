@@ -19,9 +19,14 @@ void sq_session_profile(sq_session *session, const sq_task *task, const char *se
 sq_status sq_session_timeline(sq_session *session, const sq_task *task, sq_timeline *timeline,
                               sq_error *err);
 
-/* Launches the cell once, in an NVTX range of its key, with nothing of ours attached, for ncu and
- * nsys. Inputs are drawn by the host, so that no other kernel of ours runs in the process. */
+/* Launches the cell once, in NVTX range "seqmark.launch" within one of its key, with nothing of ours
+ * attached, for ncu and nsys. No other kernel of ours runs in the process: inputs are drawn by the
+ * host, and the cache of a cold cell is swept by copies. */
 sq_status sq_session_launch(sq_session *session, const sq_task *task, sq_error *err);
+
+/* Puts the cache into the clean-cold state as well as copies to the host alone can, without a kernel:
+ * they read four times its size. */
+sq_status sq_session_sweep(const sq_rig *rig, sq_error *err);
 
 #ifdef __cplusplus
 }

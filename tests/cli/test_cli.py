@@ -118,6 +118,9 @@ class Refusals(Folder):
         self.refused("run", "--suite", "/tmp", says=["Is a directory"])
         self.refused("list", "operators", "axes", says=["axes"])
         self.refused(*TINY, "--counters", "rooflin", says=["did you mean \"roofline\""])
+        with open(self.path("set.txt"), "w", encoding="utf-8") as out:
+            out.write("instructions\ninstuctions\n")
+        self.refused(*TINY, "--counters", self.path("set.txt"), says=["set.txt, line 2"])
         self.refused(*TINY, "--counters", "timeline", says=["sampled, not counted"])
         self.refused(*TINY, "--counters", self.path("none"), says=["counters", "none"])
         self.refused(*TINY, "--seqlen", "@" + self.path("none"), says=["none"])
@@ -299,6 +302,25 @@ class Store(Folder):
         db.close()
         self.assertGreater(len(argv), 2000)
         self.assertEqual(shlex.split(argv), ["seqmark", *words])
+
+    def test_other_profilers_get_bare_launches(self):
+        result = self.seqmark("run", "--cell", KEY, "--device", "cpu", "--profile",
+                              "--db", self.path("none.db"))
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn(f"launched {KEY}", result.stderr)
+        self.assertIn("1 cell launched once; nothing is stored", last_line(result))
+        self.assertFalse(os.path.exists(self.path("none.db")))
+
+    def test_metrics_of_a_users_set_are_in_the_store(self):
+        with open(self.path("mine.txt"), "w", encoding="utf-8") as out:
+            out.write("instructions\nmy_hits lts__t_sectors_lookup_hit.sum\n")
+        db = self.path("mine.db")
+        result = self.seqmark(*TINY, "--counters", self.path("mine.txt"), "--db", db)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        store = sqlite3.connect(db)
+        rows = store.execute("SELECT source FROM metric WHERE name = 'my_hits'").fetchall()
+        store.close()
+        self.assertEqual(rows, [("cupti:lts__t_sectors_lookup_hit.sum",)])
 
     def test_resume_of_a_finished_campaign_does_nothing(self):
         self.fine(*TINY)

@@ -122,6 +122,44 @@ static int check_copy(sq_profiler *profiler, copy *c)
     return is_refused ? EXIT_SKIP : 0;
 }
 
+/* What a bare launch starts from: the state that copies alone leave. */
+static sq_status sweep(void *arg, sq_error *err)
+{
+    const sq_rig rig = {.backend = &sq_backend_cuda, .device = ((copy *)arg)->device};
+    return sq_session_sweep(&rig, err);
+}
+
+static const size_t small_bytes = (size_t)8 << 20; /* fits into any L2 */
+
+static sq_status launch_small(void *arg, sq_error *err)
+{
+    copy *c = arg;
+    return sq_backend_cuda.copy(c->device, c->to, c->from, small_bytes, err);
+}
+
+static double small_read_ratio(sq_profiler *profiler, copy *c, sq_launch_fn reset)
+{
+    const sq_launches launches = {.launch = launch_small, .reset = reset, .sync = wait, .arg = c};
+    static const sq_cell none = {.kind = SQ_KIND_OP};
+    sq_record record;
+    sq_record_init(&record, &none);
+    sq_status status = sq_profiler_measure(profiler, "basic", &launches, &record, NULL);
+    const sq_value *read = value_named(&record, "dram_bytes_read");
+    double ratio = status == SQ_OK && read ? read->value / (double)small_bytes : NAN;
+    sq_record_free(&record);
+    return ratio;
+}
+
+static void check_cache_states(sq_profiler *profiler, copy *c)
+{
+    double hot = small_read_ratio(profiler, c, NULL);
+    double cold = small_read_ratio(profiler, c, cool);
+    double swept = small_read_ratio(profiler, c, sweep);
+    check(hot < 0.1, "small copy, hot: read ratio", hot, "");
+    check(cold > 0.9, "small copy, clean-cold: read ratio", cold, "");
+    check(swept > 0.9, "small copy, swept by copies: read ratio", swept, "");
+}
+
 static void check_copy_timeline(sq_profiler *profiler, copy *c)
 {
     const sq_launches launches = {.launch = launch, .reset = cool, .sync = wait, .arg = c};
@@ -186,6 +224,7 @@ static int check_all(sq_profiler *profiler, copy *c)
     for (int i = 0; sq_set_names[i]; i++)
         if (strcmp(sq_set_names[i], "timeline") != 0)
             check_set(profiler, c, sq_set_names[i]);
+    check_cache_states(profiler, c);
     check_copy_timeline(profiler, c);
     return 0;
 }

@@ -148,6 +148,31 @@ static void counters_on_the_cpu_are_unsupported(void **state)
     json_decref(answers);
 }
 
+static void a_timeline_on_the_cpu_is_refused(void **state)
+{
+    (void)state;
+    int exit_code;
+    json_t *answers = serve("{\"do\":\"timeline\",\"cell\":\"" KEY "\"}\n", 0, &exit_code);
+    assert_non_null(strstr(text_of(answer_of(answers, "error"), "message"),
+                           "backend cpu has no counters"));
+    assert_int_equal(exit_code, 0);
+    json_decref(answers);
+}
+
+static void a_cell_is_launched_and_nothing_else(void **state)
+{
+    (void)state;
+    int exit_code;
+    json_t *answers = serve("{\"do\":\"launch\",\"cell\":\"" KEY "\",\"seed\":\"7\"}\n"
+                            "{\"do\":\"launch\",\"cell\":\"" BLOCK_KEY "\",\"seed\":\"7\"}\n"
+                            "{\"do\":\"launch\"}\n",
+                            0, &exit_code);
+    assert_non_null(answer_of(answers, "done"));
+    assert_non_null(strstr(text_of(answer_of(answers, "error"), "message"), "names no cell"));
+    assert_int_equal(exit_code, 0);
+    json_decref(answers);
+}
+
 static void a_cell_is_sustained(void **state)
 {
     (void)state;
@@ -242,6 +267,8 @@ int main(void)
         cmocka_unit_test(operators_and_blocks_run),
         cmocka_unit_test(check_answers_for_a_cell),
         cmocka_unit_test(counters_on_the_cpu_are_unsupported),
+        cmocka_unit_test(a_timeline_on_the_cpu_is_refused),
+        cmocka_unit_test(a_cell_is_launched_and_nothing_else),
         cmocka_unit_test(a_cell_is_sustained),
         cmocka_unit_test(outputs_of_others_are_proved),
         cmocka_unit_test(bad_requests_are_answered_and_survived),
