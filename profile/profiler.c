@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "profile/activity.h"
 #include "profile/counts.h"
@@ -52,11 +53,16 @@ static sq_status judge(const sq_profiler *p, CUptiResult code, const char *what,
 
 /* --- opening --- */
 
-static sq_status check_support(sq_profiler *p, sq_error *err)
+static sq_status initialize(sq_profiler *p, sq_error *err)
 {
     SQ_CUPTI_PARAMS(CUpti_Profiler_Initialize, init);
     SQ_TRY(judge(p, p->api.cuptiProfilerInitialize(&init), "initialize", err));
     p->is_initialized = true;
+    return SQ_OK;
+}
+
+static sq_status check_support(sq_profiler *p, sq_error *err)
+{
     SQ_CUPTI_PARAMS(CUpti_Profiler_DeviceSupported, s);
     s.cuDevice = p->device;
     s.api = CUPTI_PROFILER_RANGE_PROFILING;
@@ -100,6 +106,7 @@ static sq_status read_chip(sq_profiler *p, sq_error *err)
 
 static sq_status open_counters(sq_profiler *p, sq_error *err)
 {
+    SQ_TRY(initialize(p, err));
     SQ_TRY(read_chip(p, err));
     SQ_TRY(check_support(p, err));
     return read_availability(p, err);
@@ -309,9 +316,10 @@ void sq_profile_describe_cupti(char *out, size_t size)
     }
     api.cuptiGetVersion(&version);
     snprintf(out, size, "version %u; counters %s", version,
-             is_admin_only()
-                 ? "for administrators only (NVreg_RestrictProfilingToAdminUsers=1): run as root"
-                 : "open to every user");
+             !is_admin_only() ? "open to every user"
+             : geteuid() == 0
+                 ? "for administrators only, of which you are one"
+                 : "for administrators only (NVreg_RestrictProfilingToAdminUsers=1): run as root");
 }
 
 #else

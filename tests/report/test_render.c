@@ -371,6 +371,27 @@ static void test_all_failed(void **state)
     fixture_free(db, dir);
 }
 
+/* A row whose inputs were in the cache keeps its time, and is told. */
+static void test_wrong_cache(void **state)
+{
+    (void)state;
+    char dir[64], out[96];
+    sq_db *db = fixture_new(dir);
+    fixture_add(db, (fixture_run){.subject = "ssd", .B = 1, .L = 512, .window = -1, .ms = 2});
+    fixture_exec(db,
+                 "INSERT INTO value(run_id, metric, n, validity) SELECT run_id, "
+                 "'cold_read_ratio', 3, ?1 FROM run",
+                 "inconsistent: not clean-cold: 87.5 % of the inputs were in the L2", NULL);
+    sq_report_result result = render(db, dir, NULL, NULL, out);
+    assert_int_equal(result.cells, 1);
+    assert_int_equal(result.failures, 1);
+    char *page = fixture_read(out, "index.html");
+    expect(page, "wrong cache");
+    expect(page, "<td>not clean-cold: 87.5 % of the inputs were in the L2</td>");
+    free(page);
+    fixture_free(db, dir);
+}
+
 /* A failure that a later attempt mended is no failure. */
 static void test_mended(void **state)
 {
@@ -504,6 +525,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_nothing_is_mixed), cmocka_unit_test(test_campaign),
         cmocka_unit_test(test_hostile_text),     cmocka_unit_test(test_empty),
         cmocka_unit_test(test_all_failed),       cmocka_unit_test(test_mended),
+        cmocka_unit_test(test_wrong_cache),
         cmocka_unit_test(test_no_gnuplot),       cmocka_unit_test(test_old_pictures_go),
         cmocka_unit_test(test_bad_folder),       cmocka_unit_test(test_full),
     };
