@@ -67,7 +67,9 @@ static sq_sampling sampling_of(copy *c, sq_cache cache, sq_launch mode)
 
 static void check_clock(const sq_rig *rig, double mhz, const char *what)
 {
-    double most = 1.02 * rig->backend->facts(rig->device)->max_sm_mhz;
+    /* An H100's clock was seen up to 4 % above the maximum that its driver names
+     * (docs/methodology.md). */
+    double most = 1.06 * rig->backend->facts(rig->device)->max_sm_mhz;
     EXPECT(mhz > 0 && mhz <= most, "%s: SM clock %g MHz of at most %g", what, mhz, most);
 }
 
