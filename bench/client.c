@@ -74,8 +74,9 @@ static sq_status launch(const char *const *argv, sq_client *client, int in[2], i
 {
     if (!open_pipe(in, true) || !open_pipe(out, false) || !open_pipe(errors, false))
         return sq_fail(err, SQ_IO, "pipe: %s", strerror(errno));
-    /* Threads of the reference that spin while they wait turn 0.3 ms into 38 ms on a machine with other
-     * work (measured: attention, L = 64, two cores). Read once, when the worker loads its runtime. */
+    /* Threads of the reference that spin while they wait turn 0.3 ms into 38 ms on a machine with
+     * other work (measured: attention, L = 64, two cores). Read once, when the worker loads its
+     * runtime. */
     setenv("OMP_WAIT_POLICY", "passive", 0);
     pid_t parent = getpid();
     client->pid = fork();
@@ -115,7 +116,10 @@ void sq_client_call(sq_client *client, const char *who)
     snprintf(client->who, sizeof client->who, "%s", who);
 }
 
-const char *sq_client_name(const sq_client *client) { return client->who; }
+const char *sq_client_name(const sq_client *client)
+{
+    return client->who;
+}
 
 /* --- talk --- */
 
@@ -190,26 +194,41 @@ static void last_line(const sq_client *client, char *out, size_t size)
     add_plain(client->words + start, end - start, out, size);
 }
 
+/* Takes the end of the worker, if it has ended, and with it whatever it started and left behind:
+ * the group lives on while its leader is not yet taken. */
+static bool take_end(sq_client *client, int *status)
+{
+    siginfo_t info = {.si_pid = 0};
+    int code;
+    do
+        code = waitid(P_PID, (id_t)client->pid, &info, WEXITED | WNOHANG | WNOWAIT);
+    while (code != 0 && errno == EINTR);
+    if (code == 0 && info.si_pid == 0)
+        return false;
+    kill(-client->pid, SIGKILL);
+    waitpid(client->pid, status, 0);
+    client->pid = 0;
+    return true;
+}
+
 /* Waits for the ended worker and says how it ended. */
 static sq_status describe_end(sq_client *client, sq_error *err)
 {
     int status = 0;
     char words[200];
     double until = sq_monotonic_seconds() + 2;
-    pid_t done;
-    while ((done = waitpid(client->pid, &status, WNOHANG)) == 0 && sq_monotonic_seconds() < until) {
+    bool has_ended;
+    while (!(has_ended = take_end(client, &status)) && sq_monotonic_seconds() < until) {
         if (client->err >= 0 &&
             poll(&(struct pollfd){.fd = client->err, .events = POLLIN}, 1, 10) > 0)
             read_stderr(client);
     }
-    if (done == client->pid)
-        client->pid = 0;
     while (client->err >= 0 &&
            poll(&(struct pollfd){.fd = client->err, .events = POLLIN}, 1, 0) > 0)
         read_stderr(client);
     last_line(client, words, sizeof words);
     const char *colon = words[0] ? ": " : "";
-    if (done == 0)
+    if (!has_ended)
         return sq_fail(err, SQ_IO, "%s closed its pipe%s%s", client->who, colon, words);
     if (WIFSIGNALED(status))
         return sq_fail(err, SQ_IO, "%s died of signal %d (%s)%s%s", client->who, WTERMSIG(status),
@@ -298,14 +317,11 @@ static void dispose(sq_client *client)
 static bool has_ended(sq_client *client, double seconds)
 {
     double until = sq_monotonic_seconds() + seconds;
-    while (client->pid > 0) {
-        pid_t done = waitpid(client->pid, NULL, WNOHANG);
-        if (done == client->pid || (done < 0 && errno != EINTR))
-            client->pid = 0;
-        else if (sq_monotonic_seconds() >= until)
+    int status;
+    while (client->pid > 0 && !take_end(client, &status)) {
+        if (sq_monotonic_seconds() >= until)
             return false;
-        else
-            poll(NULL, 0, 5);
+        poll(NULL, 0, 5);
     }
     return true;
 }

@@ -179,7 +179,8 @@ sq_status sq_energy_idle(sq_nvml *nvml, const sq_energy_plan *plan, sq_alive_fn 
 {
     window w = {.plan = plan, .nvml = nvml, .alive = alive, .alive_arg = alive_arg};
     sq_status status = open_and_watch(&w, plan->idle_seconds, err);
-    *out = power_of(&w);
+    if (status == SQ_OK)
+        *out = power_of(&w);
     free_window(&w);
     return status;
 }

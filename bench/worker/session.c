@@ -3,7 +3,6 @@
 
 #include "bench/worker/prove_files.h"
 
-
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -74,8 +73,7 @@ sq_status sq_session_check_memory(const sq_job *job, bool try_oom, sq_error *err
 static sq_status add_numbers(const sq_session *session, const sq_device *device,
                              const sq_cost *cost, double tokens, sq_record *record)
 {
-    double floor_ns =
-        sq_ceilings_floor_ns(&session->ceilings, device, record->cell.dtype, cost);
+    double floor_ns = sq_ceilings_floor_ns(&session->ceilings, device, record->cell.dtype, cost);
     const struct {
         const char *metric;
         double value;
@@ -122,8 +120,8 @@ static sq_status rest(sq_session *session, double seconds, sq_record *record)
     char validity[sizeof((sq_value *)0)->validity] = "ok";
     if (seconds == 0 || (seconds < 0 && session->gave_up_cooling))
         return SQ_OK;
-    sq_cooldown done = sq_cooldown_rest(seconds, &sq_cooldown_limits_default,
-                                        session->vitals.nvml, on_cooling, session);
+    sq_cooldown done = sq_cooldown_rest(seconds, &sq_cooldown_limits_default, session->vitals.nvml,
+                                        on_cooling, session);
     if (done.seconds == 0)
         return SQ_OK;
     SQ_TRY(lap(session, "phase_cooldown_ms", record));
@@ -146,10 +144,11 @@ static sq_status measure_idle(sq_session *session, sq_error *err)
 {
     if (session->has_idle)
         return SQ_OK;
-    session->has_idle = true;
     on_energy(session);
-    return sq_energy_idle(session->vitals.nvml, &sq_energy_plan_default, on_energy, session,
-                          &session->idle, err);
+    SQ_TRY(sq_energy_idle(session->vitals.nvml, &sq_energy_plan_default, on_energy, session,
+                          &session->idle, err));
+    session->has_idle = true;
+    return SQ_OK;
 }
 
 static sq_status measure_energy(sq_session *session, sq_job *job, sq_record *record, sq_error *err)
@@ -220,8 +219,9 @@ static sq_status time_job(sq_session *session, const sq_task *task, sq_job *job,
     SQ_TRY(job->ops->checksum(job, &sum, err));
     if (sum != proved) {
         sq_record_drop_times(record);
-        set_reason(record, SQ_RUN_MISMATCH, "the output changed between launches: its checksum "
-                                            "differs from that of the proved launch");
+        set_reason(record, SQ_RUN_MISMATCH,
+                   "the output changed between launches: its checksum "
+                   "differs from that of the proved launch");
     }
     return SQ_OK;
 }
@@ -295,8 +295,8 @@ static sq_status sustain_job(sq_session *session, const sq_task *task, sq_job *j
     SQ_TRY(sq_session_check_memory(job, false, err));
     session->on_stage(session->arg, "prepare");
     SQ_TRY(job->ops->prepare(job, task->seed, &setup_ns, err));
-    return sq_sustain_run(job, session->vitals.nvml, seconds, SUSTAIN_INTERVAL, on_sustain,
-                          session, points, n, err);
+    return sq_sustain_run(job, session->vitals.nvml, seconds, SUSTAIN_INTERVAL, on_sustain, session,
+                          points, n, err);
 }
 
 sq_status sq_session_sustain(sq_session *session, const sq_task *task, double seconds,

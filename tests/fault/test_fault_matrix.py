@@ -7,6 +7,7 @@ usage: test_fault_matrix.py SOURCE_DIR BINARY_DIR
 """
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -57,6 +58,18 @@ class FakeGpu(Campaigns):
                           f"WHERE metric = '{metric}' ORDER BY run_id")
         self.assertTrue(found, metric)
         return found[-1]
+
+    def wait_for_campaign(self):
+        """Until the campaign is in the store, which is when its runs begin."""
+        until = time.monotonic() + 60
+        while time.monotonic() < until:
+            try:
+                if self.rows("SELECT count(*) FROM campaign") == [(1,)]:
+                    return
+            except Exception:  # pylint: disable=broad-except  # no store yet, or locked
+                pass
+            time.sleep(0.02)
+        self.fail("no campaign was begun")
 
 
 class Matrix(FakeGpu):
@@ -201,7 +214,8 @@ class Driver(FakeGpu):
         process = subprocess.Popen(self.command(*CELLS, "--counters", "off"), text=True,
                                    env=self.environment(FAKE_NVML="@" + script),
                                    stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        time.sleep(4)
+        self.wait_for_campaign()
+        time.sleep(4)  # the guard's wait, begun by the first worker
         self.assertIsNone(process.poll())
         with open(script + ".new", "w", encoding="utf-8") as file:
             file.write("margin=30")
@@ -249,7 +263,9 @@ class Profile(FakeGpu):
     def test_sustained_points_have_clock_and_watts(self):
         result = self.profile("")
         self.assertEqual(result.returncode, 0, result.stderr)
-        points = [line.split() for line in result.stdout.splitlines() if " 612 " in line]
+        rows = [line.split() for line in result.stdout.splitlines()]
+        points = [row for row in rows if "612" in row[1:] and
+                  all(re.fullmatch(r"[0-9.e+]+", word) for word in row)]
         self.assertTrue(points, result.stdout)
         self.assertEqual({point[2] for point in points}, {"1755"})
         self.assert_no_process_is_left()
@@ -268,18 +284,6 @@ class Signals(FakeGpu):
                                              "--max-samples", "100"),
                                 env=self.environment(fault), cwd=self.folder.name,
                                 stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-
-    def wait_for_campaign(self):
-        """Until the campaign is in the store, which is when its runs begin."""
-        until = time.monotonic() + 60
-        while time.monotonic() < until:
-            try:
-                if self.rows("SELECT count(*) FROM campaign") == [(1,)]:
-                    return
-            except Exception:  # pylint: disable=broad-except  # no store yet, or locked
-                pass
-            time.sleep(0.02)
-        self.fail("no campaign was begun")
 
     def resume(self):
         return subprocess.run(self.command(*CELLS, "--counters", "off", "--min-samples", "100",
