@@ -183,15 +183,6 @@ static void unpack(const sq_call *call, int64_t b, int64_t hkv, unpacked *kv)
     }
 }
 
-static double dot(const double *x, const double *y, int64_t n)
-{
-    double sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (int64_t i = 0; i < n; i++)
-        sum += x[i] * y[i];
-    return sum;
-}
-
 /* One output row; score: room for Lk numbers. */
 static void attend(const sq_call *call, int64_t b, int64_t h, int64_t row, const unpacked *kv,
                    double *score)
@@ -202,7 +193,7 @@ static void attend(const sq_call *call, int64_t b, int64_t h, int64_t row, const
     double query[MAX_D], out[MAX_D] = {0}, max = -INFINITY, sum = 0;
     sq_row_read(q, b * q->stride[0] + row * q->stride[1] + h * q->stride[2], d, query);
     for (int64_t j = seen.first; j < seen.last; j++) {
-        score[j] = dot(query, kv->k + j * d, d) / sqrt((double)d);
+        score[j] = sq_row_dot(query, kv->k + j * d, d) / sqrt((double)d);
         max = fmax(max, score[j]);
     }
     for (int64_t j = seen.first; j < seen.last; j++) {
@@ -272,7 +263,8 @@ static sq_status slice(const sq_call *whole, sq_pick pick, sq_call *sub, char *w
     int64_t row = sq_pick_start(pick, 2, l, count);
     if (sq_rng_bits(pick.seed, 0, 3) % 2 == 0 || sq_attention_keys(axis, row + count - 1).last == 0)
         row = l - count;
-    const sq_key_range first = sq_attention_keys(axis, row), last = sq_attention_keys(axis, row + count - 1);
+    const sq_key_range first = sq_attention_keys(axis, row),
+                       last = sq_attention_keys(axis, row + count - 1);
 
     *sub = *whole;
     sub->axis[AXIS_B] = sub->axis[AXIS_H] = sub->axis[AXIS_HKV] = 1;

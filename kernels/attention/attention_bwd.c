@@ -22,25 +22,12 @@ typedef struct {
     double *k, *v, *dk, *dv, *p, *dp, *q, *d_o, *dq;
 } job;
 
-static int64_t offset_of(const sq_tensor *t, int64_t b, int64_t row, int64_t h)
-{
-    return b * t->stride[0] + row * t->stride[1] + h * t->stride[2];
-}
-
-static double dot(const double *x, const double *y, int64_t n)
-{
-    double sum = 0;
-    for (int64_t i = 0; i < n; i++)
-        sum += x[i] * y[i];
-    return sum;
-}
-
 /* P of one row; false where it sees no key. */
 static bool weigh(const job *j, sq_key_range seen, double scale)
 {
     double max = -INFINITY, sum = 0;
     for (int64_t i = seen.first; i < seen.last; i++) {
-        j->p[i] = scale * dot(j->q, j->k + i * j->d, j->d);
+        j->p[i] = scale * sq_row_dot(j->q, j->k + i * j->d, j->d);
         max = fmax(max, j->p[i]);
     }
     for (int64_t i = seen.first; i < seen.last; i++)
@@ -56,13 +43,13 @@ static void run_row(const job *j, int64_t h, int64_t row)
     const sq_key_range seen = sq_attention_keys(j->call->axis, row);
     const double scale = 1 / sqrt((double)j->d);
     double mean = 0;
-    sq_row_read(q, offset_of(q, j->b, row, h), j->d, j->q);
-    sq_row_read(d_o, offset_of(d_o, j->b, row, h), j->d, j->d_o);
+    sq_row_read(q, sq_offset3(q, j->b, row, h), j->d, j->q);
+    sq_row_read(d_o, sq_offset3(d_o, j->b, row, h), j->d, j->d_o);
     for (int64_t c = 0; c < j->d; c++)
         j->dq[c] = 0;
     if (weigh(j, seen, scale))
         for (int64_t i = seen.first; i < seen.last; i++) {
-            j->dp[i] = dot(j->d_o, j->v + i * j->d, j->d);
+            j->dp[i] = sq_row_dot(j->d_o, j->v + i * j->d, j->d);
             mean += j->p[i] * j->dp[i];
         }
     for (int64_t i = seen.first; i < seen.last; i++) {
@@ -73,7 +60,7 @@ static void run_row(const job *j, int64_t h, int64_t row)
             j->dv[i * j->d + c] += j->p[i] * j->d_o[c];
         }
     }
-    sq_row_write(dq, offset_of(dq, j->b, row, h), j->d, j->dq);
+    sq_row_write(dq, sq_offset3(dq, j->b, row, h), j->d, j->dq);
 }
 
 /* false: no memory. */
@@ -90,15 +77,15 @@ static bool run_job(job *j)
     j->p = memory + 4 * all, j->dp = j->p + keys;
     j->q = j->dp + keys, j->d_o = j->q + j->d, j->dq = j->d_o + j->d;
     for (int64_t i = 0; i < keys; i++) {
-        sq_row_read(k, offset_of(k, j->b, i, j->hkv), j->d, j->k + i * j->d);
-        sq_row_read(v, offset_of(v, j->b, i, j->hkv), j->d, j->v + i * j->d);
+        sq_row_read(k, sq_offset3(k, j->b, i, j->hkv), j->d, j->k + i * j->d);
+        sq_row_read(v, sq_offset3(v, j->b, i, j->hkv), j->d, j->v + i * j->d);
     }
     for (int64_t h = j->hkv * group; h < (j->hkv + 1) * group; h++)
         for (int64_t row = 0; row < j->call->in[IN_Q].dim[1]; row++)
             run_row(j, h, row);
     for (int64_t i = 0; i < keys; i++) {
-        sq_row_write(dk, offset_of(dk, j->b, i, j->hkv), j->d, j->dk + i * j->d);
-        sq_row_write(dv, offset_of(dv, j->b, i, j->hkv), j->d, j->dv + i * j->d);
+        sq_row_write(dk, sq_offset3(dk, j->b, i, j->hkv), j->d, j->dk + i * j->d);
+        sq_row_write(dv, sq_offset3(dv, j->b, i, j->hkv), j->d, j->dv + i * j->d);
     }
     free(memory);
     return true;

@@ -102,20 +102,13 @@ static sq_tolerance tolerance(sq_pass pass, sq_dtype dtype, const sq_axis_value 
     return (sq_tolerance){.rel_l2 = 4e-3, .max_abs = 0.1};
 }
 
-static int64_t offset_of(const sq_tensor *t, int64_t b, int64_t row, int64_t d)
-{
-    return b * t->stride[0] + row * t->stride[1] + d * t->stride[2];
-}
-
 /* x_t of one channel; t down to 1 - W. */
 static double input_at(const sq_call *call, int64_t b, int64_t t, int64_t d)
 {
     const sq_tensor *x = &call->in[IN_X], *initial = &call->in[IN_INITIAL];
     if (t >= 0)
-        return sq_load(x->data, x->dtype, offset_of(x, b, t, d));
-    return initial->data ? sq_load(initial->data, initial->dtype,
-                                   offset_of(initial, b, initial->dim[1] + t, d))
-                         : 0;
+        return sq_load3(x, b, t, d);
+    return initial->data ? sq_load3(initial, b, initial->dim[1] + t, d) : 0;
 }
 
 static double convolve(const sq_call *call, int64_t b, int64_t t, int64_t d)
@@ -137,12 +130,11 @@ static sq_status reference(const sq_call *call, sq_error *err)
     for (int64_t b = 0; b < y->dim[0]; b++)
         for (int64_t t = 0; t < y->dim[1]; t++)
             for (int64_t d = 0; d < y->dim[2]; d++)
-                sq_store(y->data, y->dtype, offset_of(y, b, t, d), convolve(call, b, t, d));
+                sq_store3(y, b, t, d, convolve(call, b, t, d));
     for (int64_t b = 0; final->data && b < y->dim[0]; b++)
         for (int64_t i = 0; i < final->dim[1]; i++)
             for (int64_t d = 0; d < y->dim[2]; d++)
-                sq_store(final->data, final->dtype, offset_of(final, b, i, d),
-                         input_at(call, b, y->dim[1] - final->dim[1] + i, d));
+                sq_store3(final, b, i, d, input_at(call, b, y->dim[1] - final->dim[1] + i, d));
     return SQ_OK;
 }
 

@@ -10,24 +10,10 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "kernels/shared/rows.h"
+
 enum { IN_DY = IN_COUNT, IN_DFINAL };
 enum { MAX_TAPS = 4 };
-
-static int64_t offset_of(const sq_tensor *t, int64_t b, int64_t row, int64_t d)
-{
-    return b * t->stride[0] + row * t->stride[1] + d * t->stride[2];
-}
-
-static double load3(const sq_tensor *t, int64_t b, int64_t row, int64_t d)
-{
-    return t->data ? sq_load(t->data, t->dtype, offset_of(t, b, row, d)) : 0;
-}
-
-static void store3(const sq_tensor *t, int64_t b, int64_t row, int64_t d, double value)
-{
-    if (t->data)
-        sq_store(t->data, t->dtype, offset_of(t, b, row, d), value);
-}
 
 /* One channel. x and dx: of one sequence with its W - 1 earlier inputs first. */
 typedef struct {
@@ -43,18 +29,18 @@ static void read_sequence(channel *c, int64_t b)
     const sq_tensor *dfinal = &c->call->in[IN_DFINAL];
     const int64_t past = c->taps - 1, length = x->dim[1];
     for (int64_t i = 0; i < past; i++)
-        c->x[i] = load3(initial, b, i, c->d);
+        c->x[i] = initial->data ? sq_load3(initial, b, i, c->d) : 0;
     for (int64_t t = 0; t < length; t++)
-        c->x[past + t] = load3(x, b, t, c->d);
+        c->x[past + t] = sq_load3(x, b, t, c->d);
     for (int64_t i = 0; i < past + length; i++)
-        c->dx[i] = i >= length ? load3(dfinal, b, i - length, c->d) : 0;
+        c->dx[i] = dfinal->data && i >= length ? sq_load3(dfinal, b, i - length, c->d) : 0;
 }
 
 static void run_sequence(channel *c, int64_t b)
 {
     const int64_t past = c->taps - 1;
     for (int64_t t = 0; t < c->call->in[IN_X].dim[1]; t++) {
-        double a = c->bias, da = load3(&c->call->in[IN_DY], b, t, c->d);
+        double a = c->bias, da = sq_load3(&c->call->in[IN_DY], b, t, c->d);
         for (int64_t k = 0; k < c->taps; k++)
             a += c->w[k] * c->x[t + k];
         if (c->call->axis[AXIS_SILU] != 0) {
@@ -67,10 +53,11 @@ static void run_sequence(channel *c, int64_t b)
             c->dx[t + k] += da * c->w[k];
         }
     }
-    for (int64_t i = 0; i < past; i++)
-        store3(&c->call->out[IN_INITIAL], b, i, c->d, c->dx[i]);
+    const sq_tensor *dinitial = &c->call->out[IN_INITIAL];
+    for (int64_t i = 0; dinitial->data && i < past; i++)
+        sq_store3(dinitial, b, i, c->d, c->dx[i]);
     for (int64_t t = 0; t < c->call->in[IN_X].dim[1]; t++)
-        store3(&c->call->out[IN_X], b, t, c->d, c->dx[past + t]);
+        sq_store3(&c->call->out[IN_X], b, t, c->d, c->dx[past + t]);
 }
 
 static void run_channel(channel *c)

@@ -98,12 +98,6 @@ static sq_tolerance tolerance(sq_pass pass, sq_dtype dtype, const sq_axis_value 
     return (sq_tolerance){.rel_l2 = 3e-3 * roundings, .max_abs = 0.07};
 }
 
-/* Element offset of row m of B x L rows. */
-static int64_t row_offset(const sq_tensor *t, int64_t m)
-{
-    return m / t->dim[1] * t->stride[0] + m % t->dim[1] * t->stride[1];
-}
-
 /* sums[i] = w . x[i] for UNROLL neighbouring rows of x: w is read once for all of them. */
 static void dots(const double *w, const double *x, int64_t k, double sums[UNROLL])
 {
@@ -133,8 +127,8 @@ static void column(const sq_call *call, int64_t first, int64_t count, int64_t n,
         dots(w, x + m * k, k, sums);
         for (int64_t i = 0; i < UNROLL && m + i < count; i++) {
             const int64_t row = first + m + i;
-            const double add = r->data ? sq_load(r->data, r->dtype, row_offset(r, row) + n) : 0;
-            sq_store(y->data, y->dtype, row_offset(y, row) + n, sums[i] + bias + add);
+            const double add = r->data ? sq_load(r->data, r->dtype, sq_row_offset(r, row) + n) : 0;
+            sq_store(y->data, y->dtype, sq_row_offset(y, row) + n, sums[i] + bias + add);
         }
     }
 }
@@ -169,7 +163,7 @@ static sq_status reference(const sq_call *call, sq_error *err)
     for (int64_t m = 0; m < rows && is_ok; m += BLOCK) {
         const int64_t count = rows - m < BLOCK ? rows - m : BLOCK;
         for (int64_t i = 0; i < count; i++)
-            sq_row_read(x, row_offset(x, m + i), k, block + i * k);
+            sq_row_read(x, sq_row_offset(x, m + i), k, block + i * k);
         is_ok = columns(call, m, count, block);
     }
     free(block);

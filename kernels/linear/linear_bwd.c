@@ -7,11 +7,6 @@
 
 enum { IN_DY = IN_COUNT };
 
-static int64_t row_offset(const sq_tensor *t, int64_t m)
-{
-    return m / t->dim[1] * t->stride[0] + m % t->dim[1] * t->stride[1];
-}
-
 /* to[i] += factor * from[i] */
 static void add_scaled(double *to, double factor, const double *from, int64_t n)
 {
@@ -24,14 +19,14 @@ static void run_row(const sq_call *call, int64_t m, const double *w, double *dy,
 {
     const int64_t k = call->in[IN_X].dim[2], n = call->in[IN_W].dim[0];
     const sq_tensor *dr = &call->out[IN_R];
-    sq_row_read(&call->in[IN_DY], row_offset(&call->in[IN_DY], m), n, dy);
+    sq_row_read(&call->in[IN_DY], sq_row_offset(&call->in[IN_DY], m), n, dy);
     for (int64_t i = 0; i < k; i++)
         dx[i] = 0;
     for (int64_t j = 0; j < n; j++)
         add_scaled(dx, dy[j], w + j * k, k);
-    sq_row_write(&call->out[IN_X], row_offset(&call->out[IN_X], m), k, dx);
+    sq_row_write(&call->out[IN_X], sq_row_offset(&call->out[IN_X], m), k, dx);
     if (dr->data)
-        sq_row_write(dr, row_offset(dr, m), n, dy);
+        sq_row_write(dr, sq_row_offset(dr, m), n, dy);
 }
 
 /* Row j of dW, and db_j. */
@@ -43,7 +38,7 @@ static void run_feature(const sq_call *call, int64_t j, const double *x, double 
     for (int64_t i = 0; i < k; i++)
         dw[i] = 0;
     for (int64_t m = 0; m < rows; m++) {
-        const double g = sq_load(dy->data, dy->dtype, row_offset(dy, m) + j * dy->stride[2]);
+        const double g = sq_load(dy->data, dy->dtype, sq_row_offset(dy, m) + j * dy->stride[2]);
         add_scaled(dw, g, x + m * k, k);
         sum += g;
     }
@@ -62,7 +57,7 @@ sq_status sq_linear_backward(const sq_call *call, sq_error *err)
                        (long long)(rows + n), (long long)k);
     double *all_x = memory, *all_w = memory + rows * k, *of_n = all_w + n * k, *of_k = of_n + n;
     for (int64_t m = 0; m < rows; m++)
-        sq_row_read(x, row_offset(x, m), k, all_x + m * k);
+        sq_row_read(x, sq_row_offset(x, m), k, all_x + m * k);
     for (int64_t j = 0; j < n; j++)
         sq_row_read(w, j * w->stride[0], k, all_w + j * k);
     for (int64_t m = 0; m < rows; m++)

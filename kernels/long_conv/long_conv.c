@@ -106,15 +106,10 @@ typedef struct {
     double re, im;
 } complex_f64;
 
-static double load3(const sq_tensor *t, int64_t b, int64_t l, int64_t d)
-{
-    return sq_load(t->data, t->dtype, b * t->stride[0] + l * t->stride[1] + d * t->stride[2]);
-}
-
 static double gated_input(const sq_call *call, int64_t b, int64_t t, int64_t d)
 {
-    double u = load3(&call->in[IN_V], b, t, d);
-    return call->in[IN_X1].data ? u * load3(&call->in[IN_X1], b, t, d) : u;
+    double u = sq_load3(&call->in[IN_V], b, t, d);
+    return call->in[IN_X1].data ? u * sq_load3(&call->in[IN_X1], b, t, d) : u;
 }
 
 static double filter_tap(const sq_call *call, int64_t d, int64_t s)
@@ -129,7 +124,7 @@ static void store_output(const sq_call *call, int64_t b, int64_t t, int64_t d, d
     const sq_tensor *bias = &call->in[IN_BIAS], *y = &call->out[0];
     sum += sq_load(bias->data, bias->dtype, d * bias->stride[0]) * gated_input(call, b, t, d);
     if (call->in[IN_X0].data)
-        sum *= load3(&call->in[IN_X0], b, t, d);
+        sum *= sq_load3(&call->in[IN_X0], b, t, d);
     sq_store(y->data, y->dtype, b * y->stride[0] + t * y->stride[1] + d * y->stride[2], sum);
 }
 

@@ -9,6 +9,8 @@
 
 #include <stdlib.h>
 
+#include "kernels/shared/rows.h"
+
 enum { IN_DY = IN_COUNT };
 
 /* One channel; rows of L. */
@@ -18,21 +20,16 @@ typedef struct {
     double *h, *u, *e, *dh, bias, dbias;
 } channel;
 
-static int64_t offset_of(const sq_tensor *t, int64_t b, int64_t l, int64_t d)
-{
-    return b * t->stride[0] + l * t->stride[1] + d * t->stride[2];
-}
-
 /* 1 where there is no gate. */
 static double load3(const sq_tensor *t, int64_t b, int64_t l, int64_t d)
 {
-    return t->data ? sq_load(t->data, t->dtype, offset_of(t, b, l, d)) : 1;
+    return t->data ? sq_load3(t, b, l, d) : 1;
 }
 
 static void store3(const sq_tensor *t, int64_t b, int64_t l, int64_t d, double value)
 {
     if (t->data)
-        sq_store(t->data, t->dtype, offset_of(t, b, l, d), value);
+        sq_store3(t, b, l, d, value);
 }
 
 static void read_sequence(const channel *c, int64_t b)

@@ -60,24 +60,19 @@ static void group(const row *v, int64_t first, int64_t n, int gate, double eps)
     }
 }
 
-static int64_t row_offset(const sq_tensor *t, int64_t m)
-{
-    return m / t->dim[1] * t->stride[0] + m % t->dim[1] * t->stride[1];
-}
-
 static void run_row(const sq_call *call, int64_t m, const row *v)
 {
     const sq_tensor *x = &call->in[IN_X], *z = &call->in[IN_Z], *dy = &call->in[IN_DY];
     const int64_t d = x->dim[2], n = d / sq_axis_int(call->axis, AXIS_GROUPS);
-    sq_row_read(x, row_offset(x, m), d, v->x);
-    sq_row_read(dy, row_offset(dy, m), d, v->dy);
+    sq_row_read(x, sq_row_offset(x, m), d, v->x);
+    sq_row_read(dy, sq_row_offset(dy, m), d, v->dy);
     if (z->data)
-        sq_row_read(z, row_offset(z, m), d, v->z);
+        sq_row_read(z, sq_row_offset(z, m), d, v->z);
     for (int64_t first = 0; first < d; first += n)
         group(v, first, n, (int)call->axis[AXIS_GATE], call->axis[AXIS_EPS]);
-    sq_row_write(&call->out[IN_X], row_offset(&call->out[IN_X], m), d, v->dx);
+    sq_row_write(&call->out[IN_X], sq_row_offset(&call->out[IN_X], m), d, v->dx);
     if (z->data)
-        sq_row_write(&call->out[IN_Z], row_offset(&call->out[IN_Z], m), d, v->dz);
+        sq_row_write(&call->out[IN_Z], sq_row_offset(&call->out[IN_Z], m), d, v->dz);
 }
 
 sq_status sq_rmsnorm_backward(const sq_call *call, sq_error *err)

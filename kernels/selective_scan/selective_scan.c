@@ -144,21 +144,11 @@ static const char *at(const sq_tensor *t, int64_t offset)
     return (const char *)t->data + offset * (int64_t)sq_dtype_size(t->dtype);
 }
 
-static double load3(const sq_tensor *t, int64_t b, int64_t l, int64_t d)
-{
-    return sq_load(t->data, t->dtype, b * t->stride[0] + l * t->stride[1] + d * t->stride[2]);
-}
-
-static double load1(const sq_tensor *t, int64_t d)
-{
-    return sq_load(t->data, t->dtype, d * t->stride[0]);
-}
-
 static double step_size(const sq_call *call, int64_t b, int64_t t, int64_t d)
 {
-    double delta = load3(&call->in[IN_DELTA], b, t, d);
+    double delta = sq_load3(&call->in[IN_DELTA], b, t, d);
     if (call->in[IN_BIAS].data)
-        delta += load1(&call->in[IN_BIAS], d);
+        delta += sq_load1(&call->in[IN_BIAS], d);
     if (call->axis[AXIS_SOFTPLUS] != 0 && delta <= 20)
         delta = log1p(exp(delta));
     return delta;
@@ -187,12 +177,12 @@ static void scan_channel(const sq_call *call, int64_t b, int64_t d)
     const sq_tensor *u = &call->in[IN_U], *y = &call->out[0];
     double h[MAX_STATES] = {0};
     for (int64_t t = 0; t < u->dim[1]; t++) {
-        double input = load3(u, b, t, d);
+        double input = sq_load3(u, b, t, d);
         double value = step_state(call, b, t, d, step_size(call, b, t, d), input, h);
         if (call->in[IN_SKIP].data)
-            value += load1(&call->in[IN_SKIP], d) * input;
+            value += sq_load1(&call->in[IN_SKIP], d) * input;
         if (call->in[IN_Z].data) {
-            double z = load3(&call->in[IN_Z], b, t, d);
+            double z = sq_load3(&call->in[IN_Z], b, t, d);
             value *= z / (1 + exp(-z));
         }
         sq_store(y->data, y->dtype, b * y->stride[0] + t * y->stride[1] + d * y->stride[2], value);

@@ -15,6 +15,8 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "kernels/shared/rows.h"
+
 enum { IN_DY = IN_COUNT };
 
 /* One (b, g). h: the states of a channel after every step, (L, N); db, dc: of the group, (L, N). */
@@ -24,16 +26,6 @@ typedef struct {
     double *h, *db, *dc, *state_grad, *d_decay;
 } job;
 
-static double load3(const sq_tensor *t, int64_t b, int64_t l, int64_t d)
-{
-    return sq_load(t->data, t->dtype, b * t->stride[0] + l * t->stride[1] + d * t->stride[2]);
-}
-
-static void store3(const sq_tensor *t, int64_t b, int64_t l, int64_t d, double value)
-{
-    sq_store(t->data, t->dtype, b * t->stride[0] + l * t->stride[1] + d * t->stride[2], value);
-}
-
 static double load4(const sq_tensor *t, const job *j, int64_t l, int64_t n)
 {
     return sq_load(t->data, t->dtype,
@@ -42,7 +34,7 @@ static double load4(const sq_tensor *t, const job *j, int64_t l, int64_t n)
 
 static double load1(const sq_tensor *t, int64_t d)
 {
-    return t->data ? sq_load(t->data, t->dtype, d * t->stride[0]) : 0;
+    return t->data ? sq_load1(t, d) : 0;
 }
 
 /* *size += value, in the tensor's type: sums over the batch. */
@@ -60,7 +52,7 @@ static double decay_of(const job *j, int64_t d, int64_t n)
 
 static double raw_step(const job *j, int64_t t, int64_t d)
 {
-    return load3(&j->call->in[IN_DELTA], j->b, t, d) + load1(&j->call->in[IN_BIAS], d);
+    return sq_load3(&j->call->in[IN_DELTA], j->b, t, d) + load1(&j->call->in[IN_BIAS], d);
 }
 
 static bool is_soft(const job *j, double x)
@@ -77,7 +69,7 @@ static double step_size(const job *j, int64_t t, int64_t d)
 static void run_states(const job *j, int64_t d)
 {
     for (int64_t t = 0; t < j->length; t++) {
-        const double step = step_size(j, t, d), u = load3(&j->call->in[IN_U], j->b, t, d);
+        const double step = step_size(j, t, d), u = sq_load3(&j->call->in[IN_U], j->b, t, d);
         for (int64_t n = 0; n < j->states; n++) {
             const double before = t > 0 ? j->h[(t - 1) * j->states + n] : 0;
             j->h[t * j->states + n] = exp(step * decay_of(j, d, n)) * before +
@@ -90,14 +82,14 @@ static void run_states(const job *j, int64_t d)
 static double open_gate(const job *j, int64_t t, int64_t d)
 {
     const sq_tensor *z = &j->call->in[IN_Z];
-    const double dy = load3(&j->call->in[IN_DY], j->b, t, d);
+    const double dy = sq_load3(&j->call->in[IN_DY], j->b, t, d);
     if (!z->data)
         return dy;
-    const double x = load3(z, j->b, t, d), s = 1 / (1 + exp(-x));
-    double y = load1(&j->call->in[IN_SKIP], d) * load3(&j->call->in[IN_U], j->b, t, d);
+    const double x = sq_load3(z, j->b, t, d), s = 1 / (1 + exp(-x));
+    double y = load1(&j->call->in[IN_SKIP], d) * sq_load3(&j->call->in[IN_U], j->b, t, d);
     for (int64_t n = 0; n < j->states; n++)
         y += load4(&j->call->in[IN_C], j, t, n) * j->h[t * j->states + n];
-    store3(&j->call->out[IN_Z], j->b, t, d, dy * y * s * (1 + x * (1 - s)));
+    sq_store3(&j->call->out[IN_Z], j->b, t, d, dy * y * s * (1 + x * (1 - s)));
     return dy * x * s;
 }
 
@@ -105,7 +97,7 @@ static double open_gate(const job *j, int64_t t, int64_t d)
  * d_{t+1}, 0 at the end. */
 static double step_back(const job *j, int64_t t, int64_t d, double e, double later, double *du)
 {
-    const double step = step_size(j, t, d), u = load3(&j->call->in[IN_U], j->b, t, d);
+    const double step = step_size(j, t, d), u = sq_load3(&j->call->in[IN_U], j->b, t, d);
     double d_step = 0;
     for (int64_t n = 0; n < j->states; n++) {
         const double a = decay_of(j, d, n), b = load4(&j->call->in[IN_B], j, t, n);
@@ -134,11 +126,11 @@ static void run_channel(const job *j, int64_t d)
         double du = e * load1(&call->in[IN_SKIP], d);
         const double d_step = step_back(j, t, d, e, later, &du);
         const double d_delta = is_soft(j, x) ? d_step / (1 + exp(-x)) : d_step;
-        d_skip += e * load3(&call->in[IN_U], j->b, t, d);
+        d_skip += e * sq_load3(&call->in[IN_U], j->b, t, d);
         d_bias += d_delta;
         later = step_size(j, t, d);
-        store3(&call->out[IN_U], j->b, t, d, du);
-        store3(&call->out[IN_DELTA], j->b, t, d, d_delta);
+        sq_store3(&call->out[IN_U], j->b, t, d, du);
+        sq_store3(&call->out[IN_DELTA], j->b, t, d, d_delta);
     }
     const sq_tensor *da = &call->out[IN_A];
     for (int64_t n = 0; n < j->states; n++)

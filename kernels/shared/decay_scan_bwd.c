@@ -25,21 +25,16 @@ typedef struct {
     double *q, *k, *dq, *dk, *v, *d_o, *dv, *state, *q_dot_dq;
 } job;
 
-static int64_t offset_of(const sq_tensor *t, int64_t b, int64_t step, int64_t h)
-{
-    return b * t->stride[0] + step * t->stride[1] + h * t->stride[2];
-}
-
 static void read_rows(const job *j, const sq_tensor *t, int64_t h, int64_t n, double *out)
 {
     for (int64_t s = 0; s < j->length; s++)
-        sq_row_read(t, offset_of(t, j->b, s, h), n, out + s * n);
+        sq_row_read(t, sq_offset3(t, j->b, s, h), n, out + s * n);
 }
 
 static void write_rows(const job *j, const sq_tensor *t, int64_t h, int64_t n, const double *in)
 {
     for (int64_t s = 0; s < j->length; s++)
-        sq_row_write(t, offset_of(t, j->b, s, h), n, in + s * n);
+        sq_row_write(t, sq_offset3(t, j->b, s, h), n, in + s * n);
 }
 
 static void clear(double *at, int64_t n)

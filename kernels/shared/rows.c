@@ -30,6 +30,15 @@ void sq_row_write(const sq_tensor *t, int64_t offset, int64_t n, const double *i
         sq_store(t->data, t->dtype, offset + i, in[i]);
 }
 
+double sq_row_dot(const double *x, const double *y, int64_t n)
+{
+    double sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t i = 0; i < n; i++)
+        sum += x[i] * y[i];
+    return sum;
+}
+
 int64_t sq_pick_start(sq_pick pick, int which, int64_t total, int64_t count)
 {
     uint64_t starts = (uint64_t)(total - count) + 1;
