@@ -19,39 +19,20 @@ import statistics
 import subprocess
 import sys
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "bench/external"))
+import seqmark_time  # noqa: E402
+
 REQUIRED = 0.02
 READ_ONLY_ELEMENTS = 1 << 28  # f32: 1 GiB, twenty times the L2 of an H100
 LAUNCHES = 5
 SHARED = ("libseqmark_time.so", "build/release/libseqmark_time.so", "build/dev/libseqmark_time.so")
 
 
-class Policy(ctypes.Structure):
-    _fields_ = [("warmup_launches", ctypes.c_int), ("warmup_seconds", ctypes.c_double),
-                ("min_samples", ctypes.c_int), ("max_samples", ctypes.c_int),
-                ("max_seconds", ctypes.c_double), ("target_interval", ctypes.c_double),
-                ("max_launch_seconds", ctypes.c_double)]
-
-
-class Result(ctypes.Structure):
-    _fields_ = [("n", ctypes.c_int), ("n_dropped", ctypes.c_int), ("n_late", ctypes.c_int),
-                ("n_unheld", ctypes.c_int), ("batch", ctypes.c_int),
-                ("warmup_launches", ctypes.c_int), ("warmup_drift", ctypes.c_double),
-                ("sm_mhz", ctypes.c_double), ("launch_seconds", ctypes.c_double),
-                ("is_too_long", ctypes.c_int), ("drop_reason", ctypes.c_char * 96)]
-
-
-LAUNCH = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int)
-
-
 class Timer:
     """libseqmark_time on a stream of PyTorch's."""
 
     def __init__(self, path, device, stream):
-        self.lib = ctypes.CDLL(path)
-        if self.lib.sqt_abi() != 1:
-            raise RuntimeError(f"{path}: ABI {self.lib.sqt_abi()}, this script knows 1")
-        self.lib.sqt_message.restype = ctypes.c_char_p
-        self.lib.sqt_message.argtypes = [ctypes.c_void_p]
+        self.lib = seqmark_time.load(path)
         self.timer = ctypes.c_void_p()
         self.check(self.lib.sqt_open(str(device).encode(), ctypes.c_void_p(stream),
                                      ctypes.byref(self.timer)))
@@ -72,10 +53,11 @@ class Timer:
                 print(failure, file=sys.stderr)
                 return 1
 
-        policy = Policy(3, 0.025, 10, 100, 0.2, 0.001, 2)
-        samples, result = (ctypes.c_int32 * policy.max_samples)(), Result()
+        policy = seqmark_time.Policy(3, 0.025, 10, 100, 0.2, 0.001, 2)
+        samples, result = (ctypes.c_int32 * policy.max_samples)(), seqmark_time.Result()
         self.check(self.lib.sqt_measure(self.timer, ctypes.byref(policy), cache.encode(), b"plain",
-                                        1, LAUNCH(launch), None, samples, ctypes.byref(result)))
+                                        1, seqmark_time.LAUNCH(launch), None, samples,
+                                        ctypes.byref(result)))
         if result.n == 0:
             raise RuntimeError(f"no sample was kept: {result.drop_reason.decode()}")
         return statistics.median(samples[:result.n]) / 1e3, result.sm_mhz

@@ -19,7 +19,8 @@ import sys
 import threading
 import time
 
-ABI = 1
+import seqmark_time
+
 LONGEST_LAUNCH_SECONDS = 2.1
 ELEMENT_BYTES = {"bf16": 2, "f16": 2, "f32": 4}
 
@@ -42,25 +43,8 @@ def why_not_importable(module):
     return ""
 
 
-# --- libseqmark_time.so (bench/time/seqmark_time.h) ---
+# --- libseqmark_time.so ---
 
-
-class _Policy(ctypes.Structure):
-    _fields_ = [("warmup_launches", ctypes.c_int), ("warmup_seconds", ctypes.c_double),
-                ("min_samples", ctypes.c_int), ("max_samples", ctypes.c_int),
-                ("max_seconds", ctypes.c_double), ("target_interval", ctypes.c_double),
-                ("max_launch_seconds", ctypes.c_double)]
-
-
-class _Result(ctypes.Structure):
-    _fields_ = [("n", ctypes.c_int), ("n_dropped", ctypes.c_int), ("n_late", ctypes.c_int),
-                ("n_unheld", ctypes.c_int), ("batch", ctypes.c_int),
-                ("warmup_launches", ctypes.c_int), ("warmup_drift", ctypes.c_double),
-                ("sm_mhz", ctypes.c_double), ("launch_seconds", ctypes.c_double),
-                ("is_too_long", ctypes.c_int), ("drop_reason", ctypes.c_char * 96)]
-
-
-_LAUNCH = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int)
 _STATUS_OF_CODE = {2: "unsupported", 3: "oom"}
 
 
@@ -70,13 +54,10 @@ class Timer:
     def __init__(self, library, device):
         if not library:
             raise Outcome("error", "libseqmark_time.so was not found by seqmark")
-        self._lib = ctypes.CDLL(library)
-        if self._lib.sqt_abi() != ABI:
-            raise Outcome("error", f"{library} has ABI {self._lib.sqt_abi()}, not {ABI}")
-        self._lib.sqt_message.restype = ctypes.c_char_p
-        self._lib.sqt_message.argtypes = [ctypes.c_void_p]
-        self._lib.sqt_stream.restype = ctypes.c_void_p
-        self._lib.sqt_stream.argtypes = [ctypes.c_void_p]
+        try:
+            self._lib = seqmark_time.load(library)
+        except OSError as error:
+            raise Outcome("error", str(error)) from error
         self._timer = ctypes.c_void_p()
         self._check(self._lib.sqt_open(device.encode(), None, ctypes.byref(self._timer)))
         self._error = None
@@ -106,10 +87,10 @@ class Timer:
         not given ("plain" for a launch that replays a graph by itself)."""
         told = cell["policy"]
         limit = min(told["max_cell_seconds"], LONGEST_LAUNCH_SECONDS)
-        policy = _Policy(told["warmup_launches"], told["warmup_seconds"], told["min_samples"],
+        policy = seqmark_time.Policy(told["warmup_launches"], told["warmup_seconds"], told["min_samples"],
                          max(told["min_samples"], told["max_samples"]), told["max_seconds"],
                          told["target_interval"], limit)
-        samples, result = (ctypes.c_int32 * policy.max_samples)(), _Result()
+        samples, result = (ctypes.c_int32 * policy.max_samples)(), seqmark_time.Result()
 
         def enqueue(_, copy):
             try:
@@ -122,7 +103,7 @@ class Timer:
         self._error = None
         code = self._lib.sqt_measure(
             self._timer, ctypes.byref(policy), cell["cache"].encode(),
-            (mode or cell["launch"]).encode(), copies, _LAUNCH(enqueue), None, samples,
+            (mode or cell["launch"]).encode(), copies, seqmark_time.LAUNCH(enqueue), None, samples,
             ctypes.byref(result))
         if self._error:
             raise self._error
@@ -188,7 +169,7 @@ class Session:
     def _hello(self, request):
         self.device = self.adapter.device = request.get("device", "cpu")
         self._library = request.get("library", "")
-        self.say({"is": "hello", "name": self.adapter.name, "abi": ABI,
+        self.say({"is": "hello", "name": self.adapter.name, "abi": seqmark_time.ABI,
                   "versions": self.versions(),
                   "implementations": self.adapter.implementations(self.device)})
 
