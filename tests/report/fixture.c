@@ -202,7 +202,8 @@ long fixture_add(sq_db *db, fixture_run run)
     insert(db,
            "INSERT INTO run (run_id, uuid, campaign_id, cell_id, env_id, device_id, replicate,"
            " attempt, status, reason, started, harness_version, kernel_hash, n, median_ns, lo_ns,"
-           " hi_ns, min_ns, mad_ns, cycles, sm_mhz, setup_ns, peak_bytes, samples) SELECT NULL, hex(randomblob(16)), :campaign, cell_id, 1, :device,"
+           " hi_ns, min_ns, mad_ns, cycles, sm_mhz, setup_ns, peak_bytes, samples) SELECT NULL, "
+           "hex(randomblob(16)), :campaign, cell_id, 1, :device,"
            " :replicate, :attempt, :status, :reason, :started, 1, :hash, 50, :ns, :lo, :hi, :lo,"
            " 0, NULL, 1700, NULL, :peak, NULL FROM cell WHERE key = :key",
            &run, key);
@@ -322,4 +323,16 @@ int fixture_has_file(const char *dir, const char *name)
     char path[512];
     snprintf(path, sizeof path, "%s/%s", dir, name);
     return access(path, F_OK) == 0;
+}
+
+void fixture_expect(const char *text, const char *part)
+{
+    if (!strstr(text, part))
+        fail_msg("\"%s\" is missing in:\n%s", part, text);
+}
+
+void fixture_expect_not(const char *text, const char *part)
+{
+    if (strstr(text, part))
+        fail_msg("\"%s\" must not be there", part);
 }

@@ -27,6 +27,10 @@ long fixture_add(sq_db *db, fixture_run run);
  */
 void fixture_full(sq_db *db);
 
+/* `part` must stand in the text, or must not. */
+void fixture_expect(const char *text, const char *part);
+void fixture_expect_not(const char *text, const char *part);
+
 /* The whole file dir/name; fails the test when it is absent. */
 char *fixture_read(const char *dir, const char *name);
 int fixture_has_file(const char *dir, const char *name);

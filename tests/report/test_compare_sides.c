@@ -72,18 +72,6 @@ static void refused(sq_db *db, sq_compare_options options, const char *part)
     sq_text_free(&notes);
 }
 
-static void expect(const char *text, const char *part)
-{
-    if (!strstr(text, part))
-        fail_msg("\"%s\" is missing in:\n%s", part, text);
-}
-
-static void expect_not(const char *text, const char *part)
-{
-    if (strstr(text, part))
-        fail_msg("\"%s\" must not be there:\n%s", part, text);
-}
-
 /* Field `name` of the first row of a csv whose line contains `part`; the key, quoted, comes first.
  */
 static void csv_text(const char *csv, const char *part, const char *name, char out[64])
@@ -230,9 +218,9 @@ static void what_is_missing_says_why(void **state)
     failed.L = 512; /* on no side: no part of the comparison */
     fixture_add(db, failed);
     char *text = compared(db, two_sides(SQ_FORMAT_TABLE), NULL);
-    expect(text, "second  oom: needs 90 GiB    ssd@cuda/portable/fwd/bf16/B=1,L=128");
-    expect(text, "first   not in the campaign  ssd@cuda/portable/fwd/bf16/B=1,L=256");
-    expect_not(text, "L=512");
+    fixture_expect(text, "second  oom: needs 90 GiB    ssd@cuda/portable/fwd/bf16/B=1,L=128");
+    fixture_expect(text, "first   not in the campaign  ssd@cuda/portable/fwd/bf16/B=1,L=256");
+    fixture_expect_not(text, "L=512");
     free(text);
     char *csv = compared(db, two_sides(SQ_FORMAT_CSV), NULL);
     char why[64];
@@ -279,9 +267,9 @@ static void differences_besides_the_code_are_said(void **state)
                  "campaign_id = 2",
                  NULL, NULL);
     free(compared(db, two_sides(SQ_FORMAT_MD), notes));
-    expect(notes, "the device: Test GPU One and Test GPU Two");
-    expect(notes, "harness version 1 and 7");
-    expect(notes, "kernels of 1 of 1 cells");
+    fixture_expect(notes, "the device: Test GPU One and Test GPU Two");
+    fixture_expect(notes, "harness version 1 and 7");
+    fixture_expect(notes, "kernels of 1 of 1 cells");
     fixture_free(db, dir);
 }
 
@@ -315,12 +303,17 @@ static void halves_of_a_campaign_by_class(void **state)
                  "(SELECT cell_id FROM cell WHERE key LIKE '%L=1,%' AND subject = 'linear')",
                  NULL, NULL);
     char *text = compared(db, halves(SQ_FORMAT_TABLE), NULL);
-    expect(text, "memory-bound, 20 us and more     time      1 %                2          50");
-    expect(text, "tensor-bound, 20 us and more     time      2 %                3       66.67");
-    expect(text, "tensor-bound, 20 us and more     cycles    1 %                3       33.33");
-    expect(text, "bound otherwise, 20 us and more  time      1 %                1           0");
-    expect(text, "shorter than 20 us               time      3 % or 0.5 us      3       66.67");
-    expect_not(text, "no ceilings");
+    fixture_expect(text,
+                   "memory-bound, 20 us and more     time      1 %                2          50");
+    fixture_expect(text,
+                   "tensor-bound, 20 us and more     time      2 %                3       66.67");
+    fixture_expect(text,
+                   "tensor-bound, 20 us and more     cycles    1 %                3       33.33");
+    fixture_expect(text,
+                   "bound otherwise, 20 us and more  time      1 %                1           0");
+    fixture_expect(text,
+                   "shorter than 20 us               time      3 % or 0.5 us      3       66.67");
+    fixture_expect_not(text, "no ceilings");
     free(text);
     text = compared(db, halves(SQ_FORMAT_JSON), NULL);
     const char *rmsnorm = strstr(text, "\"operator\": \"rmsnorm\"");
@@ -365,8 +358,8 @@ static void a_filter_is_asked_once_a_cell(void **state)
     options.self = &asked;
     char *csv = compared(db, options, NULL);
     assert_int_equal(asked, 4);
-    expect(csv, "L=64");
-    expect_not(csv, "L=128");
+    fixture_expect(csv, "L=64");
+    fixture_expect_not(csv, "L=128");
     free(csv);
     fixture_free(db, dir);
 }
@@ -417,10 +410,11 @@ static void providers_over_a_reference(void **state)
     char dir[64];
     sq_db *db = store_of_providers(dir);
     char *table = compared(db, providers("cuda/native", SQ_FORMAT_TABLE), NULL);
-    expect(table, "ratio: time over that of cuda/native");
-    expect(table, "reference  the reference has no time  ssd@cuda/naive/fwd/bf16/B=1,L=128");
-    expect(table, "ssd       external:a/b  cuda/native      1       2");
-    expect_not(table, "bounds");
+    fixture_expect(table, "ratio: time over that of cuda/native");
+    fixture_expect(table,
+                   "reference  the reference has no time  ssd@cuda/naive/fwd/bf16/B=1,L=128");
+    fixture_expect(table, "ssd       external:a/b  cuda/native      1       2");
+    fixture_expect_not(table, "bounds");
     free(table);
     refused(db, providers("cuda/nativ", SQ_FORMAT_CSV), "did you mean \"cuda/native\"?");
     fixture_free(db, dir);
@@ -434,9 +428,9 @@ static void one_provider_is_no_comparison(void **state)
     const double ms[] = {1, 1};
     add_runs(db, (fixture_run){.subject = "ssd", .L = 64}, ms, 2, NAN);
     free(compared(db, providers(NULL, SQ_FORMAT_TABLE), notes));
-    expect(notes, "no cell was measured with two providers");
+    fixture_expect(notes, "no cell was measured with two providers");
     char *json = compared(db, providers(NULL, SQ_FORMAT_JSON), NULL);
-    expect(json, "{\"cells\": [\n]\n,");
+    fixture_expect(json, "{\"cells\": [\n]\n,");
     free(json);
     fixture_free(db, dir);
 }

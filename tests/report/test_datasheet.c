@@ -22,18 +22,6 @@ static bool has_gnuplot(void)
     return system("gnuplot --version > /dev/null 2>&1") == 0;
 }
 
-static void expect(const char *text, const char *part)
-{
-    if (!strstr(text, part))
-        fail_msg("\"%s\" is missing", part);
-}
-
-static void expect_not(const char *text, const char *part)
-{
-    if (strstr(text, part))
-        fail_msg("\"%s\" must not be there", part);
-}
-
 /* An H100 with these ceilings instead of the fixture's. */
 static sq_db *store(char dir[64], const char *ceilings)
 {
@@ -104,8 +92,8 @@ static void test_table_in_json(void **state)
     sq_datasheet sheet = read_sheet(db);
     sq_text text = {0};
     assert_int_equal(sq_datasheet_table(&sheet, SQ_FORMAT_JSON, &text, NULL), SQ_OK);
-    expect(text.data, "\"ceiling\": \"chase_l2_ns\"");
-    expect(text.data, "\"peak\": null");
+    fixture_expect(text.data, "\"ceiling\": \"chase_l2_ns\"");
+    fixture_expect(text.data, "\"peak\": null");
     sq_text_free(&text);
     fixture_free(db, dir);
 }
@@ -116,21 +104,21 @@ static void test_page_has_figures_and_rows(void **state)
     char dir[64];
     sq_db *db = store(dir, SOME);
     sq_datasheet_result result = render(db, dir, NULL);
-    expect(result.page, "nvidia-h100-80gb-hbm3.html");
+    fixture_expect(result.page, "nvidia-h100-80gb-hbm3.html");
     char *page = fixture_read(dir, "nvidia-h100-80gb-hbm3.html");
-    expect(page, "NVIDIA H100 80GB HBM3: data sheet");
-    expect(page, "hit in L2");
-    expect(page, "277.2"); /* cycles of 140 ns at 1980 MHz */
-    expect(page, "Not measured: launch_plain_ns, ");
-    expect(page, "</html>");
+    fixture_expect(page, "NVIDIA H100 80GB HBM3: data sheet");
+    fixture_expect(page, "hit in L2");
+    fixture_expect(page, "277.2"); /* cycles of 140 ns at 1980 MHz */
+    fixture_expect(page, "Not measured: launch_plain_ns, ");
+    fixture_expect(page, "</html>");
     if (has_gnuplot()) {
-        expect(page, "data:image/svg+xml;base64,");
+        fixture_expect(page, "data:image/svg+xml;base64,");
         assert_true(fixture_has_file(dir, "figures/nvidia-h100-80gb-hbm3_roofline.png"));
         assert_true(fixture_has_file(dir, "figures/nvidia-h100-80gb-hbm3_bursts.svg"));
     }
     free(page);
     char *csv = fixture_read(dir, "figures/nvidia-h100-80gb-hbm3_bursts.csv");
-    expect(csv, "bf16,800,690,1755,1470\n");
+    fixture_expect(csv, "bf16,800,690,1755,1470\n");
     free(csv);
     fixture_free(db, dir);
 }
@@ -141,11 +129,11 @@ static void test_without_gnuplot_there_are_tables(void **state)
     char dir[64];
     sq_db *db = store(dir, SOME);
     sq_datasheet_result result = render(db, dir, "/nowhere/gnuplot");
-    expect(result.note, "tables only");
+    fixture_expect(result.note, "tables only");
     char *page = fixture_read(dir, "nvidia-h100-80gb-hbm3.html");
-    expect(page, "tables only");
-    expect(page, "hit in L2");
-    expect_not(page, "data:image/svg");
+    fixture_expect(page, "tables only");
+    fixture_expect(page, "hit in L2");
+    fixture_expect_not(page, "data:image/svg");
     free(page);
     fixture_free(db, dir);
 }
@@ -170,12 +158,12 @@ static void test_texts_of_the_store_are_text(void **state)
                            "('copy_gbytes_per_s', 'GB/s', 3017, 3015, 3019, NULL)");
     fixture_exec(db, "UPDATE device SET name = '../<script>alert(2)</script> `id` \"'", NULL, NULL);
     sq_datasheet_result result = render(db, dir, NULL);
-    expect(result.page, "/script-alert-2-script-id.html");
+    fixture_expect(result.page, "/script-alert-2-script-id.html");
     char *page = fixture_read(dir, "script-alert-2-script-id.html");
-    expect_not(page, "<script>alert");
-    expect_not(page, "<b>GB/s");
-    expect(page, "&lt;script&gt;alert(1)");
-    expect(page, "Other"); /* the section of names that nobody knows */
+    fixture_expect_not(page, "<script>alert");
+    fixture_expect_not(page, "<b>GB/s");
+    fixture_expect(page, "&lt;script&gt;alert(1)");
+    fixture_expect(page, "Other"); /* the section of names that nobody knows */
     free(page);
     fixture_free(db, dir);
 }
@@ -189,7 +177,7 @@ static void test_no_ceilings_is_said(void **state)
     sq_error err = {.message = ""};
     fixture_exec(db, "DELETE FROM ceiling", NULL, NULL);
     assert_int_equal(sq_datasheet_read(db, first, &sheet, &err), SQ_BAD_ARGUMENT);
-    expect(err.message, "no ceilings");
+    fixture_expect(err.message, "no ceilings");
     fixture_free(db, dir);
 }
 

@@ -23,18 +23,6 @@ static bool has_gnuplot(void)
     return system("gnuplot --version > /dev/null 2>&1") == 0;
 }
 
-static void expect(const char *text, const char *part)
-{
-    if (!strstr(text, part))
-        fail_msg("\"%s\" is missing in:\n%s", part, text);
-}
-
-static void expect_not(const char *text, const char *part)
-{
-    if (strstr(text, part))
-        fail_msg("\"%s\" must not be there", part);
-}
-
 static char *print(sq_db *db, const sq_profile_options *options, sq_format format)
 {
     sq_text text = {0};
@@ -80,23 +68,25 @@ static void test_numbers(void **state)
     char dir[64];
     sq_db *db = fixture_new(dir);
     char *text = terminal(db, profile_fixture_attention(db));
-    expect(text, "No unit is saturated; nearest is the tensor pipes at 68.3 % of peak; next is L1 "
-                 "and shared memory at 52.3 %.");
-    expect(text, "Occupancy: 12.4 %");
-    expect(text, "Top stall: math_pipe_throttle, 30.4 % of warp time");
+    fixture_expect(
+        text, "No unit is saturated; nearest is the tensor pipes at 68.3 % of peak; next is L1 "
+              "and shared memory at 52.3 %.");
+    fixture_expect(text, "Occupancy: 12.4 %");
+    fixture_expect(text, "Top stall: math_pipe_throttle, 30.4 % of warp time");
     /* (203.4 + 68.9) MB in 417.3 us of the highest measured ceiling, the read */
-    expect(text, "652.5 of 3014 GB/s; measured ceiling read_gbytes_per_s");
-    expect(text, "21.6 %");
-    expect(text, "349.9 of 731 TFLOP/s; measured ceiling gemm_bf16_tflops");
+    fixture_expect(text, "652.5 of 3014 GB/s; measured ceiling read_gbytes_per_s");
+    fixture_expect(text, "21.6 %");
+    fixture_expect(text, "349.9 of 731 TFLOP/s; measured ceiling gemm_bf16_tflops");
     /* 4.83e7 wavefronts of 128 bytes */
-    expect(text, "14815 of 29100 GB/s; measured ceiling shared_read_gbytes_per_s");
-    expect(text, "attention_mma<128,2,4,64,2>");
-    expect(text, "98.8 %");
-    expect(text, "417.3 us by events, 414.2 us in 2 traced kernels: 3.10 us more than the kernels");
-    expect(text, "fma 28.1 %");
-    expect(text, "lsu 13.6 %");
-    expect_not(text, "selected 25");
-    expect_not(text, "nan");
+    fixture_expect(text, "14815 of 29100 GB/s; measured ceiling shared_read_gbytes_per_s");
+    fixture_expect(text, "attention_mma<128,2,4,64,2>");
+    fixture_expect(text, "98.8 %");
+    fixture_expect(
+        text, "417.3 us by events, 414.2 us in 2 traced kernels: 3.10 us more than the kernels");
+    fixture_expect(text, "fma 28.1 %");
+    fixture_expect(text, "lsu 13.6 %");
+    fixture_expect_not(text, "selected 25");
+    fixture_expect_not(text, "nan");
     free(text);
     fixture_free(db, dir);
 }
@@ -107,8 +97,8 @@ static void test_f32_arithmetic_is_absent_by_name(void **state)
     char dir[64];
     sq_db *db = fixture_new(dir);
     char *text = terminal(db, profile_fixture_attention(db));
-    expect(text, "Absent: f32 arithmetic (not counted in this run).");
-    expect(text, "Absent: f64, tma, cbu, adu, tex (not counted in this run).");
+    fixture_expect(text, "Absent: f32 arithmetic (not counted in this run).");
+    fixture_expect(text, "Absent: f64, tma, cbu, adu, tex (not counted in this run).");
     free(text);
     fixture_free(db, dir);
 }
@@ -124,14 +114,15 @@ static void test_refused_values_are_named(void **state)
     profile_fixture_refuse(db, "inst_fma", "unsupported: not on this chip");
     profile_fixture_refuse(db, "warps_active", "inconsistent: 40 % between repeats");
     char *text = terminal(db, run);
-    expect(text, "Undecided: of what was counted, L1 and shared memory is busiest at 52.3 %");
-    expect(text, "Absent: the tensor pipes (refused: no permission for counters).");
-    expect(text, "Absent: tensor pipes (refused: no permission for counters).");
-    expect(text, "fma");
-    expect(text, "(unsupported: not on this chip).");
-    expect(text, "(inconsistent: 40 % between repeats).");
-    expect_not(text, "68.3");
-    expect_not(text, "nan");
+    fixture_expect(text,
+                   "Undecided: of what was counted, L1 and shared memory is busiest at 52.3 %");
+    fixture_expect(text, "Absent: the tensor pipes (refused: no permission for counters).");
+    fixture_expect(text, "Absent: tensor pipes (refused: no permission for counters).");
+    fixture_expect(text, "fma");
+    fixture_expect(text, "(unsupported: not on this chip).");
+    fixture_expect(text, "(inconsistent: 40 % between repeats).");
+    fixture_expect_not(text, "68.3");
+    fixture_expect_not(text, "nan");
     free(text);
     fixture_free(db, dir);
 }
@@ -146,8 +137,8 @@ static void test_inconsistent_numbers_are_not_used(void **state)
     fixture_exec(db, "UPDATE value SET validity = ?2 WHERE metric = ?1", "dram_pct",
                  "inconsistent: drift");
     char *text = terminal(db, run);
-    expect(text, "Absent: DRAM (inconsistent: drift).");
-    expect(text, "Undecided");
+    fixture_expect(text, "Absent: DRAM (inconsistent: drift).");
+    fixture_expect(text, "Undecided");
     free(text);
     fixture_free(db, dir);
 }
@@ -160,9 +151,9 @@ static void test_without_ceilings_the_counters_stand(void **state)
     long run = profile_fixture_attention(db);
     fixture_exec(db, "DELETE FROM ceiling", NULL, NULL);
     char *text = terminal(db, run);
-    expect(text, "652.5 GB/s; counter, of theoretical peak (no ceiling was measured)");
-    expect(text, "theoretical"); /* 2 * 2619 MHz * 5120 bit */
-    expect(text, "3352");
+    fixture_expect(text, "652.5 GB/s; counter, of theoretical peak (no ceiling was measured)");
+    fixture_expect(text, "theoretical"); /* 2 * 2619 MHz * 5120 bit */
+    fixture_expect(text, "3352");
     free(text);
     fixture_free(db, dir);
 }
@@ -179,17 +170,17 @@ static void test_a_run_without_anything(void **state)
         (fixture_run){
             .subject = "attention", .B = 1, .L = 64, .status = "oom", .reason = "needs 83 GiB"});
     char *text = terminal(db, run);
-    expect(text, "no time was kept: oom: needs 83 GiB");
-    expect(text, "Undecided: no unit was counted");
-    expect(text, "there are counters on CUDA devices only");
-    expect(text, "not proved");
-    expect_not(text, "nan");
+    fixture_expect(text, "no time was kept: oom: needs 83 GiB");
+    fixture_expect(text, "Undecided: no unit was counted");
+    fixture_expect(text, "there are counters on CUDA devices only");
+    fixture_expect(text, "not proved");
+    fixture_expect_not(text, "nan");
     free(text);
     char *html = page(db, dir, (sq_profile_options){.run_id = run}, &result);
-    expect(html, "No kernel was traced: there is a trace on CUDA devices only.");
-    expect(html, "None is stored.");
-    expect_not(html, "nan");
-    expect_not(html, "<img");
+    fixture_expect(html, "No kernel was traced: there is a trace on CUDA devices only.");
+    fixture_expect(html, "None is stored.");
+    fixture_expect_not(html, "nan");
+    fixture_expect_not(html, "<img");
     free(html);
     fixture_free(db, dir);
 }
@@ -204,7 +195,7 @@ static void test_unknown_run(void **state)
     const sq_profile_options options = {.run_id = 77, .out_dir = dir};
     sq_profile_result result;
     assert_int_equal(sq_profile_print(db, &options, SQ_FORMAT_JSON, &text, &err), SQ_BAD_ARGUMENT);
-    expect(err.message, "no run 77");
+    fixture_expect(err.message, "no run 77");
     assert_int_equal(sq_profile_render(db, &options, &result, &err), SQ_BAD_ARGUMENT);
     sq_text_free(&text);
     fixture_free(db, dir);
@@ -229,9 +220,9 @@ static void test_hostile_names(void **state)
     snprintf(timeline.column[3], sizeof timeline.column[3], "%.90s", hostile);
     sq_profile_options options = {.run_id = run, .timeline = &timeline};
     char *html = page(db, dir, options, &result);
-    expect(html, "&lt;script&gt;");
-    expect_not(html, "<script>alert");
-    expect_not(html, "\x1b");
+    fixture_expect(html, "&lt;script&gt;");
+    fixture_expect_not(html, "<script>alert");
+    fixture_expect_not(html, "\x1b");
     free(html);
     if (has_gnuplot()) {
         assert_string_equal(result.note, "");
@@ -239,7 +230,7 @@ static void test_hostile_names(void **state)
     }
     for (int format = SQ_FORMAT_TABLE; format <= SQ_FORMAT_JSONL; format++) {
         char *text = print(db, &options, (sq_format)format);
-        expect_not(text, "\x1b");
+        fixture_expect_not(text, "\x1b");
         free(text);
     }
     sq_curve_free(&timeline);
@@ -262,17 +253,17 @@ static void test_page(void **state)
                                    "stalls", "sustain", "timeline", "facts", "values", NULL};
          *id; id++) {
         snprintf(name, sizeof name, "<section id=\"%s\">", *id);
-        expect(html, name);
+        fixture_expect(html, name);
     }
-    expect(html, "1 output against the CPU reference, on drawn slices");
-    expect(html, "_Z13attention_mma");
-    expect_not(html, "http://");
-    expect_not(html, "https://");
+    fixture_expect(html, "1 output against the CPU reference, on drawn slices");
+    fixture_expect(html, "_Z13attention_mma");
+    fixture_expect_not(html, "http://");
+    fixture_expect_not(html, "https://");
     snprintf(name, sizeof name, "out/profile/%.16s/sustain.csv", strrchr(result.page, '/') + 1);
     assert_true(fixture_has_file(dir, name));
     if (has_gnuplot()) {
         assert_string_equal(result.note, "");
-        expect(html, "data:image/svg+xml;base64,");
+        fixture_expect(html, "data:image/svg+xml;base64,");
         for (const char *const *file =
                  (const char *const[]){"roofline.svg", "sustain.png", "timeline.svg", NULL};
              *file; file++) {
@@ -296,10 +287,10 @@ static void test_without_gnuplot(void **state)
     long run = profile_fixture_attention(db);
     char *html =
         page(db, dir, (sq_profile_options){.run_id = run, .gnuplot = "/nowhere/gnuplot"}, &result);
-    expect(result.note, "/nowhere/gnuplot not found: tables only");
-    expect(html, "not found: tables only");
-    expect_not(html, "<img");
-    expect(html, "<th scope=\"row\">shared memory</th>");
+    fixture_expect(result.note, "/nowhere/gnuplot not found: tables only");
+    fixture_expect(html, "not found: tables only");
+    fixture_expect_not(html, "<img");
+    fixture_expect(html, "<th scope=\"row\">shared memory</th>");
     free(html);
     fixture_free(db, dir);
 }
@@ -314,12 +305,12 @@ static void test_json_has_everything(void **state)
     sq_curve sustain = profile_fixture_sustain();
     const sq_profile_options options = {.run_id = run, .sustain = &sustain};
     char *json = print(db, &options, SQ_FORMAT_JSON);
-    expect(json, "\"kind\": \"undecided\"");
-    expect(json, "\"top_stall\": \"math_pipe_throttle\"");
-    expect(json, "\"DRAM\": null");
-    expect(json, "\"refused: busy\"");
-    expect(json, "\"dram_bytes_read\"");
-    expect(json, "\"launches_per_s\"");
+    fixture_expect(json, "\"kind\": \"undecided\"");
+    fixture_expect(json, "\"top_stall\": \"math_pipe_throttle\"");
+    fixture_expect(json, "\"DRAM\": null");
+    fixture_expect(json, "\"refused: busy\"");
+    fixture_expect(json, "\"dram_bytes_read\"");
+    fixture_expect(json, "\"launches_per_s\"");
     free(json);
     sq_curve_free(&sustain);
     fixture_free(db, dir);
@@ -354,21 +345,21 @@ static void test_sustain_words(void **state)
     char text[900];
     sq_curve s = profile_fixture_sustain();
     sq_curve_sustain_text(&s, text, sizeof text);
-    expect(text, "Sustained is 87.");
-    expect(text, "in the first 0.1 s");
-    expect(text, "in the last 2 s");
-    expect(text, "power 249 to 695 W");
+    fixture_expect(text, "Sustained is 87.");
+    fixture_expect(text, "in the first 0.1 s");
+    fixture_expect(text, "in the last 2 s");
+    fixture_expect(text, "power 249 to 695 W");
     for (int i = 0; i < s.n_rows; i++)
         s.cell[(size_t)i * 5 + 2] = NAN;
     sq_curve_sustain_text(&s, text, sizeof text);
-    expect(text, "SM clock is absent");
+    fixture_expect(text, "SM clock is absent");
     for (int i = 0; i < s.n_rows; i++) /* launches of 0.4 s: the first of them is the burst */
         s.cell[(size_t)i * 5] = 0.4 * (i + 1);
     sq_curve_sustain_text(&s, text, sizeof text);
-    expect(text, "in the first 0.4 s");
+    fixture_expect(text, "in the first 0.4 s");
     s.n_rows = 2; /* ends with the burst */
     sq_curve_sustain_text(&s, text, sizeof text);
-    expect(text, "Too short");
+    fixture_expect(text, "Too short");
     s.n_rows = 0;
     snprintf(s.reason, sizeof s.reason, "refused: no NVML");
     sq_curve_sustain_text(&s, text, sizeof text);

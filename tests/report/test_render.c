@@ -37,18 +37,6 @@ static sq_report_result render(sq_db *db, const char *dir, const char *campaign,
     return result;
 }
 
-static void expect(const char *text, const char *part)
-{
-    if (!strstr(text, part))
-        fail_msg("\"%s\" is missing", part);
-}
-
-static void expect_not(const char *text, const char *part)
-{
-    if (strstr(text, part))
-        fail_msg("\"%s\" must not be there", part);
-}
-
 static char *summary(sq_db *db, const char *campaign, sq_format format)
 {
     sq_text text = {0};
@@ -91,45 +79,45 @@ static void test_numbers(void **state)
     assert_int_equal(result.failures, 0);
 
     char *csv = fixture_read(out, "figures/op_relative.csv");
-    expect(csv, "ssd,fastest of each,2048,2048,1.33333333");
-    expect_not(csv, "attention,");
+    fixture_expect(csv, "ssd,fastest of each,2048,2048,1.33333333");
+    fixture_expect_not(csv, "attention,");
     free(csv);
     csv = fixture_read(out, "figures/op_tokens.csv");
-    expect(csv, "attention,cuda/portable,512,512,4096000,"); /* 8 * 512 tokens in 1 ms */
+    fixture_expect(csv, "attention,cuda/portable,512,512,4096000,"); /* 8 * 512 tokens in 1 ms */
     free(csv);
     csv = fixture_read(out, "figures/op_tflops.csv");
-    expect(csv, "ssd,cuda/portable,1024,1024,1,"); /* 3e9 flops in 3 ms */
+    fixture_expect(csv, "ssd,cuda/portable,1024,1024,1,"); /* 3e9 flops in 3 ms */
     free(csv);
     csv = fixture_read(out, "figures/op_gbytes.csv");
-    expect(csv, "ssd,cuda/portable,1024,1024,2,");
+    fixture_expect(csv, "ssd,cuda/portable,1024,1024,2,");
     free(csv);
     csv = fixture_read(out, "figures/op_memory.csv");
-    expect(csv, "ssd,cuda/portable,1024,1024,1,,");
+    fixture_expect(csv, "ssd,cuda/portable,1024,1024,1,,");
     free(csv);
 
     char *text = summary(db, NULL, SQ_FORMAT_CSV);
-    expect(text, "subject,provider,pass,dtype,B,L,width,median_ms");
-    expect(text, "attention,cuda/portable,fwd,bf16,8,512,2048,1,0.75,1.25,4096000,3,6,");
+    fixture_expect(text, "subject,provider,pass,dtype,B,L,width,median_ms");
+    fixture_expect(text, "attention,cuda/portable,fwd,bf16,8,512,2048,1,0.75,1.25,4096000,3,6,");
     free(text);
 
     char *page = fixture_read(out, "index.html");
-    expect(page, "data-value=\"4.096\">4.096</td>");
-    expect(page, "Test GPU One");
-    expect(page, "580.65");
-    expect(page, "seqmark run --suite paper");
+    fixture_expect(page, "data-value=\"4.096\">4.096</td>");
+    fixture_expect(page, "Test GPU One");
+    fixture_expect(page, "580.65");
+    fixture_expect(page, "seqmark run --suite paper");
     if (has_gnuplot()) {
         assert_int_equal(result.figures, 7);
         assert_int_equal(result.figures_skipped, 7); /* no blocks */
-        expect(page, "ssd: faster from L = 1.5k, 1.33 times the speed at L = 2k.");
-        expect(page, "Width-matched, D = 2048, 4096 tokens (B * L) at every length");
+        fixture_expect(page, "ssd: faster from L = 1.5k, 1.33 times the speed at L = 2k.");
+        fixture_expect(page, "Width-matched, D = 2048, 4096 tokens (B * L) at every length");
         char *svg = fixture_read(out, "figures/op_relative.svg");
-        expect(svg, ">1.5k<");
-        expect(svg, ">ssd<");
+        fixture_expect(svg, ">1.5k<");
+        fixture_expect(svg, ">ssd<");
         free(svg);
         svg = fixture_read(out, "figures/op_time.svg");
-        expect(svg, ">attention<");
-        expect(svg, ">1k<");
-        expect(svg, "time of one launch (ms)");
+        fixture_expect(svg, ">attention<");
+        fixture_expect(svg, ">1k<");
+        fixture_expect(svg, "time of one launch (ms)");
         free(svg);
         assert_true(fixture_has_file(out, "figures/op_time.png"));
     }
@@ -164,7 +152,7 @@ static void test_replicates(void **state)
                         .started = 1600000000};
     fixture_add(db, run);
     char *text = summary(db, NULL, SQ_FORMAT_CSV);
-    expect(text, "ssd,cuda/portable,fwd,bf16,1,1024,,6,5,8,");
+    fixture_expect(text, "ssd,cuda/portable,fwd,bf16,1,1024,,6,5,8,");
     free(text);
     fixture_free(db, dir);
 }
@@ -236,14 +224,14 @@ static void test_nothing_is_mixed(void **state)
     for (int ms = 91; ms <= 98; ms++) {
         char field[24];
         snprintf(field, sizeof field, ",512,%d", ms);
-        expect_not(csv, field);
+        fixture_expect_not(csv, field);
     }
-    expect(csv, "attention W256,cuda/portable,512,512,0.25,");
-    expect(csv, "ssd,cuda/portable,512,512,3,");
+    fixture_expect(csv, "attention W256,cuda/portable,512,512,0.25,");
+    fixture_expect(csv, "ssd,cuda/portable,512,512,3,");
     free(csv);
     csv = fixture_read(out, "figures/block_time.csv");
-    expect(csv, "mamba2,cuda/portable,512,512,98,");
-    expect_not(csv, "attention");
+    fixture_expect(csv, "mamba2,cuda/portable,512,512,98,");
+    fixture_expect_not(csv, "attention");
     free(csv);
     fixture_free(db, dir);
 }
@@ -258,14 +246,14 @@ static void test_campaign(void **state)
         db, (fixture_run){
                 .subject = "retention", .B = 1, .L = 512, .window = -1, .ms = 6, .campaign = 2});
     char *text = summary(db, first, SQ_FORMAT_CSV);
-    expect(text, "ssd");
-    expect_not(text, "retention");
+    fixture_expect(text, "ssd");
+    fixture_expect_not(text, "retention");
     free(text);
     sq_report_result result = render(db, dir, first, NULL, out);
     assert_int_equal(result.cells, 1);
     char *page = fixture_read(out, "index.html");
-    expect(page, first);
-    expect_not(page, "22222222-0000");
+    fixture_expect(page, first);
+    fixture_expect_not(page, "22222222-0000");
     free(page);
     fixture_free(db, dir);
 }
@@ -307,19 +295,19 @@ static void test_hostile_text(void **state)
     }
     sq_report_result result = render(db, dir, NULL, NULL, out);
     char *page = fixture_read(out, "index.html");
-    expect(page, "&lt;script&gt;alert(1)&lt;/script&gt;");
-    expect_not(page, "<script>alert");
-    expect_not(page, "<img src=x");
-    expect_not(page, "</style></pre>");
-    expect_not(page, "\x01");
+    fixture_expect(page, "&lt;script&gt;alert(1)&lt;/script&gt;");
+    fixture_expect_not(page, "<script>alert");
+    fixture_expect_not(page, "<img src=x");
+    fixture_expect_not(page, "</style></pre>");
+    fixture_expect_not(page, "\x01");
     free(page);
     if (has_gnuplot()) {
         assert_string_equal(result.note, "");
         assert_int_equal(result.figures, 6); /* no attention to be relative to */
         char *svg = fixture_read(out, "figures/op_time.svg");
-        expect_not(svg, "<script");
-        expect(svg, "&lt;script>alert(1)&lt;");
-        expect(svg, "{/Bold x}_y^z");
+        fixture_expect_not(svg, "<script");
+        fixture_expect(svg, "&lt;script>alert(1)&lt;");
+        fixture_expect(svg, "{/Bold x}_y^z");
         free(svg);
     }
     assert_false(fixture_has_file(out, "figures/pwned"));
@@ -337,12 +325,12 @@ static void test_empty(void **state)
     sq_report_result result = render(db, dir, NULL, NULL, out);
     assert_int_equal(result.cells + result.failures + result.figures, 0);
     char *page = fixture_read(out, "index.html");
-    expect(page, "The store holds no campaign yet.");
-    expect(page, "None.");
-    expect(page, "</html>");
+    fixture_expect(page, "The store holds no campaign yet.");
+    fixture_expect(page, "None.");
+    fixture_expect(page, "</html>");
     free(page);
     char *text = summary(db, NULL, SQ_FORMAT_JSON);
-    expect(text, "[");
+    fixture_expect(text, "[");
     free(text);
     fixture_free(db, dir);
 }
@@ -364,9 +352,9 @@ static void test_all_failed(void **state)
     assert_int_equal(result.failures, 4);
     assert_int_equal(result.figures, 0);
     char *page = fixture_read(out, "index.html");
-    expect(page, "<td>signal 11</td><td class=\"number\" data-value=\"3\">3</td>");
-    expect(page, "<td>needs 90 GiB</td><td class=\"number\" data-value=\"1\">1</td>");
-    expect(page, "3 crashed, 1 oom");
+    fixture_expect(page, "<td>signal 11</td><td class=\"number\" data-value=\"3\">3</td>");
+    fixture_expect(page, "<td>needs 90 GiB</td><td class=\"number\" data-value=\"1\">1</td>");
+    fixture_expect(page, "3 crashed, 1 oom");
     free(page);
     fixture_free(db, dir);
 }
@@ -386,8 +374,8 @@ static void test_wrong_cache(void **state)
     assert_int_equal(result.cells, 1);
     assert_int_equal(result.failures, 1);
     char *page = fixture_read(out, "index.html");
-    expect(page, "wrong cache");
-    expect(page, "<td>not clean-cold: 87.5 % of the inputs were in the L2</td>");
+    fixture_expect(page, "wrong cache");
+    fixture_expect(page, "<td>not clean-cold: 87.5 % of the inputs were in the L2</td>");
     free(page);
     fixture_free(db, dir);
 }
@@ -424,9 +412,9 @@ static void test_no_gnuplot(void **state)
     assert_int_equal(result.figures_skipped, 14);
     assert_string_equal(result.note, "/nonexistent/gnuplot not found: tables only");
     char *page = fixture_read(out, "index.html");
-    expect(page, "/nonexistent/gnuplot not found: tables only");
-    expect_not(page, "<img");
-    expect(page, "data-value=\"4.096\"");
+    fixture_expect(page, "/nonexistent/gnuplot not found: tables only");
+    fixture_expect_not(page, "<img");
+    fixture_expect(page, "data-value=\"4.096\"");
     free(page);
     result = render(db, dir, NULL, "/bin/false", out);
     assert_string_equal(result.note, "/bin/false does not run: tables only");
@@ -459,7 +447,7 @@ static void test_bad_folder(void **state)
     sq_report_result result;
     sq_error err = {0};
     assert_int_equal(sq_report_render(db, &options, &result, &err), SQ_IO);
-    expect(err.message, "store.db");
+    fixture_expect(err.message, "store.db");
     fixture_free(db, dir);
 }
 
@@ -487,15 +475,15 @@ static void test_full(void **state)
         assert_in_range(info.st_size, 1000, 100 * 1024);
     }
     char *svg = fixture_read(out, "figures/op_roofline.svg");
-    expect(svg, "copy 2950 GB/s");
-    expect(svg, "bf16 GEMM 660 TFLOP/s");
+    fixture_expect(svg, "copy 2950 GB/s");
+    fixture_expect(svg, "bf16 GEMM 660 TFLOP/s");
     free(svg);
     char *page = fixture_read(out, "index.html");
-    expect(page, "head dim 192 is more than 128");
-    expect(page, "data-value=\"41.5\"");
-    expect(page, "Measured ceilings: copy 2950 GB/s, bf16 GEMM 660 TFLOP/s.");
-    expect_not(page, "http://");
-    expect_not(page, "https://");
+    fixture_expect(page, "head dim 192 is more than 128");
+    fixture_expect(page, "data-value=\"41.5\"");
+    fixture_expect(page, "Measured ceilings: copy 2950 GB/s, bf16 GEMM 660 TFLOP/s.");
+    fixture_expect_not(page, "http://");
+    fixture_expect_not(page, "https://");
     free(page);
     fixture_free(db, dir);
 }
@@ -520,14 +508,13 @@ int main(int argc, char **argv)
     if (argc >= 3 && !strcmp(argv[1], "--render"))
         return render_only(argv[2], argc > 3);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_numbers),
-        cmocka_unit_test(test_ties_are_no_crossings),          cmocka_unit_test(test_replicates),
-        cmocka_unit_test(test_nothing_is_mixed), cmocka_unit_test(test_campaign),
-        cmocka_unit_test(test_hostile_text),     cmocka_unit_test(test_empty),
-        cmocka_unit_test(test_all_failed),       cmocka_unit_test(test_mended),
-        cmocka_unit_test(test_wrong_cache),
-        cmocka_unit_test(test_no_gnuplot),       cmocka_unit_test(test_old_pictures_go),
-        cmocka_unit_test(test_bad_folder),       cmocka_unit_test(test_full),
+        cmocka_unit_test(test_numbers),    cmocka_unit_test(test_ties_are_no_crossings),
+        cmocka_unit_test(test_replicates), cmocka_unit_test(test_nothing_is_mixed),
+        cmocka_unit_test(test_campaign),   cmocka_unit_test(test_hostile_text),
+        cmocka_unit_test(test_empty),      cmocka_unit_test(test_all_failed),
+        cmocka_unit_test(test_mended),     cmocka_unit_test(test_wrong_cache),
+        cmocka_unit_test(test_no_gnuplot), cmocka_unit_test(test_old_pictures_go),
+        cmocka_unit_test(test_bad_folder), cmocka_unit_test(test_full),
     };
     return cmocka_run_group_tests_name("report", tests, NULL, NULL);
 }
