@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bench/verify/subjects.h"
+#include "bench/verify/subjects/subjects.h"
 #include "bench/worker/place.h"
 
 static const double least_f32_bound = 1e-5, f32_factor = 4, bf16_factor = 2;

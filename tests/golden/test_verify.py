@@ -4,7 +4,6 @@ no case is refused. CPU backend.
 
 usage: test_verify.py SOURCE_DIR BINARY_DIR
 """
-import collections
 import json
 import os
 import pathlib
@@ -19,13 +18,10 @@ SOURCE = pathlib.Path(sys.argv[1])
 SEQMARK = pathlib.Path(sys.argv[2]) / "seqmark"
 DATA = SOURCE / "tests/golden/data"
 CASE = "attn_gqa_4_2_L63_b2"
-# Official subjects whose outputs are computed here, and how many cases of each are compared.
-COMPARED = {"attention": 12, "causal_conv1d": 5, "fftconv": 3, "gated_rms_norm": 3, "rms_norm": 1,
-            "retention_core": 3, "selective_scan": 6, "ssd": 2}
-
-
-# Cases with every output and every gradient right.
-WHOLE = 27
+# Cases of tests/golden/data that are not right as a whole yet, a file for each family of operators and a
+# line for each case: CASE outputs (nothing of it is wrong, something not computed) or CASE nothing.
+GAPS = dict(line.split() for path in sorted((SOURCE / "tests/golden/gaps").glob("*.txt"))
+            for line in path.read_text().splitlines())
 
 
 def verify(*words):
@@ -41,15 +37,16 @@ def rows(*words):
 class Golden(unittest.TestCase):
     def compared(self, dtype):
         result, all_rows = rows(DATA, "--dtype", dtype)
-        self.assertEqual(result.returncode, 6, result.stderr)
-        self.assertEqual(sum(r["verdict"] == "ok" for r in all_rows), WHOLE)
-        self.assertEqual(len(all_rows), len(list(DATA.glob("*/case.json"))))
+        self.assertEqual(result.returncode, 6 if GAPS else 0, result.stderr)
+        self.assertEqual({r["case"] for r in all_rows}, {p.parent.name for p in DATA.glob("*/case.json")})
         self.assertEqual([r for r in all_rows if r["verdict"] == "mismatch"], [])
         found = [r for r in all_rows if r["tensor"]]
         for row in found:
             self.assertLessEqual(row["rel_l2"], row["tolerance"], row)
-        counts = collections.Counter(r["subject"] for r in found)
-        self.assertEqual(dict(counts), COMPARED)
+        gaps = {r["case"]: "outputs" if r["tensor"] else "nothing"
+                for r in all_rows if r["verdict"] != "ok"}
+        self.maxDiff = None
+        self.assertEqual(gaps, GAPS, "tests/golden/gaps/*.txt lists what is not right yet")
         return found
 
     def test_f32(self):

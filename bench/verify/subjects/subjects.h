@@ -1,8 +1,8 @@
-/* subjects: what official code calls a thing, and which operator of ours computes it. One row a
- * subject; a new operator or an official layout more is a row here.
+/* subjects: what official code calls a thing, and which operator of ours computes it. One file a
+ * family of operators, one row a subject; a new operator or an official layout more is a row there.
  */
-#ifndef SQ_BENCH_VERIFY_SUBJECTS_H
-#define SQ_BENCH_VERIFY_SUBJECTS_H
+#ifndef SQ_BENCH_VERIFY_SUBJECTS_SUBJECTS_H
+#define SQ_BENCH_VERIFY_SUBJECTS_SUBJECTS_H
 
 #include "bench/verify/golden.h"
 #include "core/text.h"
@@ -25,6 +25,10 @@ typedef struct {
     const sq_subject_tensor *tensors; /* ended by a NULL name */
 } sq_verify_subject;
 
+/* Ended by a NULL subject. */
+extern const sq_verify_subject sq_subjects_attention[], sq_subjects_chunk[],
+    sq_subjects_long_conv[], sq_subjects_norms[], sq_subjects_scan[];
+
 /* NULL where no operator computes it. */
 const sq_verify_subject *sq_verify_subject_find(const char *subject);
 
@@ -32,6 +36,14 @@ const sq_verify_subject *sq_verify_subject_find(const char *subject);
 const sq_subject_tensor *sq_subject_tensor_find(const sq_verify_subject *subject,
                                                 const sq_golden *golden, const char *role,
                                                 const char *ours);
+
+/* --- for shape() --- */
+
+long long sq_subject_integer(const sq_golden *golden, const char *option); /* 0 where absent */
+bool sq_subject_has_input(const sq_golden *golden, const char *name);
+bool sq_subject_has_output(const sq_golden *golden, const char *name);
+/* SQ_UNSUPPORTED where the case asks for something that the operator has not. */
+sq_status sq_subject_lacks(bool is_asked, const char *what, sq_error *why);
 
 #ifdef __cplusplus
 }
