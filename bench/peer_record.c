@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "bench/exchange.h"
+#include "bench/judge.h"
 #include "bench/peer.h"
 
 /* A call through a foreign-function interface, and the difference of two events, take longer. */
@@ -22,11 +23,12 @@ double sq_peer_floor_ns(const sq_device *device, sq_cache cache, double bytes)
     return fmax(shortest_ns, bytes / rate * 1e9);
 }
 
-/* A peer cannot say "mismatch" or "crashed": those are seen, not told. */
+/* A peer cannot say "mismatch" or "crashed": those are seen, not told; and "throttled" is judged from
+ * its counts. */
 static sq_status read_status(const json_t *json, sq_record *record, sq_error *err)
 {
     static const sq_run_status tellable[] = {SQ_RUN_OK,      SQ_RUN_UNSUPPORTED, SQ_RUN_OOM,
-                                             SQ_RUN_SKIPPED, SQ_RUN_THROTTLED,   SQ_RUN_ERROR};
+                                             SQ_RUN_SKIPPED, SQ_RUN_ERROR};
     const char *name = sq_message_text(json, "status", "nothing");
     sq_run_status status;
     if (sq_run_status_parse(name, &status, NULL) == SQ_OK)
@@ -50,14 +52,14 @@ static sq_status read_sample(const json_t *json, size_t i, int32_t *out, sq_erro
 }
 
 static sq_status check_count(const json_t *json, const sq_policy *policy, size_t count,
-                             sq_error *err)
+                             int n_dropped, sq_error *err)
 {
     double said = sq_message_number(json, "n");
     int most = policy->max_samples > policy->min_samples ? policy->max_samples : policy->min_samples;
     if (!(said == (double)count))
         return sq_fail(err, SQ_BAD_ARGUMENT, "it says n = %g and sends %zu samples", said, count);
-    if (count == 0)
-        return sq_fail(err, SQ_BAD_ARGUMENT, "status ok without a sample");
+    if (count == 0 && n_dropped == 0)
+        return sq_fail(err, SQ_BAD_ARGUMENT, "a time without a sample, kept or dropped");
     if (count > (size_t)most)
         return sq_fail(err, SQ_BAD_ARGUMENT, "%zu samples, at most %d were asked for", count, most);
     return SQ_OK;
@@ -72,20 +74,20 @@ static sq_status check_times(const sq_record *record, const sq_peer_bounds *boun
         return sq_fail(err, SQ_BAD_ARGUMENT,
                        "its samples add up to %.3g s, the whole exchange took %.3g s", sum,
                        bounds->wall_seconds);
-    if (record->stats.median < bounds->floor_ns)
+    if (record->n_samples > 0 && record->stats.median < bounds->floor_ns)
         return sq_fail(err, SQ_BAD_ARGUMENT,
                        "its median of %g ns is below the %.3g ns that a launch must take",
                        record->stats.median, bounds->floor_ns);
     return SQ_OK;
 }
 
-static sq_status read_samples(const json_t *json, const sq_peer_bounds *bounds, sq_record *record,
-                              sq_error *err)
+static sq_status read_samples(const json_t *json, const sq_peer_bounds *bounds, int n_dropped,
+                              sq_record *record, sq_error *err)
 {
     const json_t *array = json_object_get(json, "samples");
     size_t count = json_array_size(array);
-    SQ_TRY(check_count(json, bounds->policy, count, err));
-    int32_t *samples = calloc(count, sizeof *samples);
+    SQ_TRY(check_count(json, bounds->policy, count, n_dropped, err));
+    int32_t *samples = calloc(count + 1, sizeof *samples);
     sq_status s = samples ? SQ_OK : sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for samples");
     for (size_t i = 0; s == SQ_OK && i < count; i++)
         s = read_sample(json_array_get(array, i), i, &samples[i], err);
@@ -102,26 +104,46 @@ static double positive(const json_t *json, const char *key)
     return value >= 0 && value < 1e18 ? value : NAN;
 }
 
-static void judge_interval(const sq_policy *policy, sq_record *record)
+/* A count that is not told is 0. */
+static sq_status read_count(const json_t *json, const char *key, int *out, sq_error *err)
 {
-    const sq_stats *stats = &record->stats;
-    double width = (stats->hi - stats->lo) / stats->median;
-    if (record->status != SQ_RUN_OK || !(width > policy->max_interval))
-        return;
-    record->status = SQ_RUN_NOISY;
-    snprintf(record->reason, sizeof record->reason,
-             "after %d samples the interval of the median is %.2g %% wide, %.2g %% is allowed",
-             record->n_samples, 100 * width, 100 * policy->max_interval);
+    const json_t *value = json_object_get(json, key);
+    json_int_t count = json_integer_value(value);
+    *out = 0;
+    if (!value || json_is_null(value))
+        return SQ_OK;
+    if (!json_is_integer(value) || count < 0 || count > INT_MAX)
+        return sq_fail(err, SQ_BAD_ARGUMENT, "its \"%s\" is no count", key);
+    *out = (int)count;
+    return SQ_OK;
+}
+
+/* What stands beside the samples, as the timing library has it. */
+static sq_status read_result(const json_t *json, sqt_result *out, sq_error *err)
+{
+    *out = (sqt_result){.sm_mhz = positive(json, "sm_mhz"),
+                        .warmup_drift = sq_message_number(json, "warmup_drift")};
+    SQ_TRY(read_count(json, "dropped", &out->n_dropped, err));
+    SQ_TRY(read_count(json, "late", &out->n_late, err));
+    SQ_TRY(read_count(json, "unheld", &out->n_unheld, err));
+    SQ_TRY(read_count(json, "batch", &out->batch, err));
+    SQ_TRY(read_count(json, "warmup_launches", &out->warmup_launches, err));
+    snprintf(out->drop_reason, sizeof out->drop_reason, "%s",
+             sq_message_text(json, "drop_reason", "the peer does not say why"));
+    return SQ_OK;
 }
 
 static sq_status read_timed(const json_t *json, const sq_peer_bounds *bounds, sq_record *record,
                             sq_error *err)
 {
-    SQ_TRY(read_samples(json, bounds, record, err));
-    record->sm_mhz = positive(json, "sm_mhz");
-    record->cycles = 1e-3 * record->stats.median * record->sm_mhz;
-    judge_interval(bounds->policy, record);
-    return sq_record_add_number(record, "dropped_samples", positive(json, "dropped"));
+    sqt_result result;
+    SQ_TRY(read_result(json, &result, err));
+    SQ_TRY(read_samples(json, bounds, result.n_dropped, record, err));
+    result.n = record->n_samples;
+    record->sm_mhz = result.sm_mhz;
+    record->cycles = result.n > 0 ? 1e-3 * record->stats.median * record->sm_mhz : NAN;
+    sq_judge_samples(bounds->policy, &result, record);
+    return sq_judge_add_numbers(&result, record);
 }
 
 sq_status sq_peer_record_read(const json_t *answer, const sq_peer_bounds *bounds,
@@ -137,7 +159,5 @@ sq_status sq_peer_record_read(const json_t *answer, const sq_peer_bounds *bounds
     sq_peer_versions(json, record->versions, sizeof record->versions);
     if (record->versions[0])
         sq_hash_text(record->versions, record->kernel_hash);
-    if (record->status != SQ_RUN_OK && record->status != SQ_RUN_THROTTLED)
-        return SQ_OK;
-    return read_timed(json, bounds, record, err);
+    return record->status == SQ_RUN_OK ? read_timed(json, bounds, record, err) : SQ_OK;
 }

@@ -82,9 +82,11 @@ class Timer:
             ctypes.c_int64(count), tensor["draw"].encode(), ctypes.c_uint64(int(cell["seed"])),
             ctypes.c_uint32(tensor["id"])))
 
-    def measure(self, cell, launch, mode=None, copies=1):
+    def measure(self, cell, launch, poison, mode=None, copies=1):
         """Times launch(copy), which enqueues one call; the record's fields. mode: of the cell where
-        not given ("plain" for a launch that replays a graph by itself)."""
+        not given ("plain" for a launch that replays a graph by itself). Then poison() must spoil
+        what the launches wrote, and launch(0) is enqueued once more: what it leaves is the output,
+        so that a launch which does nothing cannot pass by the result of an earlier one."""
         told = cell["policy"]
         limit = min(told["max_cell_seconds"], LONGEST_LAUNCH_SECONDS)
         policy = seqmark_time.Policy(told["warmup_launches"], told["warmup_seconds"], told["min_samples"],
@@ -111,9 +113,18 @@ class Timer:
         if result.is_too_long:
             raise Outcome("skipped", f"a launch takes {result.launch_seconds:.3g} s, the limit is "
                                      f"{limit:.3g} s")
-        mhz = result.sm_mhz
-        return {"status": "ok", "n": result.n, "samples": list(samples[:result.n]),
-                "dropped": result.n_dropped, "sm_mhz": mhz if mhz == mhz else None}
+        poison()
+        launch(0)
+        return {"status": "ok", "samples": list(samples[:result.n]), **told_of(result)}
+
+
+def told_of(result):
+    """What the library says beside the samples, as docs/peers.md names it; NaN is absent."""
+    told = {"n": result.n, "dropped": result.n_dropped, "late": result.n_late,
+            "unheld": result.n_unheld, "batch": result.batch,
+            "warmup_launches": result.warmup_launches, "warmup_drift": result.warmup_drift,
+            "sm_mhz": result.sm_mhz, "drop_reason": result.drop_reason.decode(errors="replace")}
+    return {name: value for name, value in told.items() if value == value}
 
 
 # --- the session ---

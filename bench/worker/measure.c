@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "bench/judge.h"
 #include "bench/worker/phases.h"
 
 /* Below it the front end of a launch is a visible part of its time. */
@@ -44,49 +45,7 @@ static void skip_long(const sqt_policy *policy, const sqt_result *result, sq_rec
              result->launch_seconds, policy->max_launch_seconds);
 }
 
-static void judge(const sq_policy *policy, const sqt_result *result, sq_record *record)
-{
-    const sq_stats *stats = &record->stats;
-    double width = stats->median > 0 ? (stats->hi - stats->lo) / stats->median : INFINITY;
-    record->status = SQ_RUN_OK;
-    if (result->n_dropped > result->n) {
-        record->status = SQ_RUN_THROTTLED;
-        snprintf(record->reason, sizeof record->reason, "%d of %d samples were dropped: %s",
-                 result->n_dropped, result->n + result->n_dropped, result->drop_reason);
-    } else if (width > policy->max_interval) {
-        record->status = SQ_RUN_NOISY;
-        snprintf(record->reason, sizeof record->reason,
-                 "after %d samples the interval of the median is %.2g %% wide, %.2g %% is allowed",
-                 result->n, 100 * width, 100 * policy->max_interval);
-    }
-}
-
-/* --- what else was seen --- */
-
-static sq_status add_doubt(sq_record *record, const char *metric, int count, const char *why)
-{
-    sq_value v = {.value = count, .n = 1, .spread = NAN, .sm_mhz = NAN};
-    if (count == 0)
-        return SQ_OK;
-    snprintf(v.metric, sizeof v.metric, "%s", metric);
-    snprintf(v.validity, sizeof v.validity, "inconsistent: %.80s", why);
-    return sq_record_add_value(record, &v);
-}
-
-static sq_status add_numbers(const sq_job *job, const sqt_result *result, sq_record *record)
-{
-    if (record->cell.launch == SQ_LAUNCH_BATCH)
-        SQ_TRY(sq_record_add_number(record, "batch_launches", result->batch));
-    if (record->cell.cache == SQ_CACHE_ROTATE)
-        SQ_TRY(sq_record_add_number(record, "copies", job->copies));
-    SQ_TRY(sq_record_add_number(record, "warmup_launches", result->warmup_launches));
-    SQ_TRY(sq_record_add_number(record, "warmup_drift", result->warmup_drift));
-    SQ_TRY(add_doubt(record, "dropped_samples", result->n_dropped, result->drop_reason));
-    SQ_TRY(add_doubt(record, "late_samples", result->n_late,
-                     "the hold ended before the host was done; taken again"));
-    return add_doubt(record, "unheld_samples", result->n_unheld,
-                     "the launch cannot be held: the host's gaps are inside");
-}
+/* --- launches among many --- */
 
 /* What a launch takes among many, without the front end of a single one. */
 static sq_status add_figure(const sq_sampling *what, sq_launch mode, sq_record *record,
@@ -124,8 +83,10 @@ static sq_status keep(const sq_sampling *what, const sq_job *job, const sq_polic
     SQ_TRY(sq_record_set_samples(record, ns, result->n));
     record->sm_mhz = result->sm_mhz;
     record->cycles = result->n > 0 ? 1e-3 * record->stats.median * record->sm_mhz : NAN;
-    judge(policy, result, record);
-    SQ_TRY(add_numbers(job, result, record));
+    sq_judge_samples(policy, result, record);
+    if (record->cell.cache == SQ_CACHE_ROTATE)
+        SQ_TRY(sq_record_add_number(record, "copies", job->copies));
+    SQ_TRY(sq_judge_add_numbers(result, record));
     return add_figures(what, record, err);
 }
 

@@ -3,8 +3,9 @@
 everything that a peer may do wrong. $FAKE_PEER says what: well (default), hello-crash, hello-hang,
 hello-name, hello-abi, hello-garbage, missing, unsupported, check-crash, crash, exit, hang, garbage,
  refuse, no-record, count (says another n), negative, zero,
-fraction, huge-sum (samples longer than the exchange), too-fast, too-many, no-samples, status, nan,
-wrong, short, long, no-file, folder, die-after. $FAKE_WHEN: only for cells whose key holds this text.
+fraction, huge-sum (samples longer than the exchange), too-fast, too-many, no-samples, status,
+bad-count, slowed (more samples dropped than kept), all-dropped, doubtful (late and unheld samples), nan,
+wrong, short, long, lazy (only the first launch computes), no-file, folder, die-after. $FAKE_WHEN: only for cells whose key holds this text.
 Modes of single cells may also be given as "zero@L=4, nan@L=8,": a mode, '@' and a text of the key each.
 $FAKE_LOG: a file that gets one line (pid and request) for every request.
 """
@@ -64,6 +65,10 @@ LIES = {
     "too-many": lambda r: {**r, "n": 5000, "samples": [1000] * 5000},
     "no-samples": lambda r: {**r, "n": 0, "samples": []},
     "status": lambda r: {**r, "status": "splendid"},
+    "bad-count": lambda r: {**r, "dropped": -1},
+    "slowed": lambda r: {**r, "dropped": r["n"] + 1, "drop_reason": "power brake for 3 ms"},
+    "all-dropped": lambda r: {**r, "n": 0, "samples": [], "dropped": 20, "drop_reason": "heat"},
+    "doubtful": lambda r: {**r, "late": 2, "unheld": r["n"]},
 }
 
 
@@ -94,11 +99,19 @@ class FakePeers:
         tensors = inputs_of(cell, session.timer)
         y = array.array("f", bytes(4 * math.prod(out["shape"])))
 
-        def launch(_):
-            normalise(tensors["x"], tensors["w"], y, axes["B"] * axes["L"], axes["D"], axes["eps"])
+        is_lazy, launches = mode_of(cell["cell"]) == "lazy", []
+
+        def launch(copy):
+            if not (is_lazy and launches):
+                normalise(tensors["x"], tensors["w"], y, axes["B"] * axes["L"], axes["D"],
+                          axes["eps"])
+            launches.append(copy)
+
+        def poison():
+            y[:] = array.array("f", [math.nan]) * len(y)
 
         session.stage("samples")
-        record = session.timer.measure(cell, launch)
+        record = session.timer.measure(cell, launch, poison)
         if "file" in out:
             with open(out["file"], "wb") as file:
                 file.write(self.spoil(cell, y).tobytes())

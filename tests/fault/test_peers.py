@@ -69,8 +69,8 @@ class Bench(unittest.TestCase):
         finally:
             db.close()
 
-    def peer_rows(self, columns):
-        return self.rows(f"SELECT {columns} FROM run JOIN cell USING (cell_id) "
+    def peer_rows(self, columns, joined=""):
+        return self.rows(f"SELECT {columns} FROM run JOIN cell USING (cell_id) {joined} "
                          "WHERE provider = 'external:fake/plain' ORDER BY key")
 
     def requests(self):
@@ -280,7 +280,8 @@ class Faulty(Bench):
             ("huge-sum", "error", "add up to 20 s, the whole exchange took"),
             ("too-fast", "error", "below the 100 ns that a launch must take"),
             ("too-many", "error", "5000 samples, at most 10 were asked for"),
-            ("no-samples", "error", "status ok without a sample"),
+            ("no-samples", "error", "a time without a sample, kept or dropped"),
+            ("bad-count", "error", 'its "dropped" is no count'),
             ("status", "error", 'its status is "splendid"')])
 
     def test_wrong_numbers_keep_no_time(self):
@@ -290,7 +291,32 @@ class Faulty(Bench):
             ("short", "mismatch", "the file has 316 bytes, the tensor 320"),
             ("long", "mismatch", "the file has 356 bytes, the tensor 352"),
             ("no-file", "error", "the output cannot be read"),
-            ("folder", "error", "the output is no file")], code=4)
+            ("folder", "error", "the output is no file"),
+            ("lazy", "mismatch", "got nan")], code=4)
+
+    def test_what_the_library_says_is_judged_as_for_our_own_rows(self):
+        modes = ("slowed", "all-dropped", "doubtful")
+        result = self.run_peer(" ".join(f"{mode}@L={5 + i}," for i, mode in enumerate(modes)),
+                               "--seqlen", "4,5,6,7")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        values = {(length, metric): (value, validity) for length, metric, value, validity in
+                  self.peer_rows("(SELECT value FROM cell_axis a WHERE name = 'L' AND "
+                                 "a.cell_id = cell.cell_id), metric, v.value, validity",
+                                 "JOIN value v USING (run_id)")}
+        (well, slowed, dropped, doubtful) = self.peer_rows("status, reason, n")
+        self.assertEqual(well, ("ok", "", 10))
+        self.assertEqual(slowed, ("throttled", "11 of 21 samples were dropped: power brake for 3 ms",
+                                  10))
+        self.assertEqual(dropped, ("throttled", "20 of 20 samples were dropped: heat", 0))
+        self.assertEqual(doubtful[0], "ok")
+        self.assertEqual(values[5, "dropped_samples"],
+                         (11, "inconsistent: power brake for 3 ms"))
+        self.assertEqual(values[7, "late_samples"][0], 2)
+        self.assertEqual(values[7, "unheld_samples"][0], 10)
+        self.assertRegex(values[7, "unheld_samples"][1], "^inconsistent: the launch cannot be held")
+        self.assertGreaterEqual(values[4, "warmup_launches"][0], 3)
+        self.assertEqual([m for n, m in values if n == 4 and m.endswith("_samples")], [])
+        self.assertEqual([m for n, m in values if n == 7 and m == "dropped_samples"], [])
 
     def test_death_after_the_answer_costs_nothing(self):
         result = self.run_peer("die-after")
