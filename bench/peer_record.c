@@ -13,16 +13,6 @@
 /* A call through a foreign-function interface, and the difference of two events, take longer. */
 static const double shortest_ns = 100;
 
-double sq_peer_floor_ns(const sq_device *device, sq_cache cache, double bytes)
-{
-    /* Two transfers a clock of the memory; the nominal rate is never reached. */
-    double rate = device->memory_bus_bits / 8 * device->max_memory_mhz * 1e6 * 2;
-    bool is_cold = cache == SQ_CACHE_CLEAN_COLD || cache == SQ_CACHE_DIRTY_COLD;
-    if (!is_cold || !(rate > 0))
-        return shortest_ns;
-    return fmax(shortest_ns, bytes / rate * 1e9);
-}
-
 /* A peer cannot say "mismatch" or "crashed": those are seen, not told; and "throttled" is judged from
  * its counts. */
 static sq_status read_status(const json_t *json, sq_record *record, sq_error *err)
@@ -67,17 +57,17 @@ static sq_status check_count(const json_t *json, const sq_policy *policy, size_t
 
 static sq_status check_times(const sq_record *record, const sq_peer_bounds *bounds, sq_error *err)
 {
-    double sum = 0;
+    double sum = 0, least = fmax(shortest_ns, bounds->floor_ns);
     for (int i = 0; i < record->n_samples; i++)
         sum += 1e-9 * record->samples[i];
     if (sum > bounds->wall_seconds)
         return sq_fail(err, SQ_BAD_ARGUMENT,
                        "its samples add up to %.3g s, the whole exchange took %.3g s", sum,
                        bounds->wall_seconds);
-    if (record->n_samples > 0 && record->stats.median < bounds->floor_ns)
+    if (record->n_samples > 0 && record->stats.median < least)
         return sq_fail(err, SQ_BAD_ARGUMENT,
                        "its median of %g ns is below the %.3g ns that a launch must take",
-                       record->stats.median, bounds->floor_ns);
+                       record->stats.median, least);
     return SQ_OK;
 }
 

@@ -15,7 +15,7 @@ extern "C" {
 typedef struct {
     const sq_policy *policy;
     double wall_seconds; /* from the request to the answer */
-    double floor_ns;     /* no launch of this cell can take less */
+    double floor_ns;     /* no launch of this cell can take less (bench/plausible.h); 0 unknown */
 } sq_peer_bounds;
 
 /* Reads {"is":"record","record":{..}} into `record` (status, reason, samples, clock, set-up time, peak
@@ -23,10 +23,6 @@ typedef struct {
  * true, or cannot be read; err says what, and nothing of it is kept. */
 sq_status sq_peer_record_read(const json_t *answer, const sq_peer_bounds *bounds,
                               sq_record *record, sq_error *err);
-
-/* The least that a launch can take on this device: the compulsory bytes at the memory's nominal rate
- * for a cold cell, and never less than the clocks of either side can tell apart. */
-double sq_peer_floor_ns(const sq_device *device, sq_cache cache, double bytes);
 
 #ifdef __cplusplus
 }

@@ -8,6 +8,7 @@
 #include "bench/exchange.h"
 #include "bench/peer_record.h"
 #include "bench/peer_request.h"
+#include "bench/plausible.h"
 #include "bench/scratch.h"
 #include "bench/wire.h"
 #include "core/host.h"
@@ -142,8 +143,8 @@ static double least_ns(const errand *e)
     const sq_cell *cell = &e->item->cell;
     if (sq_subject_find(cell->kind, cell->subject, &subject, NULL) == SQ_OK)
         sq_subject_cost(&subject, cell, &cost, &bytes, NULL);
-    return sq_peer_floor_ns(&e->peers->target->device, cell->cache,
-                            cost.bytes_read + cost.bytes_written);
+    return sq_plausible_floor_ns(cell, cost.bytes_read, cost.bytes_written,
+                                 &e->peers->target->device);
 }
 
 /* What a peer says that cannot be true is an error of its row, and the end of the process. */

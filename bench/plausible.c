@@ -25,14 +25,28 @@ static double clock_of(const sq_record *record, const sq_device *device)
 }
 
 /* Bytes that device memory must have moved. An L2 of unknown size may have held any of them. */
-static double dram_bytes(const sq_record *record, const sq_device *device)
+static double dram_bytes_of(const sq_cell *cell, double read, double written,
+                            const sq_device *device)
 {
-    const sq_cell *cell = &record->cell;
     double l2 = device->l2_bytes >= 0 ? (double)device->l2_bytes : (double)INFINITY;
-    double read = value_of(record, "bytes_read"), written = value_of(record, "bytes_written");
     bool is_cold = (cell->cache == SQ_CACHE_CLEAN_COLD || cell->cache == SQ_CACHE_DIRTY_COLD) &&
                    cell->launch == SQ_LAUNCH_PLAIN;
     return fmax(0, is_cold ? read : read - l2) + fmax(0, written - l2);
+}
+
+static double dram_bytes(const sq_record *record, const sq_device *device)
+{
+    return dram_bytes_of(&record->cell, value_of(record, "bytes_read"),
+                         value_of(record, "bytes_written"), device);
+}
+
+double sq_plausible_floor_ns(const sq_cell *cell, double read, double written,
+                             const sq_device *device)
+{
+    double rate = sq_peak_rate(device, SQ_PEAK_DRAM, NAN);
+    if (strcmp(device->backend, "cuda") != 0 || !(rate > 0))
+        return 0;
+    return dram_bytes_of(cell, read, written, device) / (rate * (1 + SQ_PEAK_MARGIN));
 }
 
 /* Keeps the larger ratio; a bound that is not known is passed over. */

@@ -32,6 +32,12 @@ sq_excess sq_excess_of_peak(const sq_record *record, const sq_device *device);
 sq_excess sq_excess_of_ceilings(const sq_record *record, const sq_device *device,
                                 const sq_ceiling *ceilings, int n);
 
+/* The time below which a row of this cell is refused for the bytes that it must move between device
+ * memory and the SMs: what is known before its other numbers are. read, written: compulsory bytes.
+ * 0 where nothing is known. */
+double sq_plausible_floor_ns(const sq_cell *cell, double read, double written,
+                             const sq_device *device);
+
 /* A timed record above a peak becomes an error, "implausible: ...", and loses its times; one above
  * a ceiling gets the value above_ceiling_pct. Others are left as they are. SQ_OUT_OF_MEMORY. */
 sq_status sq_judge_plausible(const sq_device *device, const sq_ceiling *ceilings, int n,

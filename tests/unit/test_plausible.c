@@ -147,6 +147,36 @@ static void test_the_clock_of_a_short_run_is_not_its_own(void **state)
     assert_int_equal(verdict(d), 'f');
 }
 
+/* The time that the bytes need, and the verdict on a row just above and just below it. */
+static double floor_of(demand d)
+{
+    sq_record record = record_of(d);
+    double ns = sq_plausible_floor_ns(&record.cell, d.read, d.written, &h100);
+    sq_record_free(&record);
+    if (ns > 0) {
+        d.ns = 1.001 * ns;
+        assert_int_not_equal(verdict(d), 'r');
+        d.ns = 0.999 * ns;
+        assert_int_equal(verdict(d), 'r');
+    }
+    return ns;
+}
+
+static void test_the_floor_is_where_rows_are_refused(void **state)
+{
+    (void)state;
+    const double rate = 1.02 * 3352.32; /* GB/s: 5120 bits, 2619 MHz, two transfers */
+    assert_true(fabs(floor_of((demand){.read = 1e9}) - 1e9 / rate) < 1);
+    assert_true(fabs(floor_of((demand){.read = 1e9, .written = 50 << 20}) - 1e9 / rate) < 1);
+    assert_true(floor_of((demand){.read = 1e9, .written = 1e9}) < 2e9 / rate - 1e4);
+    assert_true(floor_of((demand){.read = 1e9, .cache = SQ_CACHE_HOT}) < 1e9 / rate - 1e4);
+    assert_true(floor_of((demand){.written = 40e6}) == 0);
+    sq_device cpu = h100;
+    strcpy(cpu.backend, "cpu");
+    sq_cell cell = {.cache = SQ_CACHE_CLEAN_COLD};
+    assert_true(sq_plausible_floor_ns(&cell, 1e9, 1e9, &cpu) == 0);
+}
+
 static void test_unknown_bounds_nothing(void **state)
 {
     (void)state;
@@ -198,6 +228,7 @@ int main(void)
         cmocka_unit_test(test_hot_reads_are_judged_by_l2),
         cmocka_unit_test(test_operations_are_judged_at_the_clock_observed),
         cmocka_unit_test(test_the_clock_of_a_short_run_is_not_its_own),
+        cmocka_unit_test(test_the_floor_is_where_rows_are_refused),
         cmocka_unit_test(test_unknown_bounds_nothing),
         cmocka_unit_test(test_rows_without_a_time_stay_as_they_are),
         cmocka_unit_test(test_without_ceilings_only_peaks_count),
