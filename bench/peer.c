@@ -138,13 +138,18 @@ const sq_adapter *sq_adapter_find(const sq_adapters *adapters, const char *name)
 
 /* --- one process --- */
 
-static bool find_python(char *out, size_t size)
+/* A name without a slash is looked for as a shell would. */
+static sq_status find_python(char *out, size_t size, sq_error *err)
 {
     const char *told = getenv("SEQMARK_PYTHON");
-    if (!told || !*told)
-        return sq_find_program("python3", out, size);
-    snprintf(out, size, "%s", told);
-    return true;
+    const char *name = told && *told ? told : "python3";
+    if (strlen(name) >= size)
+        return sq_fail(err, SQ_IO, "$SEQMARK_PYTHON is too long a path");
+    if (strchr(name, '/'))
+        strcpy(out, name);
+    else if (!sq_find_program(name, out, size))
+        return sq_fail(err, SQ_IO, "no %.100s on PATH ($SEQMARK_PYTHON names a Python)", name);
+    return SQ_OK;
 }
 
 sq_status sq_adapter_start(const sq_adapter *adapter, sq_client **out, sq_error *err)
@@ -153,10 +158,10 @@ sq_status sq_adapter_start(const sq_adapter *adapter, sq_client **out, sq_error 
     char python[1024], who[64];
     const char *direct[] = {adapter->path, NULL}, *by_python[] = {python, adapter->path, NULL};
     bool is_python = ends_in(adapter->path, &n, ".py");
+    sq_error why = {.status = SQ_OK};
     *out = NULL;
-    if (is_python && !find_python(python, sizeof python))
-        return sq_fail(err, SQ_IO, "peer %s: no python3 on PATH or in $SEQMARK_PYTHON",
-                       adapter->name);
+    if (is_python && find_python(python, sizeof python, &why) != SQ_OK)
+        return sq_fail(err, SQ_IO, "peer %s: %.250s", adapter->name, why.message);
     SQ_TRY(sq_client_start(is_python ? by_python : direct, out, err));
     snprintf(who, sizeof who, "peer %s", adapter->name);
     sq_client_call(*out, who);

@@ -35,7 +35,8 @@ const sq_adapter *sq_adapter_find(const sq_adapters *adapters, const char *name)
 bool sq_provider_is_external(const char *provider);
 bool sq_provider_split(const char *provider, char adapter[32], const char **implementation);
 
-/* Starts an adapter: a .py file by $SEQMARK_PYTHON (default python3 on PATH), anything else by itself. */
+/* Starts an adapter: a .py file by $SEQMARK_PYTHON (a path, or a name on PATH; python3 where it
+ * is not set), anything else by itself. */
 sq_status sq_adapter_start(const sq_adapter *adapter, sq_client **out, sq_error *err);
 
 /* {"do":"hello"}: what every new process of an adapter is told and asked first, and its answer, looked

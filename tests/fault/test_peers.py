@@ -54,9 +54,10 @@ class Bench(unittest.TestCase):
     def command(self, *words, providers=BOTH):
         return [str(SEQMARK), "run", "--db", self.db, "--provider", providers, *CELLS, *words]
 
-    def run_peer(self, mode, *words, when=HIT, providers=BOTH):
+    def run_peer(self, mode, *words, when=HIT, providers=BOTH, more=None):
         process = subprocess.Popen(self.command(*words, providers=providers), text=True,
-                                   env=self.environment(mode, when), cwd=self.folder.name,
+                                   env={**self.environment(mode, when), **(more or {})},
+                                   cwd=self.folder.name,
                                    stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self.started.append(process.pid)
         stdout, stderr = process.communicate(timeout=300)
@@ -199,6 +200,18 @@ class Selection(Bench):
         self.refused(BOTH, "wrote no message", 5, "hello-garbage")
         self.refused(BOTH, 'calls itself "nobody"', 5, "hello-name")
         self.refused(BOTH, "ABI 99", 5, "hello-abi")
+
+    def test_the_python_may_be_a_name_on_path(self):
+        """One that is nowhere else: a link in a folder of its own."""
+        os.symlink(sys.executable, os.path.join(self.folder.name, "python-of-mine"))
+        path = f"{self.folder.name}:{os.environ['PATH']}"
+        self.assertEqual(self.run_peer("well", more={"SEQMARK_PYTHON": "python-of-mine",
+                                                     "PATH": path}).returncode, 0)
+        self.assertEqual(self.peer_rows("status"), [("ok",)] * 3)
+        os.remove(self.db)
+        result = self.run_peer("well", more={"SEQMARK_PYTHON": "python-of-mine"})
+        self.assertEqual(result.returncode, 5, result.stderr)
+        self.assertIn("no python-of-mine on PATH", result.stderr)
 
     def test_a_missing_package_is_unsupported(self):
         self.assertEqual(self.run_peer("missing").returncode, 0)
