@@ -13,7 +13,8 @@
 
 #include "kernels/long_conv/rows.cuh"
 
-namespace {
+namespace
+{
 
 using namespace sq_long_conv;
 
@@ -47,7 +48,10 @@ int64_t fast_points(int64_t length)
     return n;
 }
 
-size_t align_up(int64_t bytes) { return (size_t)sq_ceil_div(bytes, 256) * 256; }
+size_t align_up(int64_t bytes)
+{
+    return (size_t)sq_ceil_div(bytes, 256) * 256;
+}
 
 layout layout_of(const sq_call *call)
 {
@@ -56,7 +60,7 @@ layout layout_of(const sq_call *call)
     at.n = fast_points(dim[1]);
     at.row_stride = at.n + 2;
     const int64_t row_bytes = at.row_stride * (int64_t)sizeof(float);
-    at.size = chunk_size(dim[0], dim[2], row_bytes, row_bytes);
+    at.size = chunk_of(call, row_bytes, row_bytes);
     at.filter_bytes = align_up(at.size.nd * row_bytes);
     at.rows_bytes = align_up(at.size.nb * at.size.nd * row_bytes);
     /* A transform of several kernels passes its rows through the work area once. */
@@ -191,7 +195,7 @@ extern "C" sq_status sq_long_conv_cufft_launch(const sq_call *call, void *plan, 
 {
     const plans *p = (const plans *)plan;
     const int64_t *dim = call->in[IN_V].dim;
-    return for_each_chunk(p->at.size, dim[0], dim[2], [&](chunk c, bool is_new_filter) {
+    return for_each_chunk(p->at.size, dim[0], products_of(call), [&](chunk c, bool is_new_filter) {
         return convolve_chunk(call, p, c, is_new_filter, err);
     });
 }

@@ -14,7 +14,8 @@
 #include "kernels/long_conv/rows.cuh"
 #include "kernels/op.h"
 
-namespace {
+namespace
+{
 
 using namespace sq_long_conv;
 
@@ -22,25 +23,37 @@ enum { NAIVE_THREADS = 128, NAIVE_MAX_LENGTH = 8192 };
 
 /* --- naive --- */
 
+/* The convolution of channels vd of v and xd of x1 by the filter of a head, at step t. */
 template <typename T>
-__global__ void conv_naive(tokens<T> v, tokens<T> x1, tokens<T> x0, tokens<T> y, const float *h,
-                           int64_t h_stride, const float *bias, int64_t channels)
+__device__ float convolve(tokens<T> v, tokens<T> x1, const filters &f, int64_t head, int64_t b,
+                          int64_t t, int64_t vd, int64_t xd)
+{
+    float sum = 0;
+    for (int64_t s = 0; s < (f.r ? f.length : t + 1); s++) {
+        float u = sq_to_f32(v.data[b * v.stride_b + s * v.stride_t + vd]);
+        if (x1.data)
+            u *= sq_to_f32(x1.data[b * x1.stride_b + s * x1.stride_t + xd]);
+        sum += (s <= t ? f.past(head, t - s) : f.ahead(head, s - t)) * u;
+    }
+    return sum;
+}
+
+template <typename T>
+__global__ void conv_naive(tokens<T> v, tokens<T> x1, tokens<T> x0, tokens<T> y, filters f,
+                           bool is_gelu, int64_t channels, int64_t width)
 {
     const int64_t d = (int64_t)blockIdx.x * NAIVE_THREADS + threadIdx.x;
     const int64_t t = blockIdx.y, b = blockIdx.z;
     if (d >= channels)
         return;
+    const int64_t heads = channels / width, head = d % heads, j = head * width + d / heads;
     float sum = 0;
-    for (int64_t s = 0; s <= t; s++) {
-        float u = sq_to_f32(v.data[b * v.stride_b + s * v.stride_t + d]);
-        if (x1.data)
-            u *= sq_to_f32(x1.data[b * x1.stride_b + s * x1.stride_t + d]);
-        sum += h[d * h_stride + t - s] * u;
-        if (s == t)
-            sum += bias[d] * u;
+    for (int64_t i = head * width; i < (head + 1) * width; i++) {
+        float value = activated(convolve(v, x1, f, head, b, t, i, j), is_gelu);
+        if (x0.data)
+            value *= sq_to_f32(x0.data[b * x0.stride_b + t * x0.stride_t + i]);
+        sum += value;
     }
-    if (x0.data)
-        sum *= sq_to_f32(x0.data[b * x0.stride_b + t * x0.stride_t + d]);
     y.data[b * y.stride_b + t * y.stride_t + d] = sq_from_f32<T>(sum);
 }
 
@@ -66,8 +79,8 @@ sq_status launch_naive(const sq_call *call, void *plan, sq_error *err)
         using T = decltype(element);
         conv_naive<T><<<grid, NAIVE_THREADS, 0, sq_stream(call)>>>(
             tokens_of<T>(&in[IN_V]), tokens_of<T>(&in[IN_X1]), tokens_of<T>(&in[IN_X0]),
-            tokens_of<T>(&call->out[0]), (const float *)in[IN_H].data, in[IN_H].stride[0],
-            (const float *)in[IN_BIAS].data, dim[2]);
+            tokens_of<T>(&call->out[0]), filters_of(call), call->axis[AXIS_GELU] != 0, dim[2],
+            sq_axis_int(call->axis, AXIS_HEAD));
         return sq_launched("long_conv naive", err);
     });
 }
@@ -77,6 +90,8 @@ sq_status launch_naive(const sq_call *call, void *plan, sq_error *err)
 sq_status supports_portable(const sq_call *call, const sq_device *device, sq_error *why)
 {
     SQ_TRY(sq_supports_shared(device, block_fft<MAX_LOG2_M>::BYTES, why));
+    if (call->axis[AXIS_CAUSAL] == 0 && call->in[IN_V].dim[1] > 1 << MAX_LOG2_M)
+        return sq_fail(why, SQ_UNSUPPORTED, "L > %d: parts look back alone", 1 << MAX_LOG2_M);
     return sq_supports_types(call, why);
 }
 
@@ -96,12 +111,11 @@ sq_status launch_portable(const sq_call *call, void *plan, sq_error *err)
     args.filter = (float2 *)workspace;
     args.rows = (float *)(workspace + at.filter_bytes);
     args.spectra = (float2 *)(workspace + at.filter_bytes + at.rows_bytes);
-    args.h = (const float *)call->in[IN_H].data;
-    args.h_stride = call->in[IN_H].stride[0];
-    args.bias = (const float *)call->in[IN_BIAS].data;
+    args.f = filters_of(call);
+    args.products = products_of(call) / call->in[IN_H].dim[0];
     args.length = dim[1];
     args.parts = at.parts;
-    return for_each_chunk(at.size, dim[0], dim[2], [&](chunk c, bool is_new_filter) {
+    return for_each_chunk(at.size, dim[0], products_of(call), [&](chunk c, bool is_new_filter) {
         args.c = c;
         SQ_TRY(launch_gather(call, c, at.row_length, at.row_length, args.rows, err));
         SQ_TRY(convolve_chunk_of(at.log2_m, args, is_new_filter, sq_stream(call), err));

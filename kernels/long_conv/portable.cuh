@@ -12,7 +12,8 @@
 #include "kernels/long_conv/fft.cuh"
 #include "kernels/long_conv/rows.cuh"
 
-namespace sq_long_conv {
+namespace sq_long_conv
+{
 
 enum { MIN_LOG2_M = 8, MAX_LOG2_M = 13, MIN_BLOCK = 128 };
 
@@ -42,12 +43,13 @@ struct portable_args {
     float *rows;
     float2 *filter;  /* (nd, parts, M) */
     float2 *spectra; /* (nb nd, parts, M); NULL for one part */
-    const float *h, *bias;
-    int64_t h_stride, length, parts;
+    filters f;
+    int64_t products, length, parts; /* products: rows of one filter */
     chunk c;
 };
 
-/* filter[d][i] = transform of taps i M .. (i + 1) M - 1, divided by M; the skip joins tap 0. */
+/* filter[d][i] = transform of taps i M .. (i + 1) M - 1, divided by M. Tap s of a filter that looks
+ * ahead is the coefficient of X^-s = -i X^(M-s), so of a single part it is an imaginary part. */
 template <int LOG2_M>
 __global__ void __launch_bounds__(block_fft<LOG2_M>::BLOCK) transform_filter(portable_args p)
 {
@@ -55,14 +57,14 @@ __global__ void __launch_bounds__(block_fft<LOG2_M>::BLOCK) transform_filter(por
     using fft_type = block_fft<LOG2_M>;
     fft_type fft(shared);
     const int64_t row = fft_type::index(), d = row / p.parts;
+    const int64_t head = (p.c.d0 + d) / p.products;
     const bool is_valid = d < p.c.nd;
 #pragma unroll
     for (int r = 0; r < POINTS; r++) {
         const int64_t t = row % p.parts * fft.M + fft.point(r);
-        float tap = 0;
-        if (is_valid && t < p.length)
-            tap = p.h[(p.c.d0 + d) * p.h_stride + t] + (t == 0 ? p.bias[p.c.d0 + d] : 0.0f);
-        fft.x[r] = make_float2(tap * (1.0f / fft.M), 0);
+        const float past = is_valid ? p.f.past(head, t) : 0.0f;
+        const float ahead = is_valid && t > 0 ? p.f.ahead(head, fft.M - t) : 0.0f;
+        fft.x[r] = make_float2(past * (1.0f / fft.M), -ahead * (1.0f / fft.M));
     }
     fft.forward();
 #pragma unroll
@@ -108,8 +110,7 @@ __global__ void __launch_bounds__(block_fft<LOG2_M>::BLOCK) transform_parts(port
     const bool is_first = part % p.parts == 0;
 #pragma unroll
     for (int r = 0; r < POINTS; r++)
-        fft.x[r] = make_float2(x[fft.point(r)],
-                               is_first ? 0.0f : -x[fft.point(r) - fft.M]);
+        fft.x[r] = make_float2(x[fft.point(r)], is_first ? 0.0f : -x[fft.point(r) - fft.M]);
     fft.forward();
 #pragma unroll
     for (int r = 0; r < POINTS; r++)
@@ -165,8 +166,8 @@ inline portable_layout portable_layout_of(const sq_call *call)
     const int64_t row = at.row_length * (int64_t)sizeof(float);
     const int64_t spectrum = at.row_length * (int64_t)sizeof(float2);
     const bool is_cut = at.parts > 1;
-    at.size = chunk_size(dim[0], dim[2], is_cut ? row + spectrum : row, spectrum,
-                         is_cut ? 2 * scratch_bytes : scratch_bytes);
+    at.size = chunk_of(call, is_cut ? row + spectrum : row, spectrum,
+                       is_cut ? 2 * scratch_bytes : scratch_bytes);
     const int64_t rows = at.size.nb * at.size.nd;
     at.filter_bytes = (size_t)(at.size.nd * spectrum);
     at.rows_bytes = (size_t)(rows * row);

@@ -21,7 +21,9 @@ namespace sq_long_conv
 
 /* --- chunks --- */
 
-/* Rows (b, d) with b in [b0, b0 + nb), d in [d0, d0 + nd); row r is (b0 + r / nd, d0 + r % nd). */
+/* Rows (b, d) with b in [b0, b0 + nb), d in [d0, d0 + nd); row r is (b0 + r / nd, d0 + r % nd). d
+ * is a channel; with heads of P channels it is (h P + j) P + i, a product of channels i and j of
+ * head h (long_conv.c), so that the P products that an output channel sums are neighbours. */
 struct chunk {
     int64_t b0, nb, d0, nd;
 };
@@ -53,6 +55,22 @@ inline chunk chunk_size(int64_t batch, int64_t channels, int64_t row_bytes, int6
     nd = nd < tile ? even : whole_tiles(even, nd);
     nb = sq_ceil_div(batch, sq_ceil_div(batch, nb));
     return {0, nb, 0, nd};
+}
+
+/* Rows of one sequence. */
+inline int64_t products_of(const sq_call *call)
+{
+    return call->in[IN_V].dim[2] * sq_axis_int(call->axis, AXIS_HEAD);
+}
+
+/* chunk_size() for a call: chunks hold whole sums of products. */
+inline chunk chunk_of(const sq_call *call, int64_t row_bytes, int64_t filter_bytes,
+                      int64_t bytes = scratch_bytes)
+{
+    const int64_t width = sq_axis_int(call->axis, AXIS_HEAD);
+    chunk c = chunk_size(call->in[IN_V].dim[0], products_of(call), row_bytes, filter_bytes, bytes);
+    c.nd = sq_ceil_div(c.nd, width) * width;
+    return c;
 }
 
 /* Calls f(chunk, is_new_filter) for every chunk of at most `size`; stops at a failure. */
@@ -87,23 +105,25 @@ tokens<T> tokens_of(const sq_tensor *t)
 /* rows[r][t] = x1 v for t < length, 0 up to row_length. Grid: (t tiles, d tiles, nb). */
 template <typename T>
 __global__ void __launch_bounds__(ROW_THREADS)
-    gather_rows(tokens<T> v, tokens<T> x1, chunk c, int64_t length, int64_t row_length,
-                int64_t row_stride, float *rows)
+    gather_rows(tokens<T> v, tokens<T> x1, chunk c, int64_t width, int64_t length,
+                int64_t row_length, int64_t row_stride, float *rows)
 {
     __shared__ float tile[TILE_D][TILE_T + 1];
     const int64_t t0 = (int64_t)blockIdx.x * TILE_T, d0 = (int64_t)blockIdx.y * TILE_D;
     const int64_t b = c.b0 + blockIdx.z;
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
     constexpr int warps = ROW_THREADS / 32;
-    const int64_t d = d0 + lane;
+    const int64_t d = d0 + lane,
+                  j = (c.d0 + d) / width; /* channels of x1 and v: h P + j, h P + i */
+    const int64_t i_channel = width == 1 ? j : j / width * width + (c.d0 + d) % width;
 #pragma unroll
     for (int i = 0; i < TILE_T / warps; i++) {
         const int64_t t = t0 + warp + i * warps;
         float u = 0;
         if (t < length && d < c.nd) {
-            u = sq_to_f32(v.data[b * v.stride_b + t * v.stride_t + c.d0 + d]);
+            u = sq_to_f32(v.data[b * v.stride_b + t * v.stride_t + i_channel]);
             if (x1.data)
-                u *= sq_to_f32(x1.data[b * x1.stride_b + t * x1.stride_t + c.d0 + d]);
+                u *= sq_to_f32(x1.data[b * x1.stride_b + t * x1.stride_t + j]);
         }
         tile[lane][warp + i * warps] = u;
     }
@@ -119,11 +139,17 @@ __global__ void __launch_bounds__(ROW_THREADS)
     }
 }
 
-/* y = x0 rows[r][t] (or rows[r][t] alone). Grid as above. */
+/* a, or gelu(a) */
+__device__ __forceinline__ float activated(float a, bool is_gelu)
+{
+    return is_gelu ? 0.5f * a * (1.0f + erff(a * 0.707106781f)) : a;
+}
+
+/* y = x0 act(rows[r][t]) (or without x0). Grid as above. */
 template <typename T>
 __global__ void __launch_bounds__(ROW_THREADS)
-    scatter_rows(tokens<T> y, tokens<T> x0, chunk c, int64_t length, int64_t row_stride,
-                 const float *rows)
+    scatter_rows(tokens<T> y, tokens<T> x0, bool is_gelu, chunk c, int64_t length,
+                 int64_t row_stride, const float *rows)
 {
     __shared__ float tile[TILE_D][TILE_T + 1];
     const int64_t t0 = (int64_t)blockIdx.x * TILE_T, d0 = (int64_t)blockIdx.y * TILE_D;
@@ -145,26 +171,75 @@ __global__ void __launch_bounds__(ROW_THREADS)
         const int64_t t = t0 + warp + i * warps;
         if (t >= length || d >= c.nd)
             continue;
-        float value = tile[lane][warp + i * warps];
+        float value = activated(tile[lane][warp + i * warps], is_gelu);
         if (x0.data)
             value *= sq_to_f32(x0.data[b * x0.stride_b + t * x0.stride_t + c.d0 + d]);
         y.data[b * y.stride_b + t * y.stride_t + c.d0 + d] = sq_from_f32<T>(value);
     }
 }
 
-/* rows[d][t] = h[d0 + d][t] + bias at t = 0, zeros up to row_length: the skip is one more tap of
- * the filter, so that u is not needed again after the convolution. Grid: (t blocks, min(nd,
- * 65535)). */
-static __global__ void filter_rows(const float *h, int64_t h_stride, const float *bias, chunk c,
-                                   int64_t length, int64_t row_length, int64_t row_stride,
-                                   float *rows)
+/* y = the sum over the products of an output channel of x0 act(rows[r][t]): heads of more than one
+ * channel. A thread has one step of one channel. Grid: (t blocks, channels of the chunk, nb). */
+template <typename T>
+__global__ void __launch_bounds__(ROW_THREADS)
+    scatter_heads(tokens<T> y, tokens<T> x0, bool is_gelu, chunk c, int64_t width, int64_t heads,
+                  int64_t length, int64_t row_stride, const float *rows)
+{
+    const int64_t t = (int64_t)blockIdx.x * ROW_THREADS + threadIdx.x, b = c.b0 + blockIdx.z;
+    if (t >= length)
+        return;
+    for (int64_t k = blockIdx.y; k < c.nd / width; k += gridDim.y) {
+        const int64_t at = c.d0 / width + k, h = at / width, j = at % width; /* at = h P + j */
+        const float *row = rows + (blockIdx.z * c.nd + k * width) * row_stride + t;
+        const T *gate = x0.data + b * x0.stride_b + t * x0.stride_t + h * width;
+        float sum = 0;
+        for (int64_t i = 0; i < width; i++)
+            sum = fmaf(activated(row[i * row_stride], is_gelu), sq_to_f32(gate[i]), sum);
+        y.data[b * y.stride_b + t * y.stride_t + j * heads + h] = sq_from_f32<T>(sum);
+    }
+}
+
+/* The filters of a call, by head. r == NULL: none that looks ahead. */
+struct filters {
+    const float *h, *r, *bias;
+    int64_t h_stride, r_stride, length;
+
+    /* Tap t >= 0; the skip is one more tap, so that u is not needed again after the convolution. */
+    __device__ __forceinline__ float past(int64_t head, int64_t t) const
+    {
+        if (t >= length)
+            return 0.0f;
+        const float tap = h[head * h_stride + t];
+        if (t > 0)
+            return tap;
+        return tap + bias[head] + (r ? r[head * r_stride] : 0.0f);
+    }
+
+    /* Tap s >= 1 of the filter that looks ahead. */
+    __device__ __forceinline__ float ahead(int64_t head, int64_t s) const
+    {
+        return r && s < length ? r[head * r_stride + s] : 0.0f;
+    }
+};
+
+inline filters filters_of(const sq_call *call)
+{
+    const sq_tensor *h = &call->in[IN_H], *r = &call->in[IN_R];
+    return {(const float *)h->data, (const float *)r->data, (const float *)call->in[IN_BIAS].data,
+            h->stride[0],           r->stride[0],           h->dim[1]};
+}
+
+/* rows[d][t] = the filter of row d around the circle of row_length steps. products: rows of a
+ * filter. Grid: (t blocks, min(nd, 65535)). */
+static __global__ void filter_rows(filters f, chunk c, int64_t products, int64_t row_length,
+                                   int64_t row_stride, float *rows)
 {
     const int64_t t = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
     if (t >= row_length)
         return;
     for (int64_t d = blockIdx.y; d < c.nd; d += gridDim.y) {
-        float tap = t < length ? h[(c.d0 + d) * h_stride + t] : 0.0f;
-        rows[d * row_stride + t] = t == 0 ? tap + bias[c.d0 + d] : tap;
+        const int64_t head = (c.d0 + d) / products;
+        rows[d * row_stride + t] = t < f.length ? f.past(head, t) : f.ahead(head, row_length - t);
     }
 }
 
@@ -180,8 +255,9 @@ inline sq_status launch_gather(const sq_call *call, chunk c, int64_t row_length,
     return sq_with_type(call->dtype, err, [&](auto element) {
         using T = decltype(element);
         gather_rows<T><<<tile_grid(c, row_length), ROW_THREADS, 0, sq_stream(call)>>>(
-            tokens_of<T>(&call->in[IN_V]), tokens_of<T>(&call->in[IN_X1]), c, call->in[IN_V].dim[1],
-            row_length, row_stride, rows);
+            tokens_of<T>(&call->in[IN_V]), tokens_of<T>(&call->in[IN_X1]), c,
+            sq_axis_int(call->axis, AXIS_HEAD), call->in[IN_V].dim[1], row_length, row_stride,
+            rows);
         return sq_launched("long_conv gather", err);
     });
 }
@@ -189,12 +265,19 @@ inline sq_status launch_gather(const sq_call *call, chunk c, int64_t row_length,
 inline sq_status launch_scatter(const sq_call *call, chunk c, int64_t row_stride, const float *rows,
                                 sq_error *err)
 {
-    const int64_t length = call->in[IN_V].dim[1];
+    const int64_t length = call->in[IN_V].dim[1], width = sq_axis_int(call->axis, AXIS_HEAD);
+    const bool is_gelu = call->axis[AXIS_GELU] != 0;
     return sq_with_type(call->dtype, err, [&](auto element) {
         using T = decltype(element);
-        scatter_rows<T><<<tile_grid(c, length), ROW_THREADS, 0, sq_stream(call)>>>(
-            tokens_of<T>(&call->out[0]), tokens_of<T>(&call->in[IN_X0]), c, length, row_stride,
-            rows);
+        const tokens<T> y = tokens_of<T>(&call->out[0]), x0 = tokens_of<T>(&call->in[IN_X0]);
+        const dim3 grid((unsigned)sq_ceil_div(length, ROW_THREADS),
+                        (unsigned)min(c.nd / width, (int64_t)65535), (unsigned)c.nb);
+        if (width > 1)
+            scatter_heads<T><<<grid, ROW_THREADS, 0, sq_stream(call)>>>(
+                y, x0, is_gelu, c, width, call->in[IN_H].dim[0], length, row_stride, rows);
+        else
+            scatter_rows<T><<<tile_grid(c, length), ROW_THREADS, 0, sq_stream(call)>>>(
+                y, x0, is_gelu, c, length, row_stride, rows);
         return sq_launched("long_conv scatter", err);
     });
 }
@@ -202,11 +285,10 @@ inline sq_status launch_scatter(const sq_call *call, chunk c, int64_t row_stride
 inline sq_status launch_filter_rows(const sq_call *call, chunk c, int64_t row_length,
                                     int64_t row_stride, float *rows, sq_error *err)
 {
-    const sq_tensor *h = &call->in[IN_H];
+    const int64_t width = sq_axis_int(call->axis, AXIS_HEAD);
     dim3 grid((unsigned)sq_ceil_div(row_length, 256), (unsigned)min(c.nd, (int64_t)65535));
-    filter_rows<<<grid, 256, 0, sq_stream(call)>>>((const float *)h->data, h->stride[0],
-                                                   (const float *)call->in[IN_BIAS].data, c,
-                                                   h->dim[1], row_length, row_stride, rows);
+    filter_rows<<<grid, 256, 0, sq_stream(call)>>>(filters_of(call), c, width * width, row_length,
+                                                   row_stride, rows);
     return sq_launched("long_conv filter rows", err);
 }
 
