@@ -6,23 +6,21 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bench/verify/layers/layers.h"
 #include "bench/verify/subjects/subjects.h"
-#include "bench/worker/place.h"
+#include "bench/verify/tape.h"
 
 static const double least_f32_bound = 1e-5, f32_factor = 4, bf16_factor = 2;
 
-/* One call on the case's tensors. host: in dense memory, inputs rounded to the call's types. want:
- * f32, in our layout; NULL where the case has no such output. */
+enum { MAX_OUTCOMES = 64 }; /* outputs, or gradients, of a case */
+
 typedef struct {
     const sq_rig *rig;
     const sq_golden *golden;
-    const sq_verify_subject *subject;
-    sq_tensor_list list;
-    sq_call host;
-    const char *out_role[SQ_MAX_OUT], *out_name[SQ_MAX_OUT];
-    sq_tensor want[SQ_MAX_OUT];
-    double reference_error[SQ_MAX_OUT]; /* 16-bit types */
-    bool *is_compared;                  /* for each tensor of the case */
+    sq_dtype dtype;
+    sq_tape *tape;
+    double reference_error[MAX_OUTCOMES]; /* of the pass, 16-bit types */
+    bool *is_compared;                    /* for each tensor of the case */
 } trial;
 
 const char *sq_verdict_name(sq_verdict verdict)
@@ -31,176 +29,66 @@ const char *sq_verdict_name(sq_verdict verdict)
     return names[verdict];
 }
 
-/* --- tensors of the case --- */
+/* --- results --- */
 
-/* Index of the stored element that is element `linear` of a tensor of ours. */
-static int64_t stored_index(const sq_stored_tensor *stored, const char *order,
-                            const sq_tensor *ours, int64_t linear)
+/* Dense f32 forms of a result and of what the case stores; *got NULL data where there is none. */
+static sq_status unpack(const sq_tape_outcome *outcome, sq_tensor *got, sq_tensor *want,
+                        sq_error *err)
 {
-    int64_t stride[SQ_MAX_RANK], step = 1, index = 0;
-    for (int d = stored->rank - 1; d >= 0; d--) {
-        stride[d] = step;
-        step *= stored->dim[d];
-    }
-    for (int d = ours->rank - 1; d >= 0; d--) {
-        const int64_t at = linear % ours->dim[d];
-        linear /= ours->dim[d];
-        if (order[d] != '.')
-            index += at * stride[order[d] - '0'];
-    }
-    return index;
-}
-
-static sq_status check_dims(const sq_stored_tensor *stored, const char *order,
-                            const sq_tensor *ours, sq_error *err)
-{
-    bool is_same = strlen(order) == (size_t)ours->rank;
-    for (int d = 0; is_same && d < ours->rank; d++)
-        is_same = ours->dim[d] == (order[d] == '.' ? 1 : stored->dim[order[d] - '0']);
-    return is_same ? SQ_OK
-                   : sq_fail(err, SQ_BAD_ARGUMENT, "%.100s: its shape is not that of the options",
-                             stored->name);
-}
-
-/* Dense memory of `dtype` in our layout, filled from the case; free(out->data). */
-static sq_status load(const sq_stored_tensor *stored, const char *order, const sq_tensor *ours,
-                      sq_dtype dtype, sq_tensor *out, sq_error *err)
-{
-    SQ_TRY(check_dims(stored, order, ours, err));
-    *out = sq_tensor_dense(NULL, dtype, ours->rank, ours->dim);
-    out->data = malloc(sq_tensor_bytes(out) + 1);
-    if (!out->data)
-        return sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for %.100s", stored->name);
-    for (int64_t i = 0; i < sq_tensor_count(out); i++)
-        sq_store(out->data, dtype, i,
-                 sq_stored_number(stored, stored_index(stored, order, ours, i)));
-    return SQ_OK;
-}
-
-/* Our tensor `name` from the first role that has it; *role and *golden_name may be NULL. */
-static sq_status find(const trial *t, const char *const *roles, const char *name,
-                      const sq_subject_tensor **row, const sq_stored_tensor **stored,
-                      const char **role)
-{
-    for (; *roles; roles++) {
-        *row = sq_subject_tensor_find(t->subject, t->golden, *roles, name);
-        if (!*row)
-            continue;
-        *stored = sq_golden_tensor(t->golden, *roles, (*row)->golden);
-        *role = *roles;
-        return SQ_OK;
-    }
-    return SQ_UNSUPPORTED;
-}
-
-/* Zeros where the loss does not depend on an output. */
-static sq_status load_zeros(sq_tensor *t, sq_error *err)
-{
-    t->data = calloc(1, sq_tensor_bytes(t) + 1);
-    return t->data ? SQ_OK : sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for a cotangent");
-}
-
-static sq_status load_inputs(trial *t, sq_error *err)
-{
-    static const char *const inputs[] = {"input", "param", NULL};
-    static const char *const cotangents[] = {"cotangent", NULL};
-    for (int i = 0; i < t->list.n_in; i++) {
-        const sq_tensor_spec *spec = &t->list.in[i];
-        const bool is_cotangent = t->host.pass == SQ_PASS_BWD && i >= t->list.first_gradient;
-        const sq_subject_tensor *row;
-        const sq_stored_tensor *stored;
-        const char *role;
-        if (!spec->name)
-            continue;
-        const bool is_found =
-            find(t, is_cotangent ? cotangents : inputs, spec->name, &row, &stored, &role) == SQ_OK;
-        if (!is_found && !is_cotangent)
-            return sq_fail(err, SQ_UNSUPPORTED, "the case has no tensor for input %s", spec->name);
-        const sq_tensor ours = t->host.in[i];
-        t->host.in[i].data = NULL;
-        SQ_TRY(is_found ? load(stored, row->order, &ours, spec->dtype, &t->host.in[i], err)
-                        : load_zeros(&t->host.in[i], err));
+    const sq_stored_tensor *stored = outcome->want;
+    *want = sq_tensor_dense(NULL, SQ_DTYPE_F32, stored->rank, stored->dim);
+    *got = *want;
+    want->data = malloc(sq_tensor_bytes(want) + 1);
+    got->data = malloc(sq_tensor_bytes(want) + 1);
+    if (!want->data || !got->data)
+        return sq_fail(err, SQ_OUT_OF_MEMORY, "no memory to compare %.100s", stored->name);
+    for (int64_t i = 0; i < stored->count; i++) {
+        sq_store(want->data, SQ_DTYPE_F32, i, sq_stored_number(stored, i));
+        sq_store(got->data, SQ_DTYPE_F32, i, outcome->got[i]);
     }
     return SQ_OK;
 }
 
-static sq_status load_wanted(trial *t, sq_error *err)
+static sq_status compare(const sq_tape_outcome *outcome, double bound, sq_compare_result *out,
+                         double *unit, sq_error *err)
 {
-    static const char *const outputs[] = {"output", NULL}, *const gradients[] = {"grad", NULL};
-    const char *const *roles = t->host.pass == SQ_PASS_BWD ? gradients : outputs;
-    for (int i = 0; i < t->list.n_out; i++) {
-        const sq_subject_tensor *row;
-        const sq_stored_tensor *stored;
-        if (!t->list.out[i].name ||
-            find(t, roles, t->list.out[i].name, &row, &stored, &t->out_role[i]) != SQ_OK)
-            continue;
-        t->out_name[i] = stored->name;
-        t->is_compared[stored - t->golden->file.tensor] = true;
-        SQ_TRY(load(stored, row->order, &t->host.out[i], SQ_DTYPE_F32, &t->want[i], err));
+    sq_tensor got = {.data = NULL}, want = {.data = NULL};
+    const sq_status s = unpack(outcome, &got, &want, err);
+    if (s == SQ_OK) {
+        double sum = 0;
+        for (int64_t i = 0; i < outcome->want->count; i++)
+            sum += pow(sq_load(want.data, SQ_DTYPE_F32, i), 2);
+        *unit = outcome->want->count > 0 ? sqrt(sum / (double)outcome->want->count) : 0;
+        *out = sq_compare(&got, &want, (sq_tolerance){.rel_l2 = bound, .max_abs = INFINITY});
     }
-    return SQ_OK;
+    free(got.data);
+    free(want.data);
+    return s;
 }
 
-static void free_trial(trial *t)
+static double bound_of(const trial *t, int i, const char *role)
 {
-    for (int i = 0; i < SQ_MAX_IN; i++)
-        free(t->host.in[i].data);
-    for (int i = 0; i < SQ_MAX_OUT; i++) {
-        free(t->host.out[i].data);
-        free(t->want[i].data);
-    }
-}
-
-/* --- bounds --- */
-
-/* What the 16-bit reference itself is away from the case. */
-static sq_status run_reference(trial *t, sq_error *err)
-{
-    const sq_tolerance none = {INFINITY, INFINITY};
-    for (int i = 0; i < t->list.n_out; i++)
-        if (t->list.out[i].name && !t->host.out[i].data) {
-            t->host.out[i].data = malloc(sq_tensor_bytes(&t->host.out[i]) + 1);
-            if (!t->host.out[i].data)
-                return sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for the reference");
-        }
-    SQ_TRY(sq_op_reference(&t->host, err));
-    for (int i = 0; i < t->list.n_out; i++)
-        if (t->want[i].data)
-            t->reference_error[i] = sq_compare(&t->host.out[i], &t->want[i], none).rel_l2;
-    return SQ_OK;
-}
-
-static double bound_of(const trial *t, int i)
-{
-    const double f32 = sq_golden_f32_error(t->golden, t->out_role[i]);
+    const double f32 = sq_golden_f32_error(t->golden, role);
     const double least = fmax(least_f32_bound, isnan(f32) ? 0 : f32_factor * f32);
-    return t->host.dtype == SQ_DTYPE_F32 ? least : fmax(least, bf16_factor * t->reference_error[i]);
-}
-
-static double root_mean_square(const sq_tensor *t)
-{
-    const int64_t count = sq_tensor_count(t);
-    double sum = 0;
-    for (int64_t i = 0; i < count; i++) {
-        const double v = sq_load(t->data, t->dtype, i);
-        sum += v * v;
-    }
-    return count > 0 ? sqrt(sum / (double)count) : 0;
+    return t->dtype == SQ_DTYPE_F32 ? least : fmax(least, bf16_factor * t->reference_error[i]);
 }
 
 /* The worst tensor of all providers stays in *out: that which is farthest beyond its bound. */
-static void judge(const trial *t, int i, const sq_tensor *got, const char *provider,
-                  sq_verification *out)
+static sq_status judge(const trial *t, int i, const sq_tape_outcome *outcome, const char *provider,
+                       sq_verification *out, sq_error *err)
 {
-    const double bound = bound_of(t, i);
-    const sq_compare_result r =
-        sq_compare(got, &t->want[i], (sq_tolerance){.rel_l2 = bound, .max_abs = INFINITY});
+    const double bound = bound_of(t, i, outcome->role);
+    const char *name = outcome->want->name;
+    sq_compare_result r;
+    double unit = 0;
+    SQ_TRY(compare(outcome, bound, &r, &unit, err));
     const bool is_worse = isnan(out->rel_l2) || r.rel_l2 / bound > out->rel_l2 / out->tolerance;
+    t->is_compared[outcome->want - t->golden->file.tensor] = true;
     if (is_worse) {
         out->rel_l2 = r.rel_l2;
-        out->max_abs = r.max_abs * root_mean_square(&t->want[i]);
+        out->max_abs = r.max_abs * unit;
         out->tolerance = bound;
-        snprintf(out->tensor, sizeof out->tensor, "%.95s", t->out_name[i]);
+        snprintf(out->tensor, sizeof out->tensor, "%.95s", name);
         snprintf(out->provider, sizeof out->provider, "%s", provider);
     }
     if (!r.is_ok) {
@@ -209,106 +97,54 @@ static void judge(const trial *t, int i, const sq_tensor *got, const char *provi
             snprintf(out->reason, sizeof out->reason,
                      "%.64s: %.95s: rel_l2 %.3g, %.3g is allowed; worst at element %lld: got %.6g, "
                      "want %.6g",
-                     provider, t->out_name[i], r.rel_l2, bound, (long long)r.worst, r.got_worst,
+                     provider, name, r.rel_l2, bound, (long long)r.worst, r.got_worst,
                      r.want_worst);
-    }
-}
-
-/* --- on the device --- */
-
-typedef struct {
-    sq_call call;
-    sq_guarded in[SQ_MAX_IN], out[SQ_MAX_OUT], workspace;
-} placed;
-
-static sq_status place(const trial *t, const sq_provider *provider, placed *p, sq_error *err)
-{
-    const sq_rig *rig = t->rig;
-    p->call = t->host;
-    p->call.stream = rig->backend->stream(rig->device);
-    for (int i = 0; i < t->list.n_in; i++) {
-        sq_tensor *in = &p->call.in[i];
-        if (!t->list.in[i].name)
-            continue;
-        SQ_TRY(sq_guarded_alloc(rig, sq_tensor_bytes(in), &p->in[i], err));
-        in->data = p->in[i].data;
-        SQ_TRY(rig->backend->upload(rig->device, in->data, t->host.in[i].data, sq_tensor_bytes(in),
-                                    err));
-    }
-    for (int i = 0; i < t->list.n_out; i++)
-        if (t->list.out[i].name) {
-            SQ_TRY(sq_guarded_alloc(rig, sq_tensor_bytes(&p->call.out[i]), &p->out[i], err));
-            p->call.out[i].data = p->out[i].data;
-        }
-    p->call.workspace_bytes = provider->workspace ? provider->workspace(&p->call) : 0;
-    SQ_TRY(sq_guarded_alloc(rig, p->call.workspace_bytes, &p->workspace, err));
-    p->call.workspace = p->workspace.data;
-    return rig->backend->sync(rig->device, err);
-}
-
-static void unplace(const sq_rig *rig, placed *p)
-{
-    for (int i = 0; i < SQ_MAX_IN; i++)
-        sq_guarded_free(rig, &p->in[i]);
-    for (int i = 0; i < SQ_MAX_OUT; i++)
-        sq_guarded_free(rig, &p->out[i]);
-    sq_guarded_free(rig, &p->workspace);
-}
-
-static sq_status launch(const sq_rig *rig, const sq_provider *provider, const sq_call *call,
-                        sq_error *err)
-{
-    void *plan = NULL;
-    if (provider->prepare)
-        SQ_TRY(provider->prepare(call, &plan, err));
-    sq_status s = provider->launch(call, plan, err);
-    const sq_status end = rig->backend->sync(rig->device, s == SQ_OK ? err : NULL);
-    if (provider->release)
-        provider->release(plan);
-    return s == SQ_OK ? end : s;
-}
-
-static sq_status compare_outputs(const trial *t, const placed *p, const char *provider,
-                                 sq_verification *out, sq_error *err)
-{
-    for (int i = 0; i < t->list.n_out; i++) {
-        sq_tensor got = p->call.out[i];
-        if (!t->want[i].data)
-            continue;
-        got.data = malloc(sq_tensor_bytes(&got) + 1);
-        if (!got.data)
-            return sq_fail(err, SQ_OUT_OF_MEMORY, "no memory to compare %s", t->out_name[i]);
-        sq_status s = t->rig->backend->gather(t->rig->device, &p->call.out[i], got.data, err);
-        if (s == SQ_OK)
-            judge(t, i, &got, provider, out);
-        free(got.data);
-        SQ_TRY(s);
-        s = sq_guarded_check(t->rig, &p->out[i], t->out_name[i], err);
-        if (s != SQ_OK)
-            return s;
     }
     return SQ_OK;
 }
 
-/* *is_run: the provider could. */
-static sq_status run_provider(const trial *t, const sq_provider *provider, bool *is_run,
+/* --- runs --- */
+
+static sq_status run_tape(const trial *t, sq_pass pass, sq_error *err)
+{
+    SQ_TRY(sq_tape_forward(t->tape, err));
+    return pass == SQ_PASS_BWD ? sq_tape_backward(t->tape, err) : SQ_OK;
+}
+
+/* What the 16-bit reference itself is away from the case. */
+static sq_status run_reference(trial *t, sq_pass pass, sq_error *err)
+{
+    sq_tape_outcome outcome;
+    SQ_TRY(sq_tape_select(t->tape, NULL, "", SQ_PASS_FWD, err));
+    SQ_TRY(sq_tape_select(t->tape, NULL, "", pass, err));
+    SQ_TRY(run_tape(t, pass, err));
+    for (int i = 0; i < MAX_OUTCOMES && sq_tape_outcome_at(t->tape, pass, i, &outcome); i++) {
+        sq_compare_result r;
+        double unit;
+        if (!outcome.got)
+            continue;
+        SQ_TRY(compare(&outcome, INFINITY, &r, &unit, err));
+        t->reference_error[i] = r.rel_l2;
+    }
+    return SQ_OK;
+}
+
+/* *is_run: the provider took part. SQ_UNSUPPORTED: some step has no provider. */
+static sq_status run_provider(const trial *t, sq_pass pass, const char *provider, bool *is_run,
                               sq_verification *out, sq_error *err)
 {
-    placed p = {.workspace = {.block = NULL}};
-    sq_error why = {.status = SQ_OK};
+    sq_tape_outcome outcome;
     *is_run = false;
-    sq_status s = place(t, provider, &p, err);
-    if (s == SQ_OK &&
-        provider->supports(&p.call, t->rig->backend->facts(t->rig->device), &why) == SQ_OK) {
-        *is_run = true;
-        s = launch(t->rig, provider, &p.call, err);
-        if (s == SQ_OK)
-            s = compare_outputs(t, &p, provider->name, out, err);
-    } else if (s == SQ_OK && !out->reason[0]) {
-        snprintf(out->reason, sizeof out->reason, "%.60s: %.240s", provider->name, why.message);
-    }
-    unplace(t->rig, &p);
-    return s;
+    SQ_TRY(sq_tape_select(t->tape, t->rig, provider, SQ_PASS_FWD, err));
+    SQ_TRY(sq_tape_select(t->tape, t->rig, provider, pass, err));
+    if (sq_tape_uses(t->tape, provider) == 0)
+        return SQ_OK;
+    *is_run = true;
+    SQ_TRY(run_tape(t, pass, err));
+    for (int i = 0; i < MAX_OUTCOMES && sq_tape_outcome_at(t->tape, pass, i, &outcome); i++)
+        if (outcome.got)
+            SQ_TRY(judge(t, i, &outcome, provider, out, err));
+    return SQ_OK;
 }
 
 static void give_up(sq_verification *out, const char *why)
@@ -317,18 +153,32 @@ static void give_up(sq_verification *out, const char *why)
     snprintf(out->reason, sizeof out->reason, "%.*s", SQ_REASON_MAX - 1, why);
 }
 
-static sq_status run_providers(trial *t, sq_verification *out, sq_error *err)
+/* A kernel that wrote outside of its tensors. */
+static void note_overrun(sq_verification *out, const char *provider, const char *why)
+{
+    out->verdict = SQ_VERDICT_MISMATCH;
+    snprintf(out->provider, sizeof out->provider, "%s", provider);
+    snprintf(out->reason, sizeof out->reason, "%.64s: %.250s", provider, why);
+}
+
+static sq_status run_pass(trial *t, sq_pass pass, sq_verification *out, sq_error *err)
 {
     bool is_any = false;
-    for (const sq_provider *p = t->rig->providers(t->host.op); p->name; p++) {
+    sq_error why = {.status = SQ_OK};
+    const char *provider;
+    if (t->dtype != SQ_DTYPE_F32)
+        SQ_TRY(run_reference(t, pass, err));
+    for (int i = 0; (provider = sq_tape_provider(t->tape, t->rig, i)) != NULL; i++) {
         bool is_run = false;
-        SQ_TRY(run_provider(t, p, &is_run, out, err));
+        const sq_status s = run_provider(t, pass, provider, &is_run, out, &why);
         is_any = is_any || is_run;
+        if (s == SQ_MISMATCH)
+            note_overrun(out, provider, why.message);
+        else if (s != SQ_OK && s != SQ_UNSUPPORTED)
+            return sq_fail(err, s, "%.64s: %.380s", provider, why.message);
     }
     if (!is_any)
-        out->verdict = SQ_VERDICT_UNSUPPORTED;
-    else if (out->verdict == SQ_VERDICT_OK)
-        out->reason[0] = '\0'; /* a provider that cannot is no matter where another can */
+        give_up(out, why.message[0] ? why.message : "no step of it is an operator");
     return SQ_OK;
 }
 
@@ -346,63 +196,51 @@ static void find_gap(const trial *t, const char *role, sq_verification *out)
     }
 }
 
+/* Pass fwd, then pass bwd. Gradients of a loss that depends on an output which is not computed are
+ * none of ours. */
+static sq_status run_passes(trial *t, sq_verification *out, sq_error *err)
+{
+    SQ_TRY(run_pass(t, SQ_PASS_FWD, out, err));
+    find_gap(t, "output", out);
+    if (out->verdict != SQ_VERDICT_OK || !sq_golden_has_role(t->golden, "grad"))
+        return SQ_OK;
+    SQ_TRY(run_pass(t, SQ_PASS_BWD, out, err));
+    find_gap(t, "grad", out);
+    return SQ_OK;
+}
+
+/* SQ_UNSUPPORTED where neither an operator nor a composition of them computes the subject. */
+static sq_status build(sq_tape *tape, const sq_golden *golden, sq_error *err)
+{
+    const sq_verify_subject *subject = sq_verify_subject_find(golden->subject);
+    const sq_verify_layer *layer = sq_verify_layer_find(golden->subject);
+    if (!subject && !layer)
+        return sq_fail(err, SQ_UNSUPPORTED, "no operator computes %.60s", golden->subject);
+    if (subject)
+        SQ_TRY(sq_verify_subject_build(subject, golden, tape, err));
+    else
+        layer->build(tape, golden);
+    return sq_tape_status(tape, err);
+}
+
 static sq_status run_trial(trial *t, sq_verification *out, sq_error *err)
 {
-    SQ_TRY(load_inputs(t, err));
-    SQ_TRY(load_wanted(t, err));
-    if (t->host.dtype != SQ_DTYPE_F32)
-        SQ_TRY(run_reference(t, err));
-    return run_providers(t, out, err);
-}
-
-/* Pass fwd, then pass bwd where the rig can: so far the CPU alone. Gradients of a loss that depends
- * on an output which is not computed are none of ours. */
-static sq_status run_passes(const trial *shaped, sq_verification *out, sq_error *err)
-{
-    trial forward = *shaped, backward = *shaped;
-    sq_status s = run_trial(&forward, out, err);
-    free_trial(&forward);
-    SQ_TRY(s);
-    find_gap(shaped, "output", out);
-    if (out->verdict != SQ_VERDICT_OK || !sq_golden_has_role(shaped->golden, "grad"))
-        return SQ_OK;
-    if (strcmp(shaped->rig->backend->name, "cpu") == 0) {
-        SQ_TRY(sq_backward_shape(&shaped->host, &backward.host, &backward.list, err));
-        s = run_trial(&backward, out, err);
-        free_trial(&backward);
-    }
-    find_gap(shaped, "grad", out);
-    return s;
-}
-
-static sq_status shape_call(trial *t, const sq_op *op, sq_dtype dtype, sq_error *err)
-{
-    sq_text shape = {.data = NULL};
-    sq_status s = t->subject->shape(t->golden, &shape, err);
-    if (s == SQ_OK && shape.is_failed)
-        s = sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for a shape");
-    if (s == SQ_OK)
-        s = sq_call_parse(op, SQ_PASS_FWD, dtype, shape.data, &t->host, err);
-    sq_text_free(&shape);
-    return s == SQ_OK ? sq_op_tensors(op, SQ_PASS_FWD, dtype, t->host.axis, &t->list, err) : s;
+    t->tape = sq_tape_new(t->golden, t->dtype);
+    t->is_compared = calloc((size_t)t->golden->file.count + 1, sizeof *t->is_compared);
+    if (!t->tape || !t->is_compared)
+        return sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for the case");
+    SQ_TRY(build(t->tape, t->golden, err));
+    return run_passes(t, out, err);
 }
 
 static sq_status verify_golden(const sq_rig *rig, const sq_golden *golden, sq_dtype dtype,
                                sq_verification *out, sq_error *err)
 {
-    trial t = {.rig = rig, .golden = golden, .subject = sq_verify_subject_find(golden->subject)};
-    const sq_op *op = t.subject ? sq_op_find(t.subject->op) : NULL;
+    trial t = {.rig = rig, .golden = golden, .dtype = dtype};
     sq_error why = {.status = SQ_OK};
-    if (!op) {
-        snprintf(out->reason, sizeof out->reason, "no operator computes %.60s", golden->subject);
-        out->verdict = SQ_VERDICT_UNSUPPORTED;
-        return SQ_OK;
-    }
-    t.is_compared = calloc((size_t)golden->file.count + 1, sizeof *t.is_compared);
-    sq_status s = t.is_compared ? shape_call(&t, op, dtype, &why) : SQ_OUT_OF_MEMORY;
-    if (s == SQ_OK)
-        s = run_passes(&t, out, &why);
+    const sq_status s = run_trial(&t, out, &why);
     free(t.is_compared);
+    sq_tape_free(t.tape);
     if (s == SQ_UNSUPPORTED || s == SQ_BAD_SHAPE) {
         give_up(out, why.message);
         return SQ_OK;

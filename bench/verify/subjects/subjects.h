@@ -4,7 +4,7 @@
 #ifndef SQ_BENCH_VERIFY_SUBJECTS_SUBJECTS_H
 #define SQ_BENCH_VERIFY_SUBJECTS_SUBJECTS_H
 
-#include "bench/verify/golden.h"
+#include "bench/verify/tape.h"
 #include "core/text.h"
 
 #ifdef __cplusplus
@@ -32,10 +32,9 @@ extern const sq_verify_subject sq_subjects_attention[], sq_subjects_chunk[],
 /* NULL where no operator computes it. */
 const sq_verify_subject *sq_verify_subject_find(const char *subject);
 
-/* The row for our tensor of that name, chosen by what the case stores under `role`; NULL: none. */
-const sq_subject_tensor *sq_subject_tensor_find(const sq_verify_subject *subject,
-                                                const sq_golden *golden, const char *role,
-                                                const char *ours);
+/* The tape of one call of the subject's operator. SQ_UNSUPPORTED with what the operator has not. */
+sq_status sq_verify_subject_build(const sq_verify_subject *subject, const sq_golden *golden,
+                                  sq_tape *tape, sq_error *err);
 
 /* --- for shape() --- */
 

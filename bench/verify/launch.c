@@ -1,0 +1,118 @@
+/* launch: see launch.h. */
+#include "bench/verify/launch.h"
+
+#include <stdlib.h>
+
+#include "bench/worker/place.h"
+
+static sq_status alloc_host(sq_tensor *t, const sq_tensor_spec *spec, sq_error *err)
+{
+    *t = (sq_tensor){.rank = 0};
+    if (!spec->name)
+        return SQ_OK;
+    *t = sq_tensor_dense(NULL, spec->dtype, spec->rank, spec->dim);
+    t->data = calloc(1, sq_tensor_bytes(t) + 1);
+    return t->data ? SQ_OK : sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for %.60s", spec->name);
+}
+
+sq_status sq_host_call_alloc(sq_call *call, const sq_tensor_list *list, sq_error *err)
+{
+    for (int i = 0; i < SQ_MAX_IN; i++)
+        call->in[i].data = NULL;
+    for (int i = 0; i < SQ_MAX_OUT; i++)
+        call->out[i].data = NULL;
+    for (int i = 0; i < list->n_in; i++)
+        SQ_TRY(alloc_host(&call->in[i], &list->in[i], err));
+    for (int i = 0; i < list->n_out; i++)
+        SQ_TRY(alloc_host(&call->out[i], &list->out[i], err));
+    return SQ_OK;
+}
+
+void sq_host_call_free(sq_call *call)
+{
+    for (int i = 0; i < SQ_MAX_IN; i++)
+        free(call->in[i].data);
+    for (int i = 0; i < SQ_MAX_OUT; i++)
+        free(call->out[i].data);
+}
+
+/* --- on the device --- */
+
+typedef struct {
+    sq_call call;
+    sq_guarded in[SQ_MAX_IN], out[SQ_MAX_OUT], workspace;
+} placed;
+
+static sq_status place(const sq_rig *rig, const sq_provider *provider, const sq_call *host,
+                       placed *p, sq_error *err)
+{
+    p->call = *host;
+    p->call.stream = rig->backend->stream(rig->device);
+    for (int i = 0; i < SQ_MAX_IN; i++) {
+        sq_tensor *in = &p->call.in[i];
+        if (!host->in[i].data)
+            continue;
+        SQ_TRY(sq_guarded_alloc(rig, sq_tensor_bytes(in), &p->in[i], err));
+        in->data = p->in[i].data;
+        SQ_TRY(rig->backend->upload(rig->device, in->data, host->in[i].data, sq_tensor_bytes(in),
+                                    err));
+    }
+    for (int i = 0; i < SQ_MAX_OUT; i++)
+        if (host->out[i].data) {
+            SQ_TRY(sq_guarded_alloc(rig, sq_tensor_bytes(&p->call.out[i]), &p->out[i], err));
+            p->call.out[i].data = p->out[i].data;
+        }
+    p->call.workspace_bytes = provider->workspace ? provider->workspace(&p->call) : 0;
+    SQ_TRY(sq_guarded_alloc(rig, p->call.workspace_bytes, &p->workspace, err));
+    p->call.workspace = p->workspace.data;
+    return rig->backend->sync(rig->device, err);
+}
+
+static void unplace(const sq_rig *rig, placed *p)
+{
+    for (int i = 0; i < SQ_MAX_IN; i++)
+        sq_guarded_free(rig, &p->in[i]);
+    for (int i = 0; i < SQ_MAX_OUT; i++)
+        sq_guarded_free(rig, &p->out[i]);
+    sq_guarded_free(rig, &p->workspace);
+}
+
+static sq_status launch(const sq_rig *rig, const sq_provider *provider, const sq_call *call,
+                        sq_error *err)
+{
+    void *plan = NULL;
+    if (provider->prepare)
+        SQ_TRY(provider->prepare(call, &plan, err));
+    sq_status s = provider->launch(call, plan, err);
+    const sq_status end = rig->backend->sync(rig->device, s == SQ_OK ? err : NULL);
+    if (provider->release)
+        provider->release(plan);
+    return s == SQ_OK ? end : s;
+}
+
+static sq_status take_outputs(const sq_rig *rig, const placed *p, const sq_call *host,
+                              const sq_tensor_list *list, sq_error *err)
+{
+    SQ_TRY(sq_guarded_check(rig, &p->workspace, "its workspace", err));
+    for (int i = 0; i < SQ_MAX_OUT; i++)
+        if (host->out[i].data) {
+            SQ_TRY(sq_guarded_check(rig, &p->out[i], list->out[i].name, err));
+            SQ_TRY(rig->backend->gather(rig->device, &p->call.out[i], host->out[i].data, err));
+        }
+    return SQ_OK;
+}
+
+sq_status sq_host_call_run(const sq_rig *rig, const sq_provider *provider, const sq_call *call,
+                           const sq_tensor_list *list, sq_error *err)
+{
+    if (!provider)
+        return sq_op_reference(call, err);
+    placed p = {.workspace = {.block = NULL}};
+    sq_status s = place(rig, provider, call, &p, err);
+    if (s == SQ_OK)
+        s = launch(rig, provider, &p.call, err);
+    if (s == SQ_OK)
+        s = take_outputs(rig, &p, call, list, err);
+    unplace(rig, &p);
+    return s;
+}

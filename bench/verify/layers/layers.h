@@ -1,0 +1,36 @@
+/* layers: what official code computes by several operators: a tape each. One file a family, one row
+ * a subject.
+ */
+#ifndef SQ_BENCH_VERIFY_LAYERS_LAYERS_H
+#define SQ_BENCH_VERIFY_LAYERS_LAYERS_H
+
+#include "bench/verify/tape.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct {
+    const char *subject;
+    void (*build)(sq_tape *tape, const sq_golden *golden); /* failures stay in the tape */
+} sq_verify_layer;
+
+/* NULL where no composition computes it. */
+const sq_verify_layer *sq_verify_layer_find(const char *subject);
+
+/* Ended by a NULL subject. */
+extern const sq_verify_layer sq_layers_mamba[];
+
+/* --- parts --- */
+
+/* y = x W^T (+ b): x (B, L, K); weight a leaf (N, K), bias a leaf (N) or NULL. */
+sq_var sq_layer_linear(sq_tape *tape, sq_var x, const char *weight, const char *bias);
+/* (B, L, start..start+count) of the last axis, split into heads where heads > 0. */
+sq_var sq_layer_heads(sq_tape *tape, sq_var x, int64_t start, int64_t count, int64_t heads);
+/* (B, L, H, P) -> (B, L, H P). */
+sq_var sq_layer_join_heads(sq_tape *tape, sq_var x);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

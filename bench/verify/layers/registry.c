@@ -1,0 +1,44 @@
+/* layers: see layers.h. */
+#include "bench/verify/layers/layers.h"
+
+#include <string.h>
+
+static const sq_verify_layer *const families[] = {sq_layers_mamba, NULL};
+
+const sq_verify_layer *sq_verify_layer_find(const char *subject)
+{
+    for (const sq_verify_layer *const *family = families; *family; family++)
+        for (const sq_verify_layer *l = *family; l->subject; l++)
+            if (strcmp(l->subject, subject) == 0)
+                return l;
+    return NULL;
+}
+
+sq_var sq_layer_linear(sq_tape *tape, sq_var x, const char *weight, const char *bias)
+{
+    const sq_var w = sq_tape_leaf(tape, weight);
+    const sq_var b = bias ? sq_tape_leaf(tape, bias) : SQ_VAR_NONE;
+    const int call =
+        sq_tape_call(tape, "linear", (sq_tape_bind[]){{"x", x}, {"w", w}, {"b", b}, {NULL, 0}},
+                     "B=%lld,L=%lld,K=%lld,N=%lld,bias=%d", (long long)sq_tape_dim(tape, x, 0),
+                     (long long)sq_tape_dim(tape, x, 1), (long long)sq_tape_dim(tape, x, 2),
+                     (long long)sq_tape_dim(tape, w, 0), bias != NULL);
+    return sq_tape_result(tape, call, "y");
+}
+
+sq_var sq_layer_heads(sq_tape *tape, sq_var x, int64_t start, int64_t count, int64_t heads)
+{
+    const sq_var part = sq_tape_part(tape, x, 2, start, count);
+    if (heads <= 0)
+        return part;
+    return sq_tape_shape(
+        tape, part, 4,
+        (int64_t[]){sq_tape_dim(tape, x, 0), sq_tape_dim(tape, x, 1), heads, count / heads});
+}
+
+sq_var sq_layer_join_heads(sq_tape *tape, sq_var x)
+{
+    return sq_tape_shape(tape, x, 3,
+                         (int64_t[]){sq_tape_dim(tape, x, 0), sq_tape_dim(tape, x, 1),
+                                     sq_tape_dim(tape, x, 2) * sq_tape_dim(tape, x, 3)});
+}

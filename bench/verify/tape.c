@@ -1,0 +1,489 @@
+/* tape: see tape.h. Building. */
+#include "bench/verify/tape.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bench/verify/tape_steps.h"
+#include "core/text.h"
+
+sq_tape *sq_tape_new(const sq_golden *golden, sq_dtype dtype)
+{
+    sq_tape *tape = calloc(1, sizeof *tape);
+    if (tape)
+        *tape = (sq_tape){.golden = golden, .dtype = dtype};
+    return tape;
+}
+
+void sq_tape_free(sq_tape *tape)
+{
+    if (!tape)
+        return;
+    for (int i = 0; i < tape->variables; i++) {
+        free(tape->variable[i].value);
+        free(tape->variable[i].gradient);
+    }
+    for (int i = 0; i < tape->steps; i++) {
+        free(tape->step[i].map);
+        free(tape->step[i].op);
+    }
+    free(tape->variable);
+    free(tape->step);
+    free(tape->output);
+    free(tape);
+}
+
+sq_status sq_tape_status(const sq_tape *tape, sq_error *err)
+{
+    return tape->status == SQ_OK ? SQ_OK
+                                 : sq_fail(err, tape->status, "%.450s", tape->error.message);
+}
+
+void sq_tape_refuse(sq_tape *tape, sq_status status, const char *format, ...)
+{
+    char message[400];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(message, sizeof message, format, args);
+    va_end(args);
+    if (tape->status == SQ_OK)
+        tape->status = sq_fail(&tape->error, status, "%s", message);
+}
+
+/* Room for one more of a list that grows by one; NULL after a failure. */
+static void *grow(sq_tape *tape, void *list, int count, size_t size)
+{
+    void *grown = count % 64 ? list : realloc(list, (size_t)(count + 64) * size);
+    if (!grown)
+        sq_tape_refuse(tape, SQ_OUT_OF_MEMORY, "no memory for the steps of a case");
+    return grown;
+}
+
+/* --- tensors --- */
+
+static const sq_tape_variable *variable(const sq_tape *tape, sq_var v)
+{
+    return tape->status == SQ_OK && v >= 0 && v < tape->variables ? &tape->variable[v] : NULL;
+}
+
+static sq_var add_variable(sq_tape *tape, int rank, const int64_t *dim)
+{
+    void *grown = grow(tape, tape->variable, tape->variables, sizeof *tape->variable);
+    if (tape->status != SQ_OK || !grown)
+        return SQ_VAR_NONE;
+    tape->variable = grown;
+    sq_tape_variable *v = &tape->variable[tape->variables];
+    *v = (sq_tape_variable){.rank = rank, .count = 1};
+    for (int d = 0; d < rank; d++) {
+        v->dim[d] = dim[d];
+        v->count *= dim[d];
+    }
+    v->value = calloc((size_t)v->count + 1, sizeof *v->value);
+    v->gradient = calloc((size_t)v->count + 1, sizeof *v->gradient);
+    tape->variables++;
+    if (v->value && v->gradient)
+        return tape->variables - 1;
+    sq_tape_refuse(tape, SQ_OUT_OF_MEMORY, "no memory for the tensors of a case");
+    return SQ_VAR_NONE;
+}
+
+static const sq_stored_tensor *stored_leaf(const sq_tape *tape, const char *name)
+{
+    const sq_stored_tensor *input = sq_golden_tensor(tape->golden, "input", name);
+    return input ? input : sq_golden_tensor(tape->golden, "param", name);
+}
+
+bool sq_tape_has(const sq_tape *tape, const char *name)
+{
+    return stored_leaf(tape, name) != NULL;
+}
+
+sq_var sq_tape_leaf(sq_tape *tape, const char *name)
+{
+    const sq_stored_tensor *stored = stored_leaf(tape, name);
+    if (!stored) {
+        sq_tape_refuse(tape, SQ_UNSUPPORTED, "the case has no input or parameter %.80s", name);
+        return SQ_VAR_NONE;
+    }
+    for (int i = 0; i < tape->variables; i++)
+        if (tape->variable[i].stored == stored)
+            return i;
+    const sq_var v = add_variable(tape, stored->rank, stored->dim);
+    if (v >= 0)
+        tape->variable[v].stored = stored;
+    return v;
+}
+
+sq_var sq_tape_values(sq_tape *tape, const double *value, int rank, const int64_t *dim)
+{
+    const sq_var v = add_variable(tape, rank, dim);
+    if (v >= 0)
+        memcpy(tape->variable[v].value, value, (size_t)tape->variable[v].count * sizeof *value);
+    return v;
+}
+
+sq_var sq_tape_constant(sq_tape *tape, double value, int rank, const int64_t *dim)
+{
+    const sq_var v = add_variable(tape, rank, dim);
+    for (int64_t i = 0; v >= 0 && i < tape->variable[v].count; i++)
+        tape->variable[v].value[i] = value;
+    return v;
+}
+
+int64_t sq_tape_dim(const sq_tape *tape, sq_var v, int dim)
+{
+    const sq_tape_variable *of = variable(tape, v);
+    return of && dim < of->rank ? of->dim[dim] : 1;
+}
+
+void sq_tape_output(sq_tape *tape, const char *name, sq_var v)
+{
+    const sq_stored_tensor *stored = sq_golden_tensor(tape->golden, "output", name);
+    const sq_tape_variable *of = variable(tape, v);
+    if (!stored || !of)
+        return; /* not every case stores all that can be computed */
+    bool is_same = stored->rank == of->rank;
+    for (int d = 0; is_same && d < of->rank; d++)
+        is_same = stored->dim[d] == of->dim[d];
+    if (!is_same) {
+        sq_tape_refuse(tape, SQ_BAD_ARGUMENT, "%.100s: its shape is not that of the options",
+                       stored->name);
+        return;
+    }
+    void *grown = grow(tape, tape->output, tape->outputs, sizeof *tape->output);
+    if (!grown)
+        return;
+    tape->output = grown;
+    tape->output[tape->outputs].var = v;
+    snprintf(tape->output[tape->outputs].name, sizeof tape->output[0].name, "%s", name);
+    tape->outputs++;
+}
+
+/* --- steps --- */
+
+static sq_tape_step *add_step(sq_tape *tape, sq_tape_step step)
+{
+    void *grown = grow(tape, tape->step, tape->steps, sizeof *tape->step);
+    if (tape->status != SQ_OK || !grown)
+        return NULL;
+    tape->step = grown;
+    tape->step[tape->steps] = step;
+    return &tape->step[tape->steps++];
+}
+
+/* out[i] = joined[map[i]], where joined is a followed by b; the map's elements are to be set. */
+static int64_t *add_gather(sq_tape *tape, sq_var a, sq_var b, int rank, const int64_t *dim,
+                           sq_var *out)
+{
+    *out = add_variable(tape, rank, dim);
+    if (*out < 0)
+        return NULL;
+    int64_t *map = malloc(((size_t)tape->variable[*out].count + 1) * sizeof *map);
+    if (!map) {
+        sq_tape_refuse(tape, SQ_OUT_OF_MEMORY, "no memory to rearrange a tensor");
+        return NULL;
+    }
+    if (!add_step(tape, (sq_tape_step){.in = {a, b}, .out = *out, .map = map})) {
+        free(map);
+        return NULL;
+    }
+    return map;
+}
+
+/* Row-major index of element `linear` of a box of dims `dim` inside one of dims `whole`, moved by
+ * start on dim `at`; a dim of 1 of `whole` is not left. */
+static int64_t index_in(int rank, const int64_t *dim, const int64_t *whole, int at, int64_t start,
+                        int64_t linear)
+{
+    int64_t index = 0, step = 1;
+    for (int d = rank - 1; d >= 0; d--) {
+        const int64_t i = linear % dim[d] + (d == at ? start : 0);
+        linear /= dim[d];
+        index += (whole[d] == 1 ? 0 : i) * step;
+        step *= whole[d];
+    }
+    return index;
+}
+
+/* Index in v of the element `linear` of the tensor that `order` makes of it. */
+static int64_t index_before(const sq_tape_variable *v, const char *order, int64_t linear)
+{
+    int64_t stride[SQ_MAX_RANK], step = 1, index = 0;
+    for (int d = v->rank - 1; d >= 0; d--) {
+        stride[d] = step;
+        step *= v->dim[d];
+    }
+    for (int d = (int)strlen(order) - 1; d >= 0; d--)
+        if (order[d] != '.') {
+            const int from = order[d] - '0';
+            index += linear % v->dim[from] * stride[from];
+            linear /= v->dim[from];
+        }
+    return index;
+}
+
+/* Whether order names each of `rank` dims once. */
+static bool is_order(const char *order, int rank)
+{
+    unsigned seen = 0;
+    for (; *order; order++)
+        if (*order != '.')
+            seen |= 1u << (unsigned)(*order - '0');
+    return seen == (1u << (unsigned)rank) - 1;
+}
+
+sq_var sq_tape_layout(sq_tape *tape, sq_var v, const char *order)
+{
+    const sq_tape_variable *of = variable(tape, v);
+    const int rank = (int)strlen(order);
+    int64_t dim[SQ_MAX_RANK];
+    sq_var out;
+    if (!of)
+        return SQ_VAR_NONE;
+    if (!is_order(order, of->rank) || rank > SQ_MAX_RANK) {
+        sq_tape_refuse(tape, SQ_BAD_ARGUMENT, "a tensor of %d dims has no order %s", of->rank,
+                       order);
+        return SQ_VAR_NONE;
+    }
+    for (int d = 0; d < rank; d++)
+        dim[d] = order[d] == '.' ? 1 : of->dim[order[d] - '0'];
+    int64_t *map = add_gather(tape, v, SQ_VAR_NONE, rank, dim, &out);
+    for (int64_t i = 0; map && i < tape->variable[out].count; i++)
+        map[i] = index_before(&tape->variable[v], order, i);
+    return out;
+}
+
+sq_var sq_tape_layout_back(sq_tape *tape, sq_var v, const char *order)
+{
+    const sq_tape_variable *of = variable(tape, v);
+    int64_t dim[SQ_MAX_RANK];
+    int rank = 0;
+    sq_var out;
+    if (!of || (int)strlen(order) != of->rank)
+        return SQ_VAR_NONE;
+    for (int d = 0; d < of->rank; d++)
+        if (order[d] != '.') {
+            dim[order[d] - '0'] = of->dim[d];
+            rank++;
+        }
+    int64_t *map = add_gather(tape, v, SQ_VAR_NONE, rank, dim, &out);
+    for (int64_t i = 0; map && i < tape->variable[out].count; i++)
+        map[index_before(&tape->variable[out], order, i)] = i;
+    return out;
+}
+
+sq_var sq_tape_shape(sq_tape *tape, sq_var v, int rank, const int64_t *dim)
+{
+    const sq_tape_variable *of = variable(tape, v);
+    int64_t count = 1;
+    sq_var out;
+    for (int d = 0; d < rank; d++)
+        count *= dim[d];
+    if (!of)
+        return SQ_VAR_NONE;
+    if (count != of->count) {
+        sq_tape_refuse(tape, SQ_BAD_ARGUMENT, "a tensor of %lld elements is no shape of %lld",
+                       (long long)of->count, (long long)count);
+        return SQ_VAR_NONE;
+    }
+    int64_t *map = add_gather(tape, v, SQ_VAR_NONE, rank, dim, &out);
+    for (int64_t i = 0; map && i < count; i++)
+        map[i] = i;
+    return out;
+}
+
+sq_var sq_tape_part(sq_tape *tape, sq_var v, int at, int64_t start, int64_t count)
+{
+    const sq_tape_variable *of = variable(tape, v);
+    int64_t dim[SQ_MAX_RANK];
+    sq_var out;
+    if (!of)
+        return SQ_VAR_NONE;
+    if (at >= of->rank || start < 0 || count < 0 || start + count > of->dim[at]) {
+        sq_tape_refuse(tape, SQ_BAD_ARGUMENT, "a tensor of %lld has no part %lld+%lld",
+                       (long long)sq_tape_dim(tape, v, at), (long long)start, (long long)count);
+        return SQ_VAR_NONE;
+    }
+    memcpy(dim, of->dim, sizeof dim);
+    dim[at] = count;
+    int64_t *map = add_gather(tape, v, SQ_VAR_NONE, of->rank, dim, &out);
+    of = &tape->variable[v];
+    for (int64_t i = 0; map && i < tape->variable[out].count; i++) {
+        const bool is_one = of->dim[at] == 1;
+        map[i] = index_in(of->rank, dim, of->dim, is_one ? -1 : at, start, i);
+    }
+    return out;
+}
+
+sq_var sq_tape_join(sq_tape *tape, sq_var a, sq_var b, int at)
+{
+    const sq_tape_variable *x = variable(tape, a), *y = variable(tape, b);
+    int64_t dim[SQ_MAX_RANK];
+    sq_var out;
+    if (!x || !y)
+        return SQ_VAR_NONE;
+    bool is_alike = x->rank == y->rank && at < x->rank;
+    for (int d = 0; is_alike && d < x->rank; d++) {
+        dim[d] = x->dim[d] + (d == at ? y->dim[d] : 0);
+        is_alike = d == at || x->dim[d] == y->dim[d];
+    }
+    if (!is_alike) {
+        sq_tape_refuse(tape, SQ_BAD_ARGUMENT, "tensors of unlike shapes cannot be joined");
+        return SQ_VAR_NONE;
+    }
+    int64_t *map = add_gather(tape, a, b, x->rank, dim, &out);
+    int64_t inner = 1;
+    for (int d = at + 1; d < tape->variable[a].rank; d++)
+        inner *= dim[d];
+    const int64_t first = tape->variable[a].dim[at], second = dim[at] - first;
+    for (int64_t i = 0; map && i < tape->variable[out].count; i++) {
+        const int64_t outer = i / (inner * dim[at]), place = i / inner % dim[at], in = i % inner;
+        map[i] = place < first
+                     ? (outer * first + place) * inner + in
+                     : tape->variable[a].count + (outer * second + place - first) * inner + in;
+    }
+    return out;
+}
+
+sq_var sq_tape_repeat(sq_tape *tape, sq_var v, int at, int64_t count)
+{
+    const sq_tape_variable *of = variable(tape, v);
+    int64_t dim[SQ_MAX_RANK];
+    sq_var out;
+    if (!of || at >= of->rank || of->dim[at] != 1) {
+        sq_tape_refuse(tape, SQ_BAD_ARGUMENT, "only a dim of 1 can be repeated");
+        return SQ_VAR_NONE;
+    }
+    memcpy(dim, of->dim, sizeof dim);
+    dim[at] = count;
+    int64_t *map = add_gather(tape, v, SQ_VAR_NONE, of->rank, dim, &out);
+    of = &tape->variable[v];
+    for (int64_t i = 0; map && i < tape->variable[out].count; i++)
+        map[i] = index_in(of->rank, dim, of->dim, -1, 0, i);
+    return out;
+}
+
+sq_var sq_tape_pointwise(sq_tape *tape, const sq_pointwise *function, sq_var a, sq_var b)
+{
+    const sq_tape_variable *x = variable(tape, a), *y = variable(tape, b);
+    if (!x || (function->by_b && (!y || y->count != x->count))) {
+        sq_tape_refuse(tape, SQ_BAD_ARGUMENT, "a pointwise function of unlike tensors");
+        return SQ_VAR_NONE;
+    }
+    const int64_t rank = x->rank;
+    int64_t dim[SQ_MAX_RANK];
+    memcpy(dim, x->dim, sizeof dim);
+    const sq_var out = add_variable(tape, (int)rank, dim);
+    if (out >= 0)
+        add_step(tape, (sq_tape_step){.in = {a, b}, .out = out, .function = function});
+    return out;
+}
+
+sq_var sq_tape_scale(sq_tape *tape, sq_var v, double factor)
+{
+    const sq_tape_variable *of = variable(tape, v);
+    if (!of)
+        return SQ_VAR_NONE;
+    int64_t dim[SQ_MAX_RANK];
+    memcpy(dim, of->dim, sizeof dim);
+    const sq_var by = sq_tape_constant(tape, factor, of->rank, dim);
+    return sq_tape_pointwise(tape, &sq_pointwise_mul, v, by);
+}
+
+/* --- operators --- */
+
+/* Equal but for dims of 1. */
+static bool fits(const sq_tape_variable *v, const sq_tensor_spec *spec)
+{
+    int a = 0, b = 0;
+    for (;; a++, b++) {
+        while (a < v->rank && v->dim[a] == 1)
+            a++;
+        while (b < spec->rank && spec->dim[b] == 1)
+            b++;
+        if (a == v->rank || b == spec->rank)
+            return a == v->rank && b == spec->rank;
+        if (v->dim[a] != spec->dim[b])
+            return false;
+    }
+}
+
+static sq_var bound(const sq_tape_bind *binds, const char *name)
+{
+    for (; binds->name; binds++)
+        if (strcmp(binds->name, name) == 0)
+            return binds->var;
+    return SQ_VAR_NONE;
+}
+
+static void bind_inputs(sq_tape *tape, sq_tape_operator *o, const sq_tape_bind *binds)
+{
+    for (int i = 0; i < o->list.n_in && tape->status == SQ_OK; i++) {
+        const sq_tensor_spec *spec = &o->list.in[i];
+        o->in[i] = spec->name ? bound(binds, spec->name) : SQ_VAR_NONE;
+        const sq_tape_variable *v = variable(tape, o->in[i]);
+        if (spec->name && !v)
+            sq_tape_refuse(tape, SQ_UNSUPPORTED, "the case has no tensor for input %s of %s",
+                           spec->name, o->call.op->name);
+        else if (v && !fits(v, spec))
+            sq_tape_refuse(tape, SQ_BAD_ARGUMENT, "%.100s: its shape is not that of the options",
+                           v->stored ? v->stored->name : spec->name);
+    }
+}
+
+static sq_status shape_call(sq_tape *tape, sq_tape_operator *o, const char *op, const char *axes,
+                            sq_error *err)
+{
+    const sq_op *found = sq_op_find(op);
+    if (!found)
+        return sq_fail(err, SQ_UNSUPPORTED, "there is no operator %s", op);
+    SQ_TRY(sq_call_parse(found, SQ_PASS_FWD, tape->dtype, axes, &o->call, err));
+    return sq_op_tensors(found, SQ_PASS_FWD, tape->dtype, o->call.axis, &o->list, err);
+}
+
+int sq_tape_call(sq_tape *tape, const char *op, const sq_tape_bind *binds, const char *axes, ...)
+{
+    char text[512];
+    sq_error why = {.status = SQ_OK};
+    va_list args;
+    va_start(args, axes);
+    vsnprintf(text, sizeof text, axes, args);
+    va_end(args);
+    if (tape->status != SQ_OK)
+        return SQ_VAR_NONE;
+    sq_tape_operator *o = calloc(1, sizeof *o);
+    const sq_status s = o ? shape_call(tape, o, op, text, &why) : SQ_OUT_OF_MEMORY;
+    if (s != SQ_OK) {
+        /* What the operator's axes cannot say is not computed by it. */
+        sq_tape_refuse(tape, s == SQ_BAD_ARGUMENT ? SQ_UNSUPPORTED : s, "%.350s", why.message);
+        free(o);
+        return SQ_VAR_NONE;
+    }
+    bind_inputs(tape, o, binds);
+    for (int i = 0; i < o->list.n_out; i++)
+        o->out[i] = o->list.out[i].name
+                        ? add_variable(tape, o->list.out[i].rank, o->list.out[i].dim)
+                        : SQ_VAR_NONE;
+    if (add_step(tape, (sq_tape_step){.in = {-1, -1}, .out = SQ_VAR_NONE, .op = o}))
+        return tape->steps - 1;
+    free(o);
+    return SQ_VAR_NONE;
+}
+
+const sq_tensor_list *sq_tape_tensors(const sq_tape *tape, int call)
+{
+    return tape->status == SQ_OK && call >= 0 ? &tape->step[call].op->list : NULL;
+}
+
+sq_var sq_tape_result(sq_tape *tape, int call, const char *name)
+{
+    const sq_tensor_list *list = sq_tape_tensors(tape, call);
+    for (int i = 0; list && i < list->n_out; i++)
+        if (list->out[i].name && strcmp(list->out[i].name, name) == 0)
+            return tape->step[call].op->out[i];
+    sq_tape_refuse(tape, SQ_UNSUPPORTED, "the operator has no output %s", name);
+    return SQ_VAR_NONE;
+}

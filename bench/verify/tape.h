@@ -1,0 +1,118 @@
+/* tape: what official code computes as a list of steps on the tensors of a golden case: operator
+ * calls, and what lies between them (rearrangements and pointwise functions, computed here in f64).
+ *
+ * A tape is built once for a case, then run: forward by the providers that were selected, or by the
+ * references; then backward from the case's cotangents, each operator by its own pass bwd. Values
+ * are rounded to the types of an operator's tensors where they enter and leave it, nowhere else.
+ *
+ * Building reads as a list: the first failure is kept, later steps do nothing, sq_tape_status
+ * tells.
+ */
+#ifndef SQ_BENCH_VERIFY_TAPE_H
+#define SQ_BENCH_VERIFY_TAPE_H
+
+#include "bench/verify/golden.h"
+#include "bench/worker/rig.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct sq_tape sq_tape;
+typedef int sq_var; /* a dense tensor of the tape; negative: none */
+enum { SQ_VAR_NONE = -1 };
+
+sq_tape *sq_tape_new(const sq_golden *golden, sq_dtype dtype); /* NULL: no memory */
+void sq_tape_free(sq_tape *tape);                              /* accepts NULL */
+sq_status sq_tape_status(const sq_tape *tape, sq_error *err);
+/* Keeps a failure of the builder's own; printf form. */
+void sq_tape_refuse(sq_tape *tape, sq_status status, const char *format, ...)
+#if defined(__GNUC__)
+    __attribute__((format(printf, 3, 4)))
+#endif
+    ;
+
+/* --- tensors --- */
+
+/* Input or parameter `name` of the case; the same variable for the same name. */
+sq_var sq_tape_leaf(sq_tape *tape, const char *name);
+bool sq_tape_has(const sq_tape *tape, const char *name);
+sq_var sq_tape_constant(sq_tape *tape, double value, int rank, const int64_t *dim);
+sq_var sq_tape_values(sq_tape *tape, const double *value, int rank, const int64_t *dim);
+int64_t sq_tape_dim(const sq_tape *tape, sq_var v, int dim); /* 1 for none */
+/* The case's output `name`. Its cotangent, where there is one, starts the gradients. */
+void sq_tape_output(sq_tape *tape, const char *name, sq_var v);
+
+/* --- rearrangements --- */
+
+/* order: for each dim of the result the digit of v's dim, '.' for a new dim of 1. */
+sq_var sq_tape_layout(sq_tape *tape, sq_var v, const char *order);
+/* The inverse: v has the dims that `order` makes. */
+sq_var sq_tape_layout_back(sq_tape *tape, sq_var v, const char *order);
+sq_var sq_tape_shape(sq_tape *tape, sq_var v, int rank, const int64_t *dim); /* row-major */
+sq_var sq_tape_part(sq_tape *tape, sq_var v, int dim, int64_t start, int64_t count);
+sq_var sq_tape_join(sq_tape *tape, sq_var a, sq_var b, int dim);
+sq_var sq_tape_repeat(sq_tape *tape, sq_var v, int dim, int64_t count); /* dim is 1 */
+
+/* --- pointwise --- */
+
+typedef struct {
+    double (*value)(double a, double b), (*by_a)(double a, double b);
+    double (*by_b)(double a, double b); /* NULL: a function of a alone */
+} sq_pointwise;
+
+extern const sq_pointwise sq_pointwise_add, sq_pointwise_mul, sq_pointwise_silu, sq_pointwise_gelu,
+    sq_pointwise_relu, sq_pointwise_sigmoid, sq_pointwise_exp, sq_pointwise_minus_exp;
+
+/* Equal dims; b SQ_VAR_NONE for functions of one argument. */
+sq_var sq_tape_pointwise(sq_tape *tape, const sq_pointwise *function, sq_var a, sq_var b);
+sq_var sq_tape_scale(sq_tape *tape, sq_var v, double factor);
+
+/* --- operators --- */
+
+typedef struct {
+    const char *name; /* of the operator's input; NULL ends a list */
+    sq_var var;       /* has the tensor's dims, but for dims of 1 */
+} sq_tape_bind;
+
+/* A call of pass fwd with axes in sq_call_parse's form. Returns what sq_tape_result takes. */
+int sq_tape_call(sq_tape *tape, const char *op, const sq_tape_bind *binds, const char *axes, ...)
+#if defined(__GNUC__)
+    __attribute__((format(printf, 4, 5)))
+#endif
+    ;
+sq_var sq_tape_result(sq_tape *tape, int call, const char *name);
+/* NULL: no such call. */
+const sq_tensor_list *sq_tape_tensors(const sq_tape *tape, int call);
+
+/* --- running --- */
+
+/* Which provider of the rig runs which call: the one named `preferred` where it can, else the first
+ * that can. rig NULL: the references, here on the host. SQ_UNSUPPORTED says which call has none. */
+sq_status sq_tape_select(sq_tape *tape, const sq_rig *rig, const char *preferred, sq_pass pass,
+                         sq_error *err);
+/* How many providers of that name the last selection holds. */
+int sq_tape_uses(const sq_tape *tape, const char *provider);
+/* Every provider name that the tape's operators have on the rig, once: the i-th, or NULL. */
+const char *sq_tape_provider(const sq_tape *tape, const sq_rig *rig, int i);
+
+/* With what was selected for pass fwd. */
+sq_status sq_tape_forward(sq_tape *tape, sq_error *err);
+/* After forward, with what was selected for pass bwd. */
+sq_status sq_tape_backward(sq_tape *tape, sq_error *err);
+
+/* --- results: rank and dims of the case, values in row-major order --- */
+
+typedef struct {
+    const char *role; /* "output", "grad" */
+    const sq_stored_tensor *want;
+    const double *got; /* NULL: nothing was computed */
+} sq_tape_outcome;
+
+/* The i-th output, or gradient of a leaf, that the case stores; false behind the last. */
+bool sq_tape_outcome_at(const sq_tape *tape, sq_pass pass, int i, sq_tape_outcome *out);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,48 @@
+/* tape_steps: what a tape is made of. Internal to tape*.c. */
+#ifndef SQ_BENCH_VERIFY_TAPE_STEPS_H
+#define SQ_BENCH_VERIFY_TAPE_STEPS_H
+
+#include "bench/verify/tape.h"
+
+typedef struct {
+    int rank;
+    int64_t dim[SQ_MAX_RANK], count;
+    double *value, *gradient;
+    bool has_gradient;              /* of this run */
+    const sq_stored_tensor *stored; /* leaves: what they are filled from */
+} sq_tape_variable;
+
+typedef struct {
+    sq_call call; /* without memory */
+    sq_tensor_list list;
+    sq_var in[SQ_MAX_IN], out[SQ_MAX_OUT];
+    const sq_provider *forward, *backward; /* NULL: the reference */
+} sq_tape_operator;
+
+/* Exactly one of map, function and op: out[i] = (in[0], in[1] joined)[map[i]], a pointwise function
+ * of in[0] and in[1], or an operator call. */
+typedef struct {
+    sq_var in[2], out;
+    int64_t *map;
+    const sq_pointwise *function;
+    sq_tape_operator *op;
+} sq_tape_step;
+
+typedef struct {
+    char name[64];
+    sq_var var;
+} sq_tape_named;
+
+struct sq_tape {
+    const sq_golden *golden;
+    sq_dtype dtype;
+    const sq_rig *rig;
+    sq_tape_variable *variable;
+    sq_tape_step *step;
+    sq_tape_named *output;
+    int variables, steps, outputs;
+    sq_status status;
+    sq_error error;
+};
+
+#endif
