@@ -4,18 +4,22 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <ftw.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "core/text.h"
 
-static const char stem[] = "seqmark-peer-";
+static const char stem[] = "seqmark-peer-", lock_name[] = ".lock";
+enum { SECONDS_TO_LOCK = 60 };
 
 static int remove_entry(const char *path, const struct stat *file, int kind, struct FTW *place)
 {
@@ -28,22 +32,52 @@ static void remove_folder(const char *folder)
     nftw(folder, remove_entry, 8, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
 }
 
-/* Folders are named after their process, so that the next one knows which are nobody's. */
+/* A folder without a lock is being made, or its maker was killed just then. */
+static bool is_old(const char *folder)
+{
+    struct stat made;
+    return lstat(folder, &made) == 0 && difftime(time(NULL), made.st_mtime) > SECONDS_TO_LOCK;
+}
+
+static bool is_nobodys(const char *folder)
+{
+    char path[1100];
+    snprintf(path, sizeof path, "%s/%s", folder, lock_name);
+    int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (fd < 0)
+        return errno == ENOENT && is_old(folder);
+    bool is_free = flock(fd, LOCK_EX | LOCK_NB) == 0;
+    close(fd); /* who lost its folder's lock does not get it back, so nobody takes it meanwhile */
+    return is_free;
+}
+
 static void remove_left(const char *place)
 {
     DIR *dir = opendir(place);
     for (struct dirent *e = dir ? readdir(dir) : NULL; e; e = readdir(dir)) {
-        char path[1024], *end;
+        char path[1024];
         if (strncmp(e->d_name, stem, sizeof stem - 1) != 0)
             continue;
-        long pid = strtol(e->d_name + sizeof stem - 1, &end, 10);
-        if (pid <= 0 || *end != '-' || kill((pid_t)pid, 0) == 0 || errno != ESRCH)
-            continue;
-        snprintf(path, sizeof path, "%s/%s", place, e->d_name);
-        remove_folder(path);
+        int n = snprintf(path, sizeof path, "%s/%s", place, e->d_name);
+        if (n < (int)sizeof path && is_nobodys(path))
+            remove_folder(path);
     }
     if (dir)
         closedir(dir);
+}
+
+/* The lock gets its name when it is held, so that nobody finds it free meanwhile. -1 where the file
+ * system has no locks. */
+static int take_lock(const char *folder)
+{
+    char made[300], path[300];
+    snprintf(made, sizeof made, "%s/.made", folder);
+    snprintf(path, sizeof path, "%s/%s", folder, lock_name);
+    int fd = open(made, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0 || (flock(fd, LOCK_EX | LOCK_NB) == 0 && rename(made, path) == 0))
+        return fd;
+    close(fd);
+    return -1;
 }
 
 static bool has_room(const char *place, size_t bytes)
@@ -59,8 +93,12 @@ static bool open_in(const char *place, size_t bytes, sq_scratch *out)
         return false;
     remove_left(place);
     snprintf(out->folder, sizeof out->folder, "%s/%s%ld-XXXXXX", place, stem, (long)getpid());
-    if (mkdtemp(out->folder))
+    bool is_made = mkdtemp(out->folder) != NULL;
+    out->lock = is_made ? take_lock(out->folder) : -1;
+    if (out->lock >= 0)
         return true;
+    if (is_made)
+        remove_folder(out->folder);
     out->folder[0] = 0;
     return false;
 }
@@ -68,7 +106,7 @@ static bool open_in(const char *place, size_t bytes, sq_scratch *out)
 sq_status sq_scratch_open(size_t bytes, sq_scratch *out, sq_error *err)
 {
     char need[32];
-    *out = (sq_scratch){.folder = ""};
+    *out = (sq_scratch){.folder = "", .lock = -1};
     if (open_in("/dev/shm", bytes, out) || open_in(getenv("TMPDIR"), bytes, out) ||
         open_in("/tmp", bytes, out))
         return SQ_OK;
@@ -78,7 +116,9 @@ sq_status sq_scratch_open(size_t bytes, sq_scratch *out, sq_error *err)
 
 void sq_scratch_close(sq_scratch *scratch)
 {
-    if (scratch->folder[0])
+    if (scratch->folder[0]) {
         remove_folder(scratch->folder);
+        close(scratch->lock);
+    }
     scratch->folder[0] = 0;
 }
