@@ -57,7 +57,10 @@ static sq_status map_opened(int fd, const char *name, sq_tensor *tensor, sq_proo
 static sq_status map_output(const char *path, const char *name, sq_tensor *tensor, sq_proof *proof,
                             sq_error *err)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    /* A peer made what is there: a FIFO would keep the prover waiting, a link lead it elsewhere. */
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW);
+    if (fd < 0 && errno == ELOOP)
+        return sq_fail(err, SQ_IO, "%s: the output is a link, not a file", name);
     if (fd < 0)
         return sq_fail(err, SQ_IO, "%s: the output cannot be read: %s", name, strerror(errno));
     sq_status status = map_opened(fd, name, tensor, proof, err);

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "bench/subject.h"
@@ -25,7 +26,7 @@ typedef struct {
     sq_cell cell;
     sq_subject subject;
     sq_place place;
-    char path[40];
+    char path[64];
     double max_work;
 } specimen;
 
@@ -161,6 +162,27 @@ static void what_cannot_be_read_is_an_error(void **state)
     unmake(&s);
 }
 
+static void only_a_regular_file_is_read(void **state)
+{
+    (void)state;
+    specimen s = make(SMALL, 1e9);
+    char path[64], link[64], sum[SQ_HASH_TEXT];
+    sq_proof proof;
+    expect(&s, true, "");
+    strcpy(path, s.path);
+    snprintf(link, sizeof link, "%.50s_link", path);
+    assert_int_equal(symlink(path, link), 0);
+    snprintf(s.path, sizeof s.path, "%s", link);
+    assert_int_equal(prove(&s, "", &proof, sum), SQ_IO);
+    assert_int_equal(unlink(link), 0);
+    alarm(10); /* an open that waits for a writer would wait for ever */
+    assert_int_equal(mkfifo(link, 0600), 0);
+    assert_int_equal(prove(&s, "", &proof, sum), SQ_IO);
+    alarm(0);
+    assert_int_equal(unlink(path), 0);
+    unmake(&s);
+}
+
 static void a_known_checksum_stands_for_the_proof(void **state)
 {
     (void)state;
@@ -188,6 +210,7 @@ int main(void)
         cmocka_unit_test(another_seed_does_not),
         cmocka_unit_test(files_of_another_size_do_not),
         cmocka_unit_test(what_cannot_be_read_is_an_error),
+        cmocka_unit_test(only_a_regular_file_is_read),
         cmocka_unit_test(a_known_checksum_stands_for_the_proof),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
