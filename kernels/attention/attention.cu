@@ -134,7 +134,7 @@ static sq_status supports_portable(const sq_call *call, const sq_device *device,
     const sq_tensor *q = &call->in[IN_Q];
     const int vector = call->dtype == SQ_DTYPE_F32 ? 4 : 8;
     const int max_d = call->dtype == SQ_DTYPE_F32 ? 128 : 256;
-    SQ_TRY(sq_supports_types(call, why));
+    SQ_TRY(sq_supports_f32_bf16(call, why));
     if (q->dim[3] % vector != 0 || q->dim[3] > max_d)
         return sq_fail(why, SQ_UNSUPPORTED, "D=%lld: a multiple of %d up to %d",
                        (long long)q->dim[3], vector, max_d);

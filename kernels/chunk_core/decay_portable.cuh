@@ -70,7 +70,7 @@ static inline sq_status sq_decay_portable_supports(const sq_call *call, const sq
                                                    const sq_tensor *const *rows, int n_rows,
                                                    sq_error *why)
 {
-    SQ_TRY(sq_supports_types(call, why));
+    SQ_TRY(sq_supports_f32_bf16(call, why));
     SQ_TRY(sq_portable_supports_chunk(call->dtype, chunk, why));
     SQ_TRY(sq_portable_supports_rows(call, p, rows, n_rows, why));
     if (p.keys > SQ_PORTABLE_MAX_KEYS)

@@ -4,6 +4,7 @@
 #define SQ_KERNELS_HW_LAUNCH_CUH
 
 #include <cuda_bf16.h>
+#include <cuda_fp16.h>
 #include <cuda_runtime.h>
 #include <stdint.h>
 
@@ -45,6 +46,8 @@ static inline sq_status sq_with_type(sq_dtype dtype, sq_error *err, F f)
         return f(float{});
     case SQ_DTYPE_BF16:
         return f(__nv_bfloat16{});
+    case SQ_DTYPE_F16:
+        return f(__half{});
     default:
         return sq_fail(err, SQ_UNSUPPORTED, "no kernel for %s", sq_dtype_name(dtype));
     }
@@ -53,9 +56,17 @@ static inline sq_status sq_with_type(sq_dtype dtype, sq_error *err, F f)
 /* supports() of a provider that takes the CUDA element types and no more. */
 static inline sq_status sq_supports_types(const sq_call *call, sq_error *why)
 {
-    if (call->dtype == SQ_DTYPE_F32 || call->dtype == SQ_DTYPE_BF16)
+    if (call->dtype == SQ_DTYPE_F32 || call->dtype == SQ_DTYPE_BF16 || call->dtype == SQ_DTYPE_F16)
         return SQ_OK;
-    return sq_fail(why, SQ_UNSUPPORTED, "%s: f32 and bf16 only", sq_dtype_name(call->dtype));
+    return sq_fail(why, SQ_UNSUPPORTED, "%s: f32, bf16 and f16 only", sq_dtype_name(call->dtype));
+}
+
+/* The same for one that switches between f32 and bf16 by itself. */
+static inline sq_status sq_supports_f32_bf16(const sq_call *call, sq_error *why)
+{
+    if (call->dtype == SQ_DTYPE_F16)
+        return sq_fail(why, SQ_UNSUPPORTED, "f16: f32 and bf16 only");
+    return sq_supports_types(call, why);
 }
 
 /* Refuses where a block of `device` cannot have `bytes` of shared memory. device may be NULL, and

@@ -50,7 +50,9 @@ size_t sq_linear_cublas_workspace(const sq_call *)
 static sq_status set_layout(cublasLtMatrixLayout_t *layout, const sq_call *call, uint64_t rows,
                             uint64_t cols, int64_t stride, sq_error *err)
 {
-    const cudaDataType_t type = call->dtype == SQ_DTYPE_F32 ? CUDA_R_32F : CUDA_R_16BF;
+    const cudaDataType_t type = call->dtype == SQ_DTYPE_F32   ? CUDA_R_32F
+                                : call->dtype == SQ_DTYPE_F16 ? CUDA_R_16F
+                                                              : CUDA_R_16BF;
     return check(cublasLtMatrixLayoutCreate(layout, type, rows, cols, stride),
                  "cublasLt matrix layout", err);
 }

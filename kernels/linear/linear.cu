@@ -189,9 +189,8 @@ static bool is_aligned(const sq_call *call)
 static bool can_use_tensor_cores(const sq_call *call, const linear_params &p)
 {
     const sq_tensor *r = &call->in[3], *y = &call->out[0];
-    return call->dtype == SQ_DTYPE_BF16 && p.k % 8 == 0 && p.n % 8 == 0 && is_aligned(call) &&
-           sq_is_vector_aligned(y) && linear_row_stride(&call->in[0]) > 0 &&
-           linear_row_stride(y) > 0 &&
+    return p.k % 8 == 0 && p.n % 8 == 0 && is_aligned(call) && sq_is_vector_aligned(y) &&
+           linear_row_stride(&call->in[0]) > 0 && linear_row_stride(y) > 0 &&
            (r->rank == 0 || (sq_is_vector_aligned(r) && linear_row_stride(r) > 0)) &&
            (uintptr_t)call->in[2].data % 4 == 0;
 }
@@ -204,23 +203,31 @@ static sq_status supports_portable(const sq_call *call, const sq_device *device,
     return sq_supports_types(call, why);
 }
 
-static sq_status launch_portable(const sq_call *call, void *, sq_error *err)
+/* bf16 or f16. */
+template <typename T>
+static sq_status launch_mma(const sq_call *call, linear_params p, unsigned blocks, sq_error *err)
 {
     using S = linear_mma_shape;
-    linear_params p = params_of(call);
+    p.x_m = linear_row_stride(&call->in[0]);
+    p.y_m = linear_row_stride(&call->out[0]);
+    p.r_m = p.r ? linear_row_stride(&call->in[3]) : 0;
+    SQ_TRY(sq_allow_shared(linear_mma<T>, S::SHARED_BYTES, err));
+    linear_mma<T><<<blocks, S::THREADS, S::SHARED_BYTES, sq_stream(call)>>>(p);
+    return SQ_OK;
+}
+
+static sq_status launch_portable(const sq_call *call, void *, sq_error *err)
+{
+    const linear_params p = params_of(call);
     const unsigned blocks = (unsigned)portable_blocks(p);
-    const cudaStream_t stream = sq_stream(call);
-    if (can_use_tensor_cores(call, p)) {
-        p.x_m = linear_row_stride(&call->in[0]);
-        p.y_m = linear_row_stride(&call->out[0]);
-        p.r_m = p.r ? linear_row_stride(&call->in[3]) : 0;
-        SQ_TRY(sq_allow_shared(linear_mma<__nv_bfloat16>, S::SHARED_BYTES, err));
-        linear_mma<__nv_bfloat16><<<blocks, S::THREADS, S::SHARED_BYTES, stream>>>(p);
-    } else if (call->dtype == SQ_DTYPE_F32) {
-        linear_fma<float><<<blocks, FMA_THREADS, 0, stream>>>(p, is_aligned(call));
-    } else {
-        linear_fma<__nv_bfloat16><<<blocks, FMA_THREADS, 0, stream>>>(p, is_aligned(call));
-    }
+    SQ_TRY(sq_with_type(call->dtype, err, [&](auto type) {
+        using T = decltype(type);
+        if constexpr (sizeof(T) == 2)
+            if (can_use_tensor_cores(call, p))
+                return launch_mma<T>(call, p, blocks, err);
+        linear_fma<T><<<blocks, FMA_THREADS, 0, sq_stream(call)>>>(p, is_aligned(call));
+        return SQ_OK;
+    }));
     return sq_launched("linear cuda/portable", err);
 }
 
