@@ -133,10 +133,16 @@ sq_var sq_tape_constant(sq_tape *tape, double value, int rank, const int64_t *di
     return v;
 }
 
+int sq_tape_rank(const sq_tape *tape, sq_var v)
+{
+    const sq_tape_variable *of = variable(tape, v);
+    return of ? of->rank : 0;
+}
+
 int64_t sq_tape_dim(const sq_tape *tape, sq_var v, int dim)
 {
     const sq_tape_variable *of = variable(tape, v);
-    return of && dim < of->rank ? of->dim[dim] : 1;
+    return of && dim >= 0 && dim < of->rank ? of->dim[dim] : 1;
 }
 
 void sq_tape_output(sq_tape *tape, const char *name, sq_var v)

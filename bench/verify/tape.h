@@ -39,6 +39,7 @@ sq_var sq_tape_leaf(sq_tape *tape, const char *name);
 bool sq_tape_has(const sq_tape *tape, const char *name);
 sq_var sq_tape_constant(sq_tape *tape, double value, int rank, const int64_t *dim);
 sq_var sq_tape_values(sq_tape *tape, const double *value, int rank, const int64_t *dim);
+int sq_tape_rank(const sq_tape *tape, sq_var v);
 int64_t sq_tape_dim(const sq_tape *tape, sq_var v, int dim); /* 1 for none */
 /* The case's output `name`. Its cotangent, where there is one, starts the gradients. */
 void sq_tape_output(sq_tape *tape, const char *name, sq_var v);
