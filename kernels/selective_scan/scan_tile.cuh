@@ -41,6 +41,9 @@ struct scan_args {
     const float *a; /* (D, N), rows a_stride apart */
     int64_t a_stride;
     const float *skip, *bias; /* (D) or NULL */
+    const float *initial;     /* (B, D, N) or NULL, unit stride over states */
+    float *final;
+    int64_t initial_stride_b, initial_stride_d, final_stride_b, final_stride_d;
     int64_t batch, length, channels, groups, states;
     bool has_softplus;
     /* 16-byte chunks of channels (u, delta, z, y) and of states (B, C) are aligned and whole. */
@@ -203,9 +206,10 @@ struct pair_of_channels {
     }
 };
 
+/* rows: valid ones. Behind them the step size is 0: the state stays as it is. */
 template <typename C, bool STATE_ONLY, typename T>
 __device__ __forceinline__ void prepare(shared_tiles<T, C> *s, const raw_tile<T, C> &raw,
-                                        const pair_of_channels<C> &own, bool has_softplus)
+                                        const pair_of_channels<C> &own, int rows, bool has_softplus)
 {
 #pragma unroll 4
     for (int row = own.row; row < C::STEPS; row += own.ROW_STEP) {
@@ -215,6 +219,8 @@ __device__ __forceinline__ void prepare(shared_tiles<T, C> *s, const raw_tile<T,
         d.y += own.bias[1];
         if (has_softplus)
             d = make_float2(softplus(d.x), softplus(d.y));
+        if (row >= rows)
+            d = make_float2(0.0f, 0.0f);
         *(float4 *)&s->step[row][own.channel] = make_float4(d.x, u.x, d.y, u.y);
     }
 #pragma unroll 4
@@ -254,14 +260,20 @@ struct lane_states {
         }
     }
 
-    __device__ __forceinline__ void store(float *state_d, int64_t states, float *sum_d) const
+    __device__ __forceinline__ void load_state(const float *state_d, int64_t states)
+    {
+#pragma unroll
+        for (int i = 0; i < C::PER_LANE; i++)
+            if (state(i) < states)
+                h[i] = state_d[state(i)];
+    }
+
+    __device__ __forceinline__ void store_state(float *state_d, int64_t states) const
     {
 #pragma unroll
         for (int i = 0; i < C::PER_LANE; i++)
             if (state(i) < states)
                 state_d[state(i)] = h[i];
-        if (lane == 0)
-            *sum_d = sum;
     }
 
     /* One step; returns this lane's part of C . h. */

@@ -30,17 +30,33 @@ projection<T> projection_of(const sq_tensor *t)
     return {(const T *)t->data, t->stride[0], t->stride[1], t->stride[2]};
 }
 
+int64_t groups_of(const sq_call *call)
+{
+    return (int64_t)call->axis[AXIS_G];
+}
+
 bool is_sequence_vector(const sq_call *call)
 {
-    const int64_t groups = call->in[IN_B].dim[2], per_group = call->in[IN_U].dim[2] / groups;
+    const int64_t per_group = call->in[IN_U].dim[2] / groups_of(call);
     return per_group * (int64_t)sq_dtype_size(call->dtype) % 16 == 0 &&
            sq_is_vector_aligned(&call->in[IN_U]) && sq_is_vector_aligned(&call->in[IN_DELTA]) &&
            sq_is_vector_aligned(&call->in[IN_Z]) && sq_is_vector_aligned(&call->out[0]);
 }
 
+/* B or C of each channel, constant in time: (D, N); data NULL: it is not. */
+struct constant_rows {
+    const float *data;
+    int64_t stride;
+};
+
+constant_rows constant_rows_of(const sq_tensor *t)
+{
+    return {t->rank == 2 ? (const float *)t->data : nullptr, t->stride[0]};
+}
+
 bool is_projection_vector(const sq_call *call)
 {
-    return call->in[IN_B].dim[3] * (int64_t)sq_dtype_size(call->dtype) % 16 == 0 &&
+    return call->in[IN_A].dim[1] * (int64_t)sq_dtype_size(call->dtype) % 16 == 0 &&
            sq_is_vector_aligned(&call->in[IN_B]) && sq_is_vector_aligned(&call->in[IN_C]);
 }
 
@@ -59,10 +75,16 @@ scan_args<T> args_of(const sq_call *call)
     args.a_stride = in[IN_A].stride[0];
     args.skip = (const float *)in[IN_SKIP].data;
     args.bias = (const float *)in[IN_BIAS].data;
+    args.initial = (const float *)in[IN_INITIAL].data;
+    args.initial_stride_b = in[IN_INITIAL].stride[0];
+    args.initial_stride_d = in[IN_INITIAL].stride[1];
+    args.final = (float *)call->out[OUT_FINAL].data;
+    args.final_stride_b = call->out[OUT_FINAL].stride[0];
+    args.final_stride_d = call->out[OUT_FINAL].stride[1];
     args.batch = in[IN_U].dim[0];
     args.length = in[IN_U].dim[1];
     args.channels = in[IN_U].dim[2];
-    args.groups = in[IN_B].dim[2];
+    args.groups = groups_of(call);
     args.states = in[IN_A].dim[1];
     args.has_softplus = call->axis[AXIS_SOFTPLUS] != 0;
     args.is_sequence_vector = is_sequence_vector(call);
@@ -72,8 +94,26 @@ scan_args<T> args_of(const sq_call *call)
 
 /* --- naive --- */
 
+/* Row (b, t, g) of B or C; constant in time: of channel d, in f32. */
+template <typename T>
+struct naive_row {
+    const T *varying;
+    const float *constant;
+
+    __device__ naive_row(const projection<T> &p, const constant_rows &rows, int64_t b, int64_t t,
+                         int64_t g, int64_t d)
+        : varying(p.data + b * p.stride_b + t * p.stride_t + g * p.stride_g),
+          constant(rows.data ? rows.data + d * rows.stride : nullptr)
+    {
+    }
+    __device__ float operator[](int n) const
+    {
+        return constant ? constant[n] : sq_to_f32(varying[n]);
+    }
+};
+
 template <typename T, int MAX_STATES>
-__global__ void scan_naive(scan_args<T> p)
+__global__ void scan_naive(scan_args<T> p, constant_rows const_b, constant_rows const_c)
 {
     int64_t d = (int64_t)blockIdx.x * blockDim.x + threadIdx.x, b = blockIdx.y;
     if (d >= p.channels)
@@ -81,9 +121,13 @@ __global__ void scan_naive(scan_args<T> p)
     int64_t g = d / (p.channels / p.groups);
     const float *a_d = p.a + d * p.a_stride;
     float h[MAX_STATES] = {}; /* registers up to 16 states, local memory above */
+    if (p.initial)
+#pragma unroll(MAX_STATES <= 16 ? MAX_STATES : 1)
+        for (int n = 0; n < MAX_STATES; n++)
+            if (n < p.states)
+                h[n] = p.initial[b * p.initial_stride_b + d * p.initial_stride_d + n];
     for (int64_t t = 0; t < p.length; t++) {
-        const T *b_t = p.b.data + b * p.b.stride_b + t * p.b.stride_t + g * p.b.stride_g;
-        const T *c_t = p.c.data + b * p.c.stride_b + t * p.c.stride_t + g * p.c.stride_g;
+        const naive_row<T> b_t(p.b, const_b, b, t, g, d), c_t(p.c, const_c, b, t, g, d);
         float u = sq_to_f32(p.u.data[b * p.u.stride_b + t * p.u.stride_t + d]);
         float delta = sq_to_f32(p.delta.data[b * p.delta.stride_b + t * p.delta.stride_t + d]);
         if (p.bias)
@@ -95,8 +139,8 @@ __global__ void scan_naive(scan_args<T> p)
         for (int n = 0; n < MAX_STATES; n++) {
             if (n >= p.states)
                 break;
-            h[n] = expf(delta * a_d[n]) * h[n] + delta * u * sq_to_f32(b_t[n]);
-            y += sq_to_f32(c_t[n]) * h[n];
+            h[n] = expf(delta * a_d[n]) * h[n] + delta * u * b_t[n];
+            y += c_t[n] * h[n];
         }
         if (p.z.data) {
             float z = sq_to_f32(p.z.data[b * p.z.stride_b + t * p.z.stride_t + d]);
@@ -104,6 +148,11 @@ __global__ void scan_naive(scan_args<T> p)
         }
         p.y.data[b * p.y.stride_b + t * p.y.stride_t + d] = sq_from_f32<T>(y);
     }
+    if (p.final)
+#pragma unroll(MAX_STATES <= 16 ? MAX_STATES : 1)
+        for (int n = 0; n < MAX_STATES; n++)
+            if (n < p.states)
+                p.final[b * p.final_stride_b + d * p.final_stride_d + n] = h[n];
 }
 
 sq_status supports_any(const sq_call *call, const sq_device *device, sq_error *why)
@@ -120,11 +169,13 @@ sq_status launch_naive(const sq_call *call, void *plan, sq_error *err)
     return sq_with_type(call->dtype, err, [&](auto element) {
         using T = decltype(element);
         scan_args<T> args = args_of<T>(call);
+        const constant_rows b = constant_rows_of(&call->in[IN_B]);
+        const constant_rows c = constant_rows_of(&call->in[IN_C]);
         dim3 grid((unsigned)sq_ceil_div(args.channels, 64), (unsigned)args.batch);
         if (args.states <= 16)
-            scan_naive<T, 16><<<grid, 64, 0, sq_stream(call)>>>(args);
+            scan_naive<T, 16><<<grid, 64, 0, sq_stream(call)>>>(args, b, c);
         else
-            scan_naive<T, 256><<<grid, 64, 0, sq_stream(call)>>>(args);
+            scan_naive<T, 256><<<grid, 64, 0, sq_stream(call)>>>(args, b, c);
         return sq_launched("selective_scan naive", err);
     });
 }
@@ -145,14 +196,17 @@ __global__ void __launch_bounds__(C::THREADS, C::BLOCKS) scan_portable(scan_args
     own.sum = 0;
     const int64_t d = part.d0 + own.channel;
     const int64_t row = part.b * (s.count - 1) + blockIdx.y; /* of s.state and s.sum */
+    const bool is_owner = own.channel < part.channels;
 #pragma unroll
     for (int i = 0; i < C::PER_LANE; i++) {
         const int64_t n = own.state(i);
-        const bool is_valid = n < p.states && own.channel < part.channels;
-        const bool is_carried = !STATE_ONLY && is_valid && blockIdx.y > 0;
-        own.a[i] = is_valid ? p.a[d * p.a_stride + n] * SQ_LOG2E : 0.0f;
-        own.h[i] = is_carried ? s.state[((row - 1) * p.channels + d) * p.states + n] : 0.0f;
+        own.a[i] = n < p.states && is_owner ? p.a[d * p.a_stride + n] * SQ_LOG2E : 0.0f;
+        own.h[i] = 0.0f;
     }
+    if (blockIdx.y == 0 && p.initial && is_owner)
+        own.load_state(p.initial + part.b * p.initial_stride_b + d * p.initial_stride_d, p.states);
+    else if (!STATE_ONLY && blockIdx.y > 0 && is_owner)
+        own.load_state(&s.state[((row - 1) * p.channels + d) * p.states], p.states);
 
     const int64_t n_tiles = (part.steps + C::STEPS - 1) / C::STEPS;
     copy_tile<C, STATE_ONLY>(&tiles->raw[0], p, part, 0);
@@ -164,7 +218,9 @@ __global__ void __launch_bounds__(C::THREADS, C::BLOCKS) scan_portable(scan_args
         if (tile + 1 < n_tiles)
             copy_tile<C, STATE_ONLY>(&tiles->raw[(tile + 1) & 1], p, part, tile + 1);
         sq_copy_commit();
-        prepare<C, STATE_ONLY>(tiles, raw, pair, p.has_softplus);
+        prepare<C, STATE_ONLY>(tiles, raw, pair,
+                               (int)min((int64_t)C::STEPS, part.steps - tile * C::STEPS),
+                               p.has_softplus);
         __syncthreads();
         scan_tile<C, STATE_ONLY>(tiles, &own);
         if constexpr (!STATE_ONLY) {
@@ -172,10 +228,14 @@ __global__ void __launch_bounds__(C::THREADS, C::BLOCKS) scan_portable(scan_args
             finish<C>(tiles, raw, p, part, pair, tile);
         }
     }
-    if constexpr (STATE_ONLY)
-        if (own.channel < part.channels)
-            own.store(&s.state[(row * p.channels + d) * p.states], p.states,
-                      &s.sum[row * p.channels + d]);
+    if constexpr (STATE_ONLY) {
+        if (is_owner)
+            own.store_state(&s.state[(row * p.channels + d) * p.states], p.states);
+        if (is_owner && own.lane == 0)
+            s.sum[row * p.channels + d] = own.sum;
+    } else if (p.final && blockIdx.y == gridDim.y - 1 && is_owner) {
+        own.store_state(p.final + part.b * p.final_stride_b + d * p.final_stride_d, p.states);
+    }
 }
 
 /* Pass 2: h_s = exp(A sum_s) h_{s-1} + local_s, in place. Grid: (D N / block, B). */
@@ -208,6 +268,8 @@ auto with_tiling(int64_t states, F f)
 sq_status supports_portable(const sq_call *call, const sq_device *device, sq_error *why)
 {
     SQ_TRY(supports_any(call, device, why));
+    if (call->in[IN_B].rank == 2 || call->in[IN_C].rank == 2)
+        return sq_fail(why, SQ_UNSUPPORTED, "B or C constant in time: its tiles are rows of time");
     return sq_with_type(call->dtype, why, [&](auto element) {
         using T = decltype(element);
         return with_tiling(call->in[IN_A].dim[1], [&](auto c) {
@@ -220,7 +282,7 @@ sq_status supports_portable(const sq_call *call, const sq_device *device, sq_err
 template <typename C>
 int64_t channel_tiles(const sq_call *call)
 {
-    const int64_t groups = call->in[IN_B].dim[2];
+    const int64_t groups = groups_of(call);
     return groups * sq_ceil_div(call->in[IN_U].dim[2] / groups, C::CHANNELS);
 }
 

@@ -6,9 +6,10 @@
  *   dd_t = sum_n g_t (A a_t h_{t-1} + B_t u_t)                     dD = sum_t e_t u_t
  *   dz_t = dy_t (C_t . h_t + D u_t) silu'(z_t)
  *   ddelta_t = dd_t softplus'(delta_t + delta_bias), summed over t: ddelta_bias
+ *   a_L g_L = dfinal_state                   dinitial_state = a_0 g_0
  *
  * Source: the chain rule on selective_scan.c's equations. B and C of a group get the sum over its
- * channels, so a group is one unit of work.
+ * channels, so a group is one unit of work; constant in time they get the sum over steps instead.
  */
 #include "kernels/selective_scan/selective_scan.h"
 
@@ -17,19 +18,33 @@
 
 #include "kernels/shared/rows.h"
 
-enum { IN_DY = IN_COUNT };
+/* B or C with its gradient, as (B, L, groups, N). sum: the gradient of row (b, g), (L, N); constant
+ * in time: of the channel at hand, (N). */
+typedef struct {
+    sq_tensor value, gradient;
+    bool is_constant;
+    double *sum;
+} projection;
 
-/* One (b, g). h: the states of a channel after every step, (L, N); db, dc: of the group, (L, N). */
+/* One (b, g). h: the states of a channel before the first and after every step, (1 + L, N).
+ * carried: a_{t+1} g_{t+1}. */
 typedef struct {
     const sq_call *call;
     int64_t b, g, length, states;
-    double *h, *db, *dc, *state_grad, *d_decay;
+    projection in_b, in_c;
+    double *h, *carried, *d_decay;
 } job;
 
-static double load4(const sq_tensor *t, const job *j, int64_t l, int64_t n)
+static double value_at(const job *j, const projection *p, int64_t t, int64_t d, int64_t n)
 {
-    return sq_load(t->data, t->dtype,
-                   j->b * t->stride[0] + l * t->stride[1] + j->g * t->stride[2] + n * t->stride[3]);
+    const int64_t g = p->is_constant ? d : j->g;
+    const sq_tensor *v = &p->value;
+    return sq_load(v->data, v->dtype, sq_offset3(v, j->b, t, g) + n * v->stride[3]);
+}
+
+static double *gradient_at(const job *j, const projection *p, int64_t t)
+{
+    return p->sum + (p->is_constant ? 0 : t * j->states);
 }
 
 static double load1(const sq_tensor *t, int64_t d)
@@ -42,12 +57,6 @@ static void add1(const sq_tensor *t, int64_t at, double value)
 {
     if (t->data)
         sq_store(t->data, t->dtype, at, sq_load(t->data, t->dtype, at) + value);
-}
-
-static double decay_of(const job *j, int64_t d, int64_t n)
-{
-    const sq_tensor *a = &j->call->in[IN_A];
-    return sq_load(a->data, a->dtype, d * a->stride[0] + n * a->stride[1]);
 }
 
 static double raw_step(const job *j, int64_t t, int64_t d)
@@ -68,13 +77,15 @@ static double step_size(const job *j, int64_t t, int64_t d)
 
 static void run_states(const job *j, int64_t d)
 {
+    const sq_tensor *initial = &j->call->in[IN_INITIAL], *a = &j->call->in[IN_A];
+    for (int64_t n = 0; n < j->states; n++)
+        j->h[n] = initial->data ? sq_load3(initial, j->b, d, n) : 0;
     for (int64_t t = 0; t < j->length; t++) {
         const double step = step_size(j, t, d), u = sq_load3(&j->call->in[IN_U], j->b, t, d);
-        for (int64_t n = 0; n < j->states; n++) {
-            const double before = t > 0 ? j->h[(t - 1) * j->states + n] : 0;
-            j->h[t * j->states + n] = exp(step * decay_of(j, d, n)) * before +
-                                      step * load4(&j->call->in[IN_B], j, t, n) * u;
-        }
+        const double *before = &j->h[t * j->states];
+        for (int64_t n = 0; n < j->states; n++)
+            j->h[(t + 1) * j->states + n] = exp(step * sq_load3(a, d, n, 0)) * before[n] +
+                                            step * value_at(j, &j->in_b, t, d, n) * u;
     }
 }
 
@@ -88,81 +99,116 @@ static double open_gate(const job *j, int64_t t, int64_t d)
     const double x = sq_load3(z, j->b, t, d), s = 1 / (1 + exp(-x));
     double y = load1(&j->call->in[IN_SKIP], d) * sq_load3(&j->call->in[IN_U], j->b, t, d);
     for (int64_t n = 0; n < j->states; n++)
-        y += load4(&j->call->in[IN_C], j, t, n) * j->h[t * j->states + n];
+        y += value_at(j, &j->in_c, t, d, n) * j->h[(t + 1) * j->states + n];
     sq_store3(&j->call->out[IN_Z], j->b, t, d, dy * y * s * (1 + x * (1 - s)));
     return dy * x * s;
 }
 
-/* One step back; returns dd_t, and adds to *du the part that comes through the state. later:
- * d_{t+1}, 0 at the end. */
-static double step_back(const job *j, int64_t t, int64_t d, double e, double later, double *du)
+/* One step back; returns dd_t, and adds to *du the part that comes through the state. */
+static double step_back(const job *j, int64_t t, int64_t d, double e, double *du)
 {
     const double step = step_size(j, t, d), u = sq_load3(&j->call->in[IN_U], j->b, t, d);
-    double d_step = 0;
+    const double *before = &j->h[t * j->states], *after = before + j->states;
+    double *db = gradient_at(j, &j->in_b, t), *dc = gradient_at(j, &j->in_c, t), d_step = 0;
     for (int64_t n = 0; n < j->states; n++) {
-        const double a = decay_of(j, d, n), b = load4(&j->call->in[IN_B], j, t, n);
-        const double carried = t + 1 < j->length ? exp(later * a) * j->state_grad[n] : 0;
-        const double g = e * load4(&j->call->in[IN_C], j, t, n) + carried;
-        const double before = t > 0 ? exp(step * a) * j->h[(t - 1) * j->states + n] : 0;
-        j->state_grad[n] = g;
-        j->dc[t * j->states + n] += e * j->h[t * j->states + n];
-        j->db[t * j->states + n] += g * step * u;
-        j->d_decay[n] += g * step * before;
-        d_step += g * (a * before + b * u);
+        const double rate = sq_load3(&j->call->in[IN_A], d, n, 0), decay = exp(step * rate);
+        const double b = value_at(j, &j->in_b, t, d, n);
+        const double g = e * value_at(j, &j->in_c, t, d, n) + j->carried[n];
+        j->carried[n] = decay * g;
+        dc[n] += e * after[n];
+        db[n] += g * step * u;
+        j->d_decay[n] += g * step * decay * before[n];
+        d_step += g * (rate * decay * before[n] + b * u);
         *du += g * step * b;
     }
     return d_step;
 }
 
-static void run_channel(const job *j, int64_t d)
+/* The channel's gradient of a projection that is constant in time; sum starts again at zero. */
+static void take_constant(const job *j, const projection *p, int64_t d)
+{
+    for (int64_t n = 0; p->is_constant && n < j->states; n++) {
+        add1(&p->gradient, d * p->gradient.stride[2] + n * p->gradient.stride[3], p->sum[n]);
+        p->sum[n] = 0;
+    }
+}
+
+static void run_steps_back(const job *j, int64_t d)
 {
     const sq_call *call = j->call;
-    double d_skip = 0, d_bias = 0, later = 0;
-    run_states(j, d);
-    for (int64_t n = 0; n < j->states; n++)
-        j->state_grad[n] = j->d_decay[n] = 0;
+    double d_skip = 0, d_bias = 0;
     for (int64_t t = j->length - 1; t >= 0; t--) {
         const double e = open_gate(j, t, d), x = raw_step(j, t, d);
         double du = e * load1(&call->in[IN_SKIP], d);
-        const double d_step = step_back(j, t, d, e, later, &du);
+        const double d_step = step_back(j, t, d, e, &du);
         const double d_delta = is_soft(j, x) ? d_step / (1 + exp(-x)) : d_step;
         d_skip += e * sq_load3(&call->in[IN_U], j->b, t, d);
         d_bias += d_delta;
-        later = step_size(j, t, d);
         sq_store3(&call->out[IN_U], j->b, t, d, du);
         sq_store3(&call->out[IN_DELTA], j->b, t, d, d_delta);
     }
-    const sq_tensor *da = &call->out[IN_A];
-    for (int64_t n = 0; n < j->states; n++)
-        add1(da, d * da->stride[0] + n * da->stride[1], j->d_decay[n]);
     add1(&call->out[IN_SKIP], d * call->out[IN_SKIP].stride[0], d_skip);
     add1(&call->out[IN_BIAS], d * call->out[IN_BIAS].stride[0], d_bias);
 }
 
-static void write_group(const job *j, const sq_tensor *t, const double *from)
+static void run_channel(const job *j, int64_t d)
 {
-    for (int64_t l = 0; l < j->length; l++)
-        for (int64_t n = 0; n < j->states; n++)
-            sq_store(t->data, t->dtype,
-                     j->b * t->stride[0] + l * t->stride[1] + j->g * t->stride[2] +
-                         n * t->stride[3],
-                     from[l * j->states + n]);
+    const sq_tensor *d_final = &j->call->in[IN_DFINAL], *d_initial = &j->call->out[IN_INITIAL];
+    const sq_tensor *d_a = &j->call->out[IN_A];
+    run_states(j, d);
+    for (int64_t n = 0; n < j->states; n++) {
+        j->carried[n] = d_final->data ? sq_load3(d_final, j->b, d, n) : 0;
+        j->d_decay[n] = 0;
+    }
+    run_steps_back(j, d);
+    for (int64_t n = 0; n < j->states; n++) {
+        add1(d_a, sq_offset3(d_a, d, n, 0), j->d_decay[n]);
+        if (d_initial->data)
+            sq_store3(d_initial, j->b, d, n, j->carried[n]);
+    }
+    take_constant(j, &j->in_b, d);
+    take_constant(j, &j->in_c, d);
 }
 
-/* false: no memory. */
-static bool run_job(job *j)
+static void write_group(const job *j, const projection *p)
 {
-    const int64_t all = j->length * j->states;
-    const int64_t channels = j->call->in[IN_U].dim[2] / j->call->in[IN_B].dim[2];
-    double *memory = calloc((size_t)(3 * all + 2 * j->states), sizeof *memory);
+    const sq_tensor *t = &p->gradient;
+    for (int64_t l = 0; !p->is_constant && l < j->length; l++)
+        for (int64_t n = 0; n < j->states; n++)
+            sq_store(t->data, t->dtype, sq_offset3(t, j->b, l, j->g) + n * t->stride[3],
+                     p->sum[l * j->states + n]);
+}
+
+static projection projection_of(const sq_call *call, int which, double *sum)
+{
+    return (projection){.value = sq_selective_scan_projection(call, &call->in[which]),
+                        .gradient = sq_selective_scan_projection(call, &call->out[which]),
+                        .is_constant = call->in[which].rank == 2,
+                        .sum = sum};
+}
+
+/* Group g of row b. false: no memory. */
+static bool run_job(const sq_call *call, int64_t b, int64_t g, int64_t groups)
+{
+    const int64_t length = call->in[IN_U].dim[1], states = call->in[IN_A].dim[1];
+    const int64_t all = length * states, channels = call->in[IN_U].dim[2] / groups;
+    double *memory = calloc((size_t)(3 * all + 3 * states), sizeof *memory);
     if (!memory)
         return false;
-    j->h = memory, j->db = memory + all, j->dc = memory + 2 * all;
-    j->state_grad = memory + 3 * all, j->d_decay = j->state_grad + j->states;
-    for (int64_t d = j->g * channels; d < (j->g + 1) * channels; d++)
-        run_channel(j, d);
-    write_group(j, &j->call->out[IN_B], j->db);
-    write_group(j, &j->call->out[IN_C], j->dc);
+    const job j = {.call = call,
+                   .b = b,
+                   .g = g,
+                   .length = length,
+                   .states = states,
+                   .in_b = projection_of(call, IN_B, memory),
+                   .in_c = projection_of(call, IN_C, memory + all),
+                   .h = memory + 2 * all,
+                   .carried = memory + 3 * all + states,
+                   .d_decay = memory + 3 * all + 2 * states};
+    for (int64_t d = g * channels; d < (g + 1) * channels; d++)
+        run_channel(&j, d);
+    write_group(&j, &j.in_b);
+    write_group(&j, &j.in_c);
     free(memory);
     return true;
 }
@@ -176,19 +222,20 @@ static void clear(const sq_tensor *t)
 /* Groups side by side; sequences one after the other, since parameters sum over them. */
 sq_status sq_selective_scan_backward(const sq_call *call, sq_error *err)
 {
-    const sq_tensor *b_t = &call->in[IN_B];
+    const int64_t *dim = call->in[IN_U].dim;
+    const int64_t groups = (int64_t)call->axis[AXIS_G];
     bool is_short = false;
     clear(&call->out[IN_A]);
     clear(&call->out[IN_SKIP]);
     clear(&call->out[IN_BIAS]);
-    for (int64_t b = 0; b < b_t->dim[0]; b++) {
+    clear(&call->out[IN_B]);
+    clear(&call->out[IN_C]);
+    for (int64_t b = 0; b < dim[0]; b++) {
 #pragma omp parallel for reduction(|| : is_short)
-        for (int64_t g = 0; g < b_t->dim[2]; g++) {
-            job j = {.call = call, .b = b, .g = g, .length = b_t->dim[1], .states = b_t->dim[3]};
-            is_short = !run_job(&j) || is_short;
-        }
+        for (int64_t g = 0; g < groups; g++)
+            is_short = !run_job(call, b, g, groups) || is_short;
     }
     return is_short ? sq_fail(err, SQ_OUT_OF_MEMORY, "selective_scan backward: %lld steps of %lld",
-                              (long long)b_t->dim[1], (long long)b_t->dim[3])
+                              (long long)dim[1], (long long)call->in[IN_A].dim[1])
                     : SQ_OK;
 }
