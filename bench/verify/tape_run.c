@@ -132,12 +132,19 @@ static sq_status select_forward(sq_tape *tape, sq_tape_operator *o, const char *
     return tape->rig ? select_one(tape, &o->call, preferred, &o->forward, err) : SQ_OK;
 }
 
+/* The call of pass bwd, without memory. */
+static sq_status shape_backward(const sq_tape_operator *o, sq_call *call, sq_tensor_list *list,
+                                sq_error *err)
+{
+    return sq_backward_shape(&o->call, call, list, err);
+}
+
 static sq_status select_backward(sq_tape *tape, sq_tape_operator *o, const char *preferred,
                                  sq_error *err)
 {
     sq_tensor_list list;
     sq_call call;
-    SQ_TRY(sq_backward_shape(&o->call, &call, &list, err));
+    SQ_TRY(shape_backward(o, &call, &list, err));
     return tape->rig ? select_one(tape, &call, preferred, &o->backward, err) : SQ_OK;
 }
 
@@ -321,7 +328,7 @@ static sq_status operator_back(sq_tape *tape, const sq_tape_operator *o, sq_erro
 {
     sq_tensor_list list;
     sq_call host;
-    SQ_TRY(sq_backward_shape(&o->call, &host, &list, err));
+    SQ_TRY(shape_backward(o, &host, &list, err));
     sq_status s = sq_host_call_alloc(&host, &list, err);
     if (s == SQ_OK) {
         put_backward_inputs(tape, o, &host);
