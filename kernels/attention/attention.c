@@ -1,20 +1,30 @@
-/* attention: softmax attention: causal or not, grouped key/value heads, sliding window.
+/* attention: softmax attention: causal or not, grouped key/value heads, windows, positions.
  *
- *   o_i = sum_j p_ij v_j,   p_ij = exp(s_ij) / sum_j' exp(s_ij'),   s_ij = q_i . k_j / sqrt(D)
+ *   o_i = sum_j p_ij v_j,   p_ij = exp(s_ij) / sum_j' exp(s_ij'),
+ *   s_ij = R(p_i) q_i . R(j) k_j / sqrt(D) - m_h |i + c - j|
  *
  * over the keys j that query i sees. Queries stand at the end of the keys (bottom-right alignment):
- * with c = Lk - L, a causal query i sees j <= i + c, with a window W of those only j > i + c - W
- * (its own key and the W - 1 before it); a query that sees no key yields 0. Query head h reads
- * key/value head h / (H / Hkv).
+ * query i stands at key i + c, c = Lk - L. A causal query sees j <= i + c; with a window W only
+ * j > i + c - W (its own key and the W - 1 before it); without causality, `ahead` A bounds the
+ * other side, j <= i + c + A. A query that sees no key yields 0. Query head h reads key/value head
+ * h / (H / Hkv). Positions (pos):
  *
- * Source    Vaswani et al., 1706.03762, eq. 1; grouped heads: Ainslie et al., 2305.13245;
- *           window: Beltagy et al., 2004.05150, sec. 3.1
+ *   none               R = 1, m = 0
+ *   rope               R(p) turns channels (a, a + n) of the first 2 n = `rotary` by p base^(-a /
+ * n); p_i = i + c + shift; R q and R k are rounded to dtype rope-interleaved   the same with
+ * channels (2 a, 2 a + 1) alibi              m_h = 2^(-8 (h + 1) / H) for H a power of two; else
+ * see sq_attention_slope hard-alibi         heads h < masked have the window h + 1, the others
+ * `window`
+ *
+ * Source    Vaswani et al., 1706.03762, eq. 1; grouped heads: Ainslie et al., 2305.13245; window:
+ *           Beltagy et al., 2004.05150, sec. 3.1; rope: Su et al., 2104.09864, eq. 34; alibi: Press
+ *           et al., 2108.12409, sec. 3; hard-alibi: Jelassi et al., 2402.01032, sec. 3
  * Symbols   B: batch;  L: queries;  Lk: keys;  H: query heads;  Hkv: key/value heads;  D: head dim
  * in[0]     q  (B, L, H, D)     dtype       in[1]  k  (B, Lk, Hkv, D)  dtype
  * in[2]     v  (B, Lk, Hkv, D)  dtype
  * out[0]    o  (B, L, H, D)     dtype       accumulates in f32 (reference: f64)
- * Needs     Hkv divides H; a window needs causal = 1; D <= 256
- * Errors    SQ_BAD_SHAPE; SQ_UNSUPPORTED for every pass but fwd
+ * Needs     Hkv divides H; ahead needs causal = 0; rotary is even; D <= 256
+ * Errors    SQ_BAD_SHAPE; SQ_UNSUPPORTED for pass step
  * Cost      4 D flop and one exp for each visible (query, key) pair and head; reads q and the keys
  *           and values that any query sees once, writes o once
  */
@@ -23,11 +33,13 @@
 
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "kernels/shared/rows.h"
 
 enum { MAX_D = 256 };
+
+static const char *const positions[] = {"none",  "rope",       "rope-interleaved",
+                                        "alibi", "hard-alibi", NULL};
 
 static const sq_axis axes[] = {
     {"B", "batch", "sequences", SQ_AXIS_INT, 1, 1, 1 << 20, NULL},
@@ -39,10 +51,25 @@ static const sq_axis axes[] = {
      NULL},
     {"D", "head-dim", "channels of a head", SQ_AXIS_INT, 128, 1, MAX_D, NULL},
     {"causal", "causal", "1: a query sees no later key", SQ_AXIS_INT, 1, 0, 1, NULL},
-    {"window", "window", "keys that a query sees, its own included (0: all)", SQ_AXIS_INT, 0, 0,
+    {"window", "window", "keys seen up to a query's own, that included (0: all)", SQ_AXIS_INT, 0, 0,
      1 << 24, NULL},
+    {"ahead", "ahead", "keys seen beyond a query's own, causal=0 (0: all)", SQ_AXIS_INT, 0, 0,
+     1 << 24, NULL},
+    {"pos", "pos", "how positions enter the scores", SQ_AXIS_CHOICE, 0, 0, 4, positions},
+    {"rotary", "rotary", "channels of a head that rope turns (0: all)", SQ_AXIS_INT, 0, 0, MAX_D,
+     NULL},
+    {"base", "rope-base", "rope: base of the angles", SQ_AXIS_REAL, 10000, 1, 1e9, NULL},
+    {"shift", "rope-shift", "rope: position of a query beyond its key's", SQ_AXIS_INT, 0,
+     -(1 << 24), 1 << 24, NULL},
+    {"masked", "masked-heads", "hard-alibi: heads with a window (0: half of them)", SQ_AXIS_INT, 0,
+     0, 4096, NULL},
     {.name = NULL},
 };
+
+static bool is_rope(const sq_axis_value *axis)
+{
+    return axis[AXIS_POS] == POS_ROPE || axis[AXIS_POS] == POS_ROPE_INTERLEAVED;
+}
 
 static sq_status check(sq_axis_value *axis, sq_error *err)
 {
@@ -53,8 +80,19 @@ static sq_status check(sq_axis_value *axis, sq_error *err)
     if (sq_axis_int(axis, AXIS_H) % sq_axis_int(axis, AXIS_HKV) != 0)
         return sq_fail(err, SQ_BAD_SHAPE, "H=%g is no multiple of Hkv=%g", axis[AXIS_H],
                        axis[AXIS_HKV]);
-    if (axis[AXIS_WINDOW] != 0 && axis[AXIS_CAUSAL] == 0)
-        return sq_fail(err, SQ_BAD_SHAPE, "window=%g needs causal=1", axis[AXIS_WINDOW]);
+    if (axis[AXIS_AHEAD] != 0 && axis[AXIS_CAUSAL] != 0)
+        return sq_fail(err, SQ_BAD_SHAPE, "ahead=%g needs causal=0", axis[AXIS_AHEAD]);
+    if (is_rope(axis) && axis[AXIS_ROTARY] == 0)
+        axis[AXIS_ROTARY] = axis[AXIS_D];
+    if (is_rope(axis) &&
+        (sq_axis_int(axis, AXIS_ROTARY) % 2 != 0 || axis[AXIS_ROTARY] > axis[AXIS_D]))
+        return sq_fail(err, SQ_BAD_SHAPE, "rotary=%g is odd or more than D=%g", axis[AXIS_ROTARY],
+                       axis[AXIS_D]);
+    if (axis[AXIS_POS] == POS_HARD_ALIBI && axis[AXIS_MASKED] == 0)
+        axis[AXIS_MASKED] = floor(axis[AXIS_H] / 2);
+    if (axis[AXIS_MASKED] > axis[AXIS_H])
+        return sq_fail(err, SQ_BAD_SHAPE, "masked=%g of H=%g heads", axis[AXIS_MASKED],
+                       axis[AXIS_H]);
     return SQ_OK;
 }
 
@@ -85,47 +123,58 @@ static sq_status tensors(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis
     return SQ_OK;
 }
 
-sq_key_range sq_attention_keys(const sq_axis_value *axis, int64_t row)
+sq_attention_rules sq_attention_rules_of(const sq_axis_value *axis)
 {
-    const int64_t lk = sq_axis_int(axis, AXIS_LK), window = sq_axis_int(axis, AXIS_WINDOW);
-    if (axis[AXIS_CAUSAL] == 0)
-        return (sq_key_range){0, lk};
-    int64_t last = row + lk - sq_axis_int(axis, AXIS_L) + 1;
-    if (last <= 0)
-        return (sq_key_range){0, 0};
-    return (sq_key_range){window > 0 && last > window ? last - window : 0, last};
+    return (sq_attention_rules){
+        .queries = sq_axis_int(axis, AXIS_L),
+        .keys = sq_axis_int(axis, AXIS_LK),
+        .heads = sq_axis_int(axis, AXIS_H),
+        .is_causal = axis[AXIS_CAUSAL] != 0,
+        .window = sq_axis_int(axis, AXIS_WINDOW),
+        .ahead = sq_axis_int(axis, AXIS_AHEAD),
+        .masked = axis[AXIS_POS] == POS_HARD_ALIBI ? sq_axis_int(axis, AXIS_MASKED) : 0,
+        .has_alibi = axis[AXIS_POS] == POS_ALIBI,
+        .rotation = {.dims = is_rope(axis) ? sq_axis_int(axis, AXIS_ROTARY) : 0,
+                     .is_interleaved = axis[AXIS_POS] == POS_ROPE_INTERLEAVED,
+                     .base = axis[AXIS_BASE]},
+        .shift = sq_axis_int(axis, AXIS_SHIFT),
+    };
 }
 
-/* How many keys the first query with any sees, if no window cut them. */
-static double first_count(const sq_axis_value *axis)
-{
-    if (axis[AXIS_CAUSAL] == 0)
-        return axis[AXIS_LK];
-    return fmax(1, axis[AXIS_LK] - axis[AXIS_L] + 1);
-}
-
-/* Visible (query, key) pairs of one head: the sum of min(n, W) over n = first_count .. Lk. */
+/* Visible pairs of all heads of a sequence. */
 static double visible_pairs(const sq_axis_value *axis)
 {
-    const double lk = axis[AXIS_LK], window = axis[AXIS_WINDOW], first = first_count(axis);
-    if (axis[AXIS_CAUSAL] == 0)
-        return axis[AXIS_L] * lk;
-    const double cut = window > 0 ? fmin(window, lk) : lk; /* rows n > cut see `cut` keys */
-    const double full = fmax(0, lk - fmax(cut, first - 1));
-    const double ramp = first <= cut ? (cut * (cut + 1) - (first - 1) * first) / 2 : 0;
-    return ramp + full * cut;
+    const sq_attention_rules rules = sq_attention_rules_of(axis);
+    double pairs = (double)(rules.heads - rules.masked) * sq_attention_pairs(&rules, rules.heads);
+    for (int64_t h = 0; h < rules.masked; h++)
+        pairs += sq_attention_pairs(&rules, h);
+    return pairs;
+}
+
+/* Keys that any query sees, summed over the key/value heads. */
+static double visible_keys(const sq_axis_value *axis)
+{
+    const sq_attention_rules rules = sq_attention_rules_of(axis);
+    const int64_t group = rules.heads / sq_axis_int(axis, AXIS_HKV);
+    int64_t keys = 0, first = rules.keys;
+    for (int64_t h = 0; h < rules.heads; h++) {
+        const sq_key_range seen = sq_attention_keys(&rules, h, 0);
+        first = seen.first < first ? seen.first : first;
+        if ((h + 1) % group == 0) {
+            keys += sq_attention_keys(&rules, h, rules.queries - 1).last - first;
+            first = rules.keys;
+        }
+    }
+    return (double)keys;
 }
 
 static sq_cost cost(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis)
 {
     (void)pass;
     const double size = (double)sq_dtype_size(dtype), batch = axis[AXIS_B];
-    const double pairs = batch * axis[AXIS_H] * visible_pairs(axis);
+    const double pairs = batch * visible_pairs(axis);
     const double q = batch * axis[AXIS_L] * axis[AXIS_H] * axis[AXIS_D];
-    double keys = axis[AXIS_LK];
-    if (axis[AXIS_WINDOW] > 0)
-        keys = fmin(keys, axis[AXIS_L] + axis[AXIS_WINDOW] - 1);
-    const double kv = 2 * batch * keys * axis[AXIS_HKV] * axis[AXIS_D];
+    const double kv = 2 * batch * visible_keys(axis) * axis[AXIS_D];
     return (sq_cost){
         .flops = 4 * axis[AXIS_D] * pairs,
         .matrix_flops = dtype == SQ_DTYPE_F32 ? 0 : 4 * axis[AXIS_D] * pairs,
@@ -142,9 +191,42 @@ static double variance_sum(double n)
     return n <= e ? n : e * (1 + log(n / e));
 }
 
-/* With q, k, v of variance 1 an output of n keys is a mean of about n/e independent values:
- * variance min(1, e/n). So the first rows are the largest, and an error relative to them may be
- * many times the root mean square of a long sequence.
+/* Variance of the outputs of a head with that window: the largest of a row, and the mean. With q,
+ * k, v of variance 1 an output of n keys is a mean of about n/e independent values: min(1, e/n). */
+typedef struct {
+    double largest, mean;
+} spread;
+
+static spread spread_of(const sq_axis_value *axis, double window)
+{
+    const double e = 2.718281828459045, lk = axis[AXIS_LK];
+    if (axis[AXIS_CAUSAL] == 0) {
+        const double ahead = axis[AXIS_AHEAD], most = ahead > 0 && window > 0 ? window + ahead : lk;
+        const double fewest = fmin(ahead > 0 ? ahead + 1 : lk, window > 0 ? window : lk);
+        return (spread){fmin(1, e / fewest), fmin(1, e / fmin(most, lk))};
+    }
+    const double first = fmax(1, lk - axis[AXIS_L] + 1), cut = window > 0 ? fmin(window, lk) : lk;
+    double sum = cut > first ? variance_sum(cut) - variance_sum(first - 1) : fmin(1, e / first);
+    sum += (lk - fmax(cut, first)) * fmin(1, e / cut);
+    return (spread){fmin(1, e / fmin(first, cut)), sum / axis[AXIS_L]};
+}
+
+static spread spread_of_heads(const sq_axis_value *axis)
+{
+    const sq_attention_rules rules = sq_attention_rules_of(axis);
+    const spread rest = spread_of(axis, axis[AXIS_WINDOW]);
+    spread all = {rest.largest, rest.mean * (double)(rules.heads - rules.masked)};
+    for (int64_t h = 0; h < rules.masked; h++) {
+        const spread one = spread_of(axis, (double)(h + 1));
+        all.largest = fmax(all.largest, one.largest);
+        all.mean += one.mean;
+    }
+    all.mean /= (double)rules.heads;
+    return all;
+}
+
+/* The first rows are the largest, and an error relative to them may be many times the root mean
+ * square of a long sequence.
  *   16 bit: rounding o and rounding each p cost one half-ulp each (rms 1.7e-3 for bf16), together
  *           2.4e-3, and rounding the reference another 1.7e-3: 2.9e-3 in all.
  *   f32: a few ulp of exp2 and of the scores, and sums of Lk terms: rounding grows as sqrt(Lk).
@@ -152,134 +234,72 @@ static double variance_sum(double n)
 static sq_tolerance tolerance(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis)
 {
     (void)pass;
-    const double first = first_count(axis), lk = axis[AXIS_LK], window = axis[AXIS_WINDOW];
-    double relative = 3e-6 + 3e-8 * sqrt(lk);
+    const spread s = spread_of_heads(axis);
+    double relative = 3e-6 + 3e-8 * sqrt(axis[AXIS_LK]);
     if (dtype != SQ_DTYPE_F32)
         relative = dtype == SQ_DTYPE_BF16 ? 4e-3 : 5e-4;
-    double largest = fmin(1, 2.718281828459045 / first), mean = largest;
-    if (axis[AXIS_CAUSAL] != 0) {
-        const double cut = window > 0 ? fmin(window, lk) : lk;
-        double sum = cut > first ? variance_sum(cut) - variance_sum(first - 1) : largest;
-        sum += (lk - fmax(cut, first)) * fmin(1, 2.718281828459045 / cut);
-        largest = fmin(1, 2.718281828459045 / fmin(first, cut));
-        mean = sum / axis[AXIS_L];
-    }
-    return (sq_tolerance){.rel_l2 = relative, .max_abs = 16 * relative * sqrt(largest / mean)};
-}
-
-/* One key/value head of one sequence, unpacked: (Lk, D) each. */
-typedef struct {
-    double *k, *v;
-} unpacked;
-
-static void unpack(const sq_call *call, int64_t b, int64_t hkv, unpacked *kv)
-{
-    const sq_tensor *k = &call->in[IN_K], *v = &call->in[IN_V];
-    const int64_t d = k->dim[3];
-#pragma omp parallel for
-    for (int64_t j = 0; j < k->dim[1]; j++) {
-        sq_row_read(k, b * k->stride[0] + j * k->stride[1] + hkv * k->stride[2], d, kv->k + j * d);
-        sq_row_read(v, b * v->stride[0] + j * v->stride[1] + hkv * v->stride[2], d, kv->v + j * d);
-    }
-}
-
-/* One output row; score: room for Lk numbers. */
-static void attend(const sq_call *call, int64_t b, int64_t h, int64_t row, const unpacked *kv,
-                   double *score)
-{
-    const sq_tensor *q = &call->in[IN_Q], *o = &call->out[0];
-    const int64_t d = q->dim[3];
-    const sq_key_range seen = sq_attention_keys(call->axis, row);
-    double query[MAX_D], out[MAX_D] = {0}, max = -INFINITY, sum = 0;
-    sq_row_read(q, b * q->stride[0] + row * q->stride[1] + h * q->stride[2], d, query);
-    for (int64_t j = seen.first; j < seen.last; j++) {
-        score[j] = sq_row_dot(query, kv->k + j * d, d) / sqrt((double)d);
-        max = fmax(max, score[j]);
-    }
-    for (int64_t j = seen.first; j < seen.last; j++) {
-        const double p = exp(score[j] - max), *v = kv->v + j * d;
-        sum += p;
-        for (int64_t i = 0; i < d; i++)
-            out[i] += p * v[i];
-    }
-    for (int64_t i = 0; i < d && sum > 0; i++)
-        out[i] /= sum;
-    sq_row_write(o, b * o->stride[0] + row * o->stride[1] + h * o->stride[2], d, out);
-}
-
-/* All query heads that read key/value head hkv; false when out of memory. */
-static bool attend_group(const sq_call *call, int64_t b, int64_t hkv, const unpacked *kv)
-{
-    const int64_t rows = call->in[IN_Q].dim[1], keys = call->in[IN_K].dim[1];
-    const int64_t group = call->in[IN_Q].dim[2] / call->in[IN_K].dim[2];
-    bool is_ok = true;
-#pragma omp parallel reduction(&& : is_ok)
-    {
-        double *score = malloc((size_t)keys * sizeof *score);
-        is_ok = score != NULL;
-#pragma omp for schedule(dynamic, 8)
-        for (int64_t i = 0; i < group * rows; i++)
-            if (score)
-                attend(call, b, hkv * group + i / rows, i % rows, kv, score);
-        free(score);
-    }
-    return is_ok;
+    return (sq_tolerance){.rel_l2 = relative, .max_abs = 16 * relative * sqrt(s.largest / s.mean)};
 }
 
 static sq_status reference(const sq_call *call, sq_error *err)
 {
-    const sq_tensor *k = &call->in[IN_K];
-    const size_t count = (size_t)(k->dim[1] * k->dim[3]);
-    unpacked kv = {malloc(count * sizeof(double)), malloc(count * sizeof(double))};
-    bool is_ok = kv.k && kv.v;
-    for (int64_t i = 0; i < k->dim[0] * k->dim[2] && is_ok; i++) {
-        unpack(call, i / k->dim[2], i % k->dim[2], &kv);
-        is_ok = attend_group(call, i / k->dim[2], i % k->dim[2], &kv);
-    }
-    free(kv.k);
-    free(kv.v);
-    if (!is_ok)
-        return sq_fail(err, SQ_OUT_OF_MEMORY, "attention reference: %zu keys x channels", count);
-    return SQ_OK;
+    const sq_attention_rules rules = sq_attention_rules_of(call->axis);
+    return sq_attention_forward(&rules, &call->in[IN_Q], &call->in[IN_K], &call->in[IN_V],
+                                &call->out[0], err);
 }
 
+/* A turned pair costs about as much as 20 products. */
 static double reference_work(const sq_axis_value *axis)
 {
-    return axis[AXIS_B] * axis[AXIS_H] * (2 * axis[AXIS_D] + 20) * visible_pairs(axis);
+    const double turned = is_rope(axis) ? 10 * axis[AXIS_ROTARY] : 0;
+    const double rows = axis[AXIS_L] * axis[AXIS_H] + axis[AXIS_LK] * axis[AXIS_HKV];
+    return axis[AXIS_B] *
+           ((2 * axis[AXIS_D] + 20) * visible_pairs(axis) + (axis[AXIS_D] + turned) * rows);
 }
 
 /* Some query rows of one head, at the end of the sequence (longest sums) or anywhere, and the keys
- * from the first to the last that they see, so that the bottom-right alignment still holds. */
+ * from the first to the last that they see, so that the bottom-right alignment still holds. Without
+ * causality only rows at the end keep their distance to the keys; rotations are of absolute
+ * positions, which all keys from the first on keep; slopes and windows by head need all heads. */
 static sq_status slice(const sq_call *whole, sq_pick pick, sq_call *sub, char *what, size_t size)
 {
     const sq_axis_value *axis = whole->axis;
-    const int64_t l = sq_axis_int(axis, AXIS_L), lk = sq_axis_int(axis, AXIS_LK);
-    const int64_t group = sq_axis_int(axis, AXIS_H) / sq_axis_int(axis, AXIS_HKV);
-    const double keys = axis[AXIS_WINDOW] > 0 ? fmin(axis[AXIS_WINDOW], axis[AXIS_LK]) : (double)lk;
-    const double fit = pick.max_work / (keys * (2 * axis[AXIS_D] + 20));
-    const int64_t count = (int64_t)fmax(1, fmin((double)l, fit));
+    const sq_attention_rules rules = sq_attention_rules_of(axis);
+    const bool has_heads = rules.has_alibi || rules.masked > 0;
+    const int64_t l = rules.queries, hkv = sq_axis_int(axis, AXIS_HKV), group = rules.heads / hkv;
+    const double keys = axis[AXIS_WINDOW] > 0 && rules.is_causal && rules.masked == 0
+                            ? fmin(axis[AXIS_WINDOW], axis[AXIS_LK])
+                            : axis[AXIS_LK];
+    const double row_work = keys * (2 * axis[AXIS_D] + 20) * (has_heads ? axis[AXIS_H] : 1);
+    const int64_t count = (int64_t)fmax(1, fmin((double)l, pick.max_work / row_work));
     const int64_t b = sq_pick_start(pick, 0, whole->in[IN_Q].dim[0], 1);
-    const int64_t h = sq_pick_start(pick, 1, whole->in[IN_Q].dim[2], 1);
+    const int64_t h = has_heads ? 0 : sq_pick_start(pick, 1, rules.heads, 1);
     int64_t row = sq_pick_start(pick, 2, l, count);
-    if (sq_rng_bits(pick.seed, 0, 3) % 2 == 0 || sq_attention_keys(axis, row + count - 1).last == 0)
+    if (!rules.is_causal || sq_rng_bits(pick.seed, 0, 3) % 2 == 0 ||
+        sq_attention_keys(&rules, rules.heads, row + count - 1).last == 0)
         row = l - count;
-    const sq_key_range first = sq_attention_keys(axis, row),
-                       last = sq_attention_keys(axis, row + count - 1);
+    int64_t first = sq_attention_keys(&rules, rules.heads, row).first;
+    const int64_t last = sq_attention_keys(&rules, rules.heads, row + count - 1).last;
+    if (is_rope(axis) || rules.masked > 0)
+        first = 0;
 
     *sub = *whole;
-    sub->axis[AXIS_B] = sub->axis[AXIS_H] = sub->axis[AXIS_HKV] = 1;
+    sub->axis[AXIS_B] = 1;
+    sub->axis[AXIS_H] = has_heads ? axis[AXIS_H] : 1;
+    sub->axis[AXIS_HKV] = has_heads ? axis[AXIS_HKV] : 1;
     sub->axis[AXIS_L] = (double)count;
-    sub->axis[AXIS_LK] = (double)(last.last - first.first);
-    const int64_t at[3] = {b, row, h}, at_kv[3] = {b, first.first, h / group};
-    const int64_t cut[3] = {1, count, 1}, cut_kv[3] = {1, last.last - first.first, 1};
+    sub->axis[AXIS_LK] = (double)(last - first);
+    const int64_t at[3] = {b, row, h}, at_kv[3] = {b, first, h / group};
+    const int64_t cut[3] = {1, count, sq_axis_int(sub->axis, AXIS_H)};
+    const int64_t cut_kv[3] = {1, last - first, sq_axis_int(sub->axis, AXIS_HKV)};
     for (int i = 0; i < 3; i++) {
         sub->in[IN_Q] = sq_tensor_slice(&sub->in[IN_Q], i, at[i], cut[i]);
         sub->in[IN_K] = sq_tensor_slice(&sub->in[IN_K], i, at_kv[i], cut_kv[i]);
         sub->in[IN_V] = sq_tensor_slice(&sub->in[IN_V], i, at_kv[i], cut_kv[i]);
         sub->out[0] = sq_tensor_slice(&sub->out[0], i, at[i], cut[i]);
     }
-    snprintf(what, size, "b=%lld h=%lld rows=%lld..%lld", (long long)b, (long long)h,
-             (long long)row, (long long)(row + count));
+    snprintf(what, size, "b=%lld h=%lld..%lld rows=%lld..%lld", (long long)b, (long long)h,
+             (long long)(h + cut[2]), (long long)row, (long long)(row + count));
     return SQ_OK;
 }
 
@@ -303,6 +323,21 @@ static const char *const test_shapes[] = {
     "B=1,L=33,H=2,D=37",
     "B=1,L=70,H=2,D=256",
     "B=1,L=1025,H=1,D=128",
+    "B=1,L=61,H=2,D=16,causal=0,window=8,ahead=5",
+    "B=1,L=150,Lk=333,H=4,Hkv=2,D=64,causal=0,ahead=40",
+    "B=1,L=201,Lk=97,H=2,D=128,causal=0,window=33",
+    "B=2,L=41,H=6,Hkv=3,D=32,pos=alibi",
+    "B=1,L=203,Lk=300,H=3,D=128,pos=alibi,window=90",
+    "B=1,L=70,H=5,Hkv=1,D=64,pos=alibi,causal=0",
+    "B=1,L=77,H=8,Hkv=4,D=64,pos=hard-alibi",
+    "B=1,L=140,Lk=170,H=6,D=128,pos=hard-alibi,masked=5,window=80",
+    "B=2,L=47,H=4,Hkv=2,D=64,pos=rope",
+    "B=1,L=130,Lk=191,H=2,Hkv=1,D=128,pos=rope,rotary=32,window=100",
+    "B=1,L=37,Lk=50,H=2,D=80,pos=rope-interleaved,rotary=24,shift=7,base=500",
+    "B=1,L=50,Lk=33,H=2,D=64,pos=rope-interleaved,causal=0",
+    "B=2,L=23,H=3,Hkv=1,D=16,pos=alibi",
+    "B=1,L=21,Lk=27,H=4,Hkv=2,D=16,pos=hard-alibi,masked=3,window=9",
+    "B=1,L=19,Lk=26,H=2,Hkv=1,D=16,pos=rope,shift=-3",
     NULL,
 };
 

@@ -32,6 +32,16 @@ static attention_params params_of(const sq_call *call)
     return p;
 }
 
+/* Causal with a window, or everything. */
+static sq_status supports_rules(const sq_call *call, sq_error *why)
+{
+    const bool is_bidirectional = call->axis[AXIS_CAUSAL] == 0 &&
+                                  (call->axis[AXIS_WINDOW] != 0 || call->axis[AXIS_AHEAD] != 0);
+    if (call->axis[AXIS_POS] != POS_NONE || is_bidirectional)
+        return sq_fail(why, SQ_UNSUPPORTED, "pos=none, and causal=1 with a window");
+    return SQ_OK;
+}
+
 /* --- naive --- */
 
 enum { NAIVE_WARPS = 4, NAIVE_MAX_D = 256 };
@@ -90,6 +100,7 @@ static sq_status supports_naive(const sq_call *call, const sq_device *, sq_error
 {
     if (naive_blocks(call) > INT32_MAX)
         return sq_fail(why, SQ_UNSUPPORTED, "B*L*H over 2^33 rows");
+    SQ_TRY(supports_rules(call, why));
     return sq_supports_types(call, why);
 }
 
@@ -135,6 +146,7 @@ static sq_status supports_portable(const sq_call *call, const sq_device *device,
     const int vector = call->dtype == SQ_DTYPE_F32 ? 4 : 8;
     const int max_d = call->dtype == SQ_DTYPE_F32 ? 128 : 256;
     SQ_TRY(sq_supports_f32_bf16(call, why));
+    SQ_TRY(supports_rules(call, why));
     if (q->dim[3] % vector != 0 || q->dim[3] > max_d)
         return sq_fail(why, SQ_UNSUPPORTED, "D=%lld: a multiple of %d up to %d",
                        (long long)q->dim[3], vector, max_d);
