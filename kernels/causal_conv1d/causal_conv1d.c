@@ -12,9 +12,11 @@
  * out[0]    y  (B, L, D)  dtype             accumulates in f32 (reference: f64)
  * out[1]    final  (B, W-1, D)  dtype, if final
  * Needs     2 <= W <= 4
- * Errors    SQ_UNSUPPORTED for every pass but fwd
- * Cost      B L D (2 W + bias + silu) flop, 2 B L D special functions with silu; reads x and
- *           initial, writes y and final once
+ * Errors    SQ_BAD_SHAPE
+ * Cost      fwd: B L D (2 W + bias + silu) flop, 2 B L D special functions with silu; reads x and
+ *           initial, writes y and final once. step: the same at L = 1
+ *           bwd: B L D (6 W + 2 bias + 5 silu) flop (the sum before SiLU is made once more), the
+ * same special functions; reads the inputs, dy and dfinal once, writes every gradient once
  */
 #include "kernels/causal_conv1d/causal_conv1d.h"
 #include "kernels/op.h"
@@ -55,35 +57,40 @@ static sq_status at_width(int64_t width, sq_axis_value *axis, sq_error *err)
 static sq_status tensors(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis,
                          sq_tensor_list *list, sq_error *err)
 {
-    if (pass != SQ_PASS_FWD)
-        return sq_fail(err, SQ_UNSUPPORTED, "causal_conv1d has no pass %s", sq_pass_name(pass));
-    int64_t b = sq_axis_int(axis, AXIS_B), l = sq_axis_int(axis, AXIS_L);
+    (void)err;
+    const bool is_step = pass == SQ_PASS_STEP, has_final = is_step || axis[AXIS_FINAL] != 0;
+    int64_t b = sq_axis_int(axis, AXIS_B), l = is_step ? 1 : sq_axis_int(axis, AXIS_L);
     int64_t d = sq_axis_int(axis, AXIS_D), w = sq_axis_int(axis, AXIS_W);
     const sq_draw normal = {SQ_DRAW_NORMAL, 0.0f, 1.0f, 0}, half = {SQ_DRAW_NORMAL, 0.0f, 0.5f, 0};
-    *list = (sq_tensor_list){.n_in = IN_COUNT, .n_out = axis[AXIS_FINAL] != 0 ? OUT_COUNT : 1};
+    *list = (sq_tensor_list){.n_in = IN_COUNT, .n_out = has_final ? OUT_COUNT : OUT_Y + 1};
     list->in[IN_X] = (sq_tensor_spec){"x", dtype, 3, {b, l, d}, 1, normal};
     list->in[IN_W] = (sq_tensor_spec){"w", dtype, 2, {d, w}, -1, half};
     if (axis[AXIS_BIAS] != 0)
         list->in[IN_BIAS] = (sq_tensor_spec){"b", dtype, 1, {d}, -1, half};
-    if (axis[AXIS_INITIAL] != 0)
+    if (is_step || axis[AXIS_INITIAL] != 0)
         list->in[IN_INITIAL] = (sq_tensor_spec){"initial", dtype, 3, {b, w - 1, d}, -1, normal};
     list->out[OUT_Y] = (sq_tensor_spec){"y", dtype, 3, {b, l, d}, 1, {0}};
-    if (axis[AXIS_FINAL] != 0)
+    if (has_final)
         list->out[OUT_FINAL] = (sq_tensor_spec){"final", dtype, 3, {b, w - 1, d}, -1, {0}};
     return SQ_OK;
 }
 
+/* bwd, per element: the sum (2 W + bias) and its sigmoid once more, silu' and da (5), dx and dw (2
+ * W each), db. */
 static sq_cost cost(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis)
 {
-    (void)pass;
-    double d = axis[AXIS_D], elements = axis[AXIS_B] * axis[AXIS_L] * d;
-    double size = (double)sq_dtype_size(dtype), silu = axis[AXIS_SILU], bias = axis[AXIS_BIAS];
-    double state = axis[AXIS_B] * (axis[AXIS_W] - 1) * d;
+    const bool is_bwd = pass == SQ_PASS_BWD, is_step = pass == SQ_PASS_STEP;
+    double d = axis[AXIS_D], w = axis[AXIS_W], silu = axis[AXIS_SILU], bias = axis[AXIS_BIAS];
+    double elements = axis[AXIS_B] * (is_step ? 1 : axis[AXIS_L]) * d;
+    double size = (double)sq_dtype_size(dtype), state = axis[AXIS_B] * (w - 1) * d;
+    double initial = is_step ? state : state * axis[AXIS_INITIAL];
+    double final = is_step ? state : state * axis[AXIS_FINAL];
+    double inputs = elements + d * (w + bias) + initial;
     return (sq_cost){
-        .flops = elements * (2 * axis[AXIS_W] + bias + silu),
+        .flops = elements * (is_bwd ? 6 * w + 2 * bias + 5 * silu : 2 * w + bias + silu),
         .special = elements * 2 * silu, /* exp and reciprocal */
-        .bytes_read = size * (elements + d * (axis[AXIS_W] + bias) + state * axis[AXIS_INITIAL]),
-        .bytes_written = size * (elements + state * axis[AXIS_FINAL]),
+        .bytes_read = size * (is_bwd ? inputs + elements + final : inputs),
+        .bytes_written = size * (is_bwd ? inputs : elements + final),
     };
 }
 
