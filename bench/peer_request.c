@@ -85,6 +85,8 @@ static sq_status list_tensors(const sq_cell *cell, sq_tensor_list *list, sq_erro
     sq_subject subject;
     if (cell->kind != SQ_KIND_OP)
         return sq_fail(err, SQ_UNSUPPORTED, "peers measure operators, not blocks");
+    if (cell->pass == SQ_PASS_BWD || cell->pass == SQ_PASS_FWDBWD)
+        return sq_fail(err, SQ_UNSUPPORTED, "peers measure no pass %s", sq_pass_name(cell->pass));
     SQ_TRY(sq_subject_find(cell->kind, cell->subject, &subject, err));
     return sq_op_tensors(subject.op, cell->pass, cell->dtype, cell->value, list, err);
 }

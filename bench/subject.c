@@ -147,7 +147,7 @@ static sq_status op_cost(const sq_op *op, const sq_cell *cell, sq_cost *cost, do
 {
     sq_tensor_list list;
     SQ_TRY(sq_op_tensors(op, cell->pass, cell->dtype, cell->value, &list, err));
-    *cost = op->cost(cell->pass, cell->dtype, cell->value);
+    *cost = sq_op_cost(op, cell->pass, cell->dtype, cell->value);
     *bytes = list_bytes(list.in, list.n_in) + list_bytes(list.out, list.n_out);
     return SQ_OK;
 }

@@ -10,8 +10,13 @@
  *    int64, so a projection's output can be split into views without a copy. A provider that needs
  *    more (16-byte aligned rows, say) says so in supports().
  *  - Inputs and outputs never overlap. Statistics, states and decays accumulate in f32 or better.
- *  - An absent optional tensor has data == NULL and rank 0 (tensors() does not list it at all: the
- *    position stays, with spec.name == NULL).
+ *  - Pass step is one token more: axis L counts the tokens of the context, the new one included,
+ * and the tensors of tokens have L = 1. A recurrence steps from its initial to its final state.
+ *  - Pass bwd is shaped by the forward call (sq_op_tensors): inputs are the forward inputs, the
+ *    gradients of its outputs, and the values of its outputs; outputs are the gradients of its
+ *    inputs. Pass fwdbwd has the same tensors and launches both.
+ *  - An absent optional tensor has data == NULL and rank 0. n_in and n_out never depend on the
+ *    axes: the position stays, with spec.name == NULL.
  */
 #ifndef SQ_KERNELS_OP_H
 #define SQ_KERNELS_OP_H
@@ -33,7 +38,7 @@
 extern "C" {
 #endif
 
-enum { SQ_MAX_IN = 16, SQ_MAX_OUT = 12, SQ_AXIS_B = 0, SQ_AXIS_L = 1 };
+enum { SQ_MAX_IN = 20, SQ_MAX_OUT = 12, SQ_AXIS_B = 0, SQ_AXIS_L = 1 };
 
 typedef struct sq_op sq_op;
 
@@ -45,6 +50,9 @@ typedef struct {
     sq_tensor in[SQ_MAX_IN], out[SQ_MAX_OUT];
     void *workspace; /* at least provider->workspace() bytes, 256-byte aligned */
     size_t workspace_bytes;
+    /* provider->saved() bytes that pass fwd writes for a pass bwd to come; NULL in pass fwd where
+     * none comes. */
+    void *saved;
     void *stream;
 } sq_call;
 
@@ -59,11 +67,12 @@ typedef struct {
     sq_draw draw; /* inputs only */
 } sq_tensor_spec;
 
-/* first_gradient: in pass bwd inputs from this one on, and all outputs, are gradients of the loss
- * by the tensors that they are named after; 0 in pass fwd. */
+/* In passes bwd and fwdbwd, with a forward pass of n inputs and m outputs: in[first_gradient = n,
+ * +m) and all outputs are gradients of the loss by the tensors that they are named after,
+ * in[first_value = n + m, +m) what the forward pass wrote. Both are 0 in other passes. */
 typedef struct {
     int n_in, n_out; /* positions used, counting unused ones in between */
-    int first_gradient;
+    int first_gradient, first_value;
     sq_tensor_spec in[SQ_MAX_IN], out[SQ_MAX_OUT];
 } sq_tensor_list;
 
@@ -80,6 +89,11 @@ typedef struct {
     double max_work; /* scalar multiply-adds that the sub-call's reference may cost */
 } sq_pick;
 
+/* Bits of sq_provider.passes. Pass bwd follows a forward pass of the same provider. */
+#define SQ_HAS_PASS(pass) (1u << (pass))
+#define SQ_HAS_BWD (SQ_HAS_PASS(SQ_PASS_FWD) | SQ_HAS_PASS(SQ_PASS_BWD))
+#define SQ_HAS_STEP SQ_HAS_PASS(SQ_PASS_STEP)
+
 typedef struct {
     const char *name, *note; /* "cuda/portable"; one line of reason */
     /* SQ_UNSUPPORTED with the rule that fails. `call` has axes and (possibly NULL-data) tensors. */
@@ -90,6 +104,9 @@ typedef struct {
     /* Asynchronous on call->stream: no allocation, no synchronisation, capturable. */
     sq_status (*launch)(const sq_call *call, void *plan, sq_error *err);
     void (*release)(void *plan); /* NULL where prepare is */
+    unsigned passes;             /* 0: pass fwd alone. The functions look at call->pass */
+    /* Bytes that fwd hands to bwd beside its outputs, no more than O(tokens); NULL: none. */
+    size_t (*saved)(const sq_call *forward);
 } sq_provider;
 
 struct sq_op {
@@ -104,21 +121,23 @@ struct sq_op {
     /* Sets the axes to this mixer's shape at model width `width`; NULL where width has no meaning.
      * SQ_BAD_SHAPE where the width does not divide into heads. */
     sq_status (*at_width)(int64_t width, sq_axis_value *axis, sq_error *err);
-    /* Tensors for checked axes; SQ_UNSUPPORTED for a pass the operator has not. */
+    /* Tensors of passes fwd and step for checked axes; SQ_UNSUPPORTED where there is no step. */
     sq_status (*tensors)(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis,
                          sq_tensor_list *list, sq_error *err);
-    sq_cost (*cost)(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis);
+    sq_cost (*cost)(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis); /* not of fwdbwd */
     sq_tolerance (*tolerance)(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis);
     /* The reference on host tensors, any strides: plain loops, double accumulation, OpenMP over
      * independent axes only. This is the cpu backend. */
     sq_status (*reference)(const sq_call *call, sq_error *err);
-    /* The reference of pass bwd, on a call shaped by sq_backward_shape; NULL: none yet. Gradients
-     * of weights are sums over the whole call. */
+    /* The reference of pass bwd; NULL: none. Gradients of weights are sums over the whole call. The
+     * values of forward outputs may be absent. */
     sq_status (*backward)(const sq_call *call, sq_error *err);
-    /* Scalar multiply-adds that reference() does: decides between whole and slice. */
+    /* Scalar multiply-adds that reference() does in pass fwd: decides between whole and slice. */
     double (*reference_work)(const sq_axis_value *axis);
-    /* A smaller call whose inputs and outputs are views into the whole call's tensors and whose
-     * result is that part of the whole result. `what` describes it ("b=3 h=7 rows=1024..1040"). */
+    /* A smaller call of pass fwd (or step) whose inputs and outputs are views into the whole call's
+     * tensors, cut by sq_tensor_slice, and whose result is that part of the whole result. `what`
+     * describes it ("b=3 h=7 rows=1024..1040"). Of pass bwd it is the part that the loss over the
+     * views of the outputs depends on. */
     sq_status (*slice)(const sq_call *whole, sq_pick pick, sq_call *sub, char *what, size_t size);
     /* Shapes every provider is tested on: "B=1,L=1,H=2,D=64" (absent axes take their default),
      * NULL-ended. Include L = 1, primes, non-multiples of tiles, every option. */
@@ -152,19 +171,26 @@ const sq_provider *sq_providers_cuda(const sq_op *op); /* kernels/registry_cuda.
 #endif
 const sq_provider *sq_provider_find(sq_providers_fn providers, const sq_op *op, const char *name);
 
-/* op->tensors(), and refuses a tensor of more than 2^56 bytes (SQ_BAD_SHAPE): below that, no sum
- * over the tensors of a call or a block leaves 64 bits. */
+/* The tensors of any pass; refuses one of more than 2^56 bytes (SQ_BAD_SHAPE): below that, no sum
+ * over the tensors of a call or a block leaves 64 bits. SQ_UNSUPPORTED for a pass the operator has
+ * not. */
 sq_status sq_op_tensors(const sq_op *op, sq_pass pass, sq_dtype dtype, const sq_axis_value *axis,
                         sq_tensor_list *list, sq_error *err);
+/* The cost of any pass. */
+sq_cost sq_op_cost(const sq_op *op, sq_pass pass, sq_dtype dtype, const sq_axis_value *axis);
+/* Tokens of one launch: B L, in pass step B. */
+double sq_op_tokens(sq_pass pass, const sq_axis_value *axis);
 /* Sets call->in/out dims, dtypes and dense strides from the operator's own list; no data. */
 sq_status sq_call_shape(sq_call *call, sq_tensor_list *list, sq_error *err);
-/* The reference of the call's pass. */
+/* The forward call whose gradients a call of pass bwd computes: views of the same tensors. */
+sq_call sq_call_forward(const sq_call *backward, const sq_tensor_list *list);
+/* The reference of the call's pass (not fwdbwd, which is two calls). */
 sq_status sq_op_reference(const sq_call *call, sq_error *err);
-/* Pass bwd, from the tensors of pass fwd: in[i] as there, in[n + i] the gradient of out[i], where n
- * is list->first_gradient; out[i] the gradient of in[i]. SQ_UNSUPPORTED where the operator has no
- * backward. */
-sq_status sq_backward_shape(const sq_call *forward, sq_call *backward, sq_tensor_list *list,
-                            sq_error *err);
+bool sq_provider_has(const sq_provider *provider, sq_pass pass);
+/* provider->supports() for a call of any pass; SQ_UNSUPPORTED where the provider has not the pass.
+ */
+sq_status sq_provider_supports(const sq_provider *provider, const sq_call *call,
+                               const sq_tensor_list *list, const sq_device *device, sq_error *why);
 /* Builds a checked call from "B=1,L=64,..." (absent axes take defaults). */
 sq_status sq_call_parse(const sq_op *op, sq_pass pass, sq_dtype dtype, const char *shape,
                         sq_call *call, sq_error *err);

@@ -160,7 +160,7 @@ static sq_status fill(sqt_timer *timer, void *data, const char *dtype, int64_t c
     SQ_TRY(sq_dtype_parse(dtype, &type, err));
     SQ_TRY(sq_draw_parse(draw, &drawn, err));
     sq_tensor tensor = sq_tensor_dense(data, type, 1, &count);
-    return timer->backend->fill(timer->device, &tensor, drawn, seed, id, err);
+    return timer->backend->fill(timer->device, &tensor, 0, drawn, seed, id, err);
 }
 
 int sqt_fill(sqt_timer *timer, void *data, const char *dtype, int64_t count, const char *draw,

@@ -136,7 +136,9 @@ static sq_status select_forward(sq_tape *tape, sq_tape_operator *o, const char *
 static sq_status shape_backward(const sq_tape_operator *o, sq_call *call, sq_tensor_list *list,
                                 sq_error *err)
 {
-    return sq_backward_shape(&o->call, call, list, err);
+    *call = o->call;
+    call->pass = SQ_PASS_BWD;
+    return sq_call_shape(call, list, err);
 }
 
 static sq_status select_backward(sq_tape *tape, sq_tape_operator *o, const char *preferred,

@@ -69,8 +69,8 @@ static sq_status draw_replica(const block_job *self, replica *r, sq_error *err)
         const sq_graph_tensor *t = sq_graph_tensor_at(r->graph, i);
         sq_tensor dense = tensor_of(t, r->arena.data);
         if (is_drawn(t))
-            SQ_TRY(rig->backend->fill(rig->device, &dense, t->spec.draw, self->seed, (uint32_t)i,
-                                      err));
+            SQ_TRY(rig->backend->fill(rig->device, &dense, 0, t->spec.draw, self->seed,
+                                      (uint32_t)i, err));
     }
     return rig->backend->sync(rig->device, err);
 }

@@ -66,6 +66,12 @@ static void widen(const sq_tensor_spec *spec, sq_tensor *view, sq_tensor *buffer
         view->stride[d] = buffer->stride[d];
 }
 
+/* The forward pass writes it; outputs are dense. */
+static bool is_value(const sq_place *place, int i)
+{
+    return place->list.first_value > 0 && i >= place->list.first_value;
+}
+
 sq_status sq_place_plan(const sq_rig *rig, const sq_call *call, sq_layout layout, sq_place *place,
                         sq_error *err)
 {
@@ -74,8 +80,8 @@ sq_status sq_place_plan(const sq_rig *rig, const sq_call *call, sq_layout layout
     for (int i = 0; i < place->list.n_in; i++) {
         const sq_tensor_spec *spec = &place->list.in[i];
         place->buffer[i] = place->call.in[i];
-        if (spec->name && layout == SQ_LAYOUT_STRIDED && spec->time_dim >= 0 &&
-            spec->time_dim + 1 < spec->rank)
+        if (spec->name && !is_value(place, i) && layout == SQ_LAYOUT_STRIDED &&
+            spec->time_dim >= 0 && spec->time_dim + 1 < spec->rank)
             widen(spec, &place->call.in[i], &place->buffer[i]);
     }
     return SQ_OK;
@@ -106,17 +112,32 @@ static sq_status fill_input(const sq_place *place, int i, sq_tensor *buffer, sq_
 {
     const sq_rig *rig = place->rig;
     SQ_TRY(rig->backend->alloc(rig->device, sq_tensor_bytes(buffer), &buffer->data, err));
+    if (is_value(place, i)) {
+        view->data = buffer->data;
+        return rig->backend->poison(rig->device, buffer->data, sq_tensor_bytes(buffer), err);
+    }
     bool is_widened = sq_tensor_count(buffer) != sq_tensor_count(view);
     size_t shift = is_widened ? STRIDED_PAD * sq_dtype_size(view->dtype) : 0;
     view->data = (char *)buffer->data + shift;
-    return rig->backend->fill(rig->device, buffer, place->list.in[i].draw, place->seed,
+    return rig->backend->fill(rig->device, buffer, 0, place->list.in[i].draw, place->seed,
                               (uint32_t)i, err);
 }
 
-sq_status sq_place_fill(sq_place *place, uint64_t seed, size_t workspace_bytes, sq_error *err)
+static sq_status make_saved(const sq_place *place, void **saved, sq_error *err)
+{
+    const sq_rig *rig = place->rig;
+    if (place->saved_bytes == 0)
+        return SQ_OK;
+    SQ_TRY(rig->backend->alloc(rig->device, place->saved_bytes, saved, err));
+    return rig->backend->poison(rig->device, *saved, place->saved_bytes, err);
+}
+
+sq_status sq_place_fill(sq_place *place, uint64_t seed, size_t workspace_bytes, size_t saved_bytes,
+                        sq_error *err)
 {
     const sq_rig *rig = place->rig;
     place->seed = seed;
+    place->saved_bytes = saved_bytes;
     for (int i = 0; i < place->list.n_in; i++)
         if (place->list.in[i].name)
             SQ_TRY(fill_input(place, i, &place->buffer[i], &place->call.in[i], err));
@@ -131,6 +152,8 @@ sq_status sq_place_fill(sq_place *place, uint64_t seed, size_t workspace_bytes, 
     place->call.workspace = place->workspace.data;
     place->call.workspace_bytes = workspace_bytes;
     place->call.stream = rig->backend->stream(rig->device);
+    SQ_TRY(make_saved(place, &place->saved, err));
+    place->call.saved = place->saved;
     return SQ_OK;
 }
 
@@ -144,6 +167,8 @@ sq_status sq_place_fill_copy(const sq_place *place, sq_place_copy *copy, sq_erro
         copy->buffer[i].data = NULL;
         SQ_TRY(fill_input(place, i, &copy->buffer[i], &copy->call.in[i], err));
     }
+    SQ_TRY(make_saved(place, &copy->saved, err));
+    copy->call.saved = copy->saved;
     return SQ_OK;
 }
 
@@ -158,6 +183,8 @@ static void free_inputs(const sq_place *place, sq_tensor *buffer)
 void sq_place_free_copy(const sq_place *place, sq_place_copy *copy)
 {
     free_inputs(place, copy->buffer);
+    place->rig->backend->free(place->rig->device, copy->saved);
+    copy->saved = NULL;
 }
 
 void sq_place_free(sq_place *place)
@@ -166,6 +193,8 @@ void sq_place_free(sq_place *place)
     for (int i = 0; i < SQ_MAX_OUT; i++)
         sq_guarded_free(place->rig, &place->out[i]);
     sq_guarded_free(place->rig, &place->workspace);
+    place->rig->backend->free(place->rig->device, place->saved);
+    place->saved = NULL;
 }
 
 sq_status sq_place_check_guards(const sq_place *place, sq_error *err)
@@ -205,9 +234,26 @@ void sq_draw_view(const sq_tensor *view, int64_t base, sq_draw draw, uint64_t se
     }
 }
 
-void sq_place_draw(const sq_place *place, int i, const sq_tensor *view, void *host)
+/* Index of the view's first element in input i's buffer. */
+static int64_t base_of(const sq_place *place, int i, const sq_tensor *view)
 {
     int64_t shift = (const char *)view->data - (const char *)place->buffer[i].data;
-    sq_draw_view(view, shift / (int64_t)sq_dtype_size(view->dtype), place->list.in[i].draw,
-                 place->seed, (uint32_t)i, host);
+    return shift / (int64_t)sq_dtype_size(view->dtype);
+}
+
+void sq_place_draw(const sq_place *place, int i, const sq_tensor *view, void *host)
+{
+    sq_draw_view(view, base_of(place, i, view), place->list.in[i].draw, place->seed, (uint32_t)i,
+                 host);
+}
+
+sq_status sq_place_mask(const sq_place *place, int i, const sq_tensor *view, sq_error *err)
+{
+    const sq_rig *rig = place->rig;
+    const sq_draw drawn = place->list.in[i].draw, zero = {SQ_DRAW_CONSTANT, 0, 0, 0};
+    SQ_TRY(rig->backend->fill(rig->device, &place->buffer[i], 0, view ? zero : drawn, place->seed,
+                              (uint32_t)i, err));
+    return view ? rig->backend->fill(rig->device, view, base_of(place, i, view), drawn, place->seed,
+                                     (uint32_t)i, err)
+                : SQ_OK;
 }

@@ -36,21 +36,26 @@ typedef struct {
     uint64_t seed;
     sq_tensor buffer[SQ_MAX_IN]; /* the dense tensor that call.in[i] is a view of */
     sq_guarded out[SQ_MAX_OUT], workspace;
+    size_t saved_bytes;
+    void *saved;
 } sq_place;
 
 /* Lays out the tensors of a checked call without memory: strides are final, data is NULL. */
 sq_status sq_place_plan(const sq_rig *rig, const sq_call *call, sq_layout layout, sq_place *place,
                         sq_error *err);
-/* Bytes of the planned tensors, without workspace and guards. */
+/* Bytes of the planned tensors, without what the provider asks for and guards. */
 size_t sq_place_bytes(const sq_place *place);
-/* Allocates, draws and poisons everything. After a failure sq_place_free is still due. */
-sq_status sq_place_fill(sq_place *place, uint64_t seed, size_t workspace_bytes, sq_error *err);
+/* Allocates, draws and poisons everything; the values of forward outputs are poisoned. After a
+ * failure sq_place_free is still due. */
+sq_status sq_place_fill(sq_place *place, uint64_t seed, size_t workspace_bytes, size_t saved_bytes,
+                        sq_error *err);
 void sq_place_free(sq_place *place);
 
 /* Another set of the same inputs for a call that shares everything else. */
 typedef struct {
     sq_call call;
     sq_tensor buffer[SQ_MAX_IN];
+    void *saved;
 } sq_place_copy;
 
 /* Bytes of one such set. */
@@ -64,6 +69,8 @@ sq_status sq_place_checksum(const sq_place *place, uint64_t *sum, sq_error *err)
 
 /* Draws `view`, a view into input i's buffer on the device, into dense host memory. */
 void sq_place_draw(const sq_place *place, int i, const sq_tensor *view, void *host);
+/* Input i on the device becomes 0 outside of `view`, as drawn inside. view NULL: as drawn. */
+sq_status sq_place_mask(const sq_place *place, int i, const sq_tensor *view, sq_error *err);
 
 /* Draws the elements of a view on the host: element at storage offset o has index base + o.
  * view->data is not read. */

@@ -44,8 +44,8 @@ static sq_status launch_next_copy(void *arg, sq_error *err)
 /* A hot launch follows another one; a rotating one follows those of the other copies. */
 static sq_launches launches_of(const sq_task *task, sq_job *job)
 {
-    static const sq_launch_fn resets[SQ_CACHE_COUNT] = {[SQ_CACHE_CLEAN_COLD] = cool,
-                                                        [SQ_CACHE_DIRTY_COLD] = soil};
+    static const sq_launch_fn resets[SQ_CACHE_COUNT] = {
+        [SQ_CACHE_CLEAN_COLD] = cool, [SQ_CACHE_DIRTY_COLD] = soil};
     bool is_rotating = task->cell.cache == SQ_CACHE_ROTATE;
     return (sq_launches){.launch = is_rotating ? launch_next_copy : sq_job_launch,
                          .reset = resets[task->cell.cache],
@@ -139,15 +139,18 @@ sq_status sq_session_timeline(sq_session *session, const sq_task *task, sq_timel
 /* The backend whose `fill` draws by the host; a device has no place to keep it. */
 static const sq_backend *device_backend;
 
-static sq_status fill_by_host(sq_backend_device *device, const sq_tensor *tensor, sq_draw draw,
-                              uint64_t seed, uint32_t id, sq_error *err)
+/* Whole tensors alone: views are drawn only for a proof. */
+static sq_status fill_by_host(sq_backend_device *device, const sq_tensor *tensor, int64_t base,
+                              sq_draw draw, uint64_t seed, uint32_t id, sq_error *err)
 {
     sq_tensor host = *tensor;
     size_t bytes = sq_tensor_bytes(tensor);
+    if (!sq_tensor_is_dense(tensor))
+        return sq_fail(err, SQ_INTERNAL, "a view is not drawn by the host");
     host.data = malloc(bytes ? bytes : 1);
     if (!host.data)
         return sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for %zu bytes of inputs", bytes);
-    sq_rng_fill(&host, 0, draw, seed, id);
+    sq_rng_fill(&host, base, draw, seed, id);
     sq_status status = device_backend->upload(device, tensor->data, host.data, bytes, err);
     free(host.data);
     return status;

@@ -6,7 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-void sq_proof_init(sq_proof *proof) { *proof = (sq_proof){.is_ok = true}; }
+void sq_proof_init(sq_proof *proof)
+{
+    *proof = (sq_proof){.is_ok = true};
+}
 
 /* The worst tensor of a failed proof is the one farthest beyond its own bound. */
 static double excess(const sq_check *check)
@@ -95,27 +98,146 @@ static void free_host(sq_call *host)
         free(host->out[i].data);
 }
 
-static sq_status prove_sub(const sq_place *place, const sq_call *sub, sq_call *host,
-                           const char *what, sq_proof *proof, sq_error *err)
+/* Passes bwd and fwdbwd prove the forward outputs that they stand on, too. */
+static sq_status run_reference(const sq_tensor_list *list, sq_call *host, sq_error *err)
+{
+    if (list->first_value == 0)
+        return host->op->reference(host, err);
+    sq_call forward = sq_call_forward(host, list);
+    SQ_TRY(host->op->reference(&forward, err));
+    host->pass = SQ_PASS_BWD;
+    return host->op->backward(host, err);
+}
+
+static sq_status compare_values(const sq_place *place, const sq_call *sub, const sq_call *host,
+                                const char *what, sq_proof *proof, sq_error *err)
 {
     const sq_tensor_list *list = &place->list;
-    SQ_TRY(host_tensors(list, sub, host, err));
-    for (int i = 0; i < list->n_in; i++)
+    sq_tolerance tolerance = sub->op->tolerance(SQ_PASS_FWD, sub->dtype, sub->axis);
+    for (int i = list->first_value; i > 0 && i < list->n_in; i++)
         if (list->in[i].name)
-            sq_place_draw(place, i, &sub->in[i], host->in[i].data);
-    SQ_TRY(sub->op->reference(host, err));
-    sq_tolerance tolerance = sub->op->tolerance(sub->pass, sub->dtype, sub->axis);
-    for (int i = 0; i < list->n_out; i++)
-        if (list->out[i].name)
-            SQ_TRY(sq_prove_tensor(place->rig, list->out[i].name, &sub->out[i], &host->out[i],
+            SQ_TRY(sq_prove_tensor(place->rig, list->in[i].name, &sub->in[i], &host->in[i],
                                    tolerance, what, proof, err));
     return SQ_OK;
 }
 
-sq_status sq_prove_place(const sq_place *place, double max_work, uint64_t seed, sq_proof *proof,
-                         sq_error *err)
+static sq_status compare_outputs(const sq_place *place, const sq_call *sub, const sq_call *host,
+                                 const char *what, sq_proof *proof, sq_error *err)
+{
+    const sq_tensor_list *list = &place->list;
+    const bool is_gradient = list->first_value > 0;
+    sq_tolerance tolerance =
+        sub->op->tolerance(is_gradient ? SQ_PASS_BWD : sub->pass, sub->dtype, sub->axis);
+    for (int i = 0; i < list->n_out; i++) {
+        char name[sizeof proof->checks[0].tensor];
+        if (!list->out[i].name)
+            continue;
+        snprintf(name, sizeof name, "%s%s", is_gradient ? "d_" : "", list->out[i].name);
+        SQ_TRY(sq_prove_tensor(place->rig, name, &sub->out[i], &host->out[i], tolerance, what,
+                               proof, err));
+    }
+    return SQ_OK;
+}
+
+static sq_status prove_sub(const sq_place *place, const sq_call *sub, sq_call *host,
+                           const char *what, sq_proof *proof, sq_error *err)
+{
+    const sq_tensor_list *list = &place->list;
+    const int n_drawn = list->first_value > 0 ? list->first_value : list->n_in;
+    SQ_TRY(host_tensors(list, sub, host, err));
+    for (int i = 0; i < n_drawn; i++)
+        if (list->in[i].name)
+            sq_place_draw(place, i, &sub->in[i], host->in[i].data);
+    SQ_TRY(run_reference(list, host, err));
+    SQ_TRY(compare_values(place, sub, host, what, proof, err));
+    return compare_outputs(place, sub, host, what, proof, err);
+}
+
+/* --- slices of gradients --- */
+
+/* A backward reference costs a few forward ones: dx and dw of each product, and the forward values
+ * again. */
+static const double backward_work = 4;
+
+/* The view of `target` that `part` is of `whole`, all of one shape; whole's dims lie one inside the
+ * other, as those of a dense tensor do. */
+static sq_tensor view_like(const sq_tensor *part, const sq_tensor *whole, const sq_tensor *target)
+{
+    sq_tensor view = *target;
+    if (target->rank == 0)
+        return view;
+    int64_t rest = ((const char *)part->data - (const char *)whole->data) /
+                   (int64_t)sq_dtype_size(whole->dtype);
+    for (int d = 0; d < whole->rank; d++) {
+        view = sq_tensor_slice(&view, d, rest / whole->stride[d], part->dim[d]);
+        rest %= whole->stride[d];
+    }
+    return view;
+}
+
+/* The backward call of a slice of the forward call. */
+static sq_call backward_part(const sq_place *place, const sq_call *forward, const sq_call *part)
+{
+    const sq_tensor_list *list = &place->list;
+    const int n = list->first_gradient;
+    sq_call sub = place->call;
+    memcpy(sub.axis, part->axis, sizeof sub.axis);
+    for (int i = 0; i < n; i++) {
+        sub.in[i] = part->in[i];
+        sub.out[i] = view_like(&part->in[i], &forward->in[i], &place->call.out[i]);
+    }
+    for (int k = 0; k < list->n_in - list->first_value; k++) {
+        sub.in[n + k] = view_like(&part->out[k], &forward->out[k], &place->call.in[n + k]);
+        sub.in[list->first_value + k] = part->out[k];
+    }
+    return sub;
+}
+
+static sq_status mask_gradients(const sq_place *place, const sq_call *sub, sq_error *err)
+{
+    for (int i = place->list.first_gradient; i < place->list.first_value; i++)
+        if (place->list.in[i].name)
+            SQ_TRY(sq_place_mask(place, i, sub ? &sub->in[i] : NULL, err));
+    return SQ_OK;
+}
+
+static sq_status slice_backward(const sq_place *place, sq_launch_fn launch, void *arg, sq_pick pick,
+                                sq_call *sub, char *what, size_t size, sq_error *err)
+{
+    sq_call forward = sq_call_forward(&place->call, &place->list), part = forward;
+    if (!launch)
+        return sq_fail(err, SQ_UNSUPPORTED, "%s: gradients of this size cannot be proved",
+                       forward.op->name);
+    pick.max_work /= backward_work;
+    SQ_TRY(place->call.op->slice(&forward, pick, &part, what, size));
+    *sub = backward_part(place, &forward, &part);
+    SQ_TRY(mask_gradients(place, sub, err));
+    SQ_TRY(launch(arg, err));
+    return place->rig->backend->sync(place->rig->device, err);
+}
+
+/* --- whole or slice --- */
+
+static sq_status draw_sub(const sq_place *place, sq_launch_fn launch, void *arg, sq_pick pick,
+                          sq_call *sub, char *what, size_t size, sq_error *err)
 {
     const sq_op *op = place->call.op;
+    const bool is_backward = place->list.first_value > 0;
+    const double work = op->reference_work(place->call.axis) * (is_backward ? backward_work : 1);
+    sq_status status = SQ_OK;
+    *sub = place->call;
+    if (work > pick.max_work && is_backward)
+        status = slice_backward(place, launch, arg, pick, sub, what, size, err);
+    else if (work > pick.max_work)
+        status = op->slice(&place->call, pick, sub, what, size);
+    if (status != SQ_OK && err && err->status == SQ_OK)
+        return sq_fail(err, status, "%s: no slice of this call can be drawn", op->name);
+    return status;
+}
+
+sq_status sq_prove_place(const sq_place *place, sq_launch_fn launch, void *arg, double max_work,
+                         uint64_t seed, sq_proof *proof, sq_error *err)
+{
     sq_call sub = place->call, host = place->call;
     char what[sizeof proof->checks[0].slice] = "";
     sq_proof_init(proof);
@@ -128,12 +250,10 @@ sq_status sq_prove_place(const sq_place *place, double max_work, uint64_t seed, 
     }
     SQ_TRY(guards);
     sq_pick pick = {.seed = seed, .max_work = max_work};
-    sq_status status = SQ_OK;
-    if (op->reference_work(place->call.axis) > max_work)
-        status = op->slice(&place->call, pick, &sub, what, sizeof what);
-    if (status != SQ_OK)
-        return sq_fail(err, status, "%s: no slice of this call can be drawn", op->name);
-    status = prove_sub(place, &sub, &host, what, proof, err);
+    SQ_TRY(draw_sub(place, launch, arg, pick, &sub, what, sizeof what, err));
+    sq_status status = prove_sub(place, &sub, &host, what, proof, err);
     free_host(&host);
+    if (status == SQ_OK && what[0])
+        status = mask_gradients(place, NULL, err);
     return status;
 }

@@ -3,6 +3,10 @@
  * Small calls are proved whole; above a work limit the operator draws a slice: a small call made of
  * views into the big one (sq_op.slice). Inputs of the slice are drawn again on the host, the
  * reference runs there, and the same part of the device's output is fetched and compared.
+ *
+ * A gradient by a weight is a sum over the whole call, so no slice of a backward call stands alone.
+ * Gradients are linear in those of the outputs: with these set to 0 outside of the slice, the call
+ * launched again gives what the slice alone would give.
  */
 #ifndef SQ_BENCH_WORKER_PROVE_H
 #define SQ_BENCH_WORKER_PROVE_H
@@ -13,7 +17,7 @@
 extern "C" {
 #endif
 
-enum { SQ_MAX_CHECKS = 8 };
+enum { SQ_MAX_CHECKS = 16 };
 
 /* reason: the worst tensor and element where is_ok is false. */
 typedef struct {
@@ -31,11 +35,13 @@ sq_status sq_prove_tensor(const sq_rig *rig, const char *name, const sq_tensor *
                           const sq_tensor *want, sq_tolerance tolerance, const char *slice,
                           sq_proof *proof, sq_error *err);
 
-/* Proves the outputs of a placed call that has run, guard zones included. max_work: multiply-adds
- * that the reference may cost; seed: which slice is drawn. An error is a failure to prove, a wrong
- * output is proof->is_ok == false. */
-sq_status sq_prove_place(const sq_place *place, double max_work, uint64_t seed, sq_proof *proof,
-                         sq_error *err);
+/* Proves the outputs of a placed call that has run, guard zones included. launch: runs it again,
+ * NULL where nobody can (no slice of pass bwd then); * max_work: multiply-adds that the reference
+ * may cost; seed: which slice is drawn. An error is a failure to prove, a wrong output is
+ * proof->is_ok == false. Outputs may be those of other gradients afterwards, inputs are as before.
+ */
+sq_status sq_prove_place(const sq_place *place, sq_launch_fn launch, void *arg, double max_work,
+                         uint64_t seed, sq_proof *proof, sq_error *err);
 
 #ifdef __cplusplus
 }

@@ -102,8 +102,8 @@ static void take_down(sq_place *place)
         unmap(&place->call.out[i]);
 }
 
-static sq_status prove_laid_out(const sq_place *place, const sq_proof_files *files,
-                                sq_proof *proof, char checksum[SQ_HASH_TEXT], sq_error *err)
+static sq_status prove_laid_out(const sq_place *place, const sq_proof_files *files, sq_proof *proof,
+                                char checksum[SQ_HASH_TEXT], sq_error *err)
 {
     uint64_t sum;
     if (!proof->is_ok)
@@ -112,7 +112,7 @@ static sq_status prove_laid_out(const sq_place *place, const sq_proof_files *fil
     snprintf(checksum, SQ_HASH_TEXT, "%016" PRIx64, sum);
     if (strcmp(checksum, files->proved) == 0)
         return SQ_OK;
-    return sq_prove_place(place, files->max_work, files->seed, proof, err);
+    return sq_prove_place(place, NULL, NULL, files->max_work, files->seed, proof, err);
 }
 
 sq_status sq_prove_files(const sq_rig *rig, const sq_proof_files *files, sq_proof *proof,

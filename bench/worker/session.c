@@ -334,9 +334,8 @@ static sq_status prove_files(sq_session *session, const sq_task *task, const cha
     SQ_TRY(keep_proof(&proof, record));
     if (proof.is_ok)
         strcpy(record->checksum, checksum);
-    sq_cost cost = files.op->cost(cell->pass, cell->dtype, cell->value);
-    double tokens = cell->value[SQ_AXIS_B] * cell->value[SQ_AXIS_L];
-    return add_numbers(session, device, &cost, tokens, record);
+    sq_cost cost = sq_op_cost(files.op, cell->pass, cell->dtype, cell->value);
+    return add_numbers(session, device, &cost, sq_op_tokens(cell->pass, cell->value), record);
 }
 
 void sq_session_prove(sq_session *session, const sq_task *task, const char *const *paths, int n,

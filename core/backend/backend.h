@@ -59,8 +59,9 @@ typedef struct sq_backend {
     void (*free)(sq_backend_device *device, void *data); /* accepts NULL */
     /* The stream for sq_call.stream; NULL where the backend has none. */
     void *(*stream)(sq_backend_device *device);
-    /* Draws a dense tensor (see core/rng.h). Asynchronous. */
-    sq_status (*fill)(sq_backend_device *device, const sq_tensor *tensor, sq_draw draw,
+    /* Draws a tensor, or a view of one whose first element is the tensor's element `base`
+     * (sq_rng_fill). Asynchronous. */
+    sq_status (*fill)(sq_backend_device *device, const sq_tensor *view, int64_t base, sq_draw draw,
                       uint64_t seed, uint32_t id, sq_error *err);
     /* Sets every byte to 0xff: NaN in every float type. Asynchronous. */
     sq_status (*poison)(sq_backend_device *device, void *data, size_t bytes, sq_error *err);

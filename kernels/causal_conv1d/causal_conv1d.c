@@ -62,7 +62,7 @@ static sq_status tensors(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis
     int64_t b = sq_axis_int(axis, AXIS_B), l = is_step ? 1 : sq_axis_int(axis, AXIS_L);
     int64_t d = sq_axis_int(axis, AXIS_D), w = sq_axis_int(axis, AXIS_W);
     const sq_draw normal = {SQ_DRAW_NORMAL, 0.0f, 1.0f, 0}, half = {SQ_DRAW_NORMAL, 0.0f, 0.5f, 0};
-    *list = (sq_tensor_list){.n_in = IN_COUNT, .n_out = has_final ? OUT_COUNT : OUT_Y + 1};
+    *list = (sq_tensor_list){.n_in = IN_COUNT, .n_out = OUT_COUNT};
     list->in[IN_X] = (sq_tensor_spec){"x", dtype, 3, {b, l, d}, 1, normal};
     list->in[IN_W] = (sq_tensor_spec){"w", dtype, 2, {d, w}, -1, half};
     if (axis[AXIS_BIAS] != 0)

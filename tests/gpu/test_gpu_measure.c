@@ -253,7 +253,7 @@ static void the_library_times_on_our_stream(copy *c)
     EXPECT(code == SQT_OK, "sqt_fill: %s", sqt_message(timer));
     sq_status status = rig->backend->checksum(rig->device, &tensor, &theirs, &err);
     if (status == SQ_OK)
-        status = rig->backend->fill(rig->device, &tensor, draw, 9, 2, &err);
+        status = rig->backend->fill(rig->device, &tensor, 0, draw, 9, 2, &err);
     if (status == SQ_OK)
         status = rig->backend->checksum(rig->device, &tensor, &ours, &err);
     EXPECT(status == SQ_OK && ours == theirs, "drawn differently: %s", err.message);

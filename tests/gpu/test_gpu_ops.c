@@ -1,7 +1,7 @@
 /* The one GPU test runner: what the backend promises; every CUDA provider of every operator, and
  * every block, against the CPU reference; then the properties that hold whatever the numbers are.
  *
- *   test_gpu_ops [OP|FAMILY [PROVIDER [SHAPE [DTYPE]]]] [--large|--small]
+ *   test_gpu_ops [OP|FAMILY [PROVIDER [SHAPE [DTYPE [PASS]]]]] [--large|--small]
  *
  * --large: shapes beyond 2^31 elements instead, where at least 40 GB are free.
  * --small: only cases whose reference is cheap, for runs under compute-sanitizer.

@@ -49,12 +49,15 @@ static void draw(const sq_tensor *t, const sq_tensor_spec *spec, uint32_t id)
 static bool make(const sq_op *op, const char *shape, specimen *s)
 {
     sq_error err = {.status = SQ_OK};
-    if (sq_call_parse(op, SQ_PASS_FWD, SQ_DTYPE_F32, shape, &s->forward, &err) != SQ_OK ||
-        sq_backward_shape(&s->forward, &s->backward, &s->list, &err) != SQ_OK)
+    if (sq_call_parse(op, SQ_PASS_FWD, SQ_DTYPE_F32, shape, &s->forward, &err) != SQ_OK)
+        fail_msg("%s %s: %s", op->name, shape, err.message);
+    s->backward = s->forward;
+    s->backward.pass = SQ_PASS_BWD;
+    if (sq_call_shape(&s->backward, &s->list, &err) != SQ_OK)
         fail_msg("%s %s: %s", op->name, shape, err.message);
     if (op->reference_work(s->forward.axis) > MAX_WORK)
         return false;
-    for (int i = 0; i < SQ_MAX_IN; i++) {
+    for (int i = 0; i < s->list.first_value; i++) {
         allocate(&s->backward.in[i]);
         if (s->backward.in[i].data)
             draw(&s->backward.in[i], &s->list.in[i], (uint32_t)i);
@@ -83,7 +86,7 @@ static double loss(specimen *s)
     double sum = 0;
     sq_error err;
     assert_int_equal(s->forward.op->reference(&s->forward, &err), SQ_OK);
-    for (int k = 0; s->list.first_gradient + k < s->list.n_in; k++) {
+    for (int k = 0; s->list.first_gradient + k < s->list.first_value; k++) {
         const sq_tensor *out = &s->forward.out[k], *w = &s->backward.in[s->list.first_gradient + k];
         for (int64_t i = 0; out->data && i < sq_tensor_count(out); i++)
             sum += numbers(out)[i] * numbers(w)[i];

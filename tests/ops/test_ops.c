@@ -11,8 +11,8 @@
 
 #include "tests/support/op_cases.h"
 
-/* Multiply-adds of one reference. A shape takes a dozen runs in all dtypes and layouts and two in the
- * test of slices; under sanitizers, on a small machine, that must stay within minutes. */
+/* Multiply-adds of one reference. A shape takes a dozen runs in all dtypes and layouts and two in
+ * the test of slices; under sanitizers, on a small machine, that must stay within minutes. */
 #define MAX_WORK 2e6
 #define SLICES_MAX_WORK 3e7
 
@@ -47,11 +47,14 @@ static void prove_slices_of(const sq_rig *rig, const sq_op *op, const char *shap
 {
     sq_error err = {.status = SQ_OK};
     sq_call call;
-    sq_op_case c = {op, rig->providers(op), shape, SQ_DTYPE_F32, SQ_LAYOUT_STRIDED};
+    sq_op_case c = {op, rig->providers(op), shape, SQ_DTYPE_F32, SQ_LAYOUT_STRIDED, SQ_PASS_FWD};
     assert_int_equal(sq_call_parse(op, SQ_PASS_FWD, SQ_DTYPE_F32, shape, &call, &err), SQ_OK);
     double work = op->reference_work(call.axis);
     if (work <= SLICES_MAX_WORK && sq_op_case_prove_slices(rig, &c, work / 7, 5, &err) != SQ_OK)
         fail_msg("%s %s: %s", op->name, shape, err.message);
+    c.pass = SQ_PASS_BWD;
+    if (work <= MAX_WORK && sq_op_case_prove_slices(rig, &c, work / 7, 5, &err) != SQ_OK)
+        fail_msg("%s %s bwd: %s", op->name, shape, err.message);
 }
 
 static void slices_agree_with_the_whole(void **state)

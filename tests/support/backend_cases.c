@@ -37,7 +37,7 @@ static sq_status fill_draws_by_index(const memory *m, sq_error *err)
         for (size_t i = 0; i < sizeof draws / sizeof draws[0]; i++) {
             int64_t dim = COUNT;
             sq_tensor t = sq_tensor_dense(m->device, (sq_dtype)dtype, 1, &dim), host = t;
-            SQ_TRY(m->rig->backend->fill(m->rig->device, &t, draws[i], SEED, TENSOR_ID, err));
+            SQ_TRY(m->rig->backend->fill(m->rig->device, &t, 0, draws[i], SEED, TENSOR_ID, err));
             SQ_TRY(fetch(m, &t, err));
             host.data = m->want;
             sq_rng_fill(&host, 0, draws[i], SEED, TENSOR_ID);
@@ -45,6 +45,23 @@ static sq_status fill_draws_by_index(const memory *m, sq_error *err)
                    "draw %zu in %s: the device's bits differ from the host's", i,
                    sq_dtype_name(t.dtype));
         }
+    return SQ_OK;
+}
+
+/* A view gets what the whole tensor would have there, and nothing else is touched. */
+static sq_status fill_draws_views(const memory *m, sq_error *err)
+{
+    const sq_draw draw = {SQ_DRAW_NORMAL, 0.5f, 3, 0};
+    const int64_t dim[] = {COUNT / 16, 16};
+    sq_tensor t = sq_tensor_dense(m->device, SQ_DTYPE_F32, 2, dim), host = t;
+    host.data = m->want;
+    memset(m->want, 0xff, sq_tensor_bytes(&t));
+    SQ_TRY(m->rig->backend->poison(m->rig->device, m->device, sq_tensor_bytes(&t), err));
+    sq_tensor view = sq_tensor_slice(&t, 1, 3, 5), want = sq_tensor_slice(&host, 1, 3, 5);
+    SQ_TRY(m->rig->backend->fill(m->rig->device, &view, 3, draw, SEED, TENSOR_ID, err));
+    sq_rng_fill(&want, 3, draw, SEED, TENSOR_ID);
+    SQ_TRY(fetch(m, &t, err));
+    EXPECT(memcmp(m->got, m->want, sq_tensor_bytes(&t)) == 0, "a view was drawn otherwise");
     return SQ_OK;
 }
 
@@ -181,6 +198,7 @@ static const struct {
 } cases[] = {
     {"fill draws by index", fill_draws_by_index},
     {"poison sets every byte", poison_sets_every_byte},
+    {"fill draws views", fill_draws_views},
     {"gather packs views", gather_packs_views},
     {"checksum is the same everywhere", checksum_is_the_same_everywhere},
     {"copy copies the tail too", copy_copies_the_tail_too},

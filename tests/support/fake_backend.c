@@ -83,10 +83,10 @@ static sq_status alloc(sq_backend_device *device, size_t bytes, void **out, sq_e
     return sq_backend_cpu.alloc(device, bytes, out, err);
 }
 
-static sq_status fill(sq_backend_device *device, const sq_tensor *tensor, sq_draw draw,
+static sq_status fill(sq_backend_device *device, const sq_tensor *view, int64_t base, sq_draw draw,
                       uint64_t seed, uint32_t id, sq_error *err)
 {
-    return is_sick ? sick(err) : sq_backend_cpu.fill(device, tensor, draw, seed, id, err);
+    return is_sick ? sick(err) : sq_backend_cpu.fill(device, view, base, draw, seed, id, err);
 }
 
 static sq_status checksum(sq_backend_device *device, const sq_tensor *tensor, uint64_t *out,

@@ -18,13 +18,14 @@ bool sq_case_is_cheap(const sq_op *op, const char *shape, double max_work)
 
 const char *sq_case_filter_parse(int argc, char **argv, sq_case_filter *filter)
 {
-    const char **slot[] = {&filter->op, &filter->provider, &filter->shape, &filter->dtype};
+    const char **slot[] = {&filter->op, &filter->provider, &filter->shape, &filter->dtype,
+                           &filter->pass};
     const char *option = NULL;
     *filter = (sq_case_filter){.program = argv[0]};
     for (int i = 1, n = 0; i < argc; i++) {
         if (strncmp(argv[i], "--", 2) == 0)
             option = option ? option : argv[i];
-        else if (n < 4)
+        else if (n < 5)
             *slot[n++] = argv[i];
     }
     return option;
@@ -38,10 +39,11 @@ static void count(const sq_case_filter *filter, const sq_op_case *c, sq_status s
     if (status == SQ_OK || status == SQ_UNSUPPORTED)
         return;
     counts->failed++;
-    printf("FAIL %s %s %s %s %s: %s\n     replay: %s %s %s %s %s\n", c->op->name, c->provider->name,
-           c->shape, sq_dtype_name(c->dtype), c->layout == SQ_LAYOUT_DENSE ? "dense" : "strided",
-           err->message, filter->program, c->op->name, c->provider->name, c->shape,
-           sq_dtype_name(c->dtype));
+    printf("FAIL %s %s %s %s %s %s: %s\n     replay: %s %s %s %s %s %s\n", c->op->name,
+           c->provider->name, c->shape, sq_dtype_name(c->dtype), sq_pass_name(c->pass),
+           c->layout == SQ_LAYOUT_DENSE ? "dense" : "strided", err->message, filter->program,
+           c->op->name, c->provider->name, c->shape, sq_dtype_name(c->dtype),
+           sq_pass_name(c->pass));
     fflush(stdout);
 }
 
@@ -51,7 +53,7 @@ static sq_status open_case(const sq_rig *rig, const sq_op_case *c, sq_job **job,
 {
     sq_call call;
     *job = NULL;
-    SQ_TRY(sq_call_parse(c->op, SQ_PASS_FWD, c->dtype, c->shape, &call, err));
+    SQ_TRY(sq_call_parse(c->op, c->pass, c->dtype, c->shape, &call, err));
     return sq_job_new_op(rig, &call, c->provider, c->layout, job, err);
 }
 
@@ -59,7 +61,8 @@ static sq_status inputs_checksum(sq_job *job, uint64_t *sum, sq_error *err)
 {
     const sq_place *place = sq_job_place(job);
     *sum = 0;
-    for (int i = 0; i < place->list.n_in; i++) {
+    const int n = place->list.first_value > 0 ? place->list.first_value : place->list.n_in;
+    for (int i = 0; i < n; i++) {
         uint64_t one = 0;
         if (place->list.in[i].name)
             SQ_TRY(job->rig->backend->checksum(job->rig->device, &place->buffer[i], &one, err));
@@ -107,7 +110,8 @@ static sq_status prove_slices(sq_job *job, double max_work, int seeds, sq_error 
     SQ_TRY(job->ops->prepare(job, SQ_CASE_SEED, &setup_ns, err));
     SQ_TRY(sq_job_run_once(job, err));
     for (int seed = 0; seed < seeds; seed++) {
-        SQ_TRY(sq_prove_place(sq_job_place(job), max_work, (uint64_t)seed, &proof, err));
+        SQ_TRY(sq_prove_place(sq_job_place(job), sq_job_launch, job, max_work, (uint64_t)seed,
+                              &proof, err));
         if (!proof.is_ok)
             return sq_fail(err, SQ_MISMATCH, "%s", proof.reason);
     }
@@ -126,8 +130,8 @@ sq_status sq_op_case_prove_slices(const sq_rig *rig, const sq_op_case *c, double
 
 /* --- all of them --- */
 
-static void run_shape(const sq_rig *rig, const sq_case_filter *filter, sq_op_case c,
-                      double max_work, sq_case_counts *counts)
+static void run_pass(const sq_rig *rig, const sq_case_filter *filter, sq_op_case c, double max_work,
+                     sq_case_counts *counts)
 {
     for (int dtype = 0; dtype < SQ_DTYPE_COUNT; dtype++)
         for (int layout = SQ_LAYOUT_DENSE; layout <= SQ_LAYOUT_STRIDED; layout++) {
@@ -137,6 +141,17 @@ static void run_shape(const sq_rig *rig, const sq_case_filter *filter, sq_op_cas
             if (sq_case_is_selected(filter->dtype, sq_dtype_name(c.dtype)))
                 count(filter, &c, run_case(rig, &c, max_work, &err), &err, counts);
         }
+}
+
+static void run_shape(const sq_rig *rig, const sq_case_filter *filter, sq_op_case c,
+                      double max_work, sq_case_counts *counts)
+{
+    for (int pass = 0; pass < SQ_PASS_COUNT; pass++) {
+        c.pass = (sq_pass)pass;
+        if (sq_provider_has(c.provider, c.pass) &&
+            sq_case_is_selected(filter->pass, sq_pass_name(c.pass)))
+            run_pass(rig, filter, c, max_work, counts);
+    }
 }
 
 static void run_provider(const sq_rig *rig, const sq_case_filter *filter, sq_op_case c,
@@ -180,8 +195,7 @@ static void run_cheap(const sq_rig *rig, const sq_case_filter *filter, sq_op_cas
 {
     for (const char *const *shape = c.op->test_shapes; *shape; shape++) {
         c.shape = *shape;
-        if (sq_case_is_selected(filter->shape, *shape) &&
-            sq_case_is_cheap(c.op, *shape, max_work))
+        if (sq_case_is_selected(filter->shape, *shape) && sq_case_is_cheap(c.op, *shape, max_work))
             run_shape(rig, filter, c, max_work, counts);
     }
 }

@@ -4,7 +4,7 @@
  * The CPU tests and the GPU runner differ only in the rig. One case: inputs drawn by seed, outputs
  * and workspace poisoned between guard zones; a launch; the whole output (or, above max_work, a
  * slice) against the reference; a second launch that must give the same bits; inputs that must be
- * untouched.
+ * untouched. Every pass that the provider has.
  */
 #ifndef SQ_TESTS_SUPPORT_OP_CASES_H
 #define SQ_TESTS_SUPPORT_OP_CASES_H
@@ -15,7 +15,7 @@ enum { SQ_CASE_SEED = 20240 };
 
 /* NULL: all. `program` is what the replay command starts with. */
 typedef struct {
-    const char *program, *op, *provider, *shape, *dtype;
+    const char *program, *op, *provider, *shape, *dtype, *pass;
 } sq_case_filter;
 
 typedef struct {
@@ -28,9 +28,10 @@ typedef struct {
     const char *shape;
     sq_dtype dtype;
     sq_layout layout;
+    sq_pass pass;
 } sq_op_case;
 
-/* "OP PROVIDER SHAPE DTYPE" from argv[1..]; absent ones select all. Returns the first argument that
+/* "OP PROVIDER SHAPE DTYPE PASS" from argv[1..]; absent ones select all. Returns the first argument that
  * starts with "--", or NULL. */
 const char *sq_case_filter_parse(int argc, char **argv, sq_case_filter *filter);
 

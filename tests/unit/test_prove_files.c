@@ -52,7 +52,7 @@ static specimen make(const char *key, double max_work)
     memcpy(call.axis, s.cell.value, sizeof call.axis);
     assert_int_equal(sq_place_plan(&s.rig, &call, SQ_LAYOUT_DENSE, &s.place, &err), SQ_OK);
     s.place.rig = &s.rig;
-    assert_int_equal(sq_place_fill(&s.place, SEED, 0, &err), SQ_OK);
+    assert_int_equal(sq_place_fill(&s.place, SEED, 0, 0, &err), SQ_OK);
     assert_int_equal(s.subject.op->reference(&s.place.call, &err), SQ_OK);
     strcpy(s.path, "/tmp/sq_prove_XXXXXX");
     close(mkstemp(s.path));

@@ -114,18 +114,21 @@ static size_t huge_workspace(const sq_call *call)
 }
 
 static const sq_provider faulty[] = {
-    {"good", "", supports, NULL, NULL, good, NULL},
-    {"refuses", "", refuses, NULL, NULL, good, NULL},
-    {"wrong", "", supports, NULL, NULL, off_by_ten_percent, NULL},
-    {"nan", "", supports, NULL, NULL, one_nan, NULL},
-    {"nothing", "", supports, NULL, NULL, writes_nothing, NULL},
-    {"overrun", "", supports, NULL, NULL, overruns_output, NULL},
-    {"overrun-workspace", "", supports, small_workspace, NULL, overruns_workspace, NULL},
-    {"unsteady", "", supports, NULL, NULL, changes_with_time, NULL},
-    {"slow", "", supports, NULL, NULL, slow, NULL},
-    {"breaks", "", supports, NULL, NULL, breaks, NULL},
-    {"no-plan", "", supports, NULL, no_plan, good, NULL},
-    {"huge", "", supports, huge_workspace, NULL, good, NULL},
+    {.name = "good", .supports = supports, .launch = good},
+    {.name = "refuses", .supports = refuses, .launch = good},
+    {.name = "wrong", .supports = supports, .launch = off_by_ten_percent},
+    {.name = "nan", .supports = supports, .launch = one_nan},
+    {.name = "nothing", .supports = supports, .launch = writes_nothing},
+    {.name = "overrun", .supports = supports, .launch = overruns_output},
+    {.name = "overrun-workspace",
+     .supports = supports,
+     .launch = overruns_workspace,
+     .workspace = small_workspace},
+    {.name = "unsteady", .supports = supports, .launch = changes_with_time},
+    {.name = "slow", .supports = supports, .launch = slow},
+    {.name = "breaks", .supports = supports, .launch = breaks},
+    {.name = "no-plan", .supports = supports, .launch = good, .prepare = no_plan},
+    {.name = "huge", .supports = supports, .launch = good, .workspace = huge_workspace},
     {.name = NULL},
 };
 
@@ -264,8 +267,9 @@ static const sq_value *find_value(const sq_record *record, const char *metric)
 static void its_phases_are_told_once_each(void **state)
 {
     (void)state;
-    static const char *const phases[] = {"phase_setup_ms",   "phase_proof_ms",  "phase_warmup_ms",
-                                         "phase_samples_ms", "phase_vitals_ms", "phase_teardown_ms"};
+    static const char *const phases[] = {"phase_setup_ms",  "phase_proof_ms",
+                                         "phase_warmup_ms", "phase_samples_ms",
+                                         "phase_vitals_ms", "phase_teardown_ms"};
     struct timespec start, end;
     double sum_ms = 0;
     clock_gettime(CLOCK_MONOTONIC, &start);

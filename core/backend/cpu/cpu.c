@@ -141,13 +141,12 @@ static void *cpu_stream(sq_backend_device *device)
 
 /* --- contents --- */
 
-static sq_status cpu_fill(sq_backend_device *device, const sq_tensor *tensor, sq_draw draw,
-                          uint64_t seed, uint32_t id, sq_error *err)
+static sq_status cpu_fill(sq_backend_device *device, const sq_tensor *view, int64_t base,
+                          sq_draw draw, uint64_t seed, uint32_t id, sq_error *err)
 {
     (void)device;
-    if (!sq_tensor_is_dense(tensor))
-        return sq_fail(err, SQ_BAD_ARGUMENT, "fill: the tensor is not dense");
-    sq_rng_fill(tensor, 0, draw, seed, id);
+    (void)err;
+    sq_rng_fill(view, base, draw, seed, id);
     return SQ_OK;
 }
 

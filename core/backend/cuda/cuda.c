@@ -196,12 +196,10 @@ sq_status sq_cuda_sync(sq_backend_device *device, sq_error *err)
 
 /* --- contents --- */
 
-static sq_status cuda_fill(sq_backend_device *device, const sq_tensor *tensor, sq_draw draw,
-                           uint64_t seed, uint32_t id, sq_error *err)
+static sq_status cuda_fill(sq_backend_device *device, const sq_tensor *view, int64_t base,
+                           sq_draw draw, uint64_t seed, uint32_t id, sq_error *err)
 {
-    if (!sq_tensor_is_dense(tensor))
-        return sq_fail(err, SQ_BAD_ARGUMENT, "fill: the tensor is not dense");
-    return sq_cuda_status(sq_cuda_fill(tensor, draw, seed, id, device->stream), "fill", err);
+    return sq_cuda_status(sq_cuda_fill(view, base, draw, seed, id, device->stream), "fill", err);
 }
 
 static sq_status cuda_poison(sq_backend_device *device, void *data, size_t bytes, sq_error *err)

@@ -27,30 +27,38 @@ __device__ void put(float *to, float value) { *to = value; }
 __device__ void put(__nv_bfloat16 *to, float value) { *to = __float2bfloat16_rn(value); }
 __device__ void put(__half *to, float value) { *to = __float2half_rn(value); }
 
-template <typename T>
-__global__ void fill_kernel(T *data, int64_t count, sq_draw draw, uint64_t seed, uint32_t id)
-{
-    for (int64_t i = first_index(); i < count; i += index_step())
-        put(&data[i], sq_rng_draw(draw, seed, id, i));
-}
-
 struct layout {
     int rank;
     int64_t dim[SQ_MAX_RANK], stride[SQ_MAX_RANK];
 };
 
+// Storage offset of element i in row-major order.
+__device__ int64_t offset_of(const layout &at, int64_t i)
+{
+    int64_t offset = 0;
+    for (int d = at.rank - 1; d >= 0; d--) {
+        offset += i % at.dim[d] * at.stride[d];
+        i /= at.dim[d];
+    }
+    return offset;
+}
+
+template <typename T>
+__global__ void fill_kernel(T *data, layout at, int64_t count, int64_t base, sq_draw draw,
+                            uint64_t seed, uint32_t id)
+{
+    for (int64_t i = first_index(); i < count; i += index_step()) {
+        const int64_t offset = offset_of(at, i);
+        put(&data[offset], sq_rng_draw(draw, seed, id, base + offset));
+    }
+}
+
 // W: a word as wide as an element; packing does not care what it means.
 template <typename W>
 __global__ void pack_kernel(const W *data, layout at, int64_t first, int64_t count, W *to)
 {
-    for (int64_t i = first_index(); i < count; i += index_step()) {
-        int64_t rest = first + i, offset = 0;
-        for (int d = at.rank - 1; d >= 0; d--) {
-            offset += rest % at.dim[d] * at.stride[d];
-            rest /= at.dim[d];
-        }
-        to[i] = data[offset];
-    }
+    for (int64_t i = first_index(); i < count; i += index_step())
+        to[i] = data[offset_of(at, first + i)];
 }
 
 __device__ uint32_t tail_word(const unsigned char *data, size_t at, size_t bytes)
@@ -158,16 +166,7 @@ __global__ void stamp_kernel(ulonglong2 *stamps)
         stamps[sm] = stamp_at_step();
 }
 
-template <typename T>
-void launch_fill(const sq_tensor *t, sq_draw draw, uint64_t seed, uint32_t id, cudaStream_t stream)
-{
-    const int64_t count = sq_tensor_count(t);
-    fill_kernel<<<blocks_for(count), threads, 0, stream>>>(static_cast<T *>(t->data), count, draw,
-                                                           seed, id);
-}
-
-template <typename W>
-void launch_pack(const sq_tensor *view, int64_t first, int64_t count, void *to, cudaStream_t stream)
+layout layout_of(const sq_tensor *view)
 {
     layout at = {};
     at.rank = view->rank;
@@ -175,21 +174,48 @@ void launch_pack(const sq_tensor *view, int64_t first, int64_t count, void *to, 
         at.dim[d] = view->dim[d];
         at.stride[d] = view->stride[d];
     }
-    pack_kernel<<<blocks_for(count), threads, 0, stream>>>(static_cast<const W *>(view->data), at,
-                                                           first, count, static_cast<W *>(to));
+    return at;
+}
+
+// A dense tensor is one long row: no division per element.
+layout flattened(const sq_tensor *t)
+{
+    layout at = {};
+    at.rank = 1;
+    at.dim[0] = sq_tensor_count(t);
+    at.stride[0] = 1;
+    return at;
+}
+
+template <typename T>
+void launch_fill(const sq_tensor *view, int64_t base, sq_draw draw, uint64_t seed, uint32_t id,
+                 cudaStream_t stream)
+{
+    const int64_t count = sq_tensor_count(view);
+    const layout at = sq_tensor_is_dense(view) ? flattened(view) : layout_of(view);
+    fill_kernel<<<blocks_for(count), threads, 0, stream>>>(static_cast<T *>(view->data), at, count,
+                                                           base, draw, seed, id);
+}
+
+template <typename W>
+void launch_pack(const sq_tensor *view, int64_t first, int64_t count, void *to, cudaStream_t stream)
+{
+    pack_kernel<<<blocks_for(count), threads, 0, stream>>>(static_cast<const W *>(view->data),
+                                                           layout_of(view), first, count,
+                                                           static_cast<W *>(to));
 }
 
 } // namespace
 
-cudaError_t sq_cuda_fill(const sq_tensor *tensor, sq_draw draw, uint64_t seed, uint32_t id,
-                         cudaStream_t stream)
+cudaError_t sq_cuda_fill(const sq_tensor *view, int64_t base, sq_draw draw, uint64_t seed,
+                         uint32_t id, cudaStream_t stream)
 {
-    if (tensor->dtype == SQ_DTYPE_F32)
-        launch_fill<float>(tensor, draw, seed, id, stream);
-    else if (tensor->dtype == SQ_DTYPE_BF16)
-        launch_fill<__nv_bfloat16>(tensor, draw, seed, id, stream);
+    if (view->dtype == SQ_DTYPE_F32)
+        launch_fill<float>(view, base, draw, seed, id, stream);
+    else if (view->dtype == SQ_DTYPE_BF16)
+        launch_fill<__nv_bfloat16>(view, base, draw, seed, id, stream);
     else
-        launch_fill<__half>(tensor, draw, seed, id, stream);
+        launch_fill<__half>(view, base, draw, seed, id, stream);
     return cudaGetLastError();
 }
 

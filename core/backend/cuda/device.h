@@ -16,9 +16,9 @@ extern "C" {
 /* What a failed call of the runtime is to the harness; clears what is not sticky. */
 sq_status sq_cuda_status(cudaError_t code, const char *what, sq_error *err);
 
-/* Draws a dense tensor (core/rng.h). */
-cudaError_t sq_cuda_fill(const sq_tensor *tensor, sq_draw draw, uint64_t seed, uint32_t id,
-                         cudaStream_t stream);
+/* Draws a view (sq_rng_fill). */
+cudaError_t sq_cuda_fill(const sq_tensor *view, int64_t base, sq_draw draw, uint64_t seed,
+                         uint32_t id, cudaStream_t stream);
 
 /* Packs elements [first, first + count) of a strided view, in row-major order, into `to`. */
 cudaError_t sq_cuda_pack(const sq_tensor *view, int64_t first, int64_t count, void *to,
