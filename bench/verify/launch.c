@@ -40,11 +40,29 @@ void sq_host_call_free(sq_call *call)
 
 typedef struct {
     sq_call call;
-    sq_guarded in[SQ_MAX_IN], out[SQ_MAX_OUT], workspace;
+    sq_guarded in[SQ_MAX_IN], out[SQ_MAX_OUT], workspace, saved;
 } placed;
 
+/* What the provider asks for: the forward call of pass bwd runs in the same workspace. */
+static sq_status place_private(const sq_rig *rig, const sq_provider *provider,
+                               const sq_tensor_list *list, placed *p, sq_error *err)
+{
+    const sq_call forward = sq_call_forward(&p->call, list);
+    size_t bytes = provider->workspace ? provider->workspace(&p->call) : 0;
+    if (list->first_value > 0 && provider->workspace && provider->workspace(&forward) > bytes)
+        bytes = provider->workspace(&forward);
+    SQ_TRY(sq_guarded_alloc(rig, bytes, &p->workspace, err));
+    p->call.workspace = p->workspace.data;
+    p->call.workspace_bytes = bytes;
+    if (list->first_value == 0 || !provider->saved)
+        return SQ_OK;
+    SQ_TRY(sq_guarded_alloc(rig, provider->saved(&forward), &p->saved, err));
+    p->call.saved = p->saved.data;
+    return SQ_OK;
+}
+
 static sq_status place(const sq_rig *rig, const sq_provider *provider, const sq_call *host,
-                       placed *p, sq_error *err)
+                       const sq_tensor_list *list, placed *p, sq_error *err)
 {
     p->call = *host;
     p->call.stream = rig->backend->stream(rig->device);
@@ -62,9 +80,7 @@ static sq_status place(const sq_rig *rig, const sq_provider *provider, const sq_
             SQ_TRY(sq_guarded_alloc(rig, sq_tensor_bytes(&p->call.out[i]), &p->out[i], err));
             p->call.out[i].data = p->out[i].data;
         }
-    p->call.workspace_bytes = provider->workspace ? provider->workspace(&p->call) : 0;
-    SQ_TRY(sq_guarded_alloc(rig, p->call.workspace_bytes, &p->workspace, err));
-    p->call.workspace = p->workspace.data;
+    SQ_TRY(place_private(rig, provider, list, p, err));
     return rig->backend->sync(rig->device, err);
 }
 
@@ -75,6 +91,7 @@ static void unplace(const sq_rig *rig, placed *p)
     for (int i = 0; i < SQ_MAX_OUT; i++)
         sq_guarded_free(rig, &p->out[i]);
     sq_guarded_free(rig, &p->workspace);
+    sq_guarded_free(rig, &p->saved);
 }
 
 static sq_status launch(const sq_rig *rig, const sq_provider *provider, const sq_call *call,
@@ -94,6 +111,7 @@ static sq_status take_outputs(const sq_rig *rig, const placed *p, const sq_call 
                               const sq_tensor_list *list, sq_error *err)
 {
     SQ_TRY(sq_guarded_check(rig, &p->workspace, "its workspace", err));
+    SQ_TRY(sq_guarded_check(rig, &p->saved, "what it saves", err));
     for (int i = 0; i < SQ_MAX_OUT; i++)
         if (host->out[i].data) {
             SQ_TRY(sq_guarded_check(rig, &p->out[i], list->out[i].name, err));
@@ -108,7 +126,11 @@ sq_status sq_host_call_run(const sq_rig *rig, const sq_provider *provider, const
     if (!provider)
         return sq_op_reference(call, err);
     placed p = {.workspace = {.block = NULL}};
-    sq_status s = place(rig, provider, call, &p, err);
+    sq_status s = place(rig, provider, call, list, &p, err);
+    if (s == SQ_OK && list->first_value > 0) {
+        const sq_call forward = sq_call_forward(&p.call, list);
+        s = launch(rig, provider, &forward, err);
+    }
     if (s == SQ_OK)
         s = launch(rig, provider, &p.call, err);
     if (s == SQ_OK)

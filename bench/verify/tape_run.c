@@ -101,25 +101,22 @@ static bool has_gradient(const sq_tape *tape, const sq_tape_step *s)
 }
 
 static bool can(const sq_tape *tape, const sq_provider *provider, const sq_call *call,
-                sq_error *why)
+                const sq_tensor_list *list, sq_error *why)
 {
     const sq_rig *rig = tape->rig;
-    if (call->pass == SQ_PASS_BWD && strcmp(rig->backend->name, "cpu") != 0) {
-        sq_fail(why, SQ_UNSUPPORTED, "no pass bwd");
-        return false;
-    }
-    return provider->supports(call, rig->backend->facts(rig->device), why) == SQ_OK;
+    return sq_provider_supports(provider, call, list, rig->backend->facts(rig->device), why) ==
+           SQ_OK;
 }
 
 /* The preferred provider where it can, else the first that can. */
-static sq_status select_one(const sq_tape *tape, const sq_call *call, const char *preferred,
-                            const sq_provider **out, sq_error *err)
+static sq_status select_one(const sq_tape *tape, const sq_call *call, const sq_tensor_list *list,
+                            const char *preferred, const sq_provider **out, sq_error *err)
 {
     sq_error why = {.status = SQ_OK};
     const sq_provider *p = sq_provider_find(tape->rig->providers, call->op, preferred);
-    *out = p && can(tape, p, call, &why) ? p : NULL;
+    *out = p && can(tape, p, call, list, &why) ? p : NULL;
     for (p = tape->rig->providers(call->op); p->name && !*out; p++)
-        *out = can(tape, p, call, &why) ? p : NULL;
+        *out = can(tape, p, call, list, &why) ? p : NULL;
     return *out ? SQ_OK
                 : sq_fail(err, SQ_UNSUPPORTED, "%.40s in pass %s: %.240s", call->op->name,
                           sq_pass_name(call->pass), why.message);
@@ -129,7 +126,7 @@ static sq_status select_forward(sq_tape *tape, sq_tape_operator *o, const char *
                                 sq_error *err)
 {
     o->forward = o->backward = NULL;
-    return tape->rig ? select_one(tape, &o->call, preferred, &o->forward, err) : SQ_OK;
+    return tape->rig ? select_one(tape, &o->call, &o->list, preferred, &o->forward, err) : SQ_OK;
 }
 
 /* The call of pass bwd, without memory. */
@@ -147,7 +144,7 @@ static sq_status select_backward(sq_tape *tape, sq_tape_operator *o, const char 
     sq_tensor_list list;
     sq_call call;
     SQ_TRY(shape_backward(o, &call, &list, err));
-    return tape->rig ? select_one(tape, &call, preferred, &o->backward, err) : SQ_OK;
+    return tape->rig ? select_one(tape, &call, &list, preferred, &o->backward, err) : SQ_OK;
 }
 
 /* Marks what the loss depends on. */

@@ -121,7 +121,7 @@ static sq_status tensors(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis
     const sq_draw decay = {SQ_DRAW_UNIFORM, -(float)n, -0.5f, 0};
     sq_draw delta = draw_delta(axis[AXIS_BIAS] != 0, axis[AXIS_SOFTPLUS] != 0);
     const bool has_final = is_step || axis[AXIS_FINAL] != 0;
-    *list = (sq_tensor_list){.n_in = IN_COUNT, .n_out = has_final ? OUT_COUNT : OUT_Y + 1};
+    *list = (sq_tensor_list){.n_in = IN_COUNT, .n_out = OUT_COUNT};
     list->in[IN_U] = (sq_tensor_spec){"u", dtype, 3, {b, l, d}, 1, normal};
     list->in[IN_DELTA] = (sq_tensor_spec){"delta", dtype, 3, {b, l, d}, 1, delta};
     list->in[IN_A] = (sq_tensor_spec){"A", SQ_DTYPE_F32, 2, {d, n}, -1, decay};
