@@ -94,6 +94,12 @@ static double loss(specimen *s)
     return sum;
 }
 
+static double loss_at(specimen *s, double *x, double value)
+{
+    *x = value;
+    return loss(s);
+}
+
 static double root_mean_square(const sq_tensor *t)
 {
     double sum = 0;
@@ -107,12 +113,12 @@ static void probe(specimen *s, int i, int64_t at, const char *shape)
 {
     double *x = &numbers(&s->backward.in[i])[at], held = *x;
     const double h = 1e-5 * fmax(fabs(held), 0.01), whole = root_mean_square(&s->backward.out[i]);
-    *x = held + h;
-    const double above = loss(s);
-    *x = held - h;
-    const double below = loss(s);
+    const double above = loss_at(s, x, held + h), below = loss_at(s, x, held - h);
+    const double far = loss_at(s, x, held + 2 * h) - loss_at(s, x, held - 2 * h);
     *x = held;
-    const double slope = (above - below) / (2 * h), got = numbers(&s->backward.out[i])[at];
+    /* Of fourth order: a filter's phase turns hundreds of times as fast as its parameter. */
+    const double slope = (8 * (above - below) - far) / (12 * h);
+    const double got = numbers(&s->backward.out[i])[at];
     /* Rounding of the two sums: 1e-16 of them over h. */
     const double noise = 1e-15 * (fabs(above) + 1) / h;
     if (!(fabs(got - slope) <= 1e-6 * (fabs(slope) + whole) + noise))

@@ -74,6 +74,15 @@ static double root_mean_square(const sq_tensor *t)
     return sqrt(sum / (double)count);
 }
 
+/* Filters that are made from parameters alone have no past and no future. */
+static bool has_sequences(const sq_specimen *s)
+{
+    bool is_any = false;
+    for (int i = 0; i < s->n_in; i++)
+        is_any = is_any || (s->in[i].host.data && s->in[i].spec.time_dim >= 0);
+    return is_any;
+}
+
 /* --- causality --- */
 
 /* Outputs of `a` and `b` before t0. bound 0: not one bit may differ. Else relative to the rms, and
@@ -115,7 +124,7 @@ static bool is_same_everywhere(const sq_specimen *a, const sq_specimen *b)
 static sq_status causality(const subject *of, sq_specimen *a, sq_error *err)
 {
     int64_t length = (int64_t)a->axis[SQ_AXIS_L];
-    if (axis_of(a, "causal", 1) == 0 || length < 2)
+    if (axis_of(a, "causal", 1) == 0 || length < 2 || !has_sequences(a))
         return SQ_UNSUPPORTED;
     sq_specimen b;
     sq_status status = make(of, NULL, 0, SEED_B, &b, err);
@@ -194,7 +203,7 @@ static sq_status run_prefix(const subject *of, const sq_specimen *whole, sq_spec
 static sq_status prefix_invariance(const subject *of, sq_specimen *whole, sq_error *err)
 {
     int64_t length = (int64_t)whole->axis[SQ_AXIS_L], k = length - length / 3;
-    if (axis_of(whole, "causal", 1) == 0 || k == length)
+    if (axis_of(whole, "causal", 1) == 0 || k == length || !has_sequences(whole))
         return SQ_UNSUPPORTED;
     sq_specimen cut;
     sq_status status = make(of, "L", (double)k, SEED_A, &cut, err);
