@@ -8,12 +8,23 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "bench/command.h"
+#include "bench/cmd_verify.h"
 #include "bench/exchange.h"
 
 static const sq_option options[] = {
-    SQ_OPTION_HELP,   SQ_OPTION_DEVICE,      {"dtype", 0, "TYPE", "f32 (default), bf16 or f16"},
-    SQ_OPTION_OUTPUT, {NULL, 0, NULL, NULL},
+    SQ_OPTION_HELP,
+    SQ_OPTION_DEVICE,
+    {"dtype", 0, "TYPE", "of golden data: f32 (default), bf16 or f16"},
+    {"cell", 0, "CELL", "prove this cell, as its key says it"},
+    {"fuzz", 0, "N", "prove N cells drawn by seed"},
+    {"seed", 0, "S", "of --cell's inputs, of --fuzz's first cell (default 1)"},
+    {"layout", 0, "LAYOUT", "--cell: dense (default) or strided inputs"},
+    {"values", 0, "VALUES", "--cell: usual (default), strong, tiny or zero inputs"},
+    {"op", 0, "NAME", "--fuzz: this operator alone"},
+    {"provider", 0, "NAME", "--fuzz: this provider alone"},
+    {"proof-work", 0, "N", "multiply-adds that a reference may cost (default 2m)"},
+    SQ_OPTION_OUTPUT,
+    {NULL, 0, NULL, NULL},
 };
 
 static const char *const columns[] = {"case",      "kind",   "subject", "verdict",
@@ -86,18 +97,9 @@ static int by_name(const void *a, const void *b)
 
 /* --- one case --- */
 
-typedef struct {
-    sq_target target;
-    sq_client *client;
-    const char *dtype;
-    sq_table *table;
-    int ok, mismatches, unsupported, broken;
-    char first_mismatch[480], first_broken[480];
-} verification;
-
-static void add_row(verification *v, const json_t *answer)
+static void add_row(const sq_verification_run *v, const json_t *answer)
 {
-    for (int i = 0; columns[i]; i++) {
+    for (int i = 0; v->table && columns[i]; i++) {
         const json_t *value = json_object_get(answer, columns[i]);
         if (json_is_string(value))
             sq_table_text(v->table, json_string_value(value));
@@ -106,49 +108,46 @@ static void add_row(verification *v, const json_t *answer)
     }
 }
 
-static void count(verification *v, const json_t *answer)
+void sq_verification_add(sq_verification_run *v, const json_t *answer)
 {
     const char *verdict = sq_message_text(answer, "verdict", "");
+    add_row(v, answer);
     v->ok += strcmp(verdict, "ok") == 0;
     v->unsupported += strcmp(verdict, "unsupported") == 0;
-    if (strcmp(verdict, "mismatch") != 0)
-        return;
-    if (v->mismatches++ == 0)
-        snprintf(v->first_mismatch, sizeof v->first_mismatch, "%s: %s",
+    if (strcmp(verdict, "mismatch") == 0 && v->mismatches++ == 0)
+        snprintf(v->first_mismatch, sizeof v->first_mismatch, "%.640s: %.320s",
                  sq_message_text(answer, "case", "?"), sq_message_text(answer, "reason", "?"));
 }
 
 /* A case that cannot be read, or that its worker did not survive. */
-static void add_broken(verification *v, const char *folder, const char *why)
+static void add_broken(sq_verification_run *v, const char *name, const char *why)
 {
-    const json_t *none = NULL;
-    json_t *row = json_pack("{ss ss ss}", "case", folder, "verdict", "unsupported", "reason", why);
-    add_row(v, row ? row : none);
+    json_t *row = json_pack("{ss ss ss}", "case", name, "verdict", "unsupported", "reason", why);
+    add_row(v, row);
     json_decref(row);
     if (v->broken++ == 0)
         snprintf(v->first_broken, sizeof v->first_broken, "%s", why);
 }
 
-static sq_status verify(verification *v, const char *folder, sq_error *err)
+sq_status sq_verification_ask(sq_verification_run *v, const char *name, json_t *request,
+                              const char *kind, json_t **answer, sq_error *err)
 {
     sq_error why = {.status = SQ_OK};
-    json_t *answer = NULL;
-    if (!v->client)
-        SQ_TRY(sq_target_start_worker(&v->target, &v->client, err));
-    json_t *request = json_pack("{ss ss ss}", "do", "verify", "case", folder, "dtype", v->dtype);
+    *answer = NULL;
     if (!request)
         return sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for a request (is the path UTF-8?)");
-    sq_status s = sq_exchange(v->client, request, "verification", patience, NULL, &answer, &why);
+    sq_status s = v->client ? SQ_OK : sq_target_start_worker(&v->target, &v->client, err);
+    if (s != SQ_OK) {
+        json_decref(request);
+        return s;
+    }
+    s = sq_exchange(v->client, request, kind, patience, NULL, answer, &why);
     json_decref(request);
     if (s == SQ_INTERRUPTED)
         return sq_fail(err, s, "interrupted");
-    if (s == SQ_OK) {
-        add_row(v, answer);
-        count(v, answer);
-        json_decref(answer);
+    if (s == SQ_OK)
         return SQ_OK;
-    }
-    add_broken(v, folder, why.message);
+    add_broken(v, name, why.message);
     if (s != SQ_BAD_ARGUMENT) { /* the worker is gone or confused */
         sq_client_kill(v->client);
         v->client = NULL;
@@ -156,7 +155,19 @@ static sq_status verify(verification *v, const char *folder, sq_error *err)
     return SQ_OK;
 }
 
-static sq_status verify_all(verification *v, const sq_given *given, sq_error *err)
+static sq_status verify(sq_verification_run *v, const char *folder, sq_error *err)
+{
+    json_t *answer = NULL;
+    SQ_TRY(sq_verification_ask(
+        v, folder, json_pack("{ss ss ss}", "do", "verify", "case", folder, "dtype", v->dtype),
+        "verification", &answer, err));
+    if (answer)
+        sq_verification_add(v, answer);
+    json_decref(answer);
+    return SQ_OK;
+}
+
+static sq_status verify_folders(sq_verification_run *v, const sq_given *given, sq_error *err)
 {
     folders list = {.count = 0};
     sq_status s = SQ_OK;
@@ -174,15 +185,17 @@ static sq_status verify_all(verification *v, const sq_given *given, sq_error *er
     return s;
 }
 
-/* A broken case is neither right nor wrong: with the unsupported ones. */
-static void conclude(const verification *v, sq_outcome *outcome)
+/* A broken case is neither right nor wrong: with the unsupported ones. But a cell that kills its
+ * worker is wrong. */
+static void conclude(const sq_verification_run *v, sq_outcome *outcome)
 {
+    const int all = v->ok + v->mismatches + v->unsupported + v->broken;
     if (v->mismatches)
         sq_outcome_set(outcome, SQ_EXIT_WRONG, "%d of %d cases are wrong; first: %s", v->mismatches,
-                       v->ok + v->mismatches + v->unsupported + v->broken, v->first_mismatch);
+                       all, v->first_mismatch);
     else if (v->broken)
-        sq_outcome_set(outcome, SQ_EXIT_FAILED, "%d cases could not be verified; first: %s",
-                       v->broken, v->first_broken);
+        sq_outcome_set(outcome, v->is_of_cells ? SQ_EXIT_WRONG : SQ_EXIT_FAILED,
+                       "%d cases could not be verified; first: %s", v->broken, v->first_broken);
     else if (v->unsupported)
         sq_outcome_set(outcome, SQ_EXIT_FAILED, "%d cases are right, %d unsupported", v->ok,
                        v->unsupported);
@@ -190,17 +203,15 @@ static void conclude(const verification *v, sq_outcome *outcome)
 
 static sq_status run(const sq_given *given, sq_outcome *outcome, sq_error *err)
 {
-    verification v = {.dtype = sq_given_value(given, "dtype", "f32"),
-                      .table = sq_table_new(columns)};
+    sq_verification_run v = {.dtype = sq_given_value(given, "dtype", "f32"),
+                             .is_of_cells = sq_verify_is_of_cells(given)};
     sq_dtype dtype;
     sq_format format;
-    sq_status s = v.table ? SQ_OK : sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for a table");
-    if (s == SQ_OK)
-        s = sq_dtype_parse(v.dtype, &dtype, err);
-    if (s == SQ_OK)
-        s = sq_given_format(given, &format, err);
-    if (s == SQ_OK)
-        s = verify_all(&v, given, err);
+    SQ_TRY(sq_dtype_parse(v.dtype, &dtype, err));
+    SQ_TRY(sq_given_format(given, &format, err));
+    if (!sq_given_value(given, "fuzz", NULL) && !(v.table = sq_table_new(columns)))
+        return sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for a table");
+    sq_status s = v.is_of_cells ? sq_verify_cells(&v, given, err) : verify_folders(&v, given, err);
     sq_client_stop(v.client);
     sq_target_close(&v.target);
     if (s != SQ_OK) {
@@ -214,19 +225,23 @@ static sq_status run(const sq_given *given, sq_outcome *outcome, sq_error *err)
 void sq_cmd_verify(int argc, char **argv, sq_outcome *outcome)
 {
     static const sq_verb verb = {
-        .usage = "verify PATH.. [options]",
+        .usage = "verify PATH.. | --cell CELL | --fuzz N [options]",
         .text =
             "Runs each case of golden data under PATH (a folder with case.json and\n"
-            "data.safetensors, or a tree of such folders) through every provider of the operator\n"
-            "that computes it, and compares with the official results. Exit code 4: a case is\n"
-            "wrong; 6: a case has no operator here.",
+            "data.safetensors, or a tree of such folders) through every provider of the operators\n"
+            "that compute it, and compares with the official results. --cell proves one cell\n"
+            "again, --fuzz cells drawn by seed; a row a provider and pass then, and for each "
+            "wrong\n"
+            "cell the command that replays it. Exit code 4: a case is wrong; 6: a case has no\n"
+            "operator here.",
         .options = options};
     sq_error err = {.status = SQ_OK};
     sq_given given;
     if (!sq_verb_parse(&verb, argc, argv, &given, outcome))
         return;
-    if (given.n_arguments == 0) {
-        sq_outcome_set(outcome, SQ_EXIT_ERROR, "verify needs the path of a case");
+    if ((given.n_arguments == 0) != sq_verify_is_of_cells(&given)) {
+        sq_outcome_set(outcome, SQ_EXIT_ERROR,
+                       "verify needs the path of a case, or else --cell or --fuzz");
         return;
     }
     sq_status s = run(&given, outcome, &err);

@@ -23,6 +23,11 @@
  *    "device":{..}[,"proved":SUM]}            reference; device: the one that measured, for floor_ns)
  *   {"do":"verify","case":FOLDER,            {"is":"verification","case":NAME,"verdict":"ok",..}
  *    "dtype":"f32"}                           (golden data; bench/verify/verify.h)
+ *   {"do":"draw","seed":"S","max_work":N     {"is":"drawn","cell":KEY,"layout":"strided",
+ *    [,"op":".."][,"provider":".."]}          "values":"strong"} (bench/verify/fuzz.h)
+ *   {"do":"replay","cell":KEY,"seed":"S",    {"is":"verification","case":KEY,..}
+ *    "max_work":N[,"layout":".."]             (bench/verify/replay.h)
+ *    [,"values":".."]}
  *   {"do":"sustain","cell":KEY,"seed":"S",   {"is":"stage","stage":"sustain"} ..
  *    "seconds":N}                            {"is":"sustain","points":[[seconds, launches_per_s,
  *                                             sm_mhz, power_w, temperature_c],..]} (null: unknown)

@@ -21,7 +21,7 @@ const char *sq_verdict_name(sq_verdict verdict); /* "ok", "mismatch", "unsupport
 /* tensor: the worst one, as the case names it; its numbers are NAN where nothing was compared.
  * max_abs: worst difference, in units of the tensor. */
 typedef struct {
-    char name[128], kind[32], subject[64];
+    char name[SQ_KEY_MAX], kind[32], subject[64];
     sq_verdict verdict;
     char reason[SQ_REASON_MAX]; /* empty when ok */
     char provider[SQ_NAME_MAX], tensor[96];

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "bench/verify/fuzz.h"
 #include "bench/verify/verify.h"
 #include "bench/wire.h"
 #include "bench/worker/characterize.h"
@@ -158,17 +159,22 @@ static sq_status do_set_ceilings(server *s, const json_t *request, sq_error *err
     return SQ_OK;
 }
 
+static uint64_t read_seed(const json_t *request)
+{
+    const char *seed = json_string_value(json_object_get(request, "seed"));
+    return seed ? strtoull(seed, NULL, 10) : 0;
+}
+
 static sq_status read_task(const json_t *request, sq_task *task, sq_error *err)
 {
     const char *key = json_string_value(json_object_get(request, "cell"));
-    const char *seed = json_string_value(json_object_get(request, "seed"));
     const char *proved = json_string_value(json_object_get(request, "proved"));
     const json_t *policy = json_object_get(request, "policy");
     memset(task, 0, sizeof *task);
     if (!key)
         return sq_fail(err, SQ_BAD_ARGUMENT, "the request names no cell");
     SQ_TRY(sq_cell_parse(key, &task->cell, &task->subject, err));
-    task->seed = seed ? strtoull(seed, NULL, 10) : 0;
+    task->seed = read_seed(request);
     snprintf(task->proved, sizeof task->proved, "%s", proved ? proved : "");
     return policy ? sq_wire_policy_parse(policy, &task->policy, err) : SQ_OK;
 }
@@ -339,6 +345,15 @@ static sq_status do_prove(server *s, const json_t *request, sq_error *err)
     return SQ_OK;
 }
 
+static void send_verification(server *s, const sq_verification *v)
+{
+    reply(s, json_pack("{ss ss ss ss ss ss ss ss so so so}", "is", "verification", "case", v->name,
+                       "kind", v->kind, "subject", v->subject, "verdict",
+                       sq_verdict_name(v->verdict), "reason", v->reason, "provider", v->provider,
+                       "tensor", v->tensor, "rel_l2", write_number(v->rel_l2), "max_abs",
+                       write_number(v->max_abs), "tolerance", write_number(v->tolerance)));
+}
+
 static sq_status do_verify(server *s, const json_t *request, sq_error *err)
 {
     const char *folder = json_string_value(json_object_get(request, "case"));
@@ -349,11 +364,39 @@ static sq_status do_verify(server *s, const json_t *request, sq_error *err)
         return sq_fail(err, SQ_BAD_ARGUMENT, "verify: needs a case and a dtype");
     SQ_TRY(sq_dtype_parse(dtype_name, &dtype, err));
     SQ_TRY(sq_verify_case(&s->session.rig, folder, dtype, &v, err));
-    reply(s, json_pack("{ss ss ss ss ss ss ss ss so so so}", "is", "verification", "case", v.name,
-                       "kind", v.kind, "subject", v.subject, "verdict", sq_verdict_name(v.verdict),
-                       "reason", v.reason, "provider", v.provider, "tensor", v.tensor, "rel_l2",
-                       write_number(v.rel_l2), "max_abs", write_number(v.max_abs), "tolerance",
-                       write_number(v.tolerance)));
+    send_verification(s, &v);
+    return SQ_OK;
+}
+
+/* Which cell the fuzz of this seed proves: known before anything runs that may end this process. */
+static sq_status do_draw(server *s, const json_t *request, sq_error *err)
+{
+    const char *op = json_string_value(json_object_get(request, "op"));
+    const char *provider = json_string_value(json_object_get(request, "provider"));
+    const uint64_t seed = read_seed(request);
+    char key[SQ_KEY_MAX];
+    sq_replay drawn;
+    SQ_TRY(sq_fuzz_draw(&s->session.rig, seed, op, provider,
+                        json_number_value(json_object_get(request, "max_work")), &drawn, err));
+    sq_cell_key(&drawn.cell, key);
+    reply(s, json_pack("{ss ss ss ss}", "is", "drawn", "cell", key, "layout",
+                       sq_layout_name(drawn.layout), "values", sq_values_name(drawn.values)));
+    return SQ_OK;
+}
+
+static sq_status do_replay(server *s, const json_t *request, sq_error *err)
+{
+    const char *layout = json_string_value(json_object_get(request, "layout"));
+    const char *values = json_string_value(json_object_get(request, "values"));
+    sq_task task;
+    sq_verification v;
+    SQ_TRY(read_task(request, &task, err));
+    sq_replay replay = {.cell = task.cell, .subject = task.subject, .seed = task.seed};
+    SQ_TRY(sq_layout_parse(layout ? layout : "dense", &replay.layout, err));
+    SQ_TRY(sq_values_parse(values ? values : "usual", &replay.values, err));
+    SQ_TRY(sq_replay_run(&s->session.rig, &replay,
+                         json_number_value(json_object_get(request, "max_work")), &v, err));
+    send_verification(s, &v);
     return SQ_OK;
 }
 
@@ -368,6 +411,7 @@ static const struct {
     {"sustain", do_sustain},   {"timeline", do_timeline},
     {"launch", do_launch},
     {"prove", do_prove},       {"verify", do_verify},
+    {"draw", do_draw},         {"replay", do_replay},
 };
 
 static sq_status serve_request(server *s, const json_t *request, sq_error *err)

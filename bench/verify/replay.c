@@ -1,0 +1,183 @@
+/* replay: see replay.h. */
+#include "bench/verify/replay.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "bench/worker/job.h"
+#include "core/text.h"
+
+static const char *const values_names[] = {"usual", "strong", "tiny", "zero", NULL};
+static const char *const layout_names[] = {"dense", "strided", NULL};
+
+static const float strong_factor = 30, tiny_factor = 0x1p-112f, tiny_factor_f16 = 0x1p-10f;
+
+const char *sq_values_name(sq_values values)
+{
+    return values_names[values];
+}
+
+const char *sq_layout_name(sq_layout layout)
+{
+    return layout_names[layout];
+}
+
+sq_status sq_values_parse(const char *name, sq_values *out, sq_error *err)
+{
+    int i = 0;
+    SQ_TRY(sq_find_name("kind of values", name, values_names, &i, err));
+    *out = (sq_values)i;
+    return SQ_OK;
+}
+
+sq_status sq_layout_parse(const char *name, sq_layout *out, sq_error *err)
+{
+    int i = 0;
+    SQ_TRY(sq_find_name("layout", name, layout_names, &i, err));
+    *out = (sq_layout)i;
+    return SQ_OK;
+}
+
+/* --- values --- */
+
+static bool is_scaled(const sq_tensor_spec *spec)
+{
+    return spec->name && (spec->draw.kind == SQ_DRAW_NORMAL || spec->draw.kind == SQ_DRAW_UNIFORM);
+}
+
+/* Changes how one floating input is drawn; its sign stays what the operator asks for. */
+static void set_values(sq_tensor_list *list, sq_values values, uint64_t seed)
+{
+    int candidates = 0;
+    for (int i = 0; i < list->n_in; i++)
+        candidates += is_scaled(&list->in[i]);
+    if (values == SQ_VALUES_USUAL || candidates == 0)
+        return;
+    int chosen = (int)(sq_rng_mix(seed) % (uint64_t)candidates);
+    for (int i = 0; i < list->n_in; i++) {
+        sq_tensor_spec *spec = &list->in[i];
+        if (!is_scaled(spec) || chosen-- != 0)
+            continue;
+        const float tiny = spec->dtype == SQ_DTYPE_F16 ? tiny_factor_f16 : tiny_factor;
+        const float factor = values == SQ_VALUES_STRONG ? strong_factor
+                             : values == SQ_VALUES_TINY ? tiny
+                                                        : 0;
+        spec->draw.a *= factor;
+        spec->draw.b *= factor;
+    }
+}
+
+/* --- proof --- */
+
+static sq_status inputs_checksum(sq_job *job, uint64_t *sum, sq_error *err)
+{
+    const sq_place *place = sq_job_place(job);
+    *sum = 0;
+    for (int i = 0; i < place->list.n_in; i++) {
+        uint64_t one = 0;
+        if (place->list.in[i].name)
+            SQ_TRY(job->rig->backend->checksum(job->rig->device, &place->buffer[i], &one, err));
+        *sum = sq_rng_mix(*sum ^ one);
+    }
+    return SQ_OK;
+}
+
+static void refuse(sq_verification *out, const char *why)
+{
+    out->verdict = SQ_VERDICT_MISMATCH;
+    snprintf(out->reason, sizeof out->reason, "%s", why);
+}
+
+static bool holds(const sq_check *check, sq_values values)
+{
+    const bool is_near = check->rel_l2 <= check->tolerance_rel_l2;
+    return is_near && (values != SQ_VALUES_USUAL || check->max_abs <= check->tolerance_max_abs);
+}
+
+/* The worst tensor is that which is farthest towards its bound. */
+static void judge(const sq_proof *proof, sq_values values, sq_verification *out)
+{
+    bool is_ok = proof->is_ok;
+    for (int i = 0; i < proof->n_checks; i++) {
+        const sq_check *c = &proof->checks[i];
+        const double share = c->rel_l2 / c->tolerance_rel_l2;
+        if (isnan(out->rel_l2) || share > out->rel_l2 / out->tolerance) {
+            snprintf(out->tensor, sizeof out->tensor, "%.95s", c->tensor);
+            out->rel_l2 = c->rel_l2;
+            out->max_abs = c->max_abs;
+            out->tolerance = c->tolerance_rel_l2;
+        }
+    }
+    if (!is_ok && values != SQ_VALUES_USUAL && proof->n_checks > 0) {
+        is_ok = true;
+        for (int i = 0; i < proof->n_checks; i++)
+            is_ok = is_ok && holds(&proof->checks[i], values);
+    }
+    if (!is_ok)
+        refuse(out, proof->reason);
+}
+
+static sq_status prove(sq_job *job, const sq_replay *replay, double max_work, sq_verification *out,
+                       sq_error *err)
+{
+    const bool is_op = replay->subject.op != NULL;
+    uint64_t before = 0, after = 0, first, second;
+    double setup_ns;
+    sq_proof proof;
+    if (is_op)
+        set_values(&sq_job_place(job)->list, replay->values, replay->seed);
+    SQ_TRY(job->ops->prepare(job, replay->seed, &setup_ns, err));
+    if (is_op)
+        SQ_TRY(inputs_checksum(job, &before, err));
+    SQ_TRY(sq_job_run_once(job, err));
+    SQ_TRY(job->ops->checksum(job, &first, err));
+    SQ_TRY(sq_job_run_once(job, err));
+    SQ_TRY(job->ops->checksum(job, &second, err));
+    if (is_op)
+        SQ_TRY(inputs_checksum(job, &after, err));
+    SQ_TRY(job->ops->prove(job, max_work, &proof, err));
+    judge(&proof, replay->values, out);
+    if (out->verdict == SQ_VERDICT_OK && first != second)
+        refuse(out, "two launches gave different bits");
+    if (out->verdict == SQ_VERDICT_OK && before != after)
+        refuse(out, "an input was written to");
+    return SQ_OK;
+}
+
+static sq_status make_job(const sq_rig *rig, const sq_replay *replay, sq_job **job, sq_error *err)
+{
+    const sq_cell *cell = &replay->cell;
+    const sq_op *op = replay->subject.op;
+    if (!op)
+        return sq_job_new_block(rig, replay->subject.family, cell, job, err);
+    sq_call call = {.op = op, .pass = cell->pass, .dtype = cell->dtype};
+    const sq_provider *provider = sq_provider_find(rig->providers, op, cell->provider);
+    memcpy(call.axis, cell->value, sizeof call.axis);
+    if (!provider)
+        return sq_fail(err, SQ_UNSUPPORTED, "no provider %s of %s here", cell->provider, op->name);
+    return sq_job_new_op(rig, &call, provider, replay->layout, job, err);
+}
+
+sq_status sq_replay_run(const sq_rig *rig, const sq_replay *replay, double max_work,
+                        sq_verification *out, sq_error *err)
+{
+    char key[SQ_KEY_MAX];
+    sq_job *job = NULL;
+    sq_error why = {.status = SQ_OK};
+    *out = (sq_verification){.kind = "cell", .rel_l2 = NAN, .max_abs = NAN, .tolerance = NAN};
+    sq_cell_key(&replay->cell, key);
+    snprintf(out->name, sizeof out->name, "%s", key);
+    snprintf(out->subject, sizeof out->subject, "%.63s", replay->cell.subject);
+    snprintf(out->provider, sizeof out->provider, "%.63s", replay->cell.provider);
+    sq_status s = make_job(rig, replay, &job, &why);
+    if (s == SQ_OK)
+        s = prove(job, replay, max_work, out, &why);
+    sq_job_free(job);
+    if (s == SQ_UNSUPPORTED) {
+        out->verdict = SQ_VERDICT_UNSUPPORTED;
+        snprintf(out->reason, sizeof out->reason, "%.300s", why.message);
+        return SQ_OK;
+    }
+    return s == SQ_OK ? SQ_OK : sq_fail(err, s, "%s", why.message);
+}

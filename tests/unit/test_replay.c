@@ -1,0 +1,146 @@
+/* Replays: what is wrong with a provider is found, whatever is wrong with it. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <string.h>
+
+#include "bench/verify/fuzz.h"
+
+static sq_rig rig;
+static sq_status (*spoil)(const sq_call *call);
+
+static sq_status supports_any(const sq_call *call, const sq_device *device, sq_error *why)
+{
+    (void)call, (void)device, (void)why;
+    return SQ_OK;
+}
+
+static sq_status launch_spoiled(const sq_call *call, void *plan, sq_error *err)
+{
+    (void)plan;
+    SQ_TRY(sq_op_reference(call, err));
+    return spoil(call);
+}
+
+static const sq_provider spoiled[] = {
+    {.name = "cpu/spoiled", .note = "", .supports = supports_any, .launch = launch_spoiled},
+    {.name = NULL},
+};
+
+static const sq_provider *providers(const sq_op *op)
+{
+    (void)op;
+    return spoiled;
+}
+
+static sq_verification replay(sq_status (*how)(const sq_call *))
+{
+    static const char key[] = "rmsnorm@cpu/spoiled/fwd/f32/B=2,L=3,D=64/clean-cold,plain,unlocked";
+    sq_error err = {.status = SQ_OK};
+    sq_verification v;
+    sq_replay r = {.seed = 5, .layout = SQ_LAYOUT_STRIDED};
+    spoil = how;
+    if (sq_cell_parse(key, &r.cell, &r.subject, &err) != SQ_OK ||
+        sq_replay_run(&rig, &r, 1e6, &v, &err) != SQ_OK)
+        fail_msg("%s", err.message);
+    return v;
+}
+
+static sq_status nothing(const sq_call *call)
+{
+    (void)call;
+    return SQ_OK;
+}
+
+static sq_status one_element(const sq_call *call)
+{
+    sq_store(call->out[0].data, call->out[0].dtype, 17, 3);
+    return SQ_OK;
+}
+
+static sq_status other_bits(const sq_call *call)
+{
+    static int launches;
+    const double v = sq_load(call->out[0].data, call->out[0].dtype, 3);
+    sq_store(call->out[0].data, call->out[0].dtype, 3, v * (1 + 1e-6 * (launches++ % 2)));
+    return SQ_OK;
+}
+
+static sq_status beyond_the_end(const sq_call *call)
+{
+    sq_store(call->out[0].data, call->out[0].dtype, sq_tensor_count(&call->out[0]), 0);
+    return SQ_OK;
+}
+
+static sq_status an_input(const sq_call *call)
+{
+    sq_store(call->in[0].data, call->in[0].dtype, 0,
+             2 * sq_load(call->in[0].data, call->in[0].dtype, 0));
+    return SQ_OK;
+}
+
+static void expect(sq_status (*how)(const sq_call *), sq_verdict verdict, const char *reason)
+{
+    const sq_verification v = replay(how);
+    if (v.verdict != verdict || !strstr(v.reason, reason))
+        fail_msg("%s: \"%s\", not \"%s\"", sq_verdict_name(v.verdict), v.reason, reason);
+}
+
+static void what_is_wrong_is_found(void **state)
+{
+    (void)state;
+    expect(nothing, SQ_VERDICT_OK, "");
+    expect(one_element, SQ_VERDICT_MISMATCH, "y");
+    expect(other_bits, SQ_VERDICT_MISMATCH, "two launches gave different bits");
+    expect(beyond_the_end, SQ_VERDICT_MISMATCH, "wrote outside");
+    expect(an_input, SQ_VERDICT_MISMATCH, "");
+}
+
+static void a_seed_is_a_cell(void **state)
+{
+    (void)state;
+    int other = 0;
+    for (uint64_t seed = 0; seed < 40; seed++) {
+        char a[SQ_KEY_MAX], b[SQ_KEY_MAX];
+        sq_error err = {.status = SQ_OK};
+        sq_replay first, second;
+        assert_int_equal(sq_fuzz_draw(&rig, seed, NULL, NULL, 1e5, &first, &err), SQ_OK);
+        assert_int_equal(sq_fuzz_draw(&rig, seed, NULL, NULL, 1e5, &second, &err), SQ_OK);
+        sq_cell_key(&first.cell, a);
+        sq_cell_key(&second.cell, b);
+        assert_string_equal(a, b);
+        assert_true(first.layout == second.layout && first.values == second.values);
+        assert_true(first.subject.op->reference_work(first.cell.value) <= 1e5);
+        other += first.values != SQ_VALUES_USUAL;
+    }
+    assert_in_range(other, 5, 35);
+}
+
+static void unknown_operators_are_refused(void **state)
+{
+    (void)state;
+    sq_error err = {.status = SQ_OK};
+    sq_replay r;
+    assert_int_equal(sq_fuzz_draw(&rig, 1, "atention", NULL, 1e5, &r, &err), SQ_UNSUPPORTED);
+    assert_int_equal(sq_fuzz_draw(&rig, 1, NULL, "cuda/naive", 1e5, &r, &err), SQ_UNSUPPORTED);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_is_wrong_is_found),
+        cmocka_unit_test(a_seed_is_a_cell),
+        cmocka_unit_test(unknown_operators_are_refused),
+    };
+    sq_error err;
+    rig = (sq_rig){.backend = &sq_backend_cpu, .providers = providers};
+    if (rig.backend->open(0, &rig.device, &err) != SQ_OK)
+        return 1;
+    const int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    rig.backend->close(rig.device);
+    return failed;
+}
