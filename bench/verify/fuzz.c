@@ -7,7 +7,7 @@
 
 #include "bench/worker/job.h"
 
-enum { ATTEMPTS = 300, KINDS = 30 };
+enum { ATTEMPTS = 300, KINDS = 30, BACKWARD_WORK = 3 };
 static const size_t max_bytes = (size_t)256 << 20;
 
 typedef struct {
@@ -96,6 +96,15 @@ static const sq_provider *roll_provider(dice *d, const sq_rig *rig, const sq_op 
     return &list[roll(d, count)];
 }
 
+/* One of the passes that both have; the reference of a step is no more than that of pass fwd. */
+static sq_pass roll_pass(dice *d, const sq_op *op, const sq_provider *provider)
+{
+    static const sq_pass passes[] = {SQ_PASS_FWD, SQ_PASS_BWD, SQ_PASS_STEP};
+    const sq_pass pass = passes[roll(d, 3)];
+    const bool is_had = sq_provider_has(provider, pass) && (pass != SQ_PASS_BWD || op->backward);
+    return is_had ? pass : SQ_PASS_FWD;
+}
+
 /* SQ_OK where a provider of the rig takes it and it is small enough. */
 static sq_status is_taken(const sq_rig *rig, const sq_replay *r, const sq_provider *provider,
                           double max_work, sq_error *err)
@@ -104,7 +113,8 @@ static sq_status is_taken(const sq_rig *rig, const sq_replay *r, const sq_provid
     sq_call call = {.op = op, .pass = r->cell.pass, .dtype = r->cell.dtype};
     sq_job *job = NULL;
     memcpy(call.axis, r->cell.value, sizeof call.axis);
-    if (op->reference_work(call.axis) > max_work)
+    const double passes = call.pass == SQ_PASS_BWD ? BACKWARD_WORK : 1;
+    if (passes * op->reference_work(call.axis) > max_work)
         return sq_fail(err, SQ_UNSUPPORTED, "too large");
     SQ_TRY(sq_job_new_op(rig, &call, provider, r->layout, &job, err));
     const bool is_small = job->bytes <= max_bytes;
@@ -124,6 +134,7 @@ static sq_status roll_kind(dice *d, const sq_rig *rig, const char *op_name,
     sq_subject_init_cell(&out->subject, &out->cell);
     snprintf(out->cell.provider, sizeof out->cell.provider, "%s", provider->name);
     out->cell.dtype = (sq_dtype)roll(d, SQ_DTYPE_COUNT);
+    out->cell.pass = roll_pass(d, op, provider);
     out->values = roll(d, 2) ? SQ_VALUES_USUAL : (sq_values)roll(d, SQ_VALUES_COUNT);
     return SQ_OK;
 }

@@ -49,13 +49,14 @@ static bool is_scaled(const sq_tensor_spec *spec)
 /* Changes how one floating input is drawn; its sign stays what the operator asks for. */
 static void set_values(sq_tensor_list *list, sq_values values, uint64_t seed)
 {
+    const int drawn = list->first_value > 0 ? list->first_value : list->n_in;
     int candidates = 0;
-    for (int i = 0; i < list->n_in; i++)
+    for (int i = 0; i < drawn; i++)
         candidates += is_scaled(&list->in[i]);
     if (values == SQ_VALUES_USUAL || candidates == 0)
         return;
     int chosen = (int)(sq_rng_mix(seed) % (uint64_t)candidates);
-    for (int i = 0; i < list->n_in; i++) {
+    for (int i = 0; i < drawn; i++) {
         sq_tensor_spec *spec = &list->in[i];
         if (!is_scaled(spec) || chosen-- != 0)
             continue;

@@ -107,20 +107,21 @@ size_t sq_place_bytes(const sq_place *place)
 
 /* --- memory --- */
 
+/* What lies around the numbers, before, between and behind the rows, is NaN: a kernel that uses it
+ * shows. */
 static sq_status fill_input(const sq_place *place, int i, sq_tensor *buffer, sq_tensor *view,
                             sq_error *err)
 {
     const sq_rig *rig = place->rig;
-    SQ_TRY(rig->backend->alloc(rig->device, sq_tensor_bytes(buffer), &buffer->data, err));
-    if (is_value(place, i)) {
-        view->data = buffer->data;
-        return rig->backend->poison(rig->device, buffer->data, sq_tensor_bytes(buffer), err);
-    }
-    bool is_widened = sq_tensor_count(buffer) != sq_tensor_count(view);
-    size_t shift = is_widened ? STRIDED_PAD * sq_dtype_size(view->dtype) : 0;
-    view->data = (char *)buffer->data + shift;
-    return rig->backend->fill(rig->device, buffer, 0, place->list.in[i].draw, place->seed,
-                              (uint32_t)i, err);
+    const size_t bytes = sq_tensor_bytes(buffer) + GUARD_BYTES;
+    SQ_TRY(rig->backend->alloc(rig->device, bytes, &buffer->data, err));
+    SQ_TRY(rig->backend->poison(rig->device, buffer->data, bytes, err));
+    const bool is_widened = sq_tensor_count(buffer) != sq_tensor_count(view);
+    const int64_t base = is_widened ? STRIDED_PAD : 0;
+    view->data = (char *)buffer->data + (size_t)base * sq_dtype_size(view->dtype);
+    return is_value(place, i) ? SQ_OK
+                              : rig->backend->fill(rig->device, view, base, place->list.in[i].draw,
+                                                   place->seed, (uint32_t)i, err);
 }
 
 static sq_status make_saved(const sq_place *place, void **saved, sq_error *err)
@@ -251,8 +252,9 @@ sq_status sq_place_mask(const sq_place *place, int i, const sq_tensor *view, sq_
 {
     const sq_rig *rig = place->rig;
     const sq_draw drawn = place->list.in[i].draw, zero = {SQ_DRAW_CONSTANT, 0, 0, 0};
-    SQ_TRY(rig->backend->fill(rig->device, &place->buffer[i], 0, view ? zero : drawn, place->seed,
-                              (uint32_t)i, err));
+    const sq_tensor *whole = &place->call.in[i];
+    SQ_TRY(rig->backend->fill(rig->device, whole, base_of(place, i, whole), view ? zero : drawn,
+                              place->seed, (uint32_t)i, err));
     return view ? rig->backend->fill(rig->device, view, base_of(place, i, view), drawn, place->seed,
                                      (uint32_t)i, err)
                 : SQ_OK;
