@@ -7,10 +7,9 @@
  */
 #include "kernels/long_conv/cufft.h"
 
-#include <cufft.h>
-#include <cufftXt.h>
 #include <new>
 
+#include "kernels/hw/cufft_rows.cuh"
 #include "kernels/long_conv/rows.cuh"
 
 namespace
@@ -68,43 +67,14 @@ layout layout_of(const sq_call *call)
     return at;
 }
 
-sq_status check_fft(cufftResult result, const char *what, sq_error *err)
-{
-    if (result == CUFFT_SUCCESS)
-        return SQ_OK;
-    if (result == CUFFT_ALLOC_FAILED)
-        return sq_fail(err, SQ_OUT_OF_MEMORY, "%s: CUFFT_ALLOC_FAILED", what);
-    return sq_fail(err, SQ_DEVICE, "%s: cuFFT error %d", what, (int)result);
-}
-
-/* A batched in-place plan without a work area of its own; *work_bytes grows to what it needs. */
-sq_status make_plan(const layout *at, int64_t batch, bool is_forward, cufftHandle *plan,
-                    size_t *work_bytes, sq_error *err)
-{
-    long long n = at->n, real_stride = at->row_stride, complex_stride = at->row_stride / 2;
-    long long in = is_forward ? real_stride : complex_stride;
-    long long out = is_forward ? complex_stride : real_stride;
-    size_t bytes = 0;
-    SQ_TRY(check_fft(cufftCreate(plan), "cufftCreate", err));
-    SQ_TRY(check_fft(cufftSetAutoAllocation(*plan, 0), "cufftSetAutoAllocation", err));
-    const cudaDataType from = is_forward ? CUDA_R_32F : CUDA_C_32F;
-    const cudaDataType to = is_forward ? CUDA_C_32F : CUDA_R_32F;
-    SQ_TRY(check_fft(cufftXtMakePlanMany(*plan, 1, &n, &in, 1, in, from, &out, 1, out, to, batch,
-                                         &bytes, CUDA_C_32F),
-                     "cufftXtMakePlanMany", err));
-    if (bytes > *work_bytes)
-        *work_bytes = bytes;
-    return SQ_OK;
-}
-
 sq_status make_plans(plans *p, sq_error *err)
 {
     const layout *at = &p->at;
     const int64_t rows = at->size.nb * at->size.nd;
     size_t work_bytes = 0;
-    SQ_TRY(make_plan(at, at->size.nd, true, &p->filter, &work_bytes, err));
-    SQ_TRY(make_plan(at, rows, true, &p->forward, &work_bytes, err));
-    SQ_TRY(make_plan(at, rows, false, &p->inverse, &work_bytes, err));
+    SQ_TRY(sq_cufft_plan(at->n, at->row_stride, at->size.nd, true, &p->filter, &work_bytes, err));
+    SQ_TRY(sq_cufft_plan(at->n, at->row_stride, rows, true, &p->forward, &work_bytes, err));
+    SQ_TRY(sq_cufft_plan(at->n, at->row_stride, rows, false, &p->inverse, &work_bytes, err));
     if (work_bytes <= at->work_bytes)
         return SQ_OK;
     cudaError_t error = cudaMalloc(&p->work, work_bytes);
@@ -131,9 +101,8 @@ __global__ void multiply_spectra(float2 *rows, const float2 *filter, int64_t n_r
 sq_status execute(cufftHandle plan, void *rows, int direction, void *work, const sq_call *call,
                   sq_error *err)
 {
-    SQ_TRY(check_fft(cufftSetStream(plan, sq_stream(call)), "cufftSetStream", err));
-    SQ_TRY(check_fft(cufftSetWorkArea(plan, work), "cufftSetWorkArea", err));
-    return check_fft(cufftXtExec(plan, rows, rows, direction), "cufftXtExec", err);
+    SQ_TRY(sq_cufft_check(cufftSetWorkArea(plan, work), "cufftSetWorkArea", err));
+    return sq_cufft_execute(plan, rows, direction, call, err);
 }
 
 /* A chunk smaller than the plans' still transforms the whole scratch: the rows beyond are stale,

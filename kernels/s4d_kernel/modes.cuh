@@ -90,6 +90,15 @@ __device__ inline void log_of(sq_c64 z, double *log2_abs, double *turns)
     *turns = atan2(z.im, z.re) * 0.15915494309189533577;
 }
 
+/* z^t, exact to f32 for any t. */
+__device__ inline sq_c64 power_of(double log2_abs, double turns, double t)
+{
+    const double r = exp2(t * log2_abs), angle = t * turns;
+    double s, c;
+    sincospi(2 * (angle - rint(angle)), &s, &c);
+    return sq_c64_of(r * c, r * s);
+}
+
 } // namespace sq_s4d
 
 #endif

@@ -16,9 +16,10 @@
  * in[4]     c  (B, D, N/2, 2)    f32        last dims of 2: real and imaginary part
  * out[0]    h  (B, D, L)         f32        modes and powers are f64 in every provider
  * Needs     N even; S divides D; S = 0 stands for D
- * Errors    SQ_BAD_SHAPE; SQ_UNSUPPORTED for every pass but fwd
+ * Errors    SQ_BAD_SHAPE; SQ_UNSUPPORTED for pass step
  * Cost      for each mode and tap a complex product and half of one more for each filter: D N/2 L
- *           (6 + 4 B) flop (recurrent powers); reads the parameters once, writes h once
+ *           (6 + 4 B) flop (recurrent powers); reads the parameters once, writes h once. bwd: two
+ *           sums over the taps, 8 B; reads dh too, writes a gradient of each parameter
  */
 #include "kernels/s4d_kernel/s4d_kernel.h"
 
@@ -89,20 +90,25 @@ static sq_status tensors(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis
 
 static sq_cost cost(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis)
 {
-    (void)pass;
     (void)dtype;
     const double b = axis[AXIS_B], l = axis[AXIS_L], d = axis[AXIS_D], n = axis[AXIS_N] / 2;
     const double s = axis[AXIS_S];
+    const double parameters = 4 * (d + s * n * (2 + 2 * axis[AXIS_INPUT]) + 2 * b * d * n);
+    if (pass == SQ_PASS_BWD)
+        return (sq_cost){.flops = d * n * l * (6 + 8 * b),
+                         .bytes_read = parameters + 4 * b * d * l,
+                         .bytes_written = parameters};
     return (sq_cost){
         .flops = d * n * l * (6 + 4 * b),
-        .bytes_read = 4 * (d + s * n * (2 + 2 * axis[AXIS_INPUT]) + 2 * b * d * n),
+        .bytes_read = parameters,
         .bytes_written = 4 * b * d * l,
     };
 }
 
 /* Powers come from f64 and are rounded once or a few times, and N/2 products are summed in f32: a
  * few ulp of the largest terms, which oscillate against each other: 1e-6 of the row's rms, and the
- * worst of many taps ten times that. The same in every dtype: nothing here is of 16 bits. */
+ * worst of many taps ten times that. The same in every dtype: nothing here is of 16 bits. bwd sums
+ * in f64 and rounds once, a last bit of the largest of a tensor's gradients. */
 static sq_tolerance tolerance(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis)
 {
     (void)pass;

@@ -1,12 +1,14 @@
 /* s4d_kernel on CUDA. The operator: s4d_kernel.c.
  *
  *   cuda/portable   a block has 1024 taps of one filter. Modes and the powers that its taps start
- *                   from are f64, made once a block; a thread walks its 8 taps in f32
+ *                   from are f64, made once a block; a thread walks its 8 taps in f32. bwd:
+ *                   s4d_backward.cuh
  */
 #include <cuda_runtime.h>
 
 #include "kernels/hw/launch.cuh"
 #include "kernels/s4d_kernel/modes.cuh"
+#include "kernels/s4d_kernel/s4d_backward.cuh"
 
 namespace
 {
@@ -24,15 +26,6 @@ struct tile_mode {
 __device__ float2 to_f32(sq_c64 x)
 {
     return make_float2((float)x.re, (float)x.im);
-}
-
-/* z^t, exact to f32 for any t. */
-__device__ sq_c64 power_of(double log2_abs, double turns, double t)
-{
-    const double r = exp2(t * log2_abs), angle = t * turns;
-    double s, c;
-    sincospi(2 * (angle - rint(angle)), &s, &c);
-    return sq_c64_of(r * c, r * s);
 }
 
 __device__ tile_mode tile_mode_of(const modes &m, const float *c, int64_t d, int n, int64_t t0)
@@ -99,9 +92,19 @@ sq_status supports(const sq_call *call, const sq_device *device, sq_error *why)
     return sq_supports_shared(device, call->in[IN_C].dim[2] * sizeof(tile_mode), why);
 }
 
+size_t workspace(const sq_call *call)
+{
+    if (call->pass == SQ_PASS_FWD)
+        return 0;
+    const backward_layout at = backward_layout_of(call);
+    return at.partial_bytes + at.channel_bytes;
+}
+
 sq_status launch(const sq_call *call, void *plan, sq_error *err)
 {
     (void)plan;
+    if (call->pass != SQ_PASS_FWD)
+        return launch_backward(call, err);
     const sq_tensor *h = &call->out[0];
     const dim3 grid((unsigned)sq_ceil_div(h->dim[2], TILE),
                     (unsigned)min(h->dim[1], (int64_t)65535), (unsigned)h->dim[0]);
@@ -114,6 +117,7 @@ sq_status launch(const sq_call *call, void *plan, sq_error *err)
 } // namespace
 
 extern "C" const sq_provider sq_cuda_s4d_kernel[] = {
-    {"cuda/portable", "modes in f64, 1024 taps a block in f32", supports, NULL, NULL, launch, NULL},
+    {"cuda/portable", "modes in f64, 1024 taps a block in f32", supports, workspace, NULL, launch,
+     NULL, SQ_HAS_BWD, NULL},
     {NULL},
 };
