@@ -1,15 +1,17 @@
 /* The one GPU test runner: what the backend promises; every CUDA provider of every operator, and
  * every block, against the CPU reference; then the properties that hold whatever the numbers are.
  *
- *   test_gpu_ops [OP|FAMILY [PROVIDER [SHAPE [DTYPE [PASS]]]]] [--large|--small]
+ *   test_gpu_ops [OP|FAMILY [PROVIDER [SHAPE [DTYPE [PASS]]]]] [--large|--small|--backend]
  *
  * --large: shapes beyond 2^31 elements instead, where at least 40 GB are free.
  * --small: only cases whose reference is cheap, for runs under compute-sanitizer.
+ * --backend: only what the backend promises.
  * Exits 77 with the reason where there is no device, 1 where a case failed.
  */
 #include <stdio.h>
 #include <string.h>
 
+#include "core/text.h"
 #include "tests/support/backend_cases.h"
 #include "tests/support/block_cases.h"
 #include "tests/support/op_cases.h"
@@ -21,6 +23,8 @@
 #define PROPERTY_MAX_WORK 2e7
 enum { LARGE_SEEDS = 12, EXIT_SKIP = 77 };
 static const size_t large_bytes = (size_t)40 << 30;
+
+static const char *const options[] = {"--large", "--small", "--backend", NULL};
 
 /* What block cells may name: every mixer has these. */
 static const char *const block_providers[] = {"cuda/portable", "cuda/naive", NULL};
@@ -56,6 +60,8 @@ static int run_suite(const sq_rig *rig, const sq_case_filter *filter, const char
     bool is_large = option && strcmp(option, "--large") == 0;
     if (is_large)
         run_large(rig, filter, &counts);
+    else if (option && strcmp(option, "--backend") == 0)
+        sq_backend_cases_run(rig, &counts);
     else if (option)
         sq_op_cases_run_cheap(rig, filter, SMALL_MAX_WORK, &counts);
     else
@@ -71,8 +77,9 @@ int main(int argc, char **argv)
     sq_error err = {.status = SQ_OK};
     sq_rig rig = {.backend = &sq_backend_cuda, .providers = sq_providers_cuda};
     const char *option = sq_case_filter_parse(argc, argv, &filter);
-    if (option && strcmp(option, "--large") != 0 && strcmp(option, "--small") != 0) {
-        fprintf(stderr, "unknown option %s; known: --large, --small\n", option);
+    int known = 0;
+    if (option && sq_find_name("option", option, options, &known, &err) != SQ_OK) {
+        fprintf(stderr, "%s\n", err.message);
         return 1;
     }
     if (rig.backend->count(&err) == 0 || rig.backend->open(0, &rig.device, &err) != SQ_OK) {

@@ -1,0 +1,147 @@
+#!/usr/bin/env python3
+"""The committed evidence of the GPU tests, and gpu-check.sh over fakes of what it runs.
+
+usage: test_evidence.py SOURCE_DIR BINARY_DIR
+
+That the evidence is stale is no failure: it is printed. CI has no GPU to take it again.
+"""
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import unittest
+
+SOURCE = pathlib.Path(sys.argv[1]).resolve()
+PYTHON = "#!/usr/bin/env python3\nimport sys\n"
+OPS_TEST = """
+if "--large" in sys.argv:
+    print("18 passed, 0 failed (0 unsupported or not applicable)")
+elif sys.argv[1] == BAD:
+    print("FAIL ssd: wrong\\n3 passed, 2 failed (1 unsupported or not applicable)")
+    sys.exit(1)
+else:
+    print("5 passed, 0 failed (2 unsupported or not applicable)")
+"""
+SEQMARK = """
+if "--version" in sys.argv:
+    print("seqmark 0.1.0 abc")
+elif "--fuzz" in sys.argv:
+    op = sys.argv[sys.argv.index("--op") + 1]
+    for dtype, error in (("f32", 1e-7), ("bf16", 3e-3)):
+        print('{"op": "%s", "provider": "cuda/naive", "pass": "fwd", "dtype": "%s", "cells": 4, "wrong": 0, '
+              '"worst_error": %g, "tolerance": 1e-2, "worst_cell": "%s cell"}' % (op, dtype, error, dtype))
+else:
+    print('{"case": "a", "verdict": "ok"}\\n{"case": "b", "verdict": "unsupported"}')
+    sys.exit(6)
+"""
+SANITIZER = """
+print("250 passed, 0 failed (1 unsupported or not applicable)")
+if sys.argv[2] == "racecheck":
+    print("========= RACECHECK SUMMARY: 0 hazards displayed (0 errors, 0 warnings)")
+else:
+    print("========= ERROR SUMMARY: %d errors" % (TOOL_ERRORS if sys.argv[2] == "initcheck" else 0))
+"""
+
+
+class Committed(unittest.TestCase):
+    def test_it_is_a_record_of_what_passed(self):
+        found = json.loads((SOURCE / "tests/gpu/evidence.json").read_text("utf-8"))
+        self.assertEqual(found["status"], 0)
+        result = subprocess.run([SOURCE / "scripts/gpu_evidence.py", "stale", SOURCE], text=True,
+                                capture_output=True, check=True)
+        self.assertTrue(result.stdout.startswith("GPU evidence: "))
+        print(result.stdout.strip())
+
+
+class Check(unittest.TestCase):
+    def setUp(self):
+        self.holder = tempfile.TemporaryDirectory()
+        self.folder = pathlib.Path(self.holder.name)
+        (self.folder / "build/tests").mkdir(parents=True)
+        for name in ("measure", "probes", "profile"):
+            self.program(f"build/tests/test_gpu_{name}", 'print("2 passed, 0 failed")')
+        self.program("build/seqmark", SEQMARK)
+        self.program("bin/nvidia-smi", 'print("NVIDIA H100 80GB HBM3, 580.1")')
+        self.fakes("", 0)
+
+    def tearDown(self):
+        self.holder.cleanup()
+
+    def program(self, name, text):
+        path = self.folder / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(PYTHON + text, "utf-8")
+        path.chmod(0o755)
+
+    def fakes(self, bad, errors):
+        self.program("build/tests/test_gpu_ops", f"BAD = {bad!r}\n" + OPS_TEST)
+        self.program("bin/compute-sanitizer", f"TOOL_ERRORS = {errors}\n" + SANITIZER)
+
+    def check(self, *words):
+        out = self.folder / "out"
+        result = subprocess.run([SOURCE / "scripts/gpu-check.sh", self.folder / "build", out, *words],
+                                capture_output=True, text=True, check=False, timeout=300,
+                                env={**os.environ, "PATH": f"{self.folder}/bin:{os.environ['PATH']}"})
+        return result, json.loads((out / "evidence.json").read_text("utf-8"))
+
+    def test_all_is_well(self):
+        result, found = self.check()
+        self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
+        self.assertEqual((found["status"], found["device"], found["driver"], found["build"]),
+                         (0, "NVIDIA H100 80GB HBM3", "580.1", "seqmark 0.1.0 abc"))
+        self.assertEqual(found["tests"]["ssd"], {"state": "ok", "passed": 5, "failed": 0, "unsupported": 2})
+        self.assertEqual(found["tests"]["measure"]["passed"], 2)
+        self.assertEqual(found["large"]["all"]["passed"], 18)
+        self.assertEqual(found["golden"]["f16"], {"state": "ok", "ok": 1, "mismatch": 0, "unsupported": 1})
+        self.assertEqual(found["worst"]["ssd"]["fwd"],
+                         {"rel_l2": 3e-3, "tolerance": 1e-2, "cell": "bf16 cell"})
+        operators = len(found["operators"])
+        self.assertEqual(found["fuzz"], {"state": "ok", "cells": 8 * operators, "wrong": 0})
+        self.assertEqual(found["sanitizers"]["memcheck"],
+                         {"errors": 0, "with_errors": [], "not_finished": [], "cases": 250 * operators})
+        self.assertEqual(sorted(found["sanitizers"]), ["initcheck", "memcheck", "racecheck", "synccheck"])
+
+    def test_a_failed_test_is_kept_with_its_log(self):
+        self.fakes("ssd", 0)
+        result, found = self.check("tests")
+        self.assertEqual((result.returncode, found["status"]), (1, 1))
+        self.assertEqual(found["tests"]["ssd"]["failed"], 2)
+        self.assertIn("FAIL ssd: wrong", (self.folder / "out/log.txt").read_text("utf-8"))
+
+    def test_what_a_sanitizer_finds_is_no_success(self):
+        self.fakes("", 2)
+        result, found = self.check("sanitizers")
+        self.assertEqual((result.returncode, found["status"]), (1, 1))
+        self.assertEqual(found["sanitizers"]["initcheck"]["errors"], 2 * len(found["operators"]))
+
+    def test_a_program_that_is_missing_is_no_success(self):
+        (self.folder / "build/tests/test_gpu_ops").unlink()
+        self.assertEqual(self.check("tests")[1]["status"], 1)
+
+    def test_what_has_not_changed_is_left_out(self):
+        root = self.folder / "root"
+        for name in ("kernels/ssd/ssd.cu", "kernels/hw/a.cuh", "kernels/gla/gla.cu", "core/backend/cuda/cuda.c"):
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_text("1", "utf-8")
+        (root / "kernels/registry.def").write_text("SQ_OP(gla)\nSQ_OP(ssd)\n", "utf-8")
+        (root / "tests/gpu").mkdir(parents=True)
+        script = [sys.executable, SOURCE / "scripts/gpu_evidence.py"]
+
+        def say(*words):
+            return subprocess.run([*script, *words], capture_output=True, text=True, check=False).stdout
+
+        written = say("write", root, self.folder / "build", self.folder, "all", "1")
+        (root / "tests/gpu/evidence.json").write_text(written, "utf-8")
+        self.assertEqual(say("operators", root, "changed"), "\n")
+        self.assertIn("of this code", say("stale", root))
+        (root / "kernels/ssd/ssd.cu").write_text("2", "utf-8")
+        self.assertEqual(say("operators", root, "changed"), "ssd\n")
+        self.assertIn("stale for ssd", say("stale", root))
+        (root / "kernels/hw/a.cuh").write_text("2", "utf-8")
+        self.assertEqual(say("operators", root, "changed"), "gla ssd\n")
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1], verbosity=2)
