@@ -23,20 +23,30 @@ __device__ __forceinline__ float sq_warp_max(float x)
     return x;
 }
 
-/* Sum over a block of THREADS (a multiple of 32, up to 1024), received by every thread. `scratch`:
- * THREADS / 32 floats of shared memory, free again after the caller's next __syncthreads(). */
-template <int THREADS>
-__device__ __forceinline__ float sq_block_sum(float x, float *scratch)
+/* COUNT sums over LANES threads of a block at once, received by each of them: aligned parts of a
+ * warp, or the block. All threads of the block must call. `scratch`: COUNT * LANES / 32 floats of
+ * shared memory where LANES > 32, free again after the caller's next __syncthreads(). */
+template <int LANES, int COUNT>
+__device__ __forceinline__ void sq_lanes_sum(float (&x)[COUNT], float *scratch)
 {
-    x = sq_warp_sum(x);
-    if (threadIdx.x % 32 == 0)
-        scratch[threadIdx.x / 32] = x;
-    __syncthreads();
-    float sum = 0.0f;
+    constexpr int WARPS = LANES / 32;
 #pragma unroll
-    for (int w = 0; w < THREADS / 32; w++)
-        sum += scratch[w];
-    return sum;
+    for (int i = 0; i < COUNT; i++)
+        x[i] = sq_warp_sum<(LANES < 32 ? LANES : 32)>(x[i]);
+    if constexpr (WARPS > 1) {
+#pragma unroll
+        for (int i = 0; i < COUNT; i++)
+            if (threadIdx.x % 32 == 0)
+                scratch[i * WARPS + threadIdx.x / 32] = x[i];
+        __syncthreads();
+#pragma unroll
+        for (int i = 0; i < COUNT; i++) {
+            x[i] = 0.0f;
+#pragma unroll
+            for (int w = 0; w < WARPS; w++)
+                x[i] += scratch[i * WARPS + w];
+        }
+    }
 }
 
 #endif

@@ -1,8 +1,10 @@
-/* rmsnorm: root-mean-square normalisation of each row, with optional weight, groups and gate.
+/* rmsnorm: root-mean-square normalisation of each row, with optional residual, weight, bias, groups
+ * and gate (gated_rmsnorm: gate = pre or post).
  *
- *   y = u / sqrt(mean(u^2) + eps) * w       u = x                  gate = none
- *                                           u = x * silu(z)        gate = pre
- *   y = x / sqrt(mean(x^2) + eps) * w * silu(z)                    gate = post
+ *   s = x + r                                            residual; s is handed on.  Else s = x
+ *   y = u / sqrt(mean(u^2) + eps) * w + b                u = s            gate = none
+ *                                                        u = s * silu(z)  gate = pre
+ *   y = (s / sqrt(mean(s^2) + eps) * w + b) * silu(z)    gate = post
  *
  * The mean runs over each of `groups` equal contiguous parts of a row; silu(z) = z / (1 + e^-z).
  *
@@ -10,23 +12,29 @@
  *           RMSNormGated in the authors' code (pre: norm_before_gate = False)
  * Symbols   B: batch;  L: sequence length;  D: channels
  * in[0]     x  (B, L, D)  dtype             in[1]  w  (D)  f32, if weight
- * in[2]     z  (B, L, D)  dtype, if gate
+ * in[2]     z  (B, L, D)  dtype, if gate    in[3]  b  (D)  f32, if bias
+ * in[4]     r  (B, L, D)  if residual: dtype (same) or f32
  * out[0]    y  (B, L, D)  dtype             accumulates in f32 (reference: f64)
+ * out[1]    s  (B, L, D)  if residual: as r; y is of s before it is rounded
  * Needs     groups divides D; eps > 0
- * Errors    SQ_BAD_SHAPE; SQ_UNSUPPORTED for every pass but fwd; SQ_OUT_OF_MEMORY (reference)
- * Cost      B L D (3 + weight + 2 gate) flop, 2 B L D special functions with a gate, one root a
- *           group; reads x, z and w once, writes y once
+ * Errors    SQ_BAD_SHAPE; SQ_OUT_OF_MEMORY (reference)
+ * Cost      fwd: B L D (3 + weight + bias + 2 gate + residual) flop, 2 B L D special functions with
+ *           a gate, one root a group; every input read once, every output written once. bwd: about
+ *           three times the flop; reads s and not x and r. The core is kernels/norm_core
  */
-#include "kernels/op.h"
-
-#include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
-
 #include "kernels/rmsnorm/rmsnorm.h"
-#include "kernels/shared/rows.h"
 
-static const char *const gates[] = {"none", "pre", "post", NULL};
+enum {
+    AXIS_B,
+    AXIS_L,
+    AXIS_D,
+    AXIS_GROUPS,
+    AXIS_WEIGHT,
+    AXIS_GATE,
+    AXIS_EPS,
+    AXIS_BIAS,
+    AXIS_RESIDUAL
+};
 
 static const sq_axis axes[] = {
     {"B", "batch", "sequences", SQ_AXIS_INT, 1, 1, 1 << 20, NULL},
@@ -36,8 +44,11 @@ static const sq_axis axes[] = {
      NULL},
     {"weight", "weight", "1: a weight for each channel", SQ_AXIS_INT, 1, 0, 1, NULL},
     {"gate", "gate", "where silu(z) multiplies: before or after the norm", SQ_AXIS_CHOICE, 0, 0, 2,
-     gates},
+     sq_norm_gates},
     {"eps", "eps", "added to the mean square", SQ_AXIS_REAL, 1e-5, 1e-12, 1, NULL},
+    {"bias", "bias", "1: a bias for each channel", SQ_AXIS_INT, 0, 0, 1, NULL},
+    {"residual", "residual", "x + r is normalised and handed on, in the type of x or in f32",
+     SQ_AXIS_CHOICE, 0, 0, 2, sq_norm_residuals},
     {.name = NULL},
 };
 
@@ -47,6 +58,20 @@ static sq_status check(sq_axis_value *axis, sq_error *err)
         return sq_fail(err, SQ_BAD_SHAPE, "D=%g is no multiple of groups=%g", axis[AXIS_D],
                        axis[AXIS_GROUPS]);
     return SQ_OK;
+}
+
+sq_norm sq_rmsnorm_norm(sq_pass pass, const sq_axis_value *axis)
+{
+    const int64_t groups = sq_axis_int(axis, AXIS_GROUPS);
+    return (sq_norm){.batch = sq_axis_int(axis, AXIS_B),
+                     .length = pass == SQ_PASS_STEP ? 1 : sq_axis_int(axis, AXIS_L),
+                     .groups = groups,
+                     .width = sq_axis_int(axis, AXIS_D) / groups,
+                     .has_weight = axis[AXIS_WEIGHT] != 0,
+                     .has_bias = axis[AXIS_BIAS] != 0,
+                     .gate = (int)axis[AXIS_GATE],
+                     .residual = (int)axis[AXIS_RESIDUAL],
+                     .eps = axis[AXIS_EPS]};
 }
 
 static sq_status at_width(int64_t width, sq_axis_value *axis, sq_error *err)
@@ -59,144 +84,51 @@ static sq_status at_width(int64_t width, sq_axis_value *axis, sq_error *err)
 static sq_status tensors(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis,
                          sq_tensor_list *list, sq_error *err)
 {
-    if (pass != SQ_PASS_FWD)
-        return sq_fail(err, SQ_UNSUPPORTED, "rmsnorm has no pass %s", sq_pass_name(pass));
-    const int64_t b = sq_axis_int(axis, AXIS_B), l = sq_axis_int(axis, AXIS_L);
-    const int64_t d = sq_axis_int(axis, AXIS_D);
-    const sq_draw normal = {SQ_DRAW_NORMAL, 0.0f, 1.0f, 0};
-    const sq_draw around_one = {SQ_DRAW_UNIFORM, 0.5f, 1.5f, 0};
-    *list = (sq_tensor_list){.n_in = IN_COUNT, .n_out = 1};
-    list->in[IN_X] = (sq_tensor_spec){"x", dtype, 3, {b, l, d}, 1, normal};
-    if (axis[AXIS_WEIGHT] != 0)
-        list->in[IN_W] = (sq_tensor_spec){"w", SQ_DTYPE_F32, 1, {d}, -1, around_one};
-    if (axis[AXIS_GATE] != GATE_NONE)
-        list->in[IN_Z] = (sq_tensor_spec){"z", dtype, 3, {b, l, d}, 1, normal};
-    list->out[0] = (sq_tensor_spec){"y", dtype, 3, {b, l, d}, 1, {0}};
-    return SQ_OK;
+    const sq_norm norm = sq_rmsnorm_norm(pass, axis);
+    (void)err;
+    return sq_norm_tensors(&norm, dtype, list);
 }
 
 static sq_cost cost(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis)
 {
-    (void)pass;
-    const double size = (double)sq_dtype_size(dtype), rows = axis[AXIS_B] * axis[AXIS_L];
-    const double elements = rows * axis[AXIS_D], gate = axis[AXIS_GATE] != GATE_NONE;
-    return (sq_cost){
-        .flops = elements * (3 + axis[AXIS_WEIGHT] + 2 * gate),
-        .special = 2 * gate * elements + rows * axis[AXIS_GROUPS],
-        .bytes_read = size * elements * (1 + gate) + 4 * axis[AXIS_WEIGHT] * axis[AXIS_D],
-        .bytes_written = size * elements,
-    };
+    const sq_norm norm = sq_rmsnorm_norm(pass, axis);
+    return sq_norm_cost(&norm, pass, dtype);
 }
 
-/* f32: a sum of D positive terms in f32 (relative error far below sqrt(D) ulp, whatever the order)
- * and a few roundings. 16 bit: only the rounding of y, rms 1.7e-3 (bf16) or 2.1e-4 (f16), in the
- * reference too. The worst element is one ulp of the largest |y|: 5 rms, or 28 rms with a gate,
- * whose product of two drawn numbers has a long tail. */
 static sq_tolerance tolerance(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis)
 {
-    (void)pass;
-    const double tail = axis[AXIS_GATE] != GATE_NONE ? 5 : 1;
-    if (dtype == SQ_DTYPE_F32)
-        return (sq_tolerance){.rel_l2 = 1e-6, .max_abs = 6e-6 * tail};
-    if (dtype == SQ_DTYPE_F16)
-        return (sq_tolerance){.rel_l2 = 4e-4, .max_abs = 0.005 * tail};
-    return (sq_tolerance){.rel_l2 = 3e-3, .max_abs = 0.04 * tail};
-}
-
-static double silu(double z)
-{
-    return z / (1 + exp(-z));
-}
-
-/* One group of n channels in place: x becomes y; w and z NULL where absent. */
-static void normalise(double *x, const double *w, const double *z, int64_t n, int gate, double eps)
-{
-    double sum = 0;
-    for (int64_t i = 0; i < n; i++) {
-        if (gate == GATE_PRE)
-            x[i] *= silu(z[i]);
-        sum += x[i] * x[i];
-    }
-    const double scale = 1 / sqrt(sum / (double)n + eps);
-    for (int64_t i = 0; i < n; i++) {
-        x[i] *= scale * (w ? w[i] : 1);
-        if (gate == GATE_POST)
-            x[i] *= silu(z[i]);
-    }
-}
-
-/* Row m of B x L; scratch: room for 3 D numbers. */
-static void row(const sq_call *call, int64_t m, double *scratch)
-{
-    const sq_tensor *x = &call->in[IN_X], *w = &call->in[IN_W], *z = &call->in[IN_Z];
-    const sq_tensor *y = &call->out[0];
-    const int64_t d = x->dim[2], group = d / sq_axis_int(call->axis, AXIS_GROUPS);
-    const int64_t b = m / x->dim[1], t = m % x->dim[1];
-    double *weight = w->data ? scratch + d : NULL, *gate = z->data ? scratch + 2 * d : NULL;
-    sq_row_read(x, b * x->stride[0] + t * x->stride[1], d, scratch);
-    if (weight)
-        sq_row_read(w, 0, d, weight);
-    if (gate)
-        sq_row_read(z, b * z->stride[0] + t * z->stride[1], d, gate);
-    for (int64_t i = 0; i < d; i += group)
-        normalise(scratch + i, weight ? weight + i : NULL, gate ? gate + i : NULL, group,
-                  (int)call->axis[AXIS_GATE], call->axis[AXIS_EPS]);
-    sq_row_write(y, b * y->stride[0] + t * y->stride[1], d, scratch);
+    const sq_norm norm = sq_rmsnorm_norm(pass, axis);
+    return sq_norm_tolerance(&norm, pass, dtype);
 }
 
 static sq_status reference(const sq_call *call, sq_error *err)
 {
-    const sq_tensor *x = &call->in[IN_X];
-    bool is_ok = true;
-#pragma omp parallel reduction(&& : is_ok)
-    {
-        double *scratch = malloc((size_t)(3 * x->dim[2]) * sizeof *scratch);
-        is_ok = scratch != NULL;
-#pragma omp for
-        for (int64_t m = 0; m < x->dim[0] * x->dim[1]; m++)
-            if (scratch)
-                row(call, m, scratch);
-        free(scratch);
-    }
-    if (!is_ok)
-        return sq_fail(err, SQ_OUT_OF_MEMORY, "rmsnorm reference: D=%lld", (long long)x->dim[2]);
-    return SQ_OK;
+    const sq_norm norm = sq_rmsnorm_norm(call->pass, call->axis);
+    return sq_norm_forward(&norm, call, err);
+}
+
+static sq_status backward(const sq_call *call, sq_error *err)
+{
+    const sq_norm norm = sq_rmsnorm_norm(call->pass, call->axis);
+    return sq_norm_backward(&norm, call, err);
 }
 
 static double reference_work(const sq_axis_value *axis)
 {
-    const double gate = axis[AXIS_GATE] != GATE_NONE;
-    return axis[AXIS_B] * axis[AXIS_L] * axis[AXIS_D] * (6 + 20 * gate);
+    const sq_norm norm = sq_rmsnorm_norm(SQ_PASS_FWD, axis);
+    return sq_norm_reference_work(&norm);
 }
 
-/* Some neighbouring rows of one sequence, all channels. */
 static sq_status slice(const sq_call *whole, sq_pick pick, sq_call *sub, char *what, size_t size)
 {
-    const sq_axis_value *axis = whole->axis;
-    const int64_t l = sq_axis_int(axis, AXIS_L);
-    const double row_work = reference_work(axis) / (axis[AXIS_B] * axis[AXIS_L]);
-    const int64_t rows = (int64_t)fmax(1, fmin((double)l, pick.max_work / row_work));
-    const int64_t b = sq_pick_start(pick, 0, whole->in[IN_X].dim[0], 1);
-    const int64_t first = sq_pick_start(pick, 1, l, rows);
-
-    *sub = *whole;
-    sub->axis[AXIS_B] = 1;
-    sub->axis[AXIS_L] = (double)rows;
-    sq_tensor *const by_row[3] = {&sub->in[IN_X], &sub->in[IN_Z], &sub->out[0]};
-    for (int i = 0; i < 3; i++)
-        if (by_row[i]->rank) {
-            *by_row[i] = sq_tensor_slice(by_row[i], 0, b, 1);
-            *by_row[i] = sq_tensor_slice(by_row[i], 1, first, rows);
-        }
-    snprintf(what, size, "b=%lld rows=%lld..%lld", (long long)b, (long long)first,
-             (long long)(first + rows));
-    return SQ_OK;
+    const sq_norm norm = sq_rmsnorm_norm(whole->pass, whole->axis);
+    return sq_norm_slice(&norm, whole, pick, sub, what, size);
 }
 
 static const char *const test_shapes[] = {
     "B=1,L=1,D=64",
     "B=2,L=3,D=2048",
-    "B=1,L=7,D=1",
+    "B=1,L=7,D=1,eps=0.1",
     "B=1,L=37,D=96",
     "B=2,L=13,D=130,weight=0",
     "B=1,L=5,D=4096,gate=pre",
@@ -207,13 +139,19 @@ static const char *const test_shapes[] = {
     "B=1,L=2,D=16384,eps=0.1",
     "B=1,L=3,D=20008",
     "B=1,L=1031,D=256",
+    "B=2,L=19,D=320,bias=1",
+    "B=2,L=7,D=1536,residual=same",
+    "B=1,L=11,D=264,residual=f32,bias=1",
+    "B=2,L=5,D=99,residual=same,weight=0",
+    "B=1,L=6,D=192,groups=3,gate=post,bias=1,residual=f32",
+    "B=2,L=67,D=128,groups=2,gate=pre,bias=1,residual=same",
     NULL,
 };
 
 const sq_op sq_op_rmsnorm = {
     .name = "rmsnorm",
     .source = "Zhang, Sennrich, arXiv 1910.07467, eq. 4; gate: Dao, Gu, arXiv 2405.21060",
-    .doc = "y = x / sqrt(mean(x^2) + eps) * w, gated by silu(z) before or after",
+    .doc = "y = x / sqrt(mean(x^2) + eps) * w; gated_rmsnorm: by silu(z) before or after",
     .is_mixer = false,
     .axes = axes,
     .check = check,
@@ -222,7 +160,7 @@ const sq_op sq_op_rmsnorm = {
     .cost = cost,
     .tolerance = tolerance,
     .reference = reference,
-    .backward = sq_rmsnorm_backward,
+    .backward = backward,
     .reference_work = reference_work,
     .slice = slice,
     .test_shapes = test_shapes,

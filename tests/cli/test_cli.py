@@ -29,8 +29,8 @@ COMMANDS = ["run", "list", "show", "compare", "characterize", "profile", "report
             "verify", "doctor"]
 TINY = ["run", "--op", "rmsnorm", "--dtype", "f32", "--seqlen", "8,16", "--channels", "8",
         "--device", "cpu", "--max-samples", "10", "--warmup-time", "1ms"]
-KEY = "rmsnorm@cpu/ref/fwd/f32/B=1,L=8,D=8,groups=1,weight=1,gate=none,eps=1e-05/" \
-      "clean-cold,plain,unlocked"
+KEY = "rmsnorm@cpu/ref/fwd/f32/B=1,L=8,D=8,groups=1,weight=1,gate=none,eps=1e-05," \
+      "bias=0,residual=none/clean-cold,plain,unlocked"
 
 
 def seqmark(*words, cwd=None, **environment):

@@ -250,8 +250,8 @@ class Driver(FakeGpu):
 class Profile(FakeGpu):
     """One cell's page, its sustained run included."""
 
-    CELL = ("rmsnorm@cuda/portable/fwd/f32/B=1,L=64,D=256,groups=1,weight=1,gate=none,eps=1e-05/"
-            "clean-cold,plain,unlocked")
+    CELL = ("rmsnorm@cuda/portable/fwd/f32/B=1,L=64,D=256,groups=1,weight=1,gate=none,eps=1e-05,"
+            "bias=0,residual=none/clean-cold,plain,unlocked")
 
     def profile(self, fault):
         command = [str(SEQMARK), "profile", self.CELL, "--device", "0", "--sustain", "500ms",

@@ -136,7 +136,8 @@ class Honest(Bench):
         self.assertEqual((run["pass"], run["dtype"]), ("fwd", "f32"))
         self.assertEqual((run["cache"], run["launch"], run["copies"]), ("clean-cold", "plain", 1))
         self.assertEqual(run["axes"], {"B": 1, "L": 8, "D": 8, "groups": 1, "weight": 1,
-                                       "gate": "none", "eps": 1e-5})
+                                       "gate": "none", "eps": 1e-5, "bias": 0,
+                                       "residual": "none"})
         self.assertEqual([(i["name"], i["shape"], i["dtype"], i["draw"], i["id"])
                           for i in run["inputs"]],
                          [("x", [1, 8, 8], "f32", "normal(0,1)", 0),
@@ -159,7 +160,7 @@ class Honest(Bench):
 
     def test_is_chosen_by_cell_and_by_filter(self):
         key = ("rmsnorm@external:fake/plain/fwd/f32/B=1,L=4,D=8,groups=1,weight=1,gate=none,eps=1e-05"
-               "/clean-cold,plain,unlocked")
+               ",bias=0,residual=none/clean-cold,plain,unlocked")
         words = [str(SEQMARK), "run", "--db", self.db, "--device", "cpu", "--max-samples", "10"]
         result = subprocess.run([*words, "--cell", key], env=self.environment("well"), text=True,
                                 cwd=self.folder.name, capture_output=True, timeout=60, check=False)

@@ -1,0 +1,22 @@
+/* group_norm on CUDA: see group_norm.c for the operator, kernels/norm_core/norm.cu for the kernels.
+ */
+#include "kernels/norm_core/norm_cuda.h"
+#include "kernels/group_norm/group_norm.h"
+
+static sq_status supports(const sq_call *call, const sq_device *, sq_error *why)
+{
+    const sq_norm norm = sq_group_norm_norm(call->pass, call->axis);
+    return sq_norm_cuda_supports(&norm, call, why);
+}
+
+static sq_status launch_portable(const sq_call *call, void *, sq_error *err)
+{
+    const sq_norm norm = sq_group_norm_norm(call->pass, call->axis);
+    return sq_norm_cuda_forward(&norm, call, false, err);
+}
+
+extern "C" const sq_provider sq_cuda_group_norm[] = {
+    {"cuda/portable", "16-byte loads, the head stays in registers", supports, NULL, NULL,
+     launch_portable, NULL, SQ_HAS_PASS(SQ_PASS_FWD) | SQ_HAS_STEP, NULL},
+    {NULL},
+};
