@@ -24,9 +24,13 @@
  * in[2]     v  (B, Lk, Hkv, D)  dtype
  * out[0]    o  (B, L, H, D)     dtype       accumulates in f32 (reference: f64)
  * Needs     Hkv divides H; ahead needs causal = 0; rotary is even; D <= 256
- * Errors    SQ_BAD_SHAPE; SQ_UNSUPPORTED for pass step
- * Cost      4 D flop and one exp for each visible (query, key) pair and head; reads q and the keys
- *           and values that any query sees once, writes o once
+ * Step      one query, the last of L tokens; k and v are the cache: L keys, the query's own
+ * included, turned already; with a window W < L a ring of W, key t in row t mod W (hard-alibi: if
+ *           masked <= W)
+ * Errors    SQ_BAD_SHAPE
+ * Cost      fwd, step: 4 D flop and one exp for each visible (query, key) pair and head; reads q
+ * and the keys and values that any query sees once, writes o once bwd: 10 D flop and one exp a
+ * pair; reads q, o, do and those keys and values, writes every gradient
  */
 #include "kernels/attention/attention.h"
 #include "kernels/op.h"
@@ -106,14 +110,22 @@ static sq_status at_width(int64_t width, sq_axis_value *axis, sq_error *err)
     return SQ_OK;
 }
 
+static bool is_ring(const sq_axis_value *axis)
+{
+    return axis[AXIS_WINDOW] > 0 && axis[AXIS_WINDOW] < axis[AXIS_L] &&
+           (axis[AXIS_POS] != POS_HARD_ALIBI || axis[AXIS_MASKED] <= axis[AXIS_WINDOW]);
+}
+
 static sq_status tensors(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis,
                          sq_tensor_list *list, sq_error *err)
 {
-    if (pass != SQ_PASS_FWD)
-        return sq_fail(err, SQ_UNSUPPORTED, "attention has no pass %s", sq_pass_name(pass));
-    const int64_t b = sq_axis_int(axis, AXIS_B), l = sq_axis_int(axis, AXIS_L);
-    const int64_t lk = sq_axis_int(axis, AXIS_LK), h = sq_axis_int(axis, AXIS_H);
-    const int64_t hkv = sq_axis_int(axis, AXIS_HKV), d = sq_axis_int(axis, AXIS_D);
+    (void)err;
+    const bool is_step = pass == SQ_PASS_STEP;
+    const int64_t b = sq_axis_int(axis, AXIS_B), l = is_step ? 1 : sq_axis_int(axis, AXIS_L);
+    const int64_t h = sq_axis_int(axis, AXIS_H), hkv = sq_axis_int(axis, AXIS_HKV);
+    const int64_t d = sq_axis_int(axis, AXIS_D);
+    const int cache = is_ring(axis) ? AXIS_WINDOW : AXIS_L;
+    const int64_t lk = sq_axis_int(axis, is_step ? cache : AXIS_LK);
     const sq_draw normal = {SQ_DRAW_NORMAL, 0.0f, 1.0f, 0};
     *list = (sq_tensor_list){.n_in = IN_COUNT, .n_out = 1};
     list->in[IN_Q] = (sq_tensor_spec){"q", dtype, 4, {b, l, h, d}, 1, normal};
@@ -123,11 +135,12 @@ static sq_status tensors(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis
     return SQ_OK;
 }
 
-sq_attention_rules sq_attention_rules_of(const sq_axis_value *axis)
+sq_attention_rules sq_attention_rules_of(sq_pass pass, const sq_axis_value *axis)
 {
+    const bool is_step = pass == SQ_PASS_STEP;
     return (sq_attention_rules){
-        .queries = sq_axis_int(axis, AXIS_L),
-        .keys = sq_axis_int(axis, AXIS_LK),
+        .queries = is_step ? 1 : sq_axis_int(axis, AXIS_L),
+        .keys = sq_axis_int(axis, is_step ? AXIS_L : AXIS_LK),
         .heads = sq_axis_int(axis, AXIS_H),
         .is_causal = axis[AXIS_CAUSAL] != 0,
         .window = sq_axis_int(axis, AXIS_WINDOW),
@@ -138,49 +151,52 @@ sq_attention_rules sq_attention_rules_of(const sq_axis_value *axis)
                      .is_interleaved = axis[AXIS_POS] == POS_ROPE_INTERLEAVED,
                      .base = axis[AXIS_BASE]},
         .shift = sq_axis_int(axis, AXIS_SHIFT),
+        .is_cached = is_step,
     };
 }
 
 /* Visible pairs of all heads of a sequence. */
-static double visible_pairs(const sq_axis_value *axis)
+static double visible_pairs(const sq_attention_rules *rules)
 {
-    const sq_attention_rules rules = sq_attention_rules_of(axis);
-    double pairs = (double)(rules.heads - rules.masked) * sq_attention_pairs(&rules, rules.heads);
-    for (int64_t h = 0; h < rules.masked; h++)
-        pairs += sq_attention_pairs(&rules, h);
+    double pairs = (double)(rules->heads - rules->masked) * sq_attention_pairs(rules, rules->heads);
+    for (int64_t h = 0; h < rules->masked; h++)
+        pairs += sq_attention_pairs(rules, h);
     return pairs;
 }
 
 /* Keys that any query sees, summed over the key/value heads. */
-static double visible_keys(const sq_axis_value *axis)
+static double visible_keys(const sq_attention_rules *rules, int64_t kv_heads)
 {
-    const sq_attention_rules rules = sq_attention_rules_of(axis);
-    const int64_t group = rules.heads / sq_axis_int(axis, AXIS_HKV);
-    int64_t keys = 0, first = rules.keys;
-    for (int64_t h = 0; h < rules.heads; h++) {
-        const sq_key_range seen = sq_attention_keys(&rules, h, 0);
+    const int64_t group = rules->heads / kv_heads;
+    int64_t keys = 0, first = rules->keys;
+    for (int64_t h = 0; h < rules->heads; h++) {
+        const sq_key_range seen = sq_attention_keys(rules, h, 0);
         first = seen.first < first ? seen.first : first;
         if ((h + 1) % group == 0) {
-            keys += sq_attention_keys(&rules, h, rules.queries - 1).last - first;
-            first = rules.keys;
+            keys += sq_attention_keys(rules, h, rules->queries - 1).last - first;
+            first = rules->keys;
         }
     }
     return (double)keys;
 }
 
+/* bwd: S and dP once more, then dV, dQ and dK: five products where fwd has two. Of keys that no
+ * query sees the gradients are written, too. */
 static sq_cost cost(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis)
 {
-    (void)pass;
-    const double size = (double)sq_dtype_size(dtype), batch = axis[AXIS_B];
-    const double pairs = batch * visible_pairs(axis);
-    const double q = batch * axis[AXIS_L] * axis[AXIS_H] * axis[AXIS_D];
-    const double kv = 2 * batch * visible_keys(axis) * axis[AXIS_D];
+    const sq_attention_rules rules = sq_attention_rules_of(pass, axis);
+    const bool is_bwd = pass == SQ_PASS_BWD;
+    const double size = (double)sq_dtype_size(dtype), batch = axis[AXIS_B], d = axis[AXIS_D];
+    const double pairs = batch * visible_pairs(&rules), flops = (is_bwd ? 10 : 4) * d * pairs;
+    const double q = batch * (double)rules.queries * axis[AXIS_H] * d;
+    const double kv = 2 * batch * d * visible_keys(&rules, sq_axis_int(axis, AXIS_HKV));
+    const double dkv = 2 * batch * d * axis[AXIS_LK] * axis[AXIS_HKV];
     return (sq_cost){
-        .flops = 4 * axis[AXIS_D] * pairs,
-        .matrix_flops = dtype == SQ_DTYPE_F32 ? 0 : 4 * axis[AXIS_D] * pairs,
+        .flops = flops,
+        .matrix_flops = dtype == SQ_DTYPE_F32 ? 0 : flops,
         .special = pairs,
-        .bytes_read = size * (q + kv),
-        .bytes_written = size * q,
+        .bytes_read = size * ((is_bwd ? 3 : 1) * q + kv),
+        .bytes_written = size * (is_bwd ? q + dkv : q),
     };
 }
 
@@ -213,7 +229,7 @@ static spread spread_of(const sq_axis_value *axis, double window)
 
 static spread spread_of_heads(const sq_axis_value *axis)
 {
-    const sq_attention_rules rules = sq_attention_rules_of(axis);
+    const sq_attention_rules rules = sq_attention_rules_of(SQ_PASS_FWD, axis);
     const spread rest = spread_of(axis, axis[AXIS_WINDOW]);
     spread all = {rest.largest, rest.mean * (double)(rules.heads - rules.masked)};
     for (int64_t h = 0; h < rules.masked; h++) {
@@ -226,24 +242,28 @@ static spread spread_of_heads(const sq_axis_value *axis)
 }
 
 /* The first rows are the largest, and an error relative to them may be many times the root mean
- * square of a long sequence.
+ * square of a long sequence; the gradients of the first keys and queries are the largest likewise.
  *   16 bit: rounding o and rounding each p cost one half-ulp each (rms 1.7e-3 for bf16), together
- *           2.4e-3, and rounding the reference another 1.7e-3: 2.9e-3 in all.
- *   f32: a few ulp of exp2 and of the scores, and sums of Lk terms: rounding grows as sqrt(Lk).
+ *           2.4e-3, and rounding the reference another 1.7e-3: 2.9e-3 in all. bwd rounds p or dS,
+ *           the result and with rope what turns back, and so does the reference: 3.7e-3.
+ *   f32: a few ulp of exp2 and of the scores, and sums of Lk terms: rounding grows as sqrt(Lk). In
+ *        bwd dP - rowsum(dO o) cancels to a small part of either.
  * The worst element is a few times the root mean square of its row's error. */
 static sq_tolerance tolerance(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis)
 {
-    (void)pass;
-    const spread s = spread_of_heads(axis);
-    double relative = 3e-6 + 3e-8 * sqrt(axis[AXIS_LK]);
+    const bool is_bwd = pass == SQ_PASS_BWD, is_step = pass == SQ_PASS_STEP;
+    const double n = fmax(axis[AXIS_L], axis[AXIS_LK]);
+    const spread s = is_step ? (spread){1, 1} : spread_of_heads(axis);
+    double relative = (is_bwd ? 1e-5 : 3e-6) + 3e-8 * sqrt(n);
     if (dtype != SQ_DTYPE_F32)
-        relative = dtype == SQ_DTYPE_BF16 ? 4e-3 : 5e-4;
-    return (sq_tolerance){.rel_l2 = relative, .max_abs = 16 * relative * sqrt(s.largest / s.mean)};
+        relative = (is_bwd ? 5e-3 : 4e-3) / (dtype == SQ_DTYPE_BF16 ? 1 : 8);
+    return (sq_tolerance){.rel_l2 = relative,
+                          .max_abs = (is_bwd ? 32 : 16) * relative * sqrt(s.largest / s.mean)};
 }
 
 static sq_status reference(const sq_call *call, sq_error *err)
 {
-    const sq_attention_rules rules = sq_attention_rules_of(call->axis);
+    const sq_attention_rules rules = sq_attention_rules_of(call->pass, call->axis);
     return sq_attention_forward(&rules, &call->in[IN_Q], &call->in[IN_K], &call->in[IN_V],
                                 &call->out[0], err);
 }
@@ -253,53 +273,73 @@ static double reference_work(const sq_axis_value *axis)
 {
     const double turned = is_rope(axis) ? 10 * axis[AXIS_ROTARY] : 0;
     const double rows = axis[AXIS_L] * axis[AXIS_H] + axis[AXIS_LK] * axis[AXIS_HKV];
+    const sq_attention_rules rules = sq_attention_rules_of(SQ_PASS_FWD, axis);
     return axis[AXIS_B] *
-           ((2 * axis[AXIS_D] + 20) * visible_pairs(axis) + (axis[AXIS_D] + turned) * rows);
+           ((2 * axis[AXIS_D] + 20) * visible_pairs(&rules) + (axis[AXIS_D] + turned) * rows);
 }
 
-/* Some query rows of one head, at the end of the sequence (longest sums) or anywhere, and the keys
- * from the first to the last that they see, so that the bottom-right alignment still holds. Without
+typedef struct {
+    int64_t b, h, heads, kv_heads, row, rows, first, keys; /* first, keys: rows of k and v */
+} part;
+
+static bool needs_all_heads(const sq_axis_value *axis)
+{
+    return axis[AXIS_POS] == POS_ALIBI || axis[AXIS_POS] == POS_HARD_ALIBI;
+}
+
+/* Some query rows, at the end of the sequence (longest sums) or anywhere, and the keys from the
+ * first to the last that they see, so that the bottom-right alignment still holds. Without
  * causality only rows at the end keep their distance to the keys; rotations are of absolute
- * positions, which all keys from the first on keep; slopes and windows by head need all heads. */
+ * positions, which all keys from the first on keep. */
+static void pick_rows(const sq_axis_value *axis, sq_pick pick, part *p)
+{
+    const sq_attention_rules rules = sq_attention_rules_of(SQ_PASS_FWD, axis);
+    const bool is_whole = is_rope(axis) || rules.masked > 0, is_windowed = rules.window > 0;
+    const double keys = is_windowed && rules.is_causal && !is_whole
+                            ? fmin(axis[AXIS_WINDOW], axis[AXIS_LK])
+                            : axis[AXIS_LK];
+    const double fit = pick.max_work / (keys * (2 * axis[AXIS_D] + 20) * (double)p->heads);
+    p->rows = (int64_t)fmax(1, fmin(axis[AXIS_L], fit));
+    p->row = sq_pick_start(pick, 2, rules.queries, p->rows);
+    if (!rules.is_causal || sq_rng_bits(pick.seed, 0, 3) % 2 == 0 ||
+        sq_attention_keys(&rules, rules.heads, p->row + p->rows - 1).last == 0)
+        p->row = rules.queries - p->rows;
+    p->first = is_whole ? 0 : sq_attention_keys(&rules, rules.heads, p->row).first;
+    p->keys = sq_attention_keys(&rules, rules.heads, p->row + p->rows - 1).last - p->first;
+}
+
+/* One head, or all where slopes or windows go by their number. Pass step: its one row, all keys. */
 static sq_status slice(const sq_call *whole, sq_pick pick, sq_call *sub, char *what, size_t size)
 {
     const sq_axis_value *axis = whole->axis;
-    const sq_attention_rules rules = sq_attention_rules_of(axis);
-    const bool has_heads = rules.has_alibi || rules.masked > 0;
-    const int64_t l = rules.queries, hkv = sq_axis_int(axis, AXIS_HKV), group = rules.heads / hkv;
-    const double keys = axis[AXIS_WINDOW] > 0 && rules.is_causal && rules.masked == 0
-                            ? fmin(axis[AXIS_WINDOW], axis[AXIS_LK])
-                            : axis[AXIS_LK];
-    const double row_work = keys * (2 * axis[AXIS_D] + 20) * (has_heads ? axis[AXIS_H] : 1);
-    const int64_t count = (int64_t)fmax(1, fmin((double)l, pick.max_work / row_work));
-    const int64_t b = sq_pick_start(pick, 0, whole->in[IN_Q].dim[0], 1);
-    const int64_t h = has_heads ? 0 : sq_pick_start(pick, 1, rules.heads, 1);
-    int64_t row = sq_pick_start(pick, 2, l, count);
-    if (!rules.is_causal || sq_rng_bits(pick.seed, 0, 3) % 2 == 0 ||
-        sq_attention_keys(&rules, rules.heads, row + count - 1).last == 0)
-        row = l - count;
-    int64_t first = sq_attention_keys(&rules, rules.heads, row).first;
-    const int64_t last = sq_attention_keys(&rules, rules.heads, row + count - 1).last;
-    if (is_rope(axis) || rules.masked > 0)
-        first = 0;
+    const int64_t heads = sq_axis_int(axis, AXIS_H), kv_heads = sq_axis_int(axis, AXIS_HKV);
+    part p = {.rows = 1, .keys = whole->in[IN_K].dim[1], .heads = 1, .kv_heads = 1};
+    p.b = sq_pick_start(pick, 0, whole->in[IN_Q].dim[0], 1);
+    p.h = sq_pick_start(pick, 1, heads, 1);
+    if (needs_all_heads(axis))
+        p.h = 0, p.heads = heads, p.kv_heads = kv_heads;
+    if (whole->pass != SQ_PASS_STEP)
+        pick_rows(axis, pick, &p);
 
     *sub = *whole;
     sub->axis[AXIS_B] = 1;
-    sub->axis[AXIS_H] = has_heads ? axis[AXIS_H] : 1;
-    sub->axis[AXIS_HKV] = has_heads ? axis[AXIS_HKV] : 1;
-    sub->axis[AXIS_L] = (double)count;
-    sub->axis[AXIS_LK] = (double)(last - first);
-    const int64_t at[3] = {b, row, h}, at_kv[3] = {b, first, h / group};
-    const int64_t cut[3] = {1, count, sq_axis_int(sub->axis, AXIS_H)};
-    const int64_t cut_kv[3] = {1, last - first, sq_axis_int(sub->axis, AXIS_HKV)};
+    sub->axis[AXIS_H] = (double)p.heads;
+    sub->axis[AXIS_HKV] = (double)p.kv_heads;
+    if (whole->pass != SQ_PASS_STEP) {
+        sub->axis[AXIS_L] = (double)p.rows;
+        sub->axis[AXIS_LK] = (double)p.keys;
+    }
+    const int64_t at[3] = {p.b, p.row, p.h}, cut[3] = {1, p.rows, p.heads};
+    const int64_t at_kv[3] = {p.b, p.first, p.h / (heads / kv_heads)};
+    const int64_t cut_kv[3] = {1, p.keys, p.kv_heads};
     for (int i = 0; i < 3; i++) {
         sub->in[IN_Q] = sq_tensor_slice(&sub->in[IN_Q], i, at[i], cut[i]);
         sub->in[IN_K] = sq_tensor_slice(&sub->in[IN_K], i, at_kv[i], cut_kv[i]);
         sub->in[IN_V] = sq_tensor_slice(&sub->in[IN_V], i, at_kv[i], cut_kv[i]);
         sub->out[0] = sq_tensor_slice(&sub->out[0], i, at[i], cut[i]);
     }
-    snprintf(what, size, "b=%lld h=%lld..%lld rows=%lld..%lld", (long long)b, (long long)h,
-             (long long)(h + cut[2]), (long long)row, (long long)(row + count));
+    snprintf(what, size, "b=%lld h=%lld..%lld rows=%lld..%lld", (long long)p.b, (long long)p.h,
+             (long long)(p.h + p.heads), (long long)p.row, (long long)(p.row + p.rows));
     return SQ_OK;
 }
 

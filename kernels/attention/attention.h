@@ -27,7 +27,7 @@ enum { IN_Q, IN_K, IN_V, IN_COUNT };
 #ifdef __cplusplus
 extern "C" {
 #endif
-sq_attention_rules sq_attention_rules_of(const sq_axis_value *axis);
+sq_attention_rules sq_attention_rules_of(sq_pass pass, const sq_axis_value *axis);
 
 /* The reference of pass bwd. */
 sq_status sq_attention_backward(const sq_call *call, sq_error *err);

@@ -139,7 +139,7 @@ sq_status sq_attention_gradient(const sq_attention_rules *rules, const sq_attent
 
 sq_status sq_attention_backward(const sq_call *call, sq_error *err)
 {
-    const sq_attention_rules rules = sq_attention_rules_of(call->axis);
+    const sq_attention_rules rules = sq_attention_rules_of(SQ_PASS_BWD, call->axis);
     const sq_attention_gradients t = {
         .q = &call->in[IN_Q],
         .k = &call->in[IN_K],

@@ -112,7 +112,11 @@ static void unpack(const job *j)
 #pragma omp parallel for
     for (int64_t key = oldest; key < j->rules->keys; key++) {
         const int64_t slot = key % slots;
-        sq_attention_read(j->rules, k, sq_offset3(k, j->b, slot, j->hkv), key, j->key + slot * d);
+        const int64_t at = sq_offset3(k, j->b, slot, j->hkv);
+        if (j->rules->is_cached)
+            sq_row_read(k, at, d, j->key + slot * d);
+        else
+            sq_attention_read(j->rules, k, at, key, j->key + slot * d);
         sq_row_read(v, sq_offset3(v, j->b, slot, j->hkv), d, j->value + slot * d);
     }
 }

@@ -20,10 +20,13 @@
 #include "kernels/hw/mma_sm80.cuh"
 #include "kernels/hw/reduce.cuh"
 
-/* One build of the kernel: D padded head dim, MT m16 tiles a warp, WARPS warps, BN keys a tile. */
-template <typename Element, int D_, int MT_, int WARPS_, int BN_, int BLOCKS_PER_SM_>
+/* One build of the kernel: D padded head dim, MT m16 tiles a warp, WARPS warps, BN keys a tile;
+ * HAS_BIAS: something is added to the scores, which are then in powers of two before the maxima. */
+template <typename Element, int D_, int MT_, int WARPS_, int BN_, int BLOCKS_PER_SM_,
+          bool HAS_BIAS_>
 struct attention_shape {
     using T = Element;
+    static constexpr bool HAS_BIAS = HAS_BIAS_;
     static constexpr int D = D_, MT = MT_, WARPS = WARPS_, BN = BN_, BLOCKS_PER_SM = BLOCKS_PER_SM_;
     static constexpr int BM = 16 * MT * WARPS, THREADS = 32 * WARPS, CHUNKS = D / 8, STAGES = 2;
     static constexpr int Q_BYTES = BM * D * 2, TILE_BYTES = BN * D * 2;
@@ -40,9 +43,8 @@ struct attention_state {
 
 /* Tiles of one head's keys and values into one stage. */
 template <typename S>
-__device__ __forceinline__ void attention_copy_kv(const attention_params &p,
-                                                  const typename S::T *k, const typename S::T *v,
-                                                  uint32_t stage, int key)
+__device__ __forceinline__ void attention_copy_kv(const attention_params &p, const typename S::T *k,
+                                                  const typename S::T *v, uint32_t stage, int key)
 {
     sq_tile_copy_async<S::BN, S::CHUNKS, S::THREADS>(stage, k + key * p.k_l, p.k_l, p.keys - key,
                                                      p.d / 8);
@@ -84,8 +86,8 @@ __device__ __forceinline__ void attention_scores(float (&s)[S::MT][S::BN / 8][4]
  * warp_row: the warp's first row in the sequence; key: the tile's first key. */
 template <typename S>
 __device__ __forceinline__ void attention_mask(float (&s)[S::MT][S::BN / 8][4],
-                                               const attention_params &p, int warp_row, int lane,
-                                               int key)
+                                               const attention_params &p, int h, int warp_row,
+                                               int lane, int key)
 {
     asm volatile("" : "+r"(warp_row)); /* edge tiles only: not to be prepared for every tile */
     key += (int)threadIdx.x % 4 * 2;
@@ -93,8 +95,9 @@ __device__ __forceinline__ void attention_mask(float (&s)[S::MT][S::BN / 8][4],
     for (int m = 0; m < S::MT; m++)
 #pragma unroll
         for (int r = 0; r < 2; r++) {
-            const attention_keys seen = attention_visible(p, warp_row + 16 * m + 8 * r + lane / 4);
-            const int first = seen.first - key, last = min(seen.last, p.keys) - key;
+            const attention_keys seen =
+                attention_visible(p, h, warp_row + 16 * m + 8 * r + lane / 4);
+            const int first = seen.first - key, last = seen.last - key;
 #pragma unroll
             for (int n = 0; n < S::BN / 8; n++)
 #pragma unroll
@@ -104,11 +107,38 @@ __device__ __forceinline__ void attention_mask(float (&s)[S::MT][S::BN / 8][4],
         }
 }
 
+/* Scores in powers of two, with what their distance adds. Arguments as for attention_mask. */
+template <typename S>
+__device__ __forceinline__ void attention_add_bias(float (&s)[S::MT][S::BN / 8][4],
+                                                   const attention_params &p, int h, int warp_row,
+                                                   int lane, int key)
+{
+    const attention_head_bias bias = attention_bias_of(p, h);
+    key += lane % 4 * 2;
+#pragma unroll
+    for (int m = 0; m < S::MT; m++)
+#pragma unroll
+        for (int r = 0; r < 2; r++) {
+            const int own = warp_row + 16 * m + 8 * r + lane / 4 + p.keys - p.queries;
+            const float before = (float)(own - key);
+#pragma unroll
+            for (int n = 0; n < S::BN / 8; n++)
+#pragma unroll
+                for (int i = 0; i < 2; i++) {
+                    float &x = s[m][n][2 * r + i];
+                    x *= p.scale_log2;
+                    if (bias.table)
+                        x += attention_bias_at(bias, own, key + 8 * n + i);
+                    else
+                        x = fmaf(bias.slope, fabsf(before - (float)(8 * n + i)), x);
+                }
+        }
+}
+
 /* Raises the bases that the tile's scores have left 2^8 behind, and rescales those rows. */
 template <typename S>
-__device__ __forceinline__ void attention_raise(attention_state<S> &state,
-                                                const float (&s)[S::MT][S::BN / 8][4],
-                                                float scale_log2)
+__device__ __forceinline__ void
+attention_raise(attention_state<S> &state, const float (&s)[S::MT][S::BN / 8][4], float scale_log2)
 {
     float top[S::MT][2];
     bool is_behind = false;
@@ -169,8 +199,7 @@ __device__ __forceinline__ void attention_exponentials(float (&s)[S::MT][S::BN /
  * mma_sm80.cuh). */
 template <typename S>
 __device__ __forceinline__ void attention_values(attention_state<S> &state,
-                                                 const float (&s)[S::MT][S::BN / 8][4],
-                                                 uint32_t v)
+                                                 const float (&s)[S::MT][S::BN / 8][4], uint32_t v)
 {
     using T = typename S::T;
 #pragma unroll
@@ -180,8 +209,8 @@ __device__ __forceinline__ void attention_values(attention_state<S> &state,
         for (int m = 0; m < S::MT; m++)
 #pragma unroll
             for (int i = 0; i < 4; i++)
-                a[m][i] = sq_pack2<T>(s[m][2 * k + i / 2][i % 2 * 2],
-                                      s[m][2 * k + i / 2][i % 2 * 2 + 1]);
+                a[m][i] =
+                    sq_pack2<T>(s[m][2 * k + i / 2][i % 2 * 2], s[m][2 * k + i / 2][i % 2 * 2 + 1]);
 #pragma unroll
         for (int n = 0; n < S::D / 16; n++) {
             uint32_t b[4];
@@ -193,6 +222,24 @@ __device__ __forceinline__ void attention_values(attention_state<S> &state,
             }
         }
     }
+}
+
+template <typename S>
+__device__ __forceinline__ void attention_store_lse(const attention_params &p,
+                                                    const attention_state<S> &state,
+                                                    const attention_tile &t, int warp_row)
+{
+    const int lane = (int)threadIdx.x % 32;
+    float *lse = p.lse + ((int64_t)t.b * p.heads + t.h) * p.queries + t.row;
+#pragma unroll
+    for (int m = 0; m < S::MT; m++)
+#pragma unroll
+        for (int r = 0; r < 2; r++) {
+            const int row = warp_row + 16 * m + 8 * r + lane / 4;
+            const float base = state.max[m][r] * (S::HAS_BIAS ? 1.0f : p.scale_log2);
+            if (lane % 4 == 0 && row < t.count)
+                lse[row] = state.sum[m][r] > 0.0f ? base + sq_log2(state.sum[m][r]) : INFINITY;
+        }
 }
 
 /* Divides by the sums and stores the warp's rows through its own (now unused) rows of the query
@@ -209,7 +256,7 @@ __device__ __forceinline__ void attention_store(const attention_params &p,
     for (int m = 0; m < S::MT; m++)
 #pragma unroll
         for (int r = 0; r < 2; r++) {
-            const float sum = sq_warp_sum<4>(state.sum[m][r]);
+            const float sum = state.sum[m][r] = sq_warp_sum<4>(state.sum[m][r]);
             const float factor = sum > 0.0f ? 1.0f / sum : 0.0f;
             const int row = warp_row + 16 * m + 8 * r + lane / 4;
 #pragma unroll
@@ -219,6 +266,8 @@ __device__ __forceinline__ void attention_store(const attention_params &p,
         }
     __syncwarp();
     const attention_tile t = attention_block_tile(p, S::BM);
+    if (p.lse)
+        attention_store_lse(p, state, t, warp_row);
     T *o = (T *)p.o + t.b * p.o_b + t.row * p.o_l + t.h * p.o_h;
     const int chunk = lane % S::CHUNKS;
 #pragma unroll
@@ -279,11 +328,16 @@ __global__ void __launch_bounds__(S::THREADS, S::BLOCKS_PER_SM)
         const uint32_t at = sq_address_a<S::CHUNKS>(0, 0, 0, lane); /* and of the transposed B */
         attention_scores<S>(s, sq_address_step<S::CHUNKS>(q_tile + at, warp_row, 0),
                             sq_address_b<S::CHUNKS>(stage, 0, 0, lane));
-        if (tile < range.full_first || tile >= range.full_last)
-            attention_mask<S>(s, p, attention_block_tile(p, S::BM).row + warp_row, lane,
-                              tile * S::BN);
-        attention_raise<S>(state, s, p.scale_log2);
-        attention_exponentials<S>(s, state, p.scale_log2);
+        if constexpr (S::HAS_BIAS) {
+            const attention_tile now = attention_block_tile(p, S::BM);
+            attention_add_bias<S>(s, p, now.h, now.row + warp_row, lane, tile * S::BN);
+        }
+        if (tile < range.full_first || tile >= range.full_last) {
+            const attention_tile now = attention_block_tile(p, S::BM);
+            attention_mask<S>(s, p, now.h, now.row + warp_row, lane, tile * S::BN);
+        }
+        attention_raise<S>(state, s, S::HAS_BIAS ? 1.0f : p.scale_log2);
+        attention_exponentials<S>(s, state, S::HAS_BIAS ? 1.0f : p.scale_log2);
         attention_values<S>(state, s, stage + S::TILE_BYTES + at);
     }
     attention_store<S>(p, state, shared);

@@ -55,28 +55,43 @@ __device__ __forceinline__ void attention_simt_scores(float (&acc)[8][4], const 
     }
 }
 
-/* Masks row i, turns its scores into probabilities in `prob`, returns the factor for what was
- * accumulated before. key: the tile's first key; `seen` of the row. */
-template <typename S>
-__device__ __forceinline__ float
-attention_simt_softmax(const float (&score)[4], attention_keys seen, int key, float scale_log2,
-                       float &max, float &sum, unsigned char *prob, int row, int x)
+/* Scores of row i in powers of two, with what is added to them; -inf where the key is not seen.
+ * key: the tile's first key. */
+__device__ __forceinline__ void attention_simt_finish(float (&score)[4], const attention_params &p,
+                                                      const attention_head_bias &bias, int h,
+                                                      int row, int key, int x)
 {
-    float s[4], top = max;
+    const attention_keys seen = attention_visible(p, h, row);
+    const bool has_bias = p.has_alibi || p.bias;
 #pragma unroll
     for (int j = 0; j < 4; j++) {
         const int at = key + x + 16 * j;
-        s[j] = at >= seen.first && at < seen.last ? score[j] : -INFINITY;
-        top = fmaxf(top, s[j]);
+        score[j] *= p.scale_log2;
+        if (has_bias)
+            score[j] += attention_bias_at(bias, row + p.keys - p.queries, at);
+        if (at < seen.first || at >= seen.last)
+            score[j] = -INFINITY;
     }
+}
+
+/* Turns the scores of a row into probabilities in `prob`, returns the factor for what was
+ * accumulated before. */
+template <typename S>
+__device__ __forceinline__ float attention_simt_softmax(const float (&s)[4], float &max, float &sum,
+                                                        unsigned char *prob, int row, int x)
+{
+    float top = max;
+#pragma unroll
+    for (int j = 0; j < 4; j++)
+        top = fmaxf(top, s[j]);
     top = sq_warp_max<16>(top);
-    const float base = top == -INFINITY ? 0.0f : top * scale_log2;
-    const float factor = sq_exp2(fmaf(max, scale_log2, -base));
+    const float base = top == -INFINITY ? 0.0f : top;
+    const float factor = sq_exp2(max - base);
     max = top;
     sum *= factor;
 #pragma unroll
     for (int j = 0; j < 4; j++) {
-        const float e = sq_exp2(fmaf(s[j], scale_log2, -base));
+        const float e = sq_exp2(s[j] - base);
         sum += e;
         *(float *)(prob + sq_tile_offset<S::P_CHUNKS>(row, x / 4 + 4 * j) + x % 4 * 4) = e;
     }
@@ -132,6 +147,7 @@ __global__ void __launch_bounds__(S::THREADS, 2)
     const float *k = (const float *)p.k + t.b * p.k_b + h * p.k_h;
     const float *v = (const float *)p.v + t.b * p.v_b + h * p.v_h;
 
+    const attention_head_bias bias = attention_bias_of(p, t.h);
     float4 o[8][S::D / 64];
     float max[8], sum[8];
 #pragma unroll
@@ -143,9 +159,9 @@ __global__ void __launch_bounds__(S::THREADS, 2)
             o[i][j] = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
     }
     auto copy = [&](unsigned char *tile, const float *from, int64_t stride, int at) {
-        sq_tile_copy_async<S::BN, S::CHUNKS, S::THREADS>(
-            sq_shared_address(tile), from + at * S::BN * stride, stride, p.keys - at * S::BN,
-            p.d / 4);
+        sq_tile_copy_async<S::BN, S::CHUNKS, S::THREADS>(sq_shared_address(tile),
+                                                         from + at * S::BN * stride, stride,
+                                                         p.keys - at * S::BN, p.d / 4);
         sq_copy_commit();
     };
     if (range.first < range.last) {
@@ -167,10 +183,9 @@ __global__ void __launch_bounds__(S::THREADS, 2)
             sq_copy_commit(); /* an empty group keeps the count below right */
 #pragma unroll
         for (int i = 0; i < 8; i++) {
-            attention_keys seen = attention_visible(p, t.row + y + 8 * i);
-            seen.last = min(seen.last, p.keys);
-            const float factor = attention_simt_softmax<S>(s[i], seen, tile * S::BN, p.scale_log2,
-                                                           max[i], sum[i], prob, y + 8 * i, x);
+            attention_simt_finish(s[i], p, bias, t.h, t.row + y + 8 * i, tile * S::BN, x);
+            const float factor =
+                attention_simt_softmax<S>(s[i], max[i], sum[i], prob, y + 8 * i, x);
 #pragma unroll
             for (int j = 0; j < S::D / 64; j++) {
                 o[i][j].x *= factor;
@@ -189,12 +204,14 @@ __global__ void __launch_bounds__(S::THREADS, 2)
         const float total = sq_warp_sum<16>(sum[i]);
         const float factor = total > 0.0f ? 1.0f / total : 0.0f;
         float *to = (float *)p.o + t.b * p.o_b + (t.row + row) * p.o_l + t.h * p.o_h;
+        if (p.lse && x == 0 && row < t.count)
+            p.lse[((int64_t)t.b * p.heads + t.h) * p.queries + t.row + row] =
+                total > 0.0f ? max[i] + sq_log2(total) : INFINITY;
 #pragma unroll
         for (int j = 0; j < S::D / 64; j++)
             if (row < t.count && x + 16 * j < p.d / 4)
-                *(float4 *)(to + 4 * (x + 16 * j)) =
-                    make_float4(o[i][j].x * factor, o[i][j].y * factor, o[i][j].z * factor,
-                                o[i][j].w * factor);
+                *(float4 *)(to + 4 * (x + 16 * j)) = make_float4(
+                    o[i][j].x * factor, o[i][j].y * factor, o[i][j].z * factor, o[i][j].w * factor);
     }
 }
 

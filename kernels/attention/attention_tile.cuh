@@ -1,37 +1,71 @@
-/* attention_tile: what every attention kernel shares: parameters, which keys a query row sees, and
- * the order in which blocks take their tiles.
+/* attention_tile: what every attention kernel shares: parameters, which keys a query row sees, what
+ * is added to a score, and the order in which blocks take their tiles.
  */
 #ifndef SQ_KERNELS_ATTENTION_TILE_CUH
 #define SQ_KERNELS_ATTENTION_TILE_CUH
 
 #include <stdint.h>
 
+#include "kernels/hw/convert.cuh"
+
 /* Strides in elements: b batch, l position, h head; the head dim is contiguous. */
 struct attention_params {
     const void *q, *k, *v;
     void *o;
+    float *lse;        /* (B, H, L): log2 of the sum of exponentials, +inf without keys; or NULL */
+    const float *bias; /* (H, biases): by distance, in powers of two; or NULL */
     int64_t q_b, q_l, q_h, k_b, k_l, k_h, v_b, v_l, v_h, o_b, o_l, o_h;
-    int queries, keys, heads_per_kv, d;
+    int queries, keys, heads_per_kv, d, biases;
     unsigned batch, heads;
-    bool is_causal;
-    int window;       /* 0: none */
-    float scale_log2; /* log2(e) / sqrt(D): softmax runs on powers of two */
-    int q_tiles;      /* tiles of query rows in a sequence */
+    bool is_causal, has_alibi;
+    int window, ahead;       /* 0: none */
+    int masked;              /* heads with a window of their number */
+    float scale_log2;        /* log2(e) / sqrt(D): softmax runs on powers of two */
+    int q_tiles;             /* tiles of query rows in a sequence */
     unsigned heads_at_once;  /* (batch, head) pairs whose keys and values share the L2 */
     unsigned blocks_at_once; /* q_tiles * heads_at_once */
 };
 
-/* Keys [first, last) that query `row` sees: bottom-right alignment, then the window. */
+/* Keys [first, last) that query `row` of head h sees: bottom-right alignment, then the windows. */
 struct attention_keys {
     int first, last;
 };
 
-__device__ __forceinline__ attention_keys attention_visible(const attention_params &p, int row)
+__device__ __forceinline__ attention_keys attention_visible(const attention_params &p, int h,
+                                                            int row)
 {
-    if (!p.is_causal)
-        return {0, p.keys};
-    const int last = row + p.keys - p.queries + 1;
-    return {p.window > 0 ? max(0, last - p.window) : 0, max(0, last)};
+    const int own = row + p.keys - p.queries, window = h < p.masked ? h + 1 : p.window;
+    int last = p.keys;
+    if (p.is_causal)
+        last = own + 1;
+    else if (p.ahead > 0)
+        last = own + p.ahead + 1;
+    return {window > 0 ? max(0, own - window + 1) : 0, max(0, min(last, p.keys))};
+}
+
+/* What head h adds to scores, in powers of two. */
+struct attention_head_bias {
+    const float *table; /* NULL: a slope */
+    float slope;
+    int last; /* of the table */
+};
+
+__device__ __forceinline__ attention_head_bias attention_bias_of(const attention_params &p, int h)
+{
+    int power = 1;
+    while (2 * power <= (int)p.heads)
+        power *= 2;
+    const float exponent =
+        h < power ? -8.0f * (h + 1) / power : -4.0f * (2 * (h - power) + 1) / power;
+    return {p.bias ? p.bias + (int64_t)h * p.biases : nullptr,
+            p.has_alibi ? -SQ_LOG2E * exp2f(exponent) : 0.0f, p.biases - 1};
+}
+
+/* own: the key that the query stands at. */
+__device__ __forceinline__ float attention_bias_at(const attention_head_bias &b, int own, int key)
+{
+    const int distance = abs(own - key);
+    return b.table ? __ldg(b.table + min(distance, b.last)) : b.slope * (float)distance;
 }
 
 /* Query rows [row, row + count) of one (batch, head). */
@@ -63,8 +97,8 @@ struct attention_range {
 __device__ __forceinline__ attention_range attention_key_tiles(const attention_params &p,
                                                                const attention_tile &t, int width)
 {
-    const attention_keys top = attention_visible(p, t.row);
-    const attention_keys bottom = attention_visible(p, t.row + t.count - 1);
+    const attention_keys top = attention_visible(p, t.h, t.row);
+    const attention_keys bottom = attention_visible(p, t.h, t.row + t.count - 1);
     return {top.first / width, (bottom.last + width - 1) / width,
             (bottom.first + width - 1) / width, top.last / width};
 }

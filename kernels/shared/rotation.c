@@ -22,7 +22,7 @@ void sq_rotate(const sq_rotation *r, double position, bool is_gradient, double *
     const int64_t pairs = r->dims / 2;
     for (int64_t i = 0; i < pairs; i++) {
         const double angle = position * sq_rotation_angle(r, i);
-        const double growth = exp2(position * sq_rotation_growth(r, i));
+        const double growth = exp2((position - r->center) * sq_rotation_growth(r, i));
         const double c = growth * cos(angle), s = growth * (is_gradient ? -sin(angle) : sin(angle));
         double *a = x + (r->is_interleaved ? 2 * i : i), *b = a + (r->is_interleaved ? 1 : pairs);
         const double first = *a, second = *b;

@@ -17,8 +17,9 @@ typedef struct {
     bool is_interleaved; /* pairs (2 i, 2 i + 1), else (i, i + n) */
     bool has_end_point;  /* base^(-i / (n - 1)) instead: RetNet */
     double base;
-    double scale_base; /* xPos: pair i grows by s_i^(position / scale_base) with
+    double scale_base; /* xPos: pair i grows by s_i^((position - center) / scale_base) with
                         * s_i = (2 i + 0.4 dims) / (1.4 dims); negative for keys; 0: no growth */
+    double center;
 } sq_rotation;
 
 /* Angle of pair i at position 1, and log2 of its growth from one position to the next. */
