@@ -64,12 +64,12 @@ static void *grow(sq_tape *tape, void *list, int count, size_t size)
 
 /* --- tensors --- */
 
-static const sq_tape_variable *variable(const sq_tape *tape, sq_var v)
+const sq_tape_variable *sq_tape_variable_at(const sq_tape *tape, sq_var v)
 {
     return tape->status == SQ_OK && v >= 0 && v < tape->variables ? &tape->variable[v] : NULL;
 }
 
-static sq_var add_variable(sq_tape *tape, int rank, const int64_t *dim)
+sq_var sq_tape_add_variable(sq_tape *tape, int rank, const int64_t *dim)
 {
     void *grown = grow(tape, tape->variable, tape->variables, sizeof *tape->variable);
     if (tape->status != SQ_OK || !grown)
@@ -90,7 +90,7 @@ static sq_var add_variable(sq_tape *tape, int rank, const int64_t *dim)
     return SQ_VAR_NONE;
 }
 
-static const sq_stored_tensor *stored_leaf(const sq_tape *tape, const char *name)
+const sq_stored_tensor *sq_tape_stored(const sq_tape *tape, const char *name)
 {
     const sq_stored_tensor *input = sq_golden_tensor(tape->golden, "input", name);
     return input ? input : sq_golden_tensor(tape->golden, "param", name);
@@ -98,12 +98,12 @@ static const sq_stored_tensor *stored_leaf(const sq_tape *tape, const char *name
 
 bool sq_tape_has(const sq_tape *tape, const char *name)
 {
-    return stored_leaf(tape, name) != NULL;
+    return sq_tape_stored(tape, name) != NULL;
 }
 
 sq_var sq_tape_leaf(sq_tape *tape, const char *name)
 {
-    const sq_stored_tensor *stored = stored_leaf(tape, name);
+    const sq_stored_tensor *stored = sq_tape_stored(tape, name);
     if (!stored) {
         sq_tape_refuse(tape, SQ_UNSUPPORTED, "the case has no input or parameter %.80s", name);
         return SQ_VAR_NONE;
@@ -111,15 +111,29 @@ sq_var sq_tape_leaf(sq_tape *tape, const char *name)
     for (int i = 0; i < tape->variables; i++)
         if (tape->variable[i].stored == stored)
             return i;
-    const sq_var v = add_variable(tape, stored->rank, stored->dim);
+    const sq_var v = sq_tape_add_variable(tape, stored->rank, stored->dim);
     if (v >= 0)
         tape->variable[v].stored = stored;
     return v;
 }
 
+sq_var sq_tape_leaf_as(sq_tape *tape, const char *name, const double *value, int64_t count)
+{
+    const sq_var v = sq_tape_leaf(tape, name);
+    if (v < 0)
+        return v;
+    if (tape->variable[v].count != count) {
+        sq_tape_refuse(tape, SQ_BAD_ARGUMENT, "%.80s: its shape is not that of the options", name);
+        return SQ_VAR_NONE;
+    }
+    tape->variable[v].is_given = true;
+    memcpy(tape->variable[v].value, value, (size_t)count * sizeof *value);
+    return v;
+}
+
 sq_var sq_tape_values(sq_tape *tape, const double *value, int rank, const int64_t *dim)
 {
-    const sq_var v = add_variable(tape, rank, dim);
+    const sq_var v = sq_tape_add_variable(tape, rank, dim);
     if (v >= 0)
         memcpy(tape->variable[v].value, value, (size_t)tape->variable[v].count * sizeof *value);
     return v;
@@ -127,7 +141,7 @@ sq_var sq_tape_values(sq_tape *tape, const double *value, int rank, const int64_
 
 sq_var sq_tape_constant(sq_tape *tape, double value, int rank, const int64_t *dim)
 {
-    const sq_var v = add_variable(tape, rank, dim);
+    const sq_var v = sq_tape_add_variable(tape, rank, dim);
     for (int64_t i = 0; v >= 0 && i < tape->variable[v].count; i++)
         tape->variable[v].value[i] = value;
     return v;
@@ -135,20 +149,20 @@ sq_var sq_tape_constant(sq_tape *tape, double value, int rank, const int64_t *di
 
 int sq_tape_rank(const sq_tape *tape, sq_var v)
 {
-    const sq_tape_variable *of = variable(tape, v);
+    const sq_tape_variable *of = sq_tape_variable_at(tape, v);
     return of ? of->rank : 0;
 }
 
 int64_t sq_tape_dim(const sq_tape *tape, sq_var v, int dim)
 {
-    const sq_tape_variable *of = variable(tape, v);
+    const sq_tape_variable *of = sq_tape_variable_at(tape, v);
     return of && dim >= 0 && dim < of->rank ? of->dim[dim] : 1;
 }
 
 void sq_tape_output(sq_tape *tape, const char *name, sq_var v)
 {
     const sq_stored_tensor *stored = sq_golden_tensor(tape->golden, "output", name);
-    const sq_tape_variable *of = variable(tape, v);
+    const sq_tape_variable *of = sq_tape_variable_at(tape, v);
     if (!stored || !of)
         return; /* not every case stores all that can be computed */
     bool is_same = stored->rank == of->rank;
@@ -170,7 +184,7 @@ void sq_tape_output(sq_tape *tape, const char *name, sq_var v)
 
 /* --- steps --- */
 
-static sq_tape_step *add_step(sq_tape *tape, sq_tape_step step)
+sq_tape_step *sq_tape_add_step(sq_tape *tape, sq_tape_step step)
 {
     void *grown = grow(tape, tape->step, tape->steps, sizeof *tape->step);
     if (tape->status != SQ_OK || !grown)
@@ -184,7 +198,7 @@ static sq_tape_step *add_step(sq_tape *tape, sq_tape_step step)
 static int64_t *add_gather(sq_tape *tape, sq_var a, sq_var b, int rank, const int64_t *dim,
                            sq_var *out)
 {
-    *out = add_variable(tape, rank, dim);
+    *out = sq_tape_add_variable(tape, rank, dim);
     if (*out < 0)
         return NULL;
     int64_t *map = malloc(((size_t)tape->variable[*out].count + 1) * sizeof *map);
@@ -192,7 +206,7 @@ static int64_t *add_gather(sq_tape *tape, sq_var a, sq_var b, int rank, const in
         sq_tape_refuse(tape, SQ_OUT_OF_MEMORY, "no memory to rearrange a tensor");
         return NULL;
     }
-    if (!add_step(tape, (sq_tape_step){.in = {a, b}, .out = *out, .map = map})) {
+    if (!sq_tape_add_step(tape, (sq_tape_step){.in = {a, b}, .out = *out, .map = map})) {
         free(map);
         return NULL;
     }
@@ -243,7 +257,7 @@ static bool is_order(const char *order, int rank)
 
 sq_var sq_tape_layout(sq_tape *tape, sq_var v, const char *order)
 {
-    const sq_tape_variable *of = variable(tape, v);
+    const sq_tape_variable *of = sq_tape_variable_at(tape, v);
     const int rank = (int)strlen(order);
     int64_t dim[SQ_MAX_RANK];
     sq_var out;
@@ -264,7 +278,7 @@ sq_var sq_tape_layout(sq_tape *tape, sq_var v, const char *order)
 
 sq_var sq_tape_layout_back(sq_tape *tape, sq_var v, const char *order)
 {
-    const sq_tape_variable *of = variable(tape, v);
+    const sq_tape_variable *of = sq_tape_variable_at(tape, v);
     int64_t dim[SQ_MAX_RANK];
     int rank = 0;
     sq_var out;
@@ -283,7 +297,7 @@ sq_var sq_tape_layout_back(sq_tape *tape, sq_var v, const char *order)
 
 sq_var sq_tape_shape(sq_tape *tape, sq_var v, int rank, const int64_t *dim)
 {
-    const sq_tape_variable *of = variable(tape, v);
+    const sq_tape_variable *of = sq_tape_variable_at(tape, v);
     int64_t count = 1;
     sq_var out;
     for (int d = 0; d < rank; d++)
@@ -303,7 +317,7 @@ sq_var sq_tape_shape(sq_tape *tape, sq_var v, int rank, const int64_t *dim)
 
 sq_var sq_tape_part(sq_tape *tape, sq_var v, int at, int64_t start, int64_t count)
 {
-    const sq_tape_variable *of = variable(tape, v);
+    const sq_tape_variable *of = sq_tape_variable_at(tape, v);
     int64_t dim[SQ_MAX_RANK];
     sq_var out;
     if (!of)
@@ -326,7 +340,7 @@ sq_var sq_tape_part(sq_tape *tape, sq_var v, int at, int64_t start, int64_t coun
 
 sq_var sq_tape_join(sq_tape *tape, sq_var a, sq_var b, int at)
 {
-    const sq_tape_variable *x = variable(tape, a), *y = variable(tape, b);
+    const sq_tape_variable *x = sq_tape_variable_at(tape, a), *y = sq_tape_variable_at(tape, b);
     int64_t dim[SQ_MAX_RANK];
     sq_var out;
     if (!x || !y)
@@ -356,7 +370,7 @@ sq_var sq_tape_join(sq_tape *tape, sq_var a, sq_var b, int at)
 
 sq_var sq_tape_repeat(sq_tape *tape, sq_var v, int at, int64_t count)
 {
-    const sq_tape_variable *of = variable(tape, v);
+    const sq_tape_variable *of = sq_tape_variable_at(tape, v);
     int64_t dim[SQ_MAX_RANK];
     sq_var out;
     if (!of || at >= of->rank || of->dim[at] != 1) {
@@ -374,7 +388,7 @@ sq_var sq_tape_repeat(sq_tape *tape, sq_var v, int at, int64_t count)
 
 sq_var sq_tape_pointwise(sq_tape *tape, const sq_pointwise *function, sq_var a, sq_var b)
 {
-    const sq_tape_variable *x = variable(tape, a), *y = variable(tape, b);
+    const sq_tape_variable *x = sq_tape_variable_at(tape, a), *y = sq_tape_variable_at(tape, b);
     if (!x || (function->by_b && (!y || y->count != x->count))) {
         sq_tape_refuse(tape, SQ_BAD_ARGUMENT, "a pointwise function of unlike tensors");
         return SQ_VAR_NONE;
@@ -382,114 +396,19 @@ sq_var sq_tape_pointwise(sq_tape *tape, const sq_pointwise *function, sq_var a, 
     const int64_t rank = x->rank;
     int64_t dim[SQ_MAX_RANK];
     memcpy(dim, x->dim, sizeof dim);
-    const sq_var out = add_variable(tape, (int)rank, dim);
+    const sq_var out = sq_tape_add_variable(tape, (int)rank, dim);
     if (out >= 0)
-        add_step(tape, (sq_tape_step){.in = {a, b}, .out = out, .function = function});
+        sq_tape_add_step(tape, (sq_tape_step){.in = {a, b}, .out = out, .function = function});
     return out;
 }
 
 sq_var sq_tape_scale(sq_tape *tape, sq_var v, double factor)
 {
-    const sq_tape_variable *of = variable(tape, v);
+    const sq_tape_variable *of = sq_tape_variable_at(tape, v);
     if (!of)
         return SQ_VAR_NONE;
     int64_t dim[SQ_MAX_RANK];
     memcpy(dim, of->dim, sizeof dim);
     const sq_var by = sq_tape_constant(tape, factor, of->rank, dim);
     return sq_tape_pointwise(tape, &sq_pointwise_mul, v, by);
-}
-
-/* --- operators --- */
-
-/* Equal but for dims of 1. */
-static bool fits(const sq_tape_variable *v, const sq_tensor_spec *spec)
-{
-    int a = 0, b = 0;
-    for (;; a++, b++) {
-        while (a < v->rank && v->dim[a] == 1)
-            a++;
-        while (b < spec->rank && spec->dim[b] == 1)
-            b++;
-        if (a == v->rank || b == spec->rank)
-            return a == v->rank && b == spec->rank;
-        if (v->dim[a] != spec->dim[b])
-            return false;
-    }
-}
-
-static sq_var bound(const sq_tape_bind *binds, const char *name)
-{
-    for (; binds->name; binds++)
-        if (strcmp(binds->name, name) == 0)
-            return binds->var;
-    return SQ_VAR_NONE;
-}
-
-static void bind_inputs(sq_tape *tape, sq_tape_operator *o, const sq_tape_bind *binds)
-{
-    for (int i = 0; i < o->list.n_in && tape->status == SQ_OK; i++) {
-        const sq_tensor_spec *spec = &o->list.in[i];
-        o->in[i] = spec->name ? bound(binds, spec->name) : SQ_VAR_NONE;
-        const sq_tape_variable *v = variable(tape, o->in[i]);
-        if (spec->name && !v)
-            sq_tape_refuse(tape, SQ_UNSUPPORTED, "the case has no tensor for input %s of %s",
-                           spec->name, o->call.op->name);
-        else if (v && !fits(v, spec))
-            sq_tape_refuse(tape, SQ_BAD_ARGUMENT, "%.100s: its shape is not that of the options",
-                           v->stored ? v->stored->name : spec->name);
-    }
-}
-
-static sq_status shape_call(sq_tape *tape, sq_tape_operator *o, const char *op, const char *axes,
-                            sq_error *err)
-{
-    const sq_op *found = sq_op_find(op);
-    if (!found)
-        return sq_fail(err, SQ_UNSUPPORTED, "there is no operator %s", op);
-    SQ_TRY(sq_call_parse(found, SQ_PASS_FWD, tape->dtype, axes, &o->call, err));
-    return sq_op_tensors(found, SQ_PASS_FWD, tape->dtype, o->call.axis, &o->list, err);
-}
-
-int sq_tape_call(sq_tape *tape, const char *op, const sq_tape_bind *binds, const char *axes, ...)
-{
-    char text[512];
-    sq_error why = {.status = SQ_OK};
-    va_list args;
-    va_start(args, axes);
-    vsnprintf(text, sizeof text, axes, args);
-    va_end(args);
-    if (tape->status != SQ_OK)
-        return SQ_VAR_NONE;
-    sq_tape_operator *o = calloc(1, sizeof *o);
-    const sq_status s = o ? shape_call(tape, o, op, text, &why) : SQ_OUT_OF_MEMORY;
-    if (s != SQ_OK) {
-        /* What the operator's axes cannot say is not computed by it. */
-        sq_tape_refuse(tape, s == SQ_BAD_ARGUMENT ? SQ_UNSUPPORTED : s, "%.350s", why.message);
-        free(o);
-        return SQ_VAR_NONE;
-    }
-    bind_inputs(tape, o, binds);
-    for (int i = 0; i < o->list.n_out; i++)
-        o->out[i] = o->list.out[i].name
-                        ? add_variable(tape, o->list.out[i].rank, o->list.out[i].dim)
-                        : SQ_VAR_NONE;
-    if (add_step(tape, (sq_tape_step){.in = {-1, -1}, .out = SQ_VAR_NONE, .op = o}))
-        return tape->steps - 1;
-    free(o);
-    return SQ_VAR_NONE;
-}
-
-const sq_tensor_list *sq_tape_tensors(const sq_tape *tape, int call)
-{
-    return tape->status == SQ_OK && call >= 0 ? &tape->step[call].op->list : NULL;
-}
-
-sq_var sq_tape_result(sq_tape *tape, int call, const char *name)
-{
-    const sq_tensor_list *list = sq_tape_tensors(tape, call);
-    for (int i = 0; list && i < list->n_out; i++)
-        if (list->out[i].name && strcmp(list->out[i].name, name) == 0)
-            return tape->step[call].op->out[i];
-    sq_tape_refuse(tape, SQ_UNSUPPORTED, "the operator has no output %s", name);
-    return SQ_VAR_NONE;
 }

@@ -36,6 +36,11 @@ void sq_tape_refuse(sq_tape *tape, sq_status status, const char *format, ...)
 
 /* Input or parameter `name` of the case; the same variable for the same name. */
 sq_var sq_tape_leaf(sq_tape *tape, const char *name);
+/* The same with other values, `count` of them, in the place of those stored: parameters that
+ * official code changes before it uses them, whose gradient is that of the changed ones. */
+sq_var sq_tape_leaf_as(sq_tape *tape, const char *name, const double *value, int64_t count);
+/* What is stored of a leaf; NULL: the case has none such. */
+const sq_stored_tensor *sq_tape_stored(const sq_tape *tape, const char *name);
 bool sq_tape_has(const sq_tape *tape, const char *name);
 sq_var sq_tape_constant(sq_tape *tape, double value, int rank, const int64_t *dim);
 sq_var sq_tape_values(sq_tape *tape, const double *value, int rank, const int64_t *dim);

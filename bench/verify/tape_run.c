@@ -263,7 +263,7 @@ sq_status sq_tape_forward(sq_tape *tape, sq_error *err)
         sq_tape_variable *v = &tape->variable[i];
         v->has_gradient = false;
         memset(v->gradient, 0, (size_t)v->count * sizeof *v->gradient);
-        for (int64_t e = 0; v->stored && e < v->count; e++)
+        for (int64_t e = 0; v->stored && !v->is_given && e < v->count; e++)
             v->value[e] = sq_stored_number(v->stored, e);
     }
     for (int i = 0; i < tape->steps; i++) {

@@ -10,6 +10,7 @@ typedef struct {
     double *value, *gradient;
     bool has_gradient;              /* of this run */
     const sq_stored_tensor *stored; /* leaves: what they are filled from */
+    bool is_given;                  /* leaves: by the builder, not from the case */
 } sq_tape_variable;
 
 typedef struct {
@@ -44,5 +45,10 @@ struct sq_tape {
     sq_status status;
     sq_error error;
 };
+
+/* NULL for none, and after a failure. */
+const sq_tape_variable *sq_tape_variable_at(const sq_tape *tape, sq_var v);
+sq_var sq_tape_add_variable(sq_tape *tape, int rank, const int64_t *dim);
+sq_tape_step *sq_tape_add_step(sq_tape *tape, sq_tape_step step); /* NULL: failed */
 
 #endif

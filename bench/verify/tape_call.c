@@ -1,0 +1,100 @@
+/* tape: see tape.h. Operator calls. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bench/verify/tape_steps.h"
+
+/* Equal but for dims of 1. */
+static bool fits(const sq_tape_variable *v, const sq_tensor_spec *spec)
+{
+    int a = 0, b = 0;
+    for (;; a++, b++) {
+        while (a < v->rank && v->dim[a] == 1)
+            a++;
+        while (b < spec->rank && spec->dim[b] == 1)
+            b++;
+        if (a == v->rank || b == spec->rank)
+            return a == v->rank && b == spec->rank;
+        if (v->dim[a] != spec->dim[b])
+            return false;
+    }
+}
+
+static sq_var bound(const sq_tape_bind *binds, const char *name)
+{
+    for (; binds->name; binds++)
+        if (strcmp(binds->name, name) == 0)
+            return binds->var;
+    return SQ_VAR_NONE;
+}
+
+static void bind_inputs(sq_tape *tape, sq_tape_operator *o, const sq_tape_bind *binds)
+{
+    for (int i = 0; i < o->list.n_in && tape->status == SQ_OK; i++) {
+        const sq_tensor_spec *spec = &o->list.in[i];
+        o->in[i] = spec->name ? bound(binds, spec->name) : SQ_VAR_NONE;
+        const sq_tape_variable *v = sq_tape_variable_at(tape, o->in[i]);
+        if (spec->name && !v)
+            sq_tape_refuse(tape, SQ_UNSUPPORTED, "the case has no tensor for input %s of %s",
+                           spec->name, o->call.op->name);
+        else if (v && !fits(v, spec))
+            sq_tape_refuse(tape, SQ_BAD_ARGUMENT, "%.100s: its shape is not that of the options",
+                           v->stored ? v->stored->name : spec->name);
+    }
+}
+
+static sq_status shape_call(sq_tape *tape, sq_tape_operator *o, const char *op, const char *axes,
+                            sq_error *err)
+{
+    const sq_op *found = sq_op_find(op);
+    if (!found)
+        return sq_fail(err, SQ_UNSUPPORTED, "there is no operator %s", op);
+    SQ_TRY(sq_call_parse(found, SQ_PASS_FWD, tape->dtype, axes, &o->call, err));
+    return sq_op_tensors(found, SQ_PASS_FWD, tape->dtype, o->call.axis, &o->list, err);
+}
+
+int sq_tape_call(sq_tape *tape, const char *op, const sq_tape_bind *binds, const char *axes, ...)
+{
+    char text[512];
+    sq_error why = {.status = SQ_OK};
+    va_list args;
+    va_start(args, axes);
+    vsnprintf(text, sizeof text, axes, args);
+    va_end(args);
+    if (tape->status != SQ_OK)
+        return SQ_VAR_NONE;
+    sq_tape_operator *o = calloc(1, sizeof *o);
+    const sq_status s = o ? shape_call(tape, o, op, text, &why) : SQ_OUT_OF_MEMORY;
+    if (s != SQ_OK) {
+        /* What the operator's axes cannot say is not computed by it. */
+        sq_tape_refuse(tape, s == SQ_BAD_ARGUMENT ? SQ_UNSUPPORTED : s, "%.350s", why.message);
+        free(o);
+        return SQ_VAR_NONE;
+    }
+    bind_inputs(tape, o, binds);
+    for (int i = 0; i < o->list.n_out; i++)
+        o->out[i] = o->list.out[i].name
+                        ? sq_tape_add_variable(tape, o->list.out[i].rank, o->list.out[i].dim)
+                        : SQ_VAR_NONE;
+    if (sq_tape_add_step(tape, (sq_tape_step){.in = {-1, -1}, .out = SQ_VAR_NONE, .op = o}))
+        return tape->steps - 1;
+    free(o);
+    return SQ_VAR_NONE;
+}
+
+const sq_tensor_list *sq_tape_tensors(const sq_tape *tape, int call)
+{
+    return tape->status == SQ_OK && call >= 0 ? &tape->step[call].op->list : NULL;
+}
+
+sq_var sq_tape_result(sq_tape *tape, int call, const char *name)
+{
+    const sq_tensor_list *list = sq_tape_tensors(tape, call);
+    for (int i = 0; list && i < list->n_out; i++)
+        if (list->out[i].name && strcmp(list->out[i].name, name) == 0)
+            return tape->step[call].op->out[i];
+    sq_tape_refuse(tape, SQ_UNSUPPORTED, "the operator has no output %s", name);
+    return SQ_VAR_NONE;
+}
