@@ -95,15 +95,16 @@ static sq_cost cost(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis)
 }
 
 /* f32: four products summed in f32 and a SiLU of two approximate special functions: a few ulp of
- * 6e-8.
- * 16 bit: inputs are exact, so only the rounding of y remains: at most 2^-8 (bf16) or 2^-11 (f16)
- * of every element, the largest of which stay below 20 rms. */
+ * 6e-8. Gradients of weights sum over B L rows in f32, 64 at a time and then the sums: a random
+ * walk of their roundings beside one of the rows, a few ulp again. 16 bit: inputs are exact, so
+ * only the rounding of the results remains: at most 2^-8 (bf16) or 2^-11 (f16) of every element,
+ * the largest of which stay below 20 rms. */
 static sq_tolerance tolerance(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis)
 {
-    (void)pass;
     (void)axis;
     if (dtype == SQ_DTYPE_F32)
-        return (sq_tolerance){.rel_l2 = 1e-6, .max_abs = 1e-5};
+        return pass == SQ_PASS_BWD ? (sq_tolerance){.rel_l2 = 2e-6, .max_abs = 2e-5}
+                                   : (sq_tolerance){.rel_l2 = 1e-6, .max_abs = 1e-5};
     if (dtype == SQ_DTYPE_F16)
         return (sq_tolerance){.rel_l2 = 5e-4, .max_abs = 0.0125};
     return (sq_tolerance){.rel_l2 = 4e-3, .max_abs = 0.1};

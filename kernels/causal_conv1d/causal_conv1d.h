@@ -7,6 +7,7 @@
 enum { AXIS_B, AXIS_L, AXIS_D, AXIS_W, AXIS_SILU, AXIS_BIAS, AXIS_INITIAL, AXIS_FINAL };
 enum { IN_X, IN_W, IN_BIAS, IN_INITIAL, IN_COUNT };
 enum { OUT_Y, OUT_FINAL, OUT_COUNT };
+enum { IN_DY = IN_COUNT, IN_DFINAL }; /* of pass bwd */
 
 #ifdef __cplusplus
 extern "C" {

@@ -12,7 +12,6 @@
 
 #include "kernels/shared/rows.h"
 
-enum { IN_DY = IN_COUNT, IN_DFINAL };
 enum { MAX_TAPS = 4 };
 
 /* One channel. x and dx: of one sequence with its W - 1 earlier inputs first. */
