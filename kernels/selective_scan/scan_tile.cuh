@@ -12,43 +12,10 @@
 #ifndef SQ_KERNELS_SELECTIVE_SCAN_SCAN_TILE_CUH
 #define SQ_KERNELS_SELECTIVE_SCAN_SCAN_TILE_CUH
 
-#include <stdint.h>
-
-#include "kernels/hw/convert.cuh"
 #include "kernels/hw/copy_sm80.cuh"
+#include "kernels/selective_scan/scan_args.cuh"
 
 namespace sq_selective_scan {
-
-/* A (B, L, D) tensor: unit stride over channels. */
-template <typename T>
-struct sequence {
-    T *data;
-    int64_t stride_b, stride_t;
-};
-
-/* A (B, L, G, N) tensor: unit stride over states. */
-template <typename T>
-struct projection {
-    const T *data;
-    int64_t stride_b, stride_t, stride_g;
-};
-
-template <typename T>
-struct scan_args {
-    sequence<const T> u, delta, z; /* z.data: NULL without a gate */
-    sequence<T> y;
-    projection<T> b, c;
-    const float *a; /* (D, N), rows a_stride apart */
-    int64_t a_stride;
-    const float *skip, *bias; /* (D) or NULL */
-    const float *initial;     /* (B, D, N) or NULL, unit stride over states */
-    float *final;
-    int64_t initial_stride_b, initial_stride_d, final_stride_b, final_stride_d;
-    int64_t batch, length, channels, groups, states;
-    bool has_softplus;
-    /* 16-byte chunks of channels (u, delta, z, y) and of states (B, C) are aligned and whole. */
-    bool is_sequence_vector, is_projection_vector;
-};
 
 /* log(1 + e^x) = max(x, 0) + log(1 + t), t = e^-|x| in (0, 1]; above 20 that is x in f32. For x =
  * -7 the rounding of 1 + t alone would cost four digits, and log1pf branches: so t times the
@@ -161,7 +128,7 @@ __device__ __forceinline__ void copy_tile(raw_tile<T, C> *raw, const scan_args<T
             to, from.data + part.b * from.stride_b + t * from.stride_t + part.d0, from.stride_t,
             rows, part.channels, p.is_sequence_vector);
     };
-    auto projection_tile = [&](T *to, const projection<T> &from) {
+    auto projection_tile = [&](T *to, const projection<const T> &from) {
         const T *start = from.data + part.b * from.stride_b + t * from.stride_t +
                          part.g * from.stride_g;
         copy_plane<C::STEPS, C::STATES, C::THREADS>(to, start, from.stride_t, rows,
@@ -302,17 +269,17 @@ struct lane_states {
     }
 };
 
-/* Sums y[k] over the lanes of a channel; lane l receives the sum of y[l % BATCH]. The last levels
- * halve the number of values as they go: 3 shuffles for 4 values of 4 lanes instead of 8. Masks and
+/* Sums y[k] over LANES lanes, STRIDE apart (those of a channel, say), of which this one has number
+ * `lane`; lane l receives the sum of y[l % BATCH]. The last levels halve the number of values as they go: 3 shuffles for 4 values of 4 lanes instead of 8. Masks and
  * not conditions: those the compiler turns into branches round copies of the shuffle. */
-template <int LANES, int BATCH>
+template <int LANES, int BATCH, int STRIDE = 1>
 __device__ __forceinline__ float sum_over_lanes(float (&y)[BATCH], int lane)
 {
 #pragma unroll
     for (int step = LANES / 2; step >= BATCH; step /= 2)
 #pragma unroll
         for (int k = 0; k < BATCH; k++)
-            y[k] += __shfl_xor_sync(0xffffffffu, y[k], step);
+            y[k] += __shfl_xor_sync(0xffffffffu, y[k], step * STRIDE);
 #pragma unroll
     for (int half = BATCH / 2; half >= 1; half /= 2) {
         const uint32_t upper = 0u - (uint32_t)(lane / half % 2); /* all ones where lane & half */
@@ -321,7 +288,7 @@ __device__ __forceinline__ float sum_over_lanes(float (&y)[BATCH], int lane)
             const uint32_t low = __float_as_uint(y[k]), high = __float_as_uint(y[k + half]);
             const float keep = __uint_as_float((low & ~upper) | (high & upper));
             const float send = __uint_as_float((high & ~upper) | (low & upper));
-            y[k] = keep + __shfl_xor_sync(0xffffffffu, send, half);
+            y[k] = keep + __shfl_xor_sync(0xffffffffu, send, half * STRIDE);
         }
     }
     return y[0];
@@ -348,7 +315,7 @@ __device__ __forceinline__ void scan_tile(shared_tiles<T, C> *s, lane_states<C> 
             own->template load<STATE_ONLY>(&in[k], s, (t + C::BATCH) % C::STEPS + k);
         }
         if constexpr (!STATE_ONLY) {
-            const float total = sum_over_lanes<C::LANES>(y, own->lane);
+            const float total = sum_over_lanes<C::LANES, C::BATCH>(y, own->lane);
             if (own->lane < C::BATCH)
                 s->step[t + own->lane][own->channel].x = total;
         }

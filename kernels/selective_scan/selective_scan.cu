@@ -8,40 +8,17 @@
  */
 #include <cuda_runtime.h>
 
-#include "kernels/hw/launch.cuh"
 #include "kernels/op.h"
+#include "kernels/selective_scan/scan_backward.cuh"
+#include "kernels/selective_scan/scan_step.cuh"
 #include "kernels/selective_scan/scan_tile.cuh"
-#include "kernels/selective_scan/selective_scan.h"
 
 namespace
 {
 
 using namespace sq_selective_scan;
 
-template <typename T, typename Element>
-sequence<T> sequence_of(const sq_tensor *t, Element)
-{
-    return {(T *)t->data, t->stride[0], t->stride[1]};
-}
-
-template <typename T>
-projection<T> projection_of(const sq_tensor *t)
-{
-    return {(const T *)t->data, t->stride[0], t->stride[1], t->stride[2]};
-}
-
-int64_t groups_of(const sq_call *call)
-{
-    return (int64_t)call->axis[AXIS_G];
-}
-
-bool is_sequence_vector(const sq_call *call)
-{
-    const int64_t per_group = call->in[IN_U].dim[2] / groups_of(call);
-    return per_group * (int64_t)sq_dtype_size(call->dtype) % 16 == 0 &&
-           sq_is_vector_aligned(&call->in[IN_U]) && sq_is_vector_aligned(&call->in[IN_DELTA]) &&
-           sq_is_vector_aligned(&call->in[IN_Z]) && sq_is_vector_aligned(&call->out[0]);
-}
+/* --- naive --- */
 
 /* B or C of each channel, constant in time: (D, N); data NULL: it is not. */
 struct constant_rows {
@@ -54,54 +31,14 @@ constant_rows constant_rows_of(const sq_tensor *t)
     return {t->rank == 2 ? (const float *)t->data : nullptr, t->stride[0]};
 }
 
-bool is_projection_vector(const sq_call *call)
-{
-    return call->in[IN_A].dim[1] * (int64_t)sq_dtype_size(call->dtype) % 16 == 0 &&
-           sq_is_vector_aligned(&call->in[IN_B]) && sq_is_vector_aligned(&call->in[IN_C]);
-}
-
-template <typename T>
-scan_args<T> args_of(const sq_call *call)
-{
-    const sq_tensor *in = call->in;
-    scan_args<T> args = {};
-    args.u = sequence_of<const T>(&in[IN_U], T{});
-    args.delta = sequence_of<const T>(&in[IN_DELTA], T{});
-    args.z = sequence_of<const T>(&in[IN_Z], T{});
-    args.y = sequence_of<T>(&call->out[0], T{});
-    args.b = projection_of<T>(&in[IN_B]);
-    args.c = projection_of<T>(&in[IN_C]);
-    args.a = (const float *)in[IN_A].data;
-    args.a_stride = in[IN_A].stride[0];
-    args.skip = (const float *)in[IN_SKIP].data;
-    args.bias = (const float *)in[IN_BIAS].data;
-    args.initial = (const float *)in[IN_INITIAL].data;
-    args.initial_stride_b = in[IN_INITIAL].stride[0];
-    args.initial_stride_d = in[IN_INITIAL].stride[1];
-    args.final = (float *)call->out[OUT_FINAL].data;
-    args.final_stride_b = call->out[OUT_FINAL].stride[0];
-    args.final_stride_d = call->out[OUT_FINAL].stride[1];
-    args.batch = in[IN_U].dim[0];
-    args.length = in[IN_U].dim[1];
-    args.channels = in[IN_U].dim[2];
-    args.groups = groups_of(call);
-    args.states = in[IN_A].dim[1];
-    args.has_softplus = call->axis[AXIS_SOFTPLUS] != 0;
-    args.is_sequence_vector = is_sequence_vector(call);
-    args.is_projection_vector = is_projection_vector(call);
-    return args;
-}
-
-/* --- naive --- */
-
 /* Row (b, t, g) of B or C; constant in time: of channel d, in f32. */
 template <typename T>
 struct naive_row {
     const T *varying;
     const float *constant;
 
-    __device__ naive_row(const projection<T> &p, const constant_rows &rows, int64_t b, int64_t t,
-                         int64_t g, int64_t d)
+    __device__ naive_row(const projection<const T> &p, const constant_rows &rows, int64_t b,
+                         int64_t t, int64_t g, int64_t d)
         : varying(p.data + b * p.stride_b + t * p.stride_t + g * p.stride_g),
           constant(rows.data ? rows.data + d * rows.stride : nullptr)
     {
@@ -168,7 +105,7 @@ sq_status launch_naive(const sq_call *call, void *plan, sq_error *err)
     (void)plan;
     return sq_with_type(call->dtype, err, [&](auto element) {
         using T = decltype(element);
-        scan_args<T> args = args_of<T>(call);
+        scan_args<T> args = forward_args_of<T>(call);
         const constant_rows b = constant_rows_of(&call->in[IN_B]);
         const constant_rows c = constant_rows_of(&call->in[IN_C]);
         dim3 grid((unsigned)sq_ceil_div(args.channels, 64), (unsigned)args.batch);
@@ -224,6 +161,9 @@ __global__ void __launch_bounds__(C::THREADS, C::BLOCKS) scan_portable(scan_args
         __syncthreads();
         scan_tile<C, STATE_ONLY>(tiles, &own);
         if constexpr (!STATE_ONLY) {
+            const int64_t done = part.t0 + (tile + 1) * C::STEPS;
+            if (p.saved && is_owner && done % BORDER == 0 && done < p.length)
+                own.store_state(p.saved_row(part.b, done / BORDER - 1, d), p.states);
             __syncthreads();
             finish<C>(tiles, raw, p, part, pair, tile);
         }
@@ -270,6 +210,9 @@ sq_status supports_portable(const sq_call *call, const sq_device *device, sq_err
     SQ_TRY(supports_any(call, device, why));
     if (call->in[IN_B].rank == 2 || call->in[IN_C].rank == 2)
         return sq_fail(why, SQ_UNSUPPORTED, "B or C constant in time: its tiles are rows of time");
+    if (call->pass == SQ_PASS_BWD)
+        return sq_supports_shared(
+            device, back_shared_bytes(sq_ceil_div(call->in[IN_A].dim[1], back::STATES)), why);
     return sq_with_type(call->dtype, why, [&](auto element) {
         using T = decltype(element);
         return with_tiling(call->in[IN_A].dim[1], [&](auto c) {
@@ -310,8 +253,18 @@ segments segments_of(const sq_call *call)
 size_t workspace_portable(const sq_call *call)
 {
     const int64_t *dim = call->in[IN_U].dim;
+    if (call->pass == SQ_PASS_BWD)
+        return back_workspace(call);
+    if (call->pass == SQ_PASS_STEP)
+        return 0;
     const int64_t rows = dim[0] * (segments_of(call).count - 1) * dim[2];
     return (size_t)(rows * (call->in[IN_A].dim[1] + 1)) * sizeof(float);
+}
+
+size_t saved_portable(const sq_call *forward)
+{
+    const int64_t *dim = forward->in[IN_U].dim, borders = (dim[1] - 1) / BORDER;
+    return (size_t)(dim[0] * borders * dim[2] * forward->in[IN_A].dim[1]) * sizeof(float);
 }
 
 template <typename T, typename C>
@@ -334,18 +287,28 @@ sq_status launch_passes(const sq_call *call, scan_args<T> args, segments s, sq_e
     return sq_launched("selective_scan portable", err);
 }
 
-sq_status launch_portable(const sq_call *call, void *plan, sq_error *err)
+template <typename T>
+sq_status launch_forward(const sq_call *call, sq_error *err)
 {
-    (void)plan;
     segments s = segments_of(call);
     const int64_t *dim = call->in[IN_U].dim, states = call->in[IN_A].dim[1];
     s.state = (float *)call->workspace;
     s.sum = s.state + dim[0] * (s.count - 1) * dim[2] * states;
+    return with_tiling(states, [&](auto c) {
+        return launch_passes<T, decltype(c)>(call, forward_args_of<T>(call), s, err);
+    });
+}
+
+sq_status launch_portable(const sq_call *call, void *plan, sq_error *err)
+{
+    (void)plan;
     return sq_with_type(call->dtype, err, [&](auto element) {
         using T = decltype(element);
-        return with_tiling(states, [&](auto c) {
-            return launch_passes<T, decltype(c)>(call, args_of<T>(call), s, err);
-        });
+        if (call->pass == SQ_PASS_BWD)
+            return launch_back<T>(call, args_of<T>(call), err);
+        if (call->pass == SQ_PASS_STEP)
+            return launch_step<T>(call, forward_args_of<T>(call), err);
+        return launch_forward<T>(call, err);
     });
 }
 
@@ -353,8 +316,9 @@ sq_status launch_portable(const sq_call *call, void *plan, sq_error *err)
 
 extern "C" const sq_provider sq_cuda_selective_scan[] = {
     {"cuda/naive", "one thread per channel, serial in time", supports_any, NULL, NULL, launch_naive,
-     NULL},
+     NULL, SQ_HAS_PASS(SQ_PASS_FWD) | SQ_HAS_STEP},
     {"cuda/portable", "states over lanes, shared tiles, segments of L where channels are few",
-     supports_portable, workspace_portable, NULL, launch_portable, NULL},
+     supports_portable, workspace_portable, NULL, launch_portable, NULL, SQ_HAS_BWD | SQ_HAS_STEP,
+     saved_portable},
     {NULL},
 };
