@@ -9,14 +9,20 @@ static sq_status supports(const sq_call *call, const sq_device *, sq_error *why)
     return sq_norm_cuda_supports(&norm, call, why);
 }
 
+static size_t workspace(const sq_call *call)
+{
+    const sq_norm norm = sq_group_norm_norm(call->pass, call->axis);
+    return sq_norm_cuda_workspace(&norm, call);
+}
+
 static sq_status launch_portable(const sq_call *call, void *, sq_error *err)
 {
     const sq_norm norm = sq_group_norm_norm(call->pass, call->axis);
-    return sq_norm_cuda_forward(&norm, call, false, err);
+    return sq_norm_cuda_launch(&norm, call, false, err);
 }
 
 extern "C" const sq_provider sq_cuda_group_norm[] = {
-    {"cuda/portable", "16-byte loads, the head stays in registers", supports, NULL, NULL,
-     launch_portable, NULL, SQ_HAS_PASS(SQ_PASS_FWD) | SQ_HAS_STEP, NULL},
+    {"cuda/portable", "16-byte loads, the head stays in registers", supports, workspace, NULL,
+     launch_portable, NULL, SQ_NORM_CUDA_PASSES, NULL},
     {NULL},
 };

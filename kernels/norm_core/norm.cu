@@ -237,8 +237,8 @@ sq_status sq_norm_cuda_supports(const sq_norm *norm, const sq_call *call, sq_err
     return sq_supports_types(call, why);
 }
 
-sq_status sq_norm_cuda_forward(const sq_norm *norm, const sq_call *call, bool is_naive,
-                               sq_error *err)
+static sq_status launch_forward(const sq_norm *norm, const sq_call *call, bool is_naive,
+                                sq_error *err)
 {
     norm_params p = norm_params_of(norm, call);
     p.r = norm_rows_of(norm, &call->in[SQ_NORM_R]);
@@ -255,4 +255,11 @@ sq_status sq_norm_cuda_forward(const sq_norm *norm, const sq_call *call, bool is
         return SQ_OK;
     }));
     return sq_launched(call->op->name, err);
+}
+
+sq_status sq_norm_cuda_launch(const sq_norm *norm, const sq_call *call, bool is_naive,
+                              sq_error *err)
+{
+    return call->pass == SQ_PASS_BWD ? sq_norm_cuda_backward(norm, call, is_naive, err)
+                                     : launch_forward(norm, call, is_naive, err);
 }

@@ -20,7 +20,7 @@ struct norm_rows {
 /* r, s and their gradients are f32 where is_kept_f32, else of the type of the rest. In pass bwd s
  * is an input: x, or the sum that fwd handed on. */
 struct norm_params {
-    norm_rows x, z, r, y, s;       /* fwd */
+    norm_rows x, z, r, y, s;      /* fwd */
     norm_rows dy, ds, dx, dz, dr; /* bwd, besides */
     const float *w, *bias;        /* NULL: 1, 0 */
     int64_t rows, length;
@@ -161,8 +161,8 @@ __device__ __forceinline__ void norm_load_channels(float (&x)[N], const float *f
 {
 #pragma unroll
     for (int i = 0; i < N; i += 4) {
-        const float4 four = from ? *(const float4 *)(from + i)
-                                 : make_float4(absent, absent, absent, absent);
+        const float4 four =
+            from ? *(const float4 *)(from + i) : make_float4(absent, absent, absent, absent);
         x[i] = four.x, x[i + 1] = four.y, x[i + 2] = four.z, x[i + 3] = four.w;
     }
 }

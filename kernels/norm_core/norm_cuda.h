@@ -8,11 +8,19 @@
 extern "C" {
 #endif
 
-sq_status sq_norm_cuda_supports(const sq_norm *norm, const sq_call *call, sq_error *why);
+/* The passes of all three. */
+#define SQ_NORM_CUDA_PASSES (SQ_HAS_BWD | SQ_HAS_STEP)
 
-/* norm.cu. is_naive: a warp for each run of channels, whatever its width. */
-sq_status sq_norm_cuda_forward(const sq_norm *norm, const sq_call *call, bool is_naive,
-                               sq_error *err);
+/* norm.cu */
+sq_status sq_norm_cuda_supports(const sq_norm *norm, const sq_call *call, sq_error *why);
+/* Of any pass. is_naive: no vectors and nothing in registers, whatever the width. */
+sq_status sq_norm_cuda_launch(const sq_norm *norm, const sq_call *call, bool is_naive,
+                              sq_error *err);
+
+/* norm_bwd.cu */
+size_t sq_norm_cuda_workspace(const sq_norm *norm, const sq_call *call);
+sq_status sq_norm_cuda_backward(const sq_norm *norm, const sq_call *call, bool is_naive,
+                                sq_error *err);
 
 #ifdef __cplusplus
 }

@@ -12,22 +12,28 @@ static sq_status supports(const sq_call *call, const sq_device *, sq_error *why)
     return sq_norm_cuda_supports(&norm, call, why);
 }
 
+static size_t workspace(const sq_call *call)
+{
+    const sq_norm norm = sq_rmsnorm_norm(call->pass, call->axis);
+    return sq_norm_cuda_workspace(&norm, call);
+}
+
 static sq_status launch_naive(const sq_call *call, void *, sq_error *err)
 {
     const sq_norm norm = sq_rmsnorm_norm(call->pass, call->axis);
-    return sq_norm_cuda_forward(&norm, call, true, err);
+    return sq_norm_cuda_launch(&norm, call, true, err);
 }
 
 static sq_status launch_portable(const sq_call *call, void *, sq_error *err)
 {
     const sq_norm norm = sq_rmsnorm_norm(call->pass, call->axis);
-    return sq_norm_cuda_forward(&norm, call, false, err);
+    return sq_norm_cuda_launch(&norm, call, false, err);
 }
 
 extern "C" const sq_provider sq_cuda_rmsnorm[] = {
-    {"cuda/naive", "a warp for each group of a row, in passes", supports, NULL, NULL, launch_naive,
-     NULL, SQ_HAS_PASS(SQ_PASS_FWD) | SQ_HAS_STEP, NULL},
-    {"cuda/portable", "16-byte loads, the group stays in registers", supports, NULL, NULL,
-     launch_portable, NULL, SQ_HAS_PASS(SQ_PASS_FWD) | SQ_HAS_STEP, NULL},
+    {"cuda/naive", "a warp for each group of a row, in passes", supports, workspace, NULL,
+     launch_naive, NULL, SQ_NORM_CUDA_PASSES, NULL},
+    {"cuda/portable", "16-byte loads, the group stays in registers", supports, workspace, NULL,
+     launch_portable, NULL, SQ_NORM_CUDA_PASSES, NULL},
     {NULL},
 };
