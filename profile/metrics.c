@@ -91,10 +91,14 @@ const sq_metric_def sq_metrics[] = {
     {"gpu_processes", "process", "lower", "nvml",
      "other processes with compute contexts on the GPU after the run"},
     {"energy_j_per_launch", "J", "lower", "nvml",
-     "energy of one launch, back to back, idle power subtracted; spread: width of its interval"},
+     "energy of one plain call, back to back and so hot (rotating cells: inputs in turn), idle "
+     "power subtracted; spread: width of its interval"},
     {"energy_j_per_token", "J", "lower", "nvml", "energy_j_per_launch over the tokens of a launch"},
+    {"energy_is_hot", "1", "", "derived",
+     "1: the energy is of calls that find their inputs in the cache, also where the cell's samples "
+     "do not; 0: sets of inputs took turns"},
     {"idle_power_w", "W", "", "nvml", "power with nothing running, before the runs of the process"},
-    {"load_power_w", "W", "", "nvml", "power while the launch runs back to back"},
+    {"load_power_w", "W", "", "nvml", "power while plain calls run back to back"},
     {"cooldown_s", "s", "lower", "derived", "rest before the run (--cooldown)"},
     /* traced */
     {"activity_ns", "ns", "lower", "traced",

@@ -56,7 +56,8 @@ typedef struct {
     char validity[96]; /* "ok", or why there are no rows */
 } sq_timeline;
 
-/* Samples while the launch is repeated, at least three times, with no reset between. Refusals are in
+/* Samples while the launch is repeated, at least three times, with no reset between (so hot, unless
+ * the launch itself takes sets of inputs in turn). Refusals are in
  * timeline->validity. Release with sq_timeline_free, also after a failure. */
 sq_status sq_profiler_timeline(sq_profiler *profiler, const sq_launches *launches,
                                sq_timeline *timeline, sq_error *err);

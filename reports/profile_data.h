@@ -36,6 +36,7 @@ typedef struct {
 typedef struct {
     int64_t run_id, device_id;
     char key[SQ_KEY_MAX], hash[SQ_HASH_TEXT], subject[SQ_NAME_MAX], dtype[16], status[16];
+    char cache[16], launch[16]; /* modes of the cell */
     char reason[SQ_REASON_MAX], device[128], backend[16], campaign[SQ_UUID_TEXT];
     int n_samples;
     double median_ns, lo_ns, hi_ns, sm_mhz;
@@ -142,10 +143,12 @@ void sq_profile_time_text(const sq_profile *profile, char *out, size_t size);
 void sq_profile_gap_text(const sq_profile *profile, char *out, size_t size);
 /* How the result was proved, in a phrase. */
 void sq_profile_proof_text(const sq_profile *profile, char *out, size_t size);
-/* Burst against sustained, in words: the first 0.1 s against the last 2 s. */
-void sq_curve_sustain_text(const sq_curve *series, char *out, size_t size);
-/* How long and how fine it is. */
-void sq_curve_timeline_text(const sq_curve *series, char *out, size_t size);
+/* Burst against sustained, in words: the first 0.1 s against the last 2 s; and how the calls met the
+ * cache, which need not be as the cell's samples did. */
+void sq_curve_sustain_text(const sq_profile *profile, const sq_curve *series, char *out, size_t size);
+/* How long and how fine it is, and the same. */
+void sq_curve_timeline_text(const sq_profile *profile, const sq_curve *series, char *out,
+                            size_t size);
 /* "Absent: lsu, tma (not counted in this run)." for every reason; nothing where all is there. */
 void sq_share_absent_text(const sq_share *share, int n, sq_text *out);
 

@@ -101,15 +101,15 @@ static void add_series(sq_text *out, const char *key, const sq_curve *series, co
     sq_text_add(out, "}");
 }
 
-static void add_all_series(const sq_profile_options *o, sq_text *out)
+static void add_all_series(const sq_profile *p, const sq_profile_options *o, sq_text *out)
 {
     char text[900];
     if (o->sustain) {
-        sq_curve_sustain_text(o->sustain, text, sizeof text);
+        sq_curve_sustain_text(p, o->sustain, text, sizeof text);
         add_series(out, "sustain", o->sustain, text);
     }
     if (o->timeline) {
-        sq_curve_timeline_text(o->timeline, text, sizeof text);
+        sq_curve_timeline_text(p, o->timeline, text, sizeof text);
         add_series(out, "timeline", o->timeline, text);
     }
 }
@@ -141,6 +141,6 @@ void sq_profile_add_json(const sq_profile *p, const sq_model *m, const sq_profil
     add_rows(out, "mix", sq_profile_mix_table(m));
     add_rows(out, "stalls", sq_profile_stall_table(m));
     add_rows(out, "values", sq_profile_value_table(p));
-    add_all_series(o, out);
+    add_all_series(p, o, out);
     sq_text_add(out, "}\n");
 }

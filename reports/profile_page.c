@@ -330,12 +330,12 @@ static sq_status add_all_series(const sq_profile *p, const sq_profile_options *o
 {
     char text[900];
     if (o->sustain) {
-        sq_curve_sustain_text(o->sustain, text, sizeof text);
+        sq_curve_sustain_text(p, o->sustain, text, sizeof text);
         SQ_TRY(
             add_series(p, "sustain", "Burst and sustained", text, o->sustain, plotter, page, err));
     }
     if (o->timeline) {
-        sq_curve_timeline_text(o->timeline, text, sizeof text);
+        sq_curve_timeline_text(p, o->timeline, text, sizeof text);
         SQ_TRY(add_series(p, "timeline", "Timeline", text, o->timeline, plotter, page, err));
     }
     return SQ_OK;

@@ -223,19 +223,20 @@ static sq_status add_some_rows(const sq_curve *series, sq_text *out, sq_error *e
     return add_table(sq_curve_table(&some), SQ_FORMAT_TABLE, out, err);
 }
 
-static sq_status add_all_series(const sq_profile_options *o, sq_text *out, sq_error *err)
+static sq_status add_all_series(const sq_profile *p, const sq_profile_options *o, sq_text *out,
+                                sq_error *err)
 {
     char text[900];
     if (o->sustain) {
         add_title(out, "Burst and sustained");
-        sq_curve_sustain_text(o->sustain, text, sizeof text);
+        sq_curve_sustain_text(p, o->sustain, text, sizeof text);
         add_words(out, text);
         if (o->sustain->n_rows)
             SQ_TRY(add_some_rows(o->sustain, out, err));
     }
     if (o->timeline) {
         add_title(out, "Timeline");
-        sq_curve_timeline_text(o->timeline, text, sizeof text);
+        sq_curve_timeline_text(p, o->timeline, text, sizeof text);
         add_words(out, text);
         sq_text_add(out, o->timeline->n_rows ? "\n" : "");
         if (o->timeline->n_rows)
@@ -260,7 +261,7 @@ static sq_status add_terminal(const sq_profile *p, const sq_model *m, const sq_p
     add_shares(m->mix, m->n_mix, m->n_mix, out);
     add_title(out, "Top stalls, percent of warp time");
     add_shares(m->stall, m->n_stalls, SHOWN_STALLS, out);
-    return add_all_series(o, out, err);
+    return add_all_series(p, o, out, err);
 }
 
 /* --- md --- */

@@ -63,7 +63,9 @@ static sq_status take_run(sq_profile *p, sqlite3_stmt *row)
     p->hi_ns = sq_query_number(row, 12);
     p->sm_mhz = sq_query_number(row, 13);
     p->device_id = sqlite3_column_int64(row, 14);
-    p->dram_peak_gbytes_per_s = sq_query_number(row, 15);
+    p->dram_peak_gbytes_per_s = sq_query_number(row, 17);
+    sq_query_copy(row, 15, p->cache, sizeof p->cache);
+    sq_query_copy(row, 16, p->launch, sizeof p->launch);
     return SQ_OK;
 }
 

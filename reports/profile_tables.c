@@ -281,6 +281,20 @@ static void add_change(char *out, size_t size, const sq_curve *s, int column, do
         snprintf(out + used, size - used, "; %s %.0f to %.0f %s", name, first, last, unit);
 }
 
+/* Repeated calls are hot unless sets of inputs take turns, whatever the cell's samples are. */
+static void add_repeat(const sq_profile *p, char *out, size_t size)
+{
+    size_t used = strlen(out);
+    if (!strcmp(p->cache, "rotate"))
+        snprintf(out + used, size - used, " Plain calls one after the other, inputs in turn.");
+    else if (!strcmp(p->cache, "hot"))
+        snprintf(out + used, size - used, " Plain calls one after the other, hot.");
+    else
+        snprintf(out + used, size - used,
+                 " Plain calls one after the other and so hot; the samples of this cell are %.16s.",
+                 p->cache);
+}
+
 /* The end of the last point that lies in the burst: a point ends a little after its time is up,
  * and the first may be one long launch. */
 static double burst_end(const sq_curve *s)
@@ -291,7 +305,7 @@ static double burst_end(const sq_curve *s)
     return last;
 }
 
-void sq_curve_sustain_text(const sq_curve *s, char *out, size_t size)
+void sq_curve_sustain_text(const sq_profile *p, const sq_curve *s, char *out, size_t size)
 {
     double end = s->n_rows ? sq_curve_row(s, s->n_rows - 1)[0] : NAN;
     out[0] = '\0';
@@ -317,9 +331,10 @@ void sq_curve_sustain_text(const sq_curve *s, char *out, size_t size)
     add_change(out, size, s, 4, from, "temperature", "C");
     size_t used = strlen(out);
     snprintf(out + used, size - used, ".");
+    add_repeat(p, out, size);
 }
 
-void sq_curve_timeline_text(const sq_curve *s, char *out, size_t size)
+void sq_curve_timeline_text(const sq_profile *p, const sq_curve *s, char *out, size_t size)
 {
     char interval[32], length[32];
     if (!s->n_rows) {
@@ -331,6 +346,7 @@ void sq_curve_timeline_text(const sq_curve *s, char *out, size_t size)
     snprintf(out, size, "%d samples over %s%s%s; the whole device is sampled, other work included.",
              s->n_rows, length, isnan(s->interval_ns) ? "" : ", one every ",
              isnan(s->interval_ns) ? "" : interval);
+    add_repeat(p, out, size);
 }
 
 /* --- what is absent --- */

@@ -1,6 +1,7 @@
 /* energy: joules of a launch, by the driver's total-energy counter.
  *
- * The launch is repeated back to back for a while that begins and ends at ticks of the counter; the
+ * Plain calls are repeated back to back (hot, unless the job has copies that take turns: clearing the
+ * cache would be measured along) for a while that begins and ends at ticks of the counter; the
  * power that the GPU takes with nothing running, measured the same way before, is subtracted. The
  * interval comes from one tick of energy in the window and the interval of the idle power.
  */

@@ -73,6 +73,13 @@ sq_status sq_job_launch_copy(void *arg, int copy, sq_error *err)
     return job->ops->launch(job, err);
 }
 
+sq_status sq_job_launch_next(void *arg, sq_error *err)
+{
+    const sq_job *job = arg;
+    return sq_job_launch_copy(arg, job->copies > 1 ? (job->copy + 1) % job->copies : job->copy,
+                              err);
+}
+
 sq_status sq_job_run_once(sq_job *job, sq_error *err)
 {
     SQ_TRY(job->ops->launch(job, err));

@@ -61,6 +61,8 @@ sq_status sq_job_run_once(sq_job *job, sq_error *err);
 sq_status sq_job_launch(void *arg, sq_error *err);
 /* The same as a sq_turn_fn: makes `copy` the current one. */
 sq_status sq_job_launch_copy(void *arg, int copy, sq_error *err);
+/* The same with the next copy in turn, where there is more than one. */
+sq_status sq_job_launch_next(void *arg, sq_error *err);
 
 /* Seconds of the monotonic clock. */
 double sq_job_clock(void);

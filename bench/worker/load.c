@@ -12,6 +12,6 @@ int sq_load_chunk(double launch_seconds, double seconds)
 sq_status sq_load_run(sq_job *job, int launches, sq_error *err)
 {
     for (int i = 0; i < launches; i++)
-        SQ_TRY(job->ops->launch(job, err));
+        SQ_TRY(sq_job_launch_next(job, err));
     return job->rig->backend->sync(job->rig->device, err);
 }

@@ -10,7 +10,7 @@ extern "C" {
 
 /* How many launches of launch_seconds take about `seconds`; at least 1. */
 int sq_load_chunk(double launch_seconds, double seconds);
-/* Launches so many and waits. */
+/* So many plain calls back to back, with the copies of the inputs in turn, and waits. */
 sq_status sq_load_run(sq_job *job, int launches, sq_error *err);
 
 #ifdef __cplusplus

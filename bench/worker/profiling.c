@@ -35,19 +35,12 @@ static sq_status soil(void *arg, sq_error *err)
     return job->rig->backend->sample(job->rig->device, &request, &ignored, err);
 }
 
-static sq_status launch_next_copy(void *arg, sq_error *err)
-{
-    sq_job *job = arg;
-    return sq_job_launch_copy(job, (job->copy + 1) % job->copies, err);
-}
-
 /* A hot launch follows another one; a rotating one follows those of the other copies. */
 static sq_launches launches_of(const sq_task *task, sq_job *job)
 {
     static const sq_launch_fn resets[SQ_CACHE_COUNT] = {
         [SQ_CACHE_CLEAN_COLD] = cool, [SQ_CACHE_DIRTY_COLD] = soil};
-    bool is_rotating = task->cell.cache == SQ_CACHE_ROTATE;
-    return (sq_launches){.launch = is_rotating ? launch_next_copy : sq_job_launch,
+    return (sq_launches){.launch = sq_job_launch_next,
                          .reset = resets[task->cell.cache],
                          .sync = wait,
                          .arg = job};

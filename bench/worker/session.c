@@ -156,6 +156,7 @@ static sq_status measure_energy(sq_session *session, sq_job *job, sq_record *rec
     if (record->n_samples == 0)
         return SQ_OK;
     on_energy(session);
+    SQ_TRY(sq_record_add_number(record, "energy_is_hot", record->cell.cache != SQ_CACHE_ROTATE));
     return sq_energy_measure(job, session->vitals.nvml, &sq_energy_plan_default,
                              1e-9 * record->stats.median, &session->idle, on_energy, session,
                              record, err);

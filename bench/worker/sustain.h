@@ -18,7 +18,8 @@ typedef struct {
     double power_w, temperature_c;
 } sq_sustain_point;
 
-/* Runs a prepared job for `seconds`, without a rest before and hot; a point about every
+/* Runs a prepared job for `seconds`, plain calls without a rest before, hot (copies in turn, where
+ * the job has more than one); a point about every
  * `interval` seconds, or every launch that is longer. `points` has room for SQ_SUSTAIN_MAX_POINTS;
  * a longer run keeps the first ones. nvml may be NULL. An error is a failed launch. */
 sq_status sq_sustain_run(sq_job *job, sq_nvml *nvml, double seconds, double interval,

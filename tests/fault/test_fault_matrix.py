@@ -238,6 +238,7 @@ class Driver(FakeGpu):
             self.assertTrue(50 < watts < 200, watts)
         self.assertEqual(self.value("energy_j_per_launch"),
                          (None, "inconsistent: no more than idle power, within the error of both"))
+        self.assertEqual(self.value("energy_is_hot"), (1, "ok"))
 
     def test_energy_without_a_counter(self):
         result = self.run_cells("", "--energy", "on")

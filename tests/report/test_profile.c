@@ -343,28 +343,35 @@ static void test_sustain_words(void **state)
 {
     (void)state;
     char text[900];
+    const sq_profile cold = {.cache = "clean-cold", .launch = "plain"}, hot = {.cache = "hot"},
+                     turns = {.cache = "rotate"};
     sq_curve s = profile_fixture_sustain();
-    sq_curve_sustain_text(&s, text, sizeof text);
+    sq_curve_sustain_text(&cold, &s, text, sizeof text);
     fixture_expect(text, "Sustained is 87.");
     fixture_expect(text, "in the first 0.1 s");
     fixture_expect(text, "in the last 2 s");
     fixture_expect(text, "power 249 to 695 W");
+    fixture_expect(text, "and so hot; the samples of this cell are clean-cold.");
+    sq_curve_sustain_text(&turns, &s, text, sizeof text);
+    fixture_expect(text, "one after the other, inputs in turn.");
+    sq_curve_timeline_text(&hot, &s, text, sizeof text);
+    fixture_expect(text, "other work included. Plain calls one after the other, hot.");
     for (int i = 0; i < s.n_rows; i++)
         s.cell[(size_t)i * 5 + 2] = NAN;
-    sq_curve_sustain_text(&s, text, sizeof text);
+    sq_curve_sustain_text(&cold, &s, text, sizeof text);
     fixture_expect(text, "SM clock is absent");
     for (int i = 0; i < s.n_rows; i++) /* launches of 0.4 s: the first of them is the burst */
         s.cell[(size_t)i * 5] = 0.4 * (i + 1);
-    sq_curve_sustain_text(&s, text, sizeof text);
+    sq_curve_sustain_text(&cold, &s, text, sizeof text);
     fixture_expect(text, "in the first 0.4 s");
     s.n_rows = 2; /* ends with the burst */
-    sq_curve_sustain_text(&s, text, sizeof text);
+    sq_curve_sustain_text(&cold, &s, text, sizeof text);
     fixture_expect(text, "Too short");
     s.n_rows = 0;
     snprintf(s.reason, sizeof s.reason, "refused: no NVML");
-    sq_curve_sustain_text(&s, text, sizeof text);
+    sq_curve_sustain_text(&cold, &s, text, sizeof text);
     assert_string_equal(text, "No curve: refused: no NVML.");
-    sq_curve_timeline_text(&s, text, sizeof text);
+    sq_curve_timeline_text(&cold, &s, text, sizeof text);
     assert_string_equal(text, "No timeline: refused: no NVML.");
     sq_curve_free(&s);
 }

@@ -125,6 +125,20 @@ static void test_a_failed_launch_ends_it(void **state)
     assert_string_equal(err.message, "the kernel fell over");
 }
 
+static void test_copies_take_turns(void **state)
+{
+    (void)state;
+    job.copies = 3;
+    job.copy = 0;
+    assert_int_equal(sq_load_run(&job, 7, NULL), SQ_OK);
+    assert_int_equal(launches, 7);
+    assert_int_equal(job.copy, 7 % 3);
+    job.copies = 1;
+    job.copy = 0;
+    assert_int_equal(sq_load_run(&job, 7, NULL), SQ_OK);
+    assert_int_equal(job.copy, 0);
+}
+
 static void test_chunks(void **state)
 {
     (void)state;
@@ -143,6 +157,7 @@ int main(void)
         TEST(test_points_over_time),
         TEST(test_what_nobody_tells_is_unknown),
         TEST(test_a_failed_launch_ends_it),
+        TEST(test_copies_take_turns),
         TEST(test_chunks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
