@@ -102,6 +102,9 @@ static void add_head(const sq_profile *p, sq_text *out)
     add_line(out, "status", text);
     sq_profile_time_text(p, text, sizeof text);
     add_line(out, "time", text);
+    snprintf(text, sizeof text, "timed %.40s; counted and traced %.40s",
+             sq_profile_fact_text(p, "Timed"), sq_profile_fact_text(p, "Counted and traced"));
+    add_line(out, "modes", text);
     snprintf(text, sizeof text, "SM at %.40s while timing, %.40s while counting", timing, counting);
     if (strcmp(timing, "unknown") || strcmp(counting, "unknown"))
         add_line(out, "clock", text);

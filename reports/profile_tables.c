@@ -213,6 +213,11 @@ void sq_profile_gap_text(const sq_profile *p, char *out, size_t size)
              "clock.",
              event, traced, launches, launches == 1 ? "" : "s", gap,
              p->median_ns >= p->traced_ns ? "more than" : "less than");
+    size_t used = strlen(out);
+    if (strcmp(p->launch, "plain"))
+        snprintf(out + used, size - used,
+                 " Kernels and counters are those of a plain call; the samples are of mode %.16s.",
+                 p->launch);
 }
 
 void sq_profile_proof_text(const sq_profile *p, char *out, size_t size)

@@ -4,6 +4,13 @@ SELECT d.name AS "GPU or CPU", d.arch AS "Architecture",
        iif(d.max_sm_mhz > 0 AND d.max_memory_mhz > 0,
            printf('%.0f MHz SM, %.0f MHz memory', d.max_sm_mhz, d.max_memory_mhz), NULL)
            AS "Highest clocks",
+       k.cache || ', ' || k.launch AS "Timed",
+       -- Counters and trace are of single calls, whatever launches the samples.
+       iif(EXISTS (SELECT 1 FROM kernel WHERE kernel.run_id = r.run_id)
+           OR EXISTS (SELECT 1 FROM value v JOIN metric m ON m.name = v.metric
+                      WHERE v.run_id = r.run_id AND v.validity = 'ok' AND instr(m.source, '__') > 0),
+           k.cache || ', ' || iif(k.launch = 'plain', 'plain', 'plain calls'), NULL)
+           AS "Counted and traced",
        iif(r.sm_mhz > 0, printf('%.0f MHz', r.sm_mhz), NULL) AS "SM clock while timing",
        (SELECT iif(max(v.sm_mhz) - min(v.sm_mhz) < 1, printf('%.0f MHz', max(v.sm_mhz)),
                     iif(max(v.sm_mhz) > 0, printf('%.0f to %.0f MHz', min(v.sm_mhz), max(v.sm_mhz)),

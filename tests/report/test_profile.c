@@ -91,6 +91,29 @@ static void test_numbers(void **state)
     fixture_free(db, dir);
 }
 
+static void test_counters_say_which_launches_they_are_of(void **state)
+{
+    (void)state;
+    char dir[64];
+    sq_db *db = fixture_new(dir);
+    long run = profile_fixture_attention(db);
+    char *text = terminal(db, run);
+    fixture_expect(text, "modes timed clean-cold, plain; counted and traced clean-cold, plain ");
+    fixture_expect_not(text, "those of a plain call");
+    free(text);
+    fixture_exec(db, "UPDATE cell SET launch = 'graph'", NULL, NULL);
+    text = terminal(db, run);
+    fixture_expect(text, "timed clean-cold, graph; counted and traced clean-cold, plain calls");
+    fixture_expect(text, "those of a plain call; the samples are of mode graph.");
+    free(text);
+    fixture_exec(db, "DELETE FROM kernel", NULL, NULL);
+    fixture_exec(db, "DELETE FROM value", NULL, NULL);
+    text = terminal(db, run);
+    fixture_expect(text, "timed clean-cold, graph; counted and traced unknown");
+    free(text);
+    fixture_free(db, dir);
+}
+
 static void test_f32_arithmetic_is_absent_by_name(void **state)
 {
     (void)state;
@@ -435,6 +458,7 @@ int main(int argc, char **argv)
         return render_only(argv[2], argc > 3);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_counters_say_which_launches_they_are_of),
         cmocka_unit_test(test_f32_arithmetic_is_absent_by_name),
         cmocka_unit_test(test_refused_values_are_named),
         cmocka_unit_test(test_inconsistent_numbers_are_not_used),
