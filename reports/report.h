@@ -30,7 +30,8 @@ sq_status sq_report_render(sq_db *db, const sq_report_options *options, sq_repor
                            sq_error *err);
 
 /* The summary table (subject, provider, dtype, L, B, median, tokens/s, TFLOP/s, GB/s, percent of
- * floor) as text in `format` of core/table.h. */
+ * floor; cache, launch and clock mode where its rows differ in them) as text in `format` of
+ * core/table.h. */
 sq_status sq_report_summary(sq_db *db, const char *campaign, int format, sq_text *out,
                             sq_error *err);
 

@@ -125,6 +125,38 @@ static void test_numbers(void **state)
     fixture_free(db, dir);
 }
 
+/* Rows that differ in a mode say which they are. */
+static void test_modes_are_told_where_they_differ(void **state)
+{
+    (void)state;
+    char dir[64];
+    sq_db *db = fixture_new(dir);
+    add_crossing(db);
+    fixture_exec(db, "UPDATE cell SET launch = 'graph' WHERE subject = ?1", "ssd", NULL);
+    char *text = summary(db, NULL, SQ_FORMAT_CSV);
+    fixture_expect(text, "subject,provider,pass,dtype,launch,B,L,width,median_ms");
+    fixture_expect(text, "attention,cuda/portable,fwd,bf16,plain,8,512,2048,1,0.75,1.25,");
+    fixture_expect(text, "ssd,cuda/portable,fwd,bf16,graph,8,512,2048,3,");
+    free(text);
+    fixture_exec(db, "UPDATE cell SET launch = 'batch', cache = 'hot'", NULL, NULL);
+    text = summary(db, NULL, SQ_FORMAT_CSV);
+    fixture_expect(text, "subject,provider,pass,dtype,B,L,width,median_ms");
+    free(text);
+    fixture_exec(db, "UPDATE cell SET cache = 'rotate', clock_mode = 'locked@1200' WHERE subject = ?1",
+                 "ssd", NULL);
+    text = summary(db, NULL, SQ_FORMAT_CSV);
+    fixture_expect(text, "dtype,cache,clock_mode,B,L");
+    fixture_expect(text, "ssd,cuda/portable,fwd,bf16,rotate,locked@1200,8,512,");
+    free(text);
+    /* A row without a time is not shown and so tells no difference. */
+    fixture_exec(db, "UPDATE run SET median_ns = NULL, status = 'error' WHERE cell_id IN "
+                     "(SELECT cell_id FROM cell WHERE subject = ?1)", "ssd", NULL);
+    text = summary(db, NULL, SQ_FORMAT_CSV);
+    fixture_expect(text, "subject,provider,pass,dtype,B,L,width,median_ms");
+    free(text);
+    fixture_free(db, dir);
+}
+
 /* Three replicates: the median of medians and fastest to slowest; a retried attempt and a run of
  * older kernels do not count. */
 static void test_replicates(void **state)
@@ -509,6 +541,7 @@ int main(int argc, char **argv)
         return render_only(argv[2], argc > 3);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_numbers),    cmocka_unit_test(test_ties_are_no_crossings),
+        cmocka_unit_test(test_modes_are_told_where_they_differ),
         cmocka_unit_test(test_replicates), cmocka_unit_test(test_nothing_is_mixed),
         cmocka_unit_test(test_campaign),   cmocka_unit_test(test_hostile_text),
         cmocka_unit_test(test_empty),      cmocka_unit_test(test_all_failed),
