@@ -2,7 +2,10 @@
 #include "bench/worker/job.h"
 
 #include <math.h>
+#include <string.h>
 #include <time.h>
+
+#include "core/code.h"
 
 /* flashinfer's figure: at 5 times the L2 nothing is left of a copy when its turn comes again. */
 enum { ROTATE_CACHES = 5, MAX_COPIES = 256 };
@@ -58,6 +61,14 @@ void sq_job_free(sq_job *job)
 {
     if (job)
         job->ops->free(job);
+}
+
+const char *sq_code_of(const char *kind, const char *name)
+{
+    for (const sq_code *code = sq_code_table; code->kind; code++)
+        if (strcmp(code->kind, kind) == 0 && strcmp(code->name, name) == 0)
+            return code->hash;
+    return "";
 }
 
 sq_status sq_job_launch(void *arg, sq_error *err)

@@ -34,6 +34,7 @@ struct sq_job {
     const sq_rig *rig;
     size_t bytes;      /* tensors and workspace, of all copies */
     size_t copy_bytes; /* what one more set of inputs takes, and one launch of it reads */
+    char kernel_hash[SQ_HASH_TEXT]; /* of the code that can run; "" unknown */
     int copies; /* sets of inputs with the same contents; more than 1 where the cell rotates */
     int copy;          /* the set that launch() uses; prove and checksum look at its outputs */
     sq_cost cost;
@@ -46,6 +47,8 @@ sq_status sq_job_new(const sq_rig *rig, const sq_subject *subject, const sq_cell
 /* Before prepare: as many copies as make 5 times the L2 cache, at least 2. SQ_UNSUPPORTED where
  * that would be too many: inputs so small cannot be kept out of the cache by turns. */
 sq_status sq_job_rotate(sq_job *job, sq_error *err);
+/* The hash of the build for `name` of `kind` (core/code.h); "" where the build had no such code. */
+const char *sq_code_of(const char *kind, const char *name);
 sq_status sq_job_new_op(const sq_rig *rig, const sq_call *call, const sq_provider *provider,
                         sq_layout layout, sq_job **job, sq_error *err);
 sq_status sq_job_new_block(const sq_rig *rig, const sq_family *family, const sq_cell *cell,

@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/text.h"
+
 enum { LEAST_TOKENS = 65 };
 
 /* A graph over tensors of its own. */
@@ -278,6 +280,25 @@ static void release(sq_job *job)
 
 static const sq_job_ops ops = {prepare, launch, prove, checksum, release};
 
+/* Of the family and of the operators that its nodes call, in their order. */
+static void hash_code(const block_job *self, char out[SQ_HASH_TEXT])
+{
+    sq_text text = {.data = NULL};
+    const char *kind = self->job.rig->backend->name;
+    const char *family = sq_code_of("model", self->family->name);
+    bool is_known = *family != 0;
+    sq_text_add(&text, family);
+    for (int i = 0; i < sq_graph_node_count(self->graph); i++) {
+        const char *code = sq_code_of(kind, sq_graph_call_at(self->graph, i)->op->name);
+        is_known &= *code != 0;
+        sq_text_add(&text, code);
+    }
+    out[0] = 0;
+    if (is_known && !text.is_failed)
+        sq_hash_text(text.data, out);
+    sq_text_free(&text);
+}
+
 sq_status sq_job_new_block(const sq_rig *rig, const sq_family *family, const sq_cell *cell,
                            sq_job **job, sq_error *err)
 {
@@ -296,6 +317,7 @@ sq_status sq_job_new_block(const sq_rig *rig, const sq_family *family, const sq_
     self->job.copy_bytes = sq_graph_arena_bytes(self->graph);
     self->job.cost = sq_graph_cost(self->graph);
     self->job.tokens = cell->value[SQ_AXIS_B] * cell->value[SQ_AXIS_L];
+    hash_code(self, self->job.kernel_hash);
     *job = &self->job;
     return SQ_OK;
 }

@@ -2,6 +2,7 @@
 #include "bench/worker/job.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 /* A call of one pass with the plan that the provider made for it. */
 typedef struct {
@@ -148,6 +149,7 @@ sq_status sq_job_new_op(const sq_rig *rig, const sq_call *call, const sq_provide
     self.job.copy_bytes = sq_place_input_bytes(&self.place) + self.saved_bytes;
     self.job.cost = sq_op_cost(call->op, call->pass, call->dtype, call->axis);
     self.job.tokens = sq_op_tokens(call->pass, call->axis);
+    strcpy(self.job.kernel_hash, sq_code_of(rig->backend->name, call->op->name));
     op_job *made = malloc(sizeof *made);
     if (!made)
         return sq_fail(err, SQ_OUT_OF_MEMORY, "%s: no memory for the job", call->op->name);

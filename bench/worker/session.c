@@ -232,6 +232,7 @@ static sq_status run_job(sq_session *session, const sq_task *task, sq_job *job, 
 {
     bool is_ok = false;
     uint64_t proved = 0;
+    strcpy(record->kernel_hash, job->kernel_hash);
     SQ_TRY(add_numbers(session, job->rig->backend->facts(job->rig->device), &job->cost, job->tokens,
                        record));
     SQ_TRY(sq_session_check_memory(job, task->policy.try_oom, err));

@@ -155,12 +155,36 @@ static void a_run_with_nothing_but_dropped_samples_is_throttled(void **state)
     sq_record_free(&record);
 }
 
+/* A known hash; of the operator alone, whatever its shape. */
+static void the_code_that_can_run_is_told(void **state)
+{
+    (void)state;
+    static const char *const cells[][2] = {{"rmsnorm", "B=2,L=5,D=32"},
+                                           {"rmsnorm", "B=1,L=9,D=64"},
+                                           {"linear", "B=1,L=9,K=64,N=64"},
+                                           {"block:mamba", "B=1,L=16,D=64"},
+                                           {"block:hyena", "B=1,L=16,D=64"}};
+    char hash[5][SQ_HASH_TEXT];
+    for (int i = 0; i < 5; i++) {
+        sq_task task = task_of(cells[i][0], cells[i][1]);
+        sq_record record = run_task(&task);
+        assert_int_equal(strlen(record.kernel_hash), SQ_HASH_TEXT - 1);
+        strcpy(hash[i], record.kernel_hash);
+        sq_record_free(&record);
+    }
+    assert_string_equal(hash[0], hash[1]);
+    for (int i = 1; i < 5; i++)
+        for (int k = i + 1; k < 5; k++)
+            assert_string_not_equal(hash[i], hash[k]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(copies_of_the_inputs_take_turns),
         cmocka_unit_test(modes_that_cannot_be_here_are_unsupported),
         cmocka_unit_test(a_batch_says_how_many),
+        cmocka_unit_test(the_code_that_can_run_is_told),
         cmocka_unit_test(a_run_with_nothing_but_dropped_samples_is_throttled),
     };
     return cmocka_run_group_tests(tests, open_session, close_session);
