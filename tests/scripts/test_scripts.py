@@ -134,7 +134,7 @@ class Ncu(Folder):
     OWN = {"dram_bytes_read": 67e6, "dram_bytes_written": 33e6, "instructions": 1000,
            "tensor_ops_bf16": 2e9}
 
-    def compare(self, code, own=None, scale=1.0, lines=True, cell=CELL, ranges=True):
+    def compare(self, code, *options, own=None, scale=1.0, lines=True, cell=CELL, ranges=True):
         """scale: of ncu's counts; they are those of two kernels, in thousands' commas."""
         values = [{"metric": m, "value": v, "validity": "ok"} for m, v in (own or self.OWN).items()]
         values.append({"metric": "l2_pct", "value": None, "validity": "refused: no"})
@@ -142,10 +142,14 @@ class Ncu(Folder):
         ncu = self.program("ncu", f"""
 words = sys.argv[1:]
 log, metrics = words[words.index("--log-file") + 1], words[words.index("--metrics") + 1].split(",")
-assert "none" == words[words.index("--cache-control") + 1]
+caches, replay = words[words.index("--cache-control") + 1], words[words.index("--replay-mode") + 1]
+open({str(self.folder / "calls")!r}, "a").write(f"{{replay}} {{caches}} {{','.join(metrics)}}\\n")
 is_asked = {ranges} or "--nvtx-include" not in words
 truth = {{"dram__bytes_read.sum": 67e6, "dram__bytes_write.sum": 33e6, "sm__inst_executed.sum": 1000,
-          "sm__ops_path_tensor_src_bf16_dst_fp32.sum": 2e9, "sm__ops_path_tensor_src_fp16.sum": 5e9}}
+          "sm__ops_path_tensor_src_bf16_dst_fp32.sum": 2e9, "sm__ops_path_tensor_src_fp16.sum": 5e9,
+         "lts__t_sectors_op_read_lookup_miss.sum": 2e6, "lts__t_sectors_op_write_lookup_miss.sum": 1e6}}
+if replay == "application":
+    truth["dram__bytes_write.sum"] = 12e6
 with open(log, "w") as out:
     print("==PROF== Connected to process 1", file=out)
     if {lines} and is_asked:
@@ -154,7 +158,30 @@ with open(log, "w") as out:
         for i in range(2):
             print(f'"{{i}}","k<1, 2>",' + ",".join(f'"{{truth[m] * {scale} / 2:,.1f}}"' for m in metrics), file=out)
 """)
-        return self.run_script("compare-ncu.sh", cell, code=code, SEQMARK=seqmark, NCU=ncu)
+        return self.run_script("compare-ncu.sh", *options, cell, code=code, SEQMARK=seqmark, NCU=ncu)
+
+    def calls(self):
+        return (self.folder / "calls").read_text("utf-8").splitlines()
+
+    def test_reads_and_writes_are_told_apart(self):
+        said = self.compare(1, own={"dram_bytes_read": 67e6, "dram_bytes_written": 11e6})
+        self.assertIn("DRAM bytes read: 6.7e+07 / 6.7e+07; ncu counts +0.00 MB more", said)
+        self.assertIn("DRAM bytes written: 1.1e+07 / 3.3e+07; ncu counts +22.00 MB more", said)
+        self.assertIn("DRAM bytes: 7.8e+07 / 1e+08 = 0.7800; required 1 +- 0.02: NOT reached", said)
+        self.assertEqual({call.split()[0] + call.split()[1] for call in self.calls()}, {"kernelnone"})
+
+    def test_variants_tell_where_bytes_come_from(self):
+        own = {**self.OWN, "own_read_misses": 2.1e6, "own_write_misses": 1e5}
+        said = self.compare(0, "--variants", own=own)
+        self.assertRegex(said, r"seqmark +67\.00 +67\.20 +33\.00 +3\.20\n")
+        self.assertRegex(said, r"ncu, kernel-replay +67\.00 +64\.00 +33\.00 +32\.00\n")
+        self.assertRegex(said, r"ncu, one-metric-a-run +67\.00 +64\.00 +33\.00 +32\.00\n")
+        self.assertRegex(said, r"ncu, application-replay +67\.00 +64\.00 +12\.00 +32\.00\n")
+        self.assertIn("ncu, caches-flushed", said)
+        modes = {tuple(call.split()[:2]) for call in self.calls()}
+        self.assertEqual(modes, {("kernel", "none"), ("application", "none"), ("kernel", "all")})
+        single = [call for call in self.calls() if "," not in call]
+        self.assertEqual(len(single), 4)
 
     def test_f16_has_its_own_operations(self):
         said = self.compare(0, own={"tensor_ops_f16": 5e9}, cell=CELL.replace("bf16", "f16"))
@@ -188,7 +215,7 @@ with open(log, "w") as out:
         self.assertIn("ncu failed: no permission", said)
         said = self.run_script("compare-ncu.sh", CELL, code=2, SEQMARK=fine, NCU="/nowhere/ncu")
         self.assertIn("no /nowhere/ncu", said)
-        self.assertIn("compare-ncu.sh CELL...", self.run_script("compare-ncu.sh", code=2))
+        self.assertIn("compare-ncu.sh [--variants] CELL...", self.run_script("compare-ncu.sh", code=2))
 
 
 def sanitizer_of(library):
