@@ -72,6 +72,21 @@ class FakeGpu(Campaigns):
         self.fail("no campaign was begun")
 
 
+    def calls(self, log):
+        try:
+            with open(log, encoding="utf-8") as lines:
+                return lines.read().splitlines()
+        except FileNotFoundError:
+            return []
+
+    def wait_for_calls(self, log, call, count):
+        """Until the driver's fake library was called so often."""
+        until = time.monotonic() + 60
+        while self.calls(log).count(call) < count:
+            self.assertLess(time.monotonic(), until, self.calls(log))
+            time.sleep(0.02)
+
+
 class Matrix(FakeGpu):
     def check_rows(self, status, words):
         bad = self.rows("SELECT status, reason, median_ns FROM run JOIN cell USING (cell_id) "
@@ -207,15 +222,16 @@ class Driver(FakeGpu):
         self.assertIn("no permission", self.value("power_w")[1])
 
     def test_a_hot_gpu_is_waited_for(self):
-        """Longer than the timeout: the stages of the wait are signs of life."""
-        script = os.path.join(self.folder.name, "nvml")
+        """Longer than the timeout: the stages of the wait are signs of life. The guard looks every
+        half second, so that its eighth look is behind the timeout."""
+        script, log = os.path.join(self.folder.name, "nvml"), os.path.join(self.folder.name, "log")
         with open(script, "w", encoding="utf-8") as file:
             file.write("margin=4")
         process = subprocess.Popen(self.command(*CELLS, "--counters", "off"), text=True,
-                                   env=self.environment(FAKE_NVML="@" + script),
+                                   env=self.environment(FAKE_NVML="@" + script,
+                                                        FAKE_NVML_LOG=log),
                                    stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        self.wait_for_campaign()
-        time.sleep(4)  # the guard's wait, begun by the first worker
+        self.wait_for_calls(log, "margin", 8)
         self.assertIsNone(process.poll())
         with open(script + ".new", "w", encoding="utf-8") as file:
             file.write("margin=30")

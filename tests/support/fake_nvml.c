@@ -4,7 +4,8 @@
  * every call. A name that is not there is NOT_SUPPORTED. A value is a number, "!4" for that error
  * code, or "5e8/s" for a counter that grows so fast from the first call on, in steps of tick_ms
  * (1) milliseconds. processes=self,parent,123 lists process ids, driver=TEXT is text. Built with
- * FAKE_NVML_OLD it lacks what old drivers lack.
+ * FAKE_NVML_OLD it lacks what old drivers lack. $FAKE_NVML_LOG: a file that gets a line for each call
+ * that a test may have to wait for: "margin".
  */
 #include <pthread.h>
 #include <stdbool.h>
@@ -36,6 +37,16 @@ static double seconds_since_first(void)
     if (first.tv_sec == 0)
         first = now;
     return (double)(now.tv_sec - first.tv_sec) + 1e-9 * (double)(now.tv_nsec - first.tv_nsec);
+}
+
+static void log_call(const char *line)
+{
+    const char *path = getenv("FAKE_NVML_LOG");
+    FILE *file = path ? fopen(path, "a") : NULL;
+    if (!file)
+        return;
+    fprintf(file, "%s\n", line);
+    fclose(file);
 }
 
 /* --- the script --- */
@@ -231,6 +242,7 @@ int nvmlDeviceGetMarginTemperature(device d, fake_margin *out)
     double celsius;
     if (out->version != (sizeof *out | 1u << 24))
         return 25;
+    log_call("margin");
     int code = find_number("margin", &celsius);
     out->celsius = (int)celsius;
     return code;
