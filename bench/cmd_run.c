@@ -6,6 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "bench/clocks.h"
 #include "bench/cmd_run.h"
 #include "bench/output.h"
 #include "bench/runner.h"
@@ -22,6 +23,8 @@ const sq_option sq_run_options[] = {
     SQ_OPTION_DEVICE,
     SQ_OPTION_DB,
     {"label", 0, "TEXT", "a name for the campaign"},
+    {"lock-clocks", 0, "MHZ|base",
+     "holds the SM clock while measuring, and gives it back after (root)"},
     {"dry-run", 0, NULL, "prints the plan with predicted bytes and times, and measures nothing"},
     {"profile", 0, NULL, "launches each cell once and stores nothing: to be run under ncu or nsys"},
     {"show-config", 0, NULL, "prints every setting and where it was said, and measures nothing"},
@@ -176,6 +179,9 @@ static sq_status find_known_ceilings(const sq_run *run, sq_db *db, sq_db_ceiling
 {
     const sq_target *target = &run->target;
     double now = (double)time(NULL);
+    *out = (sq_db_ceilings){.n = 0};
+    if (run->clock != SQ_CLOCK_UNLOCKED) /* those were measured at other clocks */
+        return SQ_OK;
     SQ_TRY(sq_db_find_ceilings(db, "characterize", target->device.uuid,
                                target->environment.fingerprint, now - KNOWN_SECONDS, out, err));
     snprintf(from, size, "characterize %.8s, %.1f hours old", out->campaign,
@@ -206,6 +212,24 @@ sq_status sq_run_measure(sq_run *run, sq_db *db, const sq_campaign *campaign,
     sq_signals_install();
     sq_status s = sq_runner_run(&options, result, err);
     sq_progress_end(&progress);
+    return s;
+}
+
+
+/* unlocked: whether the clocks were given back; that they were not is said in any case. */
+static sq_status measure_locked(sq_run *run, sq_db *db, const sq_campaign *campaign,
+                                sq_runner_result *result, sq_error *unlocked, sq_error *err)
+{
+    sq_clocks *clocks = NULL;
+    sq_status s = sq_clocks_lock(&run->target.device, run->clock, &clocks, err);
+    if (s != SQ_OK && s != SQ_BAD_ARGUMENT)
+        err->status = SQ_DEVICE; /* what this machine does not allow */
+    SQ_TRY(s == SQ_OK ? SQ_OK : err->status);
+    s = sq_run_measure(run, db, campaign, result, err);
+    unlocked->status = sq_clocks_unlock(clocks, unlocked);
+    if (unlocked->status != SQ_OK)
+        fprintf(stderr, "the clocks may still be locked (nvidia-smi -rgc unlocks): %s\n",
+                unlocked->message);
     return s;
 }
 
@@ -245,6 +269,7 @@ static sq_status run_campaign(sq_run *run, sq_db *db, int argc, char **argv, sq_
     sq_db_campaign found;
     sq_campaign campaign;
     sq_runner_result result;
+    sq_error unlocked = {.status = SQ_OK};
     bool is_found;
     int left;
     SQ_TRY(find_campaign(run, db, &found, &is_found, &left, err));
@@ -258,12 +283,15 @@ static sq_status run_campaign(sq_run *run, sq_db *db, int argc, char **argv, sq_
     fprintf(stderr, "campaign %.8s: %d run%s on %s, seed %llu, into %s\n", campaign.uuid, left,
             left == 1 ? "" : "s", run->target.device.name, (unsigned long long)run->seed,
             sq_given_db(&run->given));
-    SQ_TRY(sq_run_measure(run, db, &campaign, &result, err));
+    SQ_TRY(measure_locked(run, db, &campaign, &result, &unlocked, err));
     SQ_TRY(print_summary(run, db, &result, campaign.uuid, err));
     if (result.left && strcmp(result.state, "budget") == 0)
         print_left(&run->plan, result.left);
     sq_run_print_cost(run, &result);
     sq_run_conclude(run, &result, outcome);
+    if (unlocked.status != SQ_OK && outcome->code != SQ_EXIT_INTERRUPTED)
+        sq_outcome_set(outcome, SQ_EXIT_UNFIT, "the clocks may still be locked: %.300s",
+                       unlocked.message);
     return SQ_OK;
 }
 
@@ -333,6 +361,9 @@ static sq_status execute(sq_run *run, int argc, char **argv, sq_outcome *outcome
     SQ_TRY(sq_run_open_target(run, sq_given_value(&run->given, "device", NULL), err));
     if (run->target.note[0])
         fprintf(stderr, "%s: measuring on the CPU\n", run->target.note);
+    if (run->clock != SQ_CLOCK_UNLOCKED && strcmp(run->target.device.backend, "cuda") != 0)
+        return sq_fail(err, SQ_BAD_ARGUMENT, "--lock-clocks: device %s has no clocks to lock",
+                       run->target.name);
     use_known_ceilings(run);
     SQ_TRY(sq_run_plan(run, err));
     if (sq_given_has(&run->given, "dry-run"))

@@ -33,6 +33,7 @@ typedef struct {
     sq_counter_set *counter_set; /* what they are */
     sq_metric_def *metrics;      /* what the store may hold: ours, and those of the user's set */
     uint64_t seed;
+    sq_clock clock; /* to lock while measuring */
     double budget_seconds;
     sq_target target;
     sq_plan plan;

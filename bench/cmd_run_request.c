@@ -274,6 +274,18 @@ static sq_status read_retry(sq_run *run, sq_error *err)
     return SQ_OK;
 }
 
+static sq_status read_clock(sq_run *run, sq_error *err)
+{
+    const char *text = sq_given_value(&run->given, "lock-clocks", NULL);
+    run->clock = SQ_CLOCK_UNLOCKED;
+    if (!text)
+        return SQ_OK;
+    if (sq_given_has(&run->given, "profile"))
+        return sq_fail(err, SQ_BAD_ARGUMENT,
+                       "--profile measures nothing, so --lock-clocks cannot be given beside it");
+    return sq_clock_parse_lock(text, &run->clock, err);
+}
+
 sq_status sq_run_read(sq_run *run, sq_error *err)
 {
     sq_settings said = {.count = 0};
@@ -282,6 +294,8 @@ sq_status sq_run_read(sq_run *run, sq_error *err)
         s = check_label(run, err);
     if (s == SQ_OK)
         s = read_retry(run, err);
+    if (s == SQ_OK)
+        s = read_clock(run, err);
     if (s == SQ_OK)
         s = collect_cells(run, err);
     if (s == SQ_OK)
@@ -345,6 +359,7 @@ sq_status sq_run_plan(sq_run *run, sq_error *err)
                                .rates = &run->rates,
                                .replicates = run->replicates,
                                .is_random = run->is_random,
+                               .clock = run->clock,
                                .counters = run->counters,
                                .seed = run->seed};
     sq_plan_free(&run->plan);

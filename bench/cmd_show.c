@@ -215,6 +215,9 @@ static void add_repro(sq_text *out, sqlite3_stmt *row)
     if (sqlite3_column_type(row, 3) != SQLITE_NULL)
         sq_text_printf(out, " --width %lld", (long long)sqlite3_column_int64(row, 3));
     add_policy(out, (const char *)sqlite3_column_text(row, 4));
+    const char *clock = strchr((const char *)sqlite3_column_text(row, 5), '@');
+    if (clock)
+        sq_text_printf(out, " --lock-clocks %s", clock + 1);
     sq_text_add(out, "\n");
 }
 
@@ -226,7 +229,7 @@ static sq_status print_repro(sqlite3 *handle, const char *where, const char *id,
     sqlite3_stmt *row = NULL;
     snprintf(sql, sizeof sql,
              "SELECT DISTINCT cell.key, cell.provider, campaign.seed, value.value, "
-             "campaign.policy FROM run "
+             "campaign.policy, cell.clock_mode FROM run "
              "JOIN cell USING (cell_id) JOIN campaign USING (campaign_id) LEFT JOIN value ON "
              "value.run_id = run.run_id AND value.metric = 'width' WHERE %s = ?1 "
              "ORDER BY run.run_id",

@@ -82,10 +82,24 @@ static sq_status add_cell(const sq_subject *subject, const sq_cell *cell, int64_
     SQ_TRY(grow(b, err));
     sq_plan_item *item = &b->item[b->count];
     *item = (sq_plan_item){.cell = *cell, .width = width, .status = SQ_RUN_OK};
-    sq_cell_key(cell, item->key);
+    item->cell.clock = b->request->clock;
+    sq_cell_key(&item->cell, item->key);
     SQ_TRY(predict(b->request, subject, item, err));
     b->count++;
     return SQ_OK;
+}
+
+/* A key says its clock, and the campaign has one for all. */
+static sq_status check_clock(sq_clock clock, sq_clock of_key, sq_error *err)
+{
+    char asked[SQ_CLOCK_TEXT], said[SQ_CLOCK_TEXT];
+    sq_clock_format(clock, asked);
+    sq_clock_format(of_key, said);
+    if (clock == of_key)
+        return SQ_OK;
+    return sq_fail(err, SQ_BAD_ARGUMENT,
+                   "the cell's key says %s, but this measures %s (run --lock-clocks MHZ|base)", said,
+                   asked);
 }
 
 static sq_status add_key(builder *b, const char *key, sq_error *err)
@@ -93,6 +107,7 @@ static sq_status add_key(builder *b, const char *key, sq_error *err)
     sq_cell cell;
     sq_subject subject;
     SQ_TRY(sq_cell_parse(key, &cell, &subject, err));
+    SQ_TRY(check_clock(b->request->clock, cell.clock, err));
     if (!sq_catalog_has(b->request->catalog, &subject, cell.provider)) {
         sq_names names;
         SQ_TRY(sq_catalog_names(b->request->catalog, &subject, &names, err));

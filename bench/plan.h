@@ -57,6 +57,7 @@ typedef struct {
     const sq_rates *rates;
     int replicates;
     bool is_random;
+    sq_clock clock;       /* that every cell is measured at */
     const char *counters; /* sets that are counted (profile/sets.h); NULL: none */
     uint64_t seed;
 } sq_plan_request;

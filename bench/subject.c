@@ -89,10 +89,7 @@ static sq_status parse_modes(char *modes, sq_cell *cell, sq_error *err)
     SQ_TRY(sq_cache_parse(modes, &cell->cache, err));
     SQ_TRY(sq_launch_parse(launch, &cell->launch, err));
     SQ_TRY(sq_modes_check(cell->cache, cell->launch, err));
-    const char *const clocks[] = {sq_clock_name(SQ_CLOCK_UNLOCKED), NULL};
-    if (strcmp(clock, clocks[0]) != 0)
-        return sq_fail_unknown(err, "clock mode", clock, clocks);
-    return SQ_OK;
+    return sq_clock_parse(clock, &cell->clock, err);
 }
 
 static sq_status parse_parts(char *text, sq_cell *cell, sq_subject *subject, sq_error *err)

@@ -4,6 +4,8 @@
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "core/text.h"
 
@@ -11,7 +13,7 @@ static const char *const kind_names[] = {"op", "block", NULL};
 static const char *const pass_names[] = {"fwd", "bwd", "fwdbwd", "step", NULL};
 static const char *const cache_names[] = {"clean-cold", "dirty-cold", "hot", "rotate", NULL};
 static const char *const launch_names[] = {"plain", "graph", "batch", NULL};
-static const char *const clock_names[] = {"unlocked", NULL};
+static const char unlocked[] = "unlocked", locked[] = "locked@", base[] = "base";
 
 static const char *name_of(const char *const *names, unsigned index, unsigned count)
 {
@@ -27,7 +29,15 @@ const char *sq_launch_name(sq_launch launch)
     return name_of(launch_names, launch, SQ_LAUNCH_COUNT);
 }
 
-const char *sq_clock_name(sq_clock clock) { return name_of(clock_names, clock, SQ_CLOCK_COUNT); }
+void sq_clock_format(sq_clock clock, char out[SQ_CLOCK_TEXT])
+{
+    if (clock == SQ_CLOCK_UNLOCKED)
+        snprintf(out, SQ_CLOCK_TEXT, "%s", unlocked);
+    else if (clock == SQ_CLOCK_BASE)
+        snprintf(out, SQ_CLOCK_TEXT, "%s%s", locked, base);
+    else
+        snprintf(out, SQ_CLOCK_TEXT, "%s%d", locked, clock % (SQ_CLOCK_MOST_MHZ + 1));
+}
 
 sq_status sq_pass_parse(const char *name, sq_pass *out, sq_error *err)
 {
@@ -51,6 +61,30 @@ sq_status sq_launch_parse(const char *name, sq_launch *out, sq_error *err)
     SQ_TRY(sq_find_name("launch mode", name, launch_names, &index, err));
     *out = (sq_launch)index;
     return SQ_OK;
+}
+
+sq_status sq_clock_parse_lock(const char *text, sq_clock *out, sq_error *err)
+{
+    int digits = (int)strspn(text, "0123456789");
+    *out = SQ_CLOCK_BASE;
+    if (strcmp(text, base) == 0)
+        return SQ_OK;
+    if (digits == 0 || digits > 4 || text[digits] || text[0] == '0')
+        return sq_fail(err, SQ_BAD_ARGUMENT, "clocks are locked to MHz, like 1200, or base; not \"%s\"",
+                       text);
+    *out = atoi(text);
+    return SQ_OK;
+}
+
+sq_status sq_clock_parse(const char *name, sq_clock *out, sq_error *err)
+{
+    *out = SQ_CLOCK_UNLOCKED;
+    if (strcmp(name, unlocked) == 0)
+        return SQ_OK;
+    if (strncmp(name, locked, sizeof locked - 1) == 0)
+        return sq_clock_parse_lock(name + sizeof locked - 1, out, err);
+    return sq_fail(err, SQ_BAD_ARGUMENT,
+                   "clock mode \"%s\" is neither unlocked, locked@MHz nor locked@base", name);
 }
 
 sq_status sq_modes_check(sq_cache cache, sq_launch launch, sq_error *err)
@@ -94,8 +128,9 @@ void sq_cell_key(const sq_cell *cell, char key[SQ_KEY_MAX])
         sq_axis_format(&cell->axes[i], cell->value[i], text, sizeof text);
         put(&w, "%s%s=%s", i ? "," : "", cell->axes[i].name, text);
     }
-    put(&w, "/%s,%s,%s", sq_cache_name(cell->cache), sq_launch_name(cell->launch),
-        sq_clock_name(cell->clock));
+    char clock[SQ_CLOCK_TEXT];
+    sq_clock_format(cell->clock, clock);
+    put(&w, "/%s,%s,%s", sq_cache_name(cell->cache), sq_launch_name(cell->launch), clock);
 }
 
 /* FNV-1a, 64 bit (Fowler, Noll, Vo; draft-eastlake-fnv). */

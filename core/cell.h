@@ -31,16 +31,22 @@ typedef enum {
 } sq_cache;
 /* What a sample launches: the call; a CUDA graph of the call; many calls back to back. */
 typedef enum { SQ_LAUNCH_PLAIN, SQ_LAUNCH_GRAPH, SQ_LAUNCH_BATCH, SQ_LAUNCH_COUNT } sq_launch;
-typedef enum { SQ_CLOCK_UNLOCKED, SQ_CLOCK_COUNT } sq_clock;
+/* The SM clock while the cell was measured: as found, or held at so many MHz, or at the base clock
+ * of the part ("unlocked", "locked@1200", "locked@base"). */
+typedef int sq_clock;
+enum { SQ_CLOCK_UNLOCKED = 0, SQ_CLOCK_BASE = -1, SQ_CLOCK_MOST_MHZ = 9999, SQ_CLOCK_TEXT = 16 };
 
 const char *sq_kind_name(sq_kind kind); /* "op", "block" */
 const char *sq_pass_name(sq_pass pass); /* "fwd", ... */
 const char *sq_cache_name(sq_cache cache);
 const char *sq_launch_name(sq_launch launch);
-const char *sq_clock_name(sq_clock clock);
+void sq_clock_format(sq_clock clock, char out[SQ_CLOCK_TEXT]);
 sq_status sq_pass_parse(const char *name, sq_pass *out, sq_error *err);
 sq_status sq_cache_parse(const char *name, sq_cache *out, sq_error *err);
 sq_status sq_launch_parse(const char *name, sq_launch *out, sq_error *err);
+sq_status sq_clock_parse(const char *name, sq_clock *out, sq_error *err);
+/* What clocks are locked to: "1200", "base". */
+sq_status sq_clock_parse_lock(const char *text, sq_clock *out, sq_error *err);
 /* SQ_BAD_ARGUMENT for a pair that cannot be: only the first launch of a batch would be cold. */
 sq_status sq_modes_check(sq_cache cache, sq_launch launch, sq_error *err);
 

@@ -155,9 +155,10 @@ static sq_status put_axes(sq_db *db, int64_t cell_id, const sq_cell *cell, sq_er
 
 static sq_status put_cell(sq_db *db, const sq_cell *cell, int64_t *cell_id, sq_error *err)
 {
-    char key[SQ_KEY_MAX], hash[SQ_HASH_TEXT];
+    char key[SQ_KEY_MAX], hash[SQ_HASH_TEXT], clock[SQ_CLOCK_TEXT];
     sq_cell_key(cell, key);
     sq_hash_text(key, hash);
+    sq_clock_format(cell->clock, clock);
     sq_row row = sq_row_new(db, SQ_SQL_FIND_CELL);
     sq_row_text(&row, key);
     SQ_TRY(sq_row_run(&row, cell_id, err));
@@ -173,7 +174,7 @@ static sq_status put_cell(sq_db *db, const sq_cell *cell, int64_t *cell_id, sq_e
     sq_row_text(&row, sq_dtype_name(cell->dtype));
     sq_row_text(&row, sq_cache_name(cell->cache));
     sq_row_text(&row, sq_launch_name(cell->launch));
-    sq_row_text(&row, sq_clock_name(cell->clock));
+    sq_row_text(&row, clock);
     SQ_TRY(sq_row_run(&row, cell_id, err));
     return put_axes(db, *cell_id, cell, err);
 }

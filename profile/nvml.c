@@ -13,7 +13,8 @@
 
 typedef void *nvml_device;
 
-enum { NVML_SUCCESS = 0, NVML_NO_PERMISSION = 4 };
+enum { NVML_SUCCESS = 0, NVML_INVALID_ARGUMENT = 2, NVML_NOT_SUPPORTED = 3, NVML_NO_PERMISSION = 4 };
+#define CLOCK_LIMIT_TDP 0xffffff01u /* in place of MHz: the clock that the power limit guarantees */
 enum { CLOCK_SM = 1, CLOCK_MEMORY = 2 };
 enum { SENSOR_GPU = 0, THRESHOLD_SLOWDOWN = 1 };
 enum { MAX_PROCESSES = 64, MAX_ANCESTORS = 32 };
@@ -368,6 +369,43 @@ static double count_others(const sq_nvml *n)
         others += !is_family(list[i].pid);
     }
     return others;
+}
+
+/* --- clocks --- */
+
+static sq_status judge_clocks(int code, const char *what, sq_error *err)
+{
+    if (code == NVML_SUCCESS)
+        return SQ_OK;
+    if (code == NVML_NO_PERMISSION)
+        return sq_fail(err, SQ_UNSUPPORTED, "%s: no permission; the driver lets root alone", what);
+    if (code == NVML_NOT_SUPPORTED)
+        return sq_fail(err, SQ_UNSUPPORTED, "%s: this GPU, or this part of one, cannot", what);
+    return sq_fail(err, code == NVML_INVALID_ARGUMENT ? SQ_BAD_ARGUMENT : SQ_UNSUPPORTED,
+                   "%s: the driver refuses (error %d)", what, code);
+}
+
+sq_status sq_nvml_lock_clocks(sq_nvml *n, int mhz, sq_error *err)
+{
+    int (*lock)(nvml_device, unsigned, unsigned);
+    char what[64] = "lock clocks to base";
+    double most = get_indexed(n, "nvmlDeviceGetMaxClockInfo", CLOCK_SM);
+    unsigned clock = mhz < 0 ? CLOCK_LIMIT_TDP : (unsigned)mhz;
+    if (mhz >= 0)
+        snprintf(what, sizeof what, "lock clocks to %d MHz", mhz);
+    if (mhz > most) /* false for NAN */
+        return sq_fail(err, SQ_BAD_ARGUMENT, "%s: the GPU goes up to %.0f MHz", what, most);
+    if (!sq_library_find(n->library, "nvmlDeviceSetGpuLockedClocks", &lock))
+        return sq_fail(err, SQ_UNSUPPORTED, "%s: the driver is too old", what);
+    return judge_clocks(lock(n->device, clock, clock), what, err);
+}
+
+sq_status sq_nvml_unlock_clocks(sq_nvml *n, sq_error *err)
+{
+    int (*reset)(nvml_device);
+    if (!sq_library_find(n->library, "nvmlDeviceResetGpuLockedClocks", &reset))
+        return sq_fail(err, SQ_UNSUPPORTED, "unlock clocks: the driver is too old");
+    return judge_clocks(reset(n->device), "unlock clocks", err);
 }
 
 /* --- all of it --- */

@@ -2,7 +2,7 @@
  *
  * Loaded at run time: $SEQMARK_NVML where that names a library, else libnvidia-ml.so.1. Every field
  * may be absent on its own (too old a driver, no permission, MIG, a part without the sensor): NAN
- * or "" then, never 0. Nothing is ever set.
+ * or "" then, never 0. Nothing is set but the clocks of who asks for it (sq_nvml_lock_clocks).
  */
 #ifndef SQ_PROFILE_NVML_H
 #define SQ_PROFILE_NVML_H
@@ -68,6 +68,13 @@ double sq_nvml_energy_j(sq_nvml *nvml);
 double sq_nvml_headroom_c(sq_nvml *nvml);
 double sq_nvml_temperature_c(sq_nvml *nvml);
 double sq_nvml_power_w(sq_nvml *nvml); /* of now; the mean of a second where that is all there is */
+
+/* Holds the SM clock at `mhz`, or where that is below 0 at the part's base clock, until it is
+ * unlocked: also beyond the end of this process. SQ_UNSUPPORTED, saying why: no permission, or a GPU
+ * whose clocks cannot be locked. SQ_BAD_ARGUMENT: the GPU has no such clock. */
+sq_status sq_nvml_lock_clocks(sq_nvml *nvml, int mhz, sq_error *err);
+/* Back to what the driver does by itself; a lock of somebody else is undone too. */
+sq_status sq_nvml_unlock_clocks(sq_nvml *nvml, sq_error *err);
 
 /* Open, snapshot, close. *out is all unknown after a failure. */
 sq_status sq_nvml_read(const char *pci, sq_nvml_state *out, sq_error *err);

@@ -7,6 +7,7 @@ usage: test_fault_matrix.py SOURCE_DIR BINARY_DIR
 """
 import json
 import os
+import pathlib
 import re
 import signal
 import subprocess
@@ -262,6 +263,140 @@ class Driver(FakeGpu):
         value, validity = self.value("energy_j_per_token")
         self.assertIsNone(value)
         self.assertEqual(validity, "unsupported: the driver keeps no energy counter")
+
+
+class Clocks(FakeGpu):
+    """--lock-clocks, on the fake driver library: never on a real one."""
+
+    def setUp(self):
+        super().setUp()
+        self.log = os.path.join(self.folder.name, "calls")
+
+    def locked(self, fault, *words, script="lock=0 unlock=0 max_sm_mhz=1980"):
+        return self.run_cells(fault, *words, FAKE_NVML=script, FAKE_NVML_LOG=self.log)
+
+    def clock_calls(self):
+        return [call for call in self.calls(self.log) if "lock" in call]
+
+    def start(self, fault):
+        command = self.command(*CELLS, "--counters", "off", "--lock-clocks", "1200", "--timeout",
+                               "60s")
+        process = subprocess.Popen(command, cwd=self.folder.name, text=True,
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                                   env=self.environment(fault, FAKE_NVML="lock=0 unlock=0",
+                                                        FAKE_NVML_LOG=self.log))
+        self.wait_for_calls(self.log, "lock 1200 1200", 1)
+        self.wait_for_campaign()
+        return process
+
+    def test_locked_while_measuring_and_then_given_back(self):
+        result = self.locked("", "--lock-clocks", "1200")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertEqual(self.clock_calls(), ["lock 1200 1200", "unlock"])
+        self.assertEqual(self.rows("SELECT DISTINCT clock_mode FROM cell"), [("locked@1200",)])
+        (key,) = self.rows("SELECT key FROM cell LIMIT 1")[0]
+        self.assertTrue(key.endswith("/clean-cold,plain,locked@1200"), key)
+        self.assert_no_process_is_left()
+
+    def test_the_command_that_repeats_a_run_locks_too(self):
+        self.assertEqual(self.locked("", "--seqlen", "64", "--lock-clocks", "1200").returncode, 0)
+        shown = subprocess.run([str(SEQMARK), "show", "1", "--repro", "--db", self.db], text=True,
+                               capture_output=True, check=True).stdout
+        self.assertIn(" --lock-clocks 1200", shown)
+        (key,) = self.rows("SELECT key FROM cell")[0]
+        command = self.command("--cell", key, "--device", "0", "--counters", "off")
+        result = subprocess.run(command, capture_output=True, text=True, check=False,
+                                env=self.environment(FAKE_NVML="lock=0 unlock=0"))
+        self.assertEqual(result.returncode, 1, result.stderr)
+        self.assertIn("the cell's key says locked@1200, but this measures unlocked", result.stderr)
+
+    def test_the_base_clock(self):
+        result = self.locked("", "--lock-clocks", "base", "--seqlen", "64")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertEqual(self.clock_calls(), ["lock 4294967041 4294967041", "unlock"])
+        self.assertEqual(self.rows("SELECT clock_mode FROM cell"), [("locked@base",)])
+
+    def refused(self, code, words, *options, script):
+        result = self.locked("", *options, script=script)
+        self.assertEqual(result.returncode, code, result.stderr)
+        self.assertIn(words, self.last_line(result))
+        self.assertEqual(self.clock_calls(), [])
+        self.assertEqual(self.rows("SELECT count(*) FROM run"), [(0,)])
+        self.assert_no_process_is_left()
+
+    def test_what_cannot_be_locked_is_said_before_anything_is_measured(self):
+        lock = ("--lock-clocks", "1200")
+        self.refused(5, "lock clocks to 1200 MHz: no permission", *lock, script="lock=!4")
+        self.refused(5, "lock clocks to 1200 MHz: this GPU, or this part of one, cannot", *lock,
+                     script="")
+        self.refused(1, "the GPU goes up to 1100 MHz", *lock, script="lock=0 max_sm_mhz=1100")
+        self.refused(1, "the driver refuses (error 2)", *lock, script="lock=!2")
+        self.refused(5, "NVML refused: no permission", *lock, script="init=!4")
+
+    def test_words_that_are_no_clock(self):
+        for text in ("0", "12000", "1.2GHz", "boost", "-5"):
+            result = self.locked("", "--lock-clocks=" + text)
+            self.assertEqual(result.returncode, 1, result.stderr)
+            self.assertIn(f'not "{text}"', self.last_line(result))
+        result = self.locked("", "--lock-clocks", "1200", "--profile")
+        self.assertIn("--lock-clocks cannot be given beside it", self.last_line(result))
+        result = self.locked("", "--device", "cpu", "--lock-clocks", "1200")
+        self.assertIn("device cpu has no clocks to lock", self.last_line(result))
+        self.assertEqual(self.clock_calls(), [])
+
+    def test_given_back_after_a_crash_of_the_worker(self):
+        self.assertEqual(self.locked("crash@128", "--lock-clocks", "1200").returncode, 6)
+        self.assertEqual(self.clock_calls(), ["lock 1200 1200", "unlock"])
+
+    def test_given_back_after_signals(self):
+        process = self.start("hang@64")
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.1)
+        process.send_signal(signal.SIGTERM)
+        _, stderr = process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 130, stderr)
+        self.assertEqual(self.clock_calls(), ["lock 1200 1200", "unlock"])
+        self.assert_no_process_is_left()
+
+    def test_given_back_when_killed(self):
+        process = self.start("hang@64")
+        process.kill()
+        process.communicate(timeout=60)
+        self.wait_for_calls(self.log, "unlock", 1)
+        self.assertEqual(self.clock_calls(), ["lock 1200 1200", "unlock"])
+        self.assert_no_process_is_left()
+
+    def test_clocks_that_stay_locked_are_told(self):
+        result = self.locked("", "--lock-clocks", "1200", script="lock=0 unlock=!4")
+        self.assertEqual(result.returncode, 5, result.stderr)
+        self.assertIn("the clocks may still be locked: unlock clocks: no permission",
+                      self.last_line(result))
+        self.assertEqual(self.statuses(), ["ok", "ok", "ok"])
+
+    def test_given_back_where_the_keeper_is_killed(self):
+        process = self.start("hang@64")
+        workers = self.children(process.pid)
+        for pid, name in workers:
+            if name == "seqmark":  # the workers have a program of their own
+                os.kill(pid, signal.SIGKILL)
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 130, stderr)
+        self.assertEqual(self.clock_calls(), ["lock 1200 1200", "unlock"])
+
+    @staticmethod
+    def children(parent):
+        found = []
+        for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
+            try:
+                text = stat.read_text()
+            except OSError:
+                continue
+            if int(text.rsplit(")", 1)[1].split()[1]) == parent:
+                found.append((int(text.split()[0]), text.split("(", 1)[1].rsplit(")", 1)[0]))
+        return found
 
 
 class Profile(FakeGpu):

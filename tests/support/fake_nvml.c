@@ -5,7 +5,8 @@
  * code, or "5e8/s" for a counter that grows so fast from the first call on, in steps of tick_ms
  * (1) milliseconds. processes=self,parent,123 lists process ids, driver=TEXT is text. Built with
  * FAKE_NVML_OLD it lacks what old drivers lack. $FAKE_NVML_LOG: a file that gets a line for each call
- * that a test may have to wait for: "margin".
+ * that a test may have to wait for: "margin", "lock MHz MHz", "unlock". lock=0 and unlock=0 let the
+ * clocks be locked and unlocked.
  */
 #include <pthread.h>
 #include <stdbool.h>
@@ -177,6 +178,28 @@ int nvmlDeviceGetTemperatureThreshold(device d, int threshold, unsigned *out)
         *pending = 0;                                                                              \
         return give(name, now);                                                                    \
     }
+
+int nvmlDeviceSetGpuLockedClocks(device d, unsigned least, unsigned most)
+{
+    (void)d;
+    double ignored;
+    char line[64];
+    int code = find_number("lock", &ignored);
+    snprintf(line, sizeof line, "lock %u %u", least, most);
+    if (code == SUCCESS)
+        log_call(line);
+    return code;
+}
+
+int nvmlDeviceResetGpuLockedClocks(device d)
+{
+    (void)d;
+    double ignored;
+    int code = find_number("unlock", &ignored);
+    if (code == SUCCESS)
+        log_call("unlock");
+    return code;
+}
 
 FACT(nvmlDeviceGetPowerUsage, "power")
 FACT(nvmlDeviceGetEnforcedPowerLimit, "limit")

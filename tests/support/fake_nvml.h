@@ -45,6 +45,8 @@ int nvmlDeviceGetTemperature(void *device, int sensor, unsigned *out);
 int nvmlDeviceGetTemperatureThreshold(void *device, int threshold, unsigned *out);
 int nvmlDeviceGetTemperatureV(void *device, fake_temperature *out);
 int nvmlDeviceGetMarginTemperature(void *device, fake_margin *out);
+int nvmlDeviceSetGpuLockedClocks(void *device, unsigned least, unsigned most);
+int nvmlDeviceResetGpuLockedClocks(void *device);
 int nvmlDeviceGetPowerUsage(void *device, unsigned *out);
 int nvmlDeviceGetEnforcedPowerLimit(void *device, unsigned *out);
 int nvmlDeviceGetPowerManagementDefaultLimit(void *device, unsigned *out);

@@ -61,9 +61,9 @@ static void a_cell_without_axes_has_a_key(void **state)
 static void every_field_tells(void **state)
 {
     (void)state;
-    sq_cell cells[9];
-    char key[9][SQ_KEY_MAX];
-    for (int i = 0; i < 9; i++)
+    sq_cell cells[12];
+    char key[12][SQ_KEY_MAX];
+    for (int i = 0; i < 12; i++)
         cells[i] = attention();
     cells[1].kind = SQ_KIND_BLOCK;
     cells[2].subject[0] = 'b';
@@ -73,7 +73,10 @@ static void every_field_tells(void **state)
     cells[6].value[0] = 9;
     cells[7].value[3] = 1;
     cells[8].cache = SQ_CACHE_HOT;
-    for (int i = 0; i < 9; i++) {
+    cells[9].launch = SQ_LAUNCH_GRAPH;
+    cells[10].clock = 1200;
+    cells[11].clock = SQ_CLOCK_BASE;
+    for (int i = 0; i < 12; i++) {
         sq_cell_key(&cells[i], key[i]);
         for (int k = 0; k < i; k++)
             assert_string_not_equal(key[i], key[k]);
@@ -152,6 +155,29 @@ static void names_parse_back(void **state)
     assert_non_null(strstr(err.message, "\"graph\""));
 }
 
+static void clocks_parse_back(void **state)
+{
+    (void)state;
+    static const sq_clock clocks[] = {SQ_CLOCK_UNLOCKED, SQ_CLOCK_BASE, 1, 1200, SQ_CLOCK_MOST_MHZ};
+    static const char *const names[] = {"unlocked", "locked@base", "locked@1", "locked@1200",
+                                        "locked@9999"};
+    static const char *const wrong[] = {"",           "locked",      "locked@",    "locked@0",
+                                        "locked@-1",  "locked@12x",  "locked@ 12", "locked@12000",
+                                        "locked@012", "unlocked@12", "Unlocked"};
+    sq_error err = {.message = ""};
+    sq_clock clock;
+    char text[SQ_CLOCK_TEXT];
+    for (int i = 0; i < 5; i++) {
+        sq_clock_format(clocks[i], text);
+        assert_string_equal(text, names[i]);
+        assert_int_equal(sq_clock_parse(text, &clock, &err), SQ_OK);
+        assert_int_equal(clock, clocks[i]);
+    }
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
+        if (sq_clock_parse(wrong[i], &clock, &err) != SQ_BAD_ARGUMENT)
+            fail_msg("\"%s\" is taken for a clock", wrong[i]);
+}
+
 static void a_batch_is_never_cold(void **state)
 {
     (void)state;
@@ -172,7 +198,6 @@ static void names_of_nothing(void **state)
     assert_string_equal(sq_kind_name(SQ_KIND_COUNT), "unknown");
     assert_string_equal(sq_pass_name((sq_pass)-1), "unknown");
     assert_string_equal(sq_launch_name(SQ_LAUNCH_COUNT), "unknown");
-    assert_string_equal(sq_clock_name(SQ_CLOCK_COUNT), "unknown");
     assert_string_equal(sq_kind_name(SQ_KIND_BLOCK), "block");
 }
 
@@ -186,6 +211,7 @@ int main(void)
         cmocka_unit_test(hash_is_fnv_1a),
         cmocka_unit_test(axis_by_name_or_flag),
         cmocka_unit_test(names_parse_back),
+        cmocka_unit_test(clocks_parse_back),
         cmocka_unit_test(a_batch_is_never_cold),
         cmocka_unit_test(names_of_nothing),
     };

@@ -319,6 +319,49 @@ static void test_counters_that_run_are_seen(void **state)
     sq_nvml_close(nvml);
 }
 
+/* --- clocks --- */
+
+static sq_status lock(const char *script, int mhz, sq_error *err)
+{
+    sq_nvml *nvml = NULL;
+    setenv("FAKE_NVML", script, 1);
+    if (sq_nvml_open(PCI, &nvml, err) != SQ_OK)
+        fail_msg("%s", err->message);
+    sq_status status = sq_nvml_lock_clocks(nvml, mhz, err);
+    if (status == SQ_OK)
+        status = sq_nvml_unlock_clocks(nvml, err);
+    sq_nvml_close(nvml);
+    return status;
+}
+
+static void test_clocks_are_locked_or_it_is_said_why_not(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *script;
+        int mhz;
+        sq_status status;
+        const char *words;
+    } cases[] = {
+        {"lock=0 unlock=0 max_sm_mhz=1980", 1980, SQ_OK, ""},
+        {"lock=0 unlock=0", 1200, SQ_OK, ""},
+        {"lock=0 unlock=0 max_sm_mhz=1980", -1, SQ_OK, ""},
+        {"lock=0 unlock=0 max_sm_mhz=1980", 1981, SQ_BAD_ARGUMENT, "up to 1980 MHz"},
+        {"lock=!4", 1200, SQ_UNSUPPORTED, "lock clocks to 1200 MHz: no permission"},
+        {"lock=!4", -1, SQ_UNSUPPORTED, "lock clocks to base: no permission"},
+        {"", 1200, SQ_UNSUPPORTED, "this GPU, or this part of one, cannot"},
+        {"lock=!2", 1200, SQ_BAD_ARGUMENT, "error 2"},
+        {"lock=!999", 1200, SQ_UNSUPPORTED, "error 999"},
+        {"lock=0 unlock=!4", 1200, SQ_UNSUPPORTED, "unlock clocks: no permission"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        sq_error err = {.message = ""};
+        assert_int_equal(lock(cases[i].script, cases[i].mhz, &err), cases[i].status);
+        if (!strstr(err.message, cases[i].words))
+            fail_msg("\"%s\" does not say \"%s\"", err.message, cases[i].words);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -338,6 +381,7 @@ int main(void)
         cmocka_unit_test(test_what_disturbs),
         cmocka_unit_test(test_bits_decide_where_no_time_is_kept),
         cmocka_unit_test(test_counters_that_run_are_seen),
+        cmocka_unit_test_setup(test_clocks_are_locked_or_it_is_said_why_not, setup),
     };
     return cmocka_run_group_tests(tests, setup, NULL);
 }
