@@ -83,6 +83,12 @@ static double element(const sq_tensor *t, int64_t linear)
     return sq_load(t->data, t->dtype, sq_tensor_offset(t, linear));
 }
 
+/* Below it a number has fewer bits, and an error relative to it says nothing. */
+static double least_normal(sq_dtype dtype)
+{
+    return dtype == SQ_DTYPE_F16 ? 0x1p-14 : 0x1p-126; /* bf16 has the exponents of f32 */
+}
+
 sq_compare_result sq_compare(const sq_tensor *got, const sq_tensor *want, sq_tolerance tolerance)
 {
     sq_compare_result result = {.rel_l2 = INFINITY, .max_abs = INFINITY,
@@ -101,8 +107,9 @@ sq_compare_result sq_compare(const sq_tensor *got, const sq_tensor *want, sq_tol
     if (t.difference == 0) {
         result.rel_l2 = result.max_abs = 0;
     } else if (t.want > 0) {
-        result.rel_l2 = sqrt(t.difference / t.want);
-        result.max_abs = t.worst_difference / sqrt(t.want / (double)count);
+        double rms = fmax(sqrt(t.want / (double)count), least_normal(got->dtype));
+        result.rel_l2 = sqrt(t.difference / (double)count) / rms;
+        result.max_abs = t.worst_difference / rms;
     }
     result.is_ok = result.rel_l2 <= tolerance.rel_l2 && result.max_abs <= tolerance.max_abs;
     return result;

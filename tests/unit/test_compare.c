@@ -47,6 +47,18 @@ static void measures_what_it_says(void **state)
     assert_true(rows(got, want, 4, (sq_tolerance){0.101, 0.201}).is_ok);
 }
 
+/* Subnormal numbers have fewer bits: their last one is no error, half of their size is. */
+static void subnormal_numbers_are_coarse(void **state)
+{
+    (void)state;
+    float want[] = {-1.43367e-41f, 1.2e-41f}, got[] = {-1.43437e-41f, 1.2e-41f};
+    assert_true(rows(got, want, 2, tight).is_ok);
+    float normal[] = {-1.43367e-37f, 1.2e-37f}, off[] = {-1.43437e-37f, 1.2e-37f};
+    assert_false(rows(off, normal, 2, tight).is_ok);
+    float half[] = {-0.7e-38f, 0.6e-38f}, whole[] = {-1.4e-38f, 1.2e-38f};
+    assert_false(rows(half, whole, 2, tight).is_ok);
+}
+
 static void check_broken(float got_value, float want_value)
 {
     float got[] = {1, 2, got_value, 4, NAN}, want[] = {1, 2, want_value, 4, 5};
@@ -180,6 +192,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(equal_is_ok),
         cmocka_unit_test(measures_what_it_says),
+        cmocka_unit_test(subnormal_numbers_are_coarse),
         cmocka_unit_test(non_finite_is_a_mismatch),
         cmocka_unit_test(no_tolerance_lets_nan_pass),
         cmocka_unit_test(zero_must_be_zero),
