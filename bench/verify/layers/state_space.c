@@ -99,6 +99,58 @@ static sq_var convolved(sq_tape *t, sq_var u, sq_var filter, sq_var skip, bool h
     return sq_tape_result(t, call, "y");
 }
 
+/* A leaf's numbers as the case stores them, whatever else the tape has under that name. */
+static sq_var stored_values(sq_tape *t, const char *name)
+{
+    const sq_stored_tensor *stored = sq_tape_stored(t, name);
+    double *value = stored ? malloc(((size_t)stored->count + 1) * sizeof *value) : NULL;
+    sq_var v = SQ_VAR_NONE;
+    if (!value) {
+        sq_tape_refuse(t, SQ_UNSUPPORTED, "the case has no %.60s", name);
+        return v;
+    }
+    for (int64_t i = 0; i < stored->count; i++)
+        value[i] = sq_stored_number(stored, i);
+    v = sq_tape_values(t, value, stored->rank, stored->dim);
+    free(value);
+    return v;
+}
+
+/* The states and, behind them, their conjugates: (B, D, N, 2). */
+static sq_var with_conjugates(sq_tape *t, sq_var x)
+{
+    const sq_var conjugate = sq_tape_join(t, sq_tape_part(t, x, 3, 0, 1),
+                                          sq_tape_scale(t, sq_tape_part(t, x, 3, 1, 1), -1), 3);
+    return sq_tape_join(t, x, conjugate, 2);
+}
+
+/* The same as a recurrence: u (B, L, D), skip D, c as it was before its truncation. *state: the
+ * last one, (B, D, N/2, 2). */
+static sq_var recurrent(sq_tape *t, const filter_form *f, sq_var u, sq_var skip, bool is_diagonal,
+                        sq_var *state)
+{
+    const sq_var a = sq_tape_leaf(t, f->a_real), dt = sq_tape_leaf(t, f->dt);
+    const sq_var p = is_diagonal ? SQ_VAR_NONE : sq_tape_leaf(t, f->p);
+    const int call = sq_tape_call(
+        t, "s4_scan",
+        (sq_tape_bind[]){{"u", u},
+                         {"log_dt", dt},
+                         {"a_real", a},
+                         {"a_imag", sq_tape_leaf(t, f->a_imag)},
+                         {"b", sq_tape_leaf(t, f->b)},
+                         {"p", p},
+                         {"c", stored_values(t, f->c)},
+                         {"skip", skip},
+                         {NULL, 0}},
+        "B=%lld,L=%lld,D=%lld,N=%lld,R=%lld,S=%lld,disc=%s,conjugate=%d,final=1",
+        (long long)sq_tape_dim(t, u, 0), (long long)sq_tape_dim(t, u, 1),
+        (long long)sq_tape_dim(t, u, 2), (long long)(2 * sq_tape_dim(t, a, 1)),
+        (long long)(is_diagonal ? 0 : sq_tape_dim(t, p, 0)), (long long)sq_tape_dim(t, a, 0),
+        f->is_bilinear || !is_diagonal ? "bilinear" : "zoh", f->is_conjugate);
+    *state = sq_tape_result(t, call, "final_state");
+    return sq_tape_result(t, call, "y");
+}
+
 /* The first half of the channels times the sigmoid of the second. */
 static sq_var gated_linear_unit(sq_tape *t, sq_var x)
 {
@@ -138,6 +190,12 @@ static void convolution(sq_tape *t, const sq_golden *g, const filter_form *f, bo
         convolved(t, u, filter, sq_tape_leaf(t, "D"), has_text(g, "activation", "gelu"));
     sq_tape_output(t, "kernel", filter);
     sq_tape_output(t, "y", sq_tape_layout(t, y, "021"));
+    if (!sq_golden_tensor(g, "output", "final_state"))
+        return;
+    sq_var state;
+    const sq_var steps = recurrent(t, f, u, sq_tape_leaf(t, "D"), is_diagonal, &state);
+    sq_tape_output(t, "y_step", sq_tape_layout(t, steps, "021"));
+    sq_tape_output(t, "final_state", is_diagonal ? state : with_conjugates(t, state));
 }
 
 static void s4d(sq_tape *t, const sq_golden *g)
@@ -152,6 +210,12 @@ static void s4_dplr(sq_tape *t, const sq_golden *g)
     convolution(t, g, &s4_form, false);
 }
 
+static sq_var projected(sq_tape *t, sq_var y)
+{
+    return gated_linear_unit(
+        t, sq_layer_linear(t, y, "output_linear.0.weight", "output_linear.0.bias"));
+}
+
 /* The authors' small S4D: b is part of c, the imaginary parts are stored as they are. */
 static void s4d_minimal(sq_tape *t, const sq_golden *g)
 {
@@ -164,8 +228,7 @@ static void s4d_minimal(sq_tape *t, const sq_golden *g)
     const int64_t channels = sq_tape_dim(t, u, 2), length = sq_tape_dim(t, u, 1);
     const sq_var filter = diagonal_filter(t, &f, length);
     const sq_var y = convolved(t, u, filter, sq_tape_leaf(t, "D"), true);
-    const sq_var out = gated_linear_unit(
-        t, sq_layer_linear(t, y, "output_linear.0.weight", "output_linear.0.bias"));
+    const sq_var out = projected(t, y);
     sq_tape_output(t, "kernel", sq_tape_shape(t, filter, 2, (int64_t[]){channels, length}));
     sq_tape_output(t, "y", sq_tape_layout(t, out, "021"));
 }
@@ -192,11 +255,15 @@ static void s4_block(sq_tape *t, const sq_golden *g)
     const int64_t length = sq_tape_dim(t, x, 1);
     const sq_var filter =
         is_diagonal ? diagonal_filter(t, &f, length) : low_rank_filter(t, &f, length);
-    const sq_var y =
-        convolved(t, x, filter, sq_tape_leaf(t, "layer.D"), has_text(g, "activation", "gelu"));
-    sq_tape_output(t, "y",
-                   gated_linear_unit(
-                       t, sq_layer_linear(t, y, "output_linear.0.weight", "output_linear.0.bias")));
+    const bool has_gelu = has_text(g, "activation", "gelu");
+    const sq_var skip = sq_tape_leaf(t, "layer.D"), y = convolved(t, x, filter, skip, has_gelu);
+    sq_tape_output(t, "y", projected(t, y));
+    if (!sq_golden_tensor(g, "output", "y_step"))
+        return;
+    sq_var state, steps = recurrent(t, &f, x, skip, is_diagonal, &state);
+    if (has_gelu)
+        steps = sq_tape_pointwise(t, &sq_pointwise_gelu, steps, SQ_VAR_NONE);
+    sq_tape_output(t, "y_step", projected(t, steps));
 }
 
 const sq_verify_layer sq_layers_state_space[] = {

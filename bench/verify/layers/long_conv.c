@@ -1,0 +1,262 @@
+/* layers of long convolutions: Hyena and H3 with their projections. */
+#include <stdio.h>
+#include <string.h>
+
+#include "bench/verify/layers/layers.h"
+
+static sq_var named(sq_tape *t, const char *format, int i)
+{
+    char name[64];
+    snprintf(name, sizeof name, format, i);
+    return sq_tape_has(t, name) ? sq_tape_leaf(t, name) : SQ_VAR_NONE;
+}
+
+static sq_var multiplied(sq_tape *t, sq_var a, sq_var b)
+{
+    return sq_tape_pointwise(t, &sq_pointwise_mul, a, b);
+}
+
+/* --- Hyena --- */
+
+/* A leaf whose dim `dim` counts channels and filters, (D, order - 1), as (order - 1, D, rest). */
+static sq_var by_filter(sq_tape *t, const char *name, int64_t filters, int64_t channels,
+                        int64_t rest)
+{
+    const int64_t dim[] = {channels, filters, rest};
+    return sq_tape_layout(t, sq_tape_shape(t, sq_tape_leaf(t, name), 3, dim), "102");
+}
+
+/* Rows 0 .. L - 1 of a leaf (1, l_max, features). */
+static sq_var positions(sq_tape *t, const char *name, int64_t length)
+{
+    const sq_var all = sq_tape_leaf(t, name);
+    const int64_t dim[] = {length, sq_tape_dim(t, all, 2)};
+    return sq_tape_shape(t, sq_tape_part(t, all, 1, 0, length), 2, dim);
+}
+
+/* Taps (order - 1, D, L). */
+static sq_var implicit_filter(sq_tape *t, const sq_golden *g, int64_t filters, int64_t channels,
+                              int64_t length)
+{
+    static const char weight[] = "filter_fn.implicit_filter.%d.weight";
+    static const char bias[] = "filter_fn.implicit_filter.%d.bias";
+    char out[64];
+    int layers = 0; /* the last one has no bias */
+    while (named(t, bias, 2 * layers) != SQ_VAR_NONE)
+        layers++;
+    if (layers < 1 || layers > 3) {
+        sq_tape_refuse(t, SQ_UNSUPPORTED, "the operator has no filter of %d layers", layers + 1);
+        return SQ_VAR_NONE;
+    }
+    snprintf(out, sizeof out, weight, 2 * layers);
+    const sq_var z = positions(t, "filter_fn.pos_emb.z", length);
+    const sq_var freq = sq_tape_leaf(t, "filter_fn.implicit_filter.1.freq");
+    const int64_t width = sq_tape_dim(t, freq, 1);
+    const int call =
+        sq_tape_call(t, "hyena_filter",
+                     (sq_tape_bind[]){{"z", z},
+                                      {"t", positions(t, "filter_fn.pos_emb.t", length)},
+                                      {"freq", freq},
+                                      {"w0", named(t, weight, 0)},
+                                      {"b0", named(t, bias, 0)},
+                                      {"w1", layers > 1 ? named(t, weight, 2) : SQ_VAR_NONE},
+                                      {"b1", layers > 1 ? named(t, bias, 2) : SQ_VAR_NONE},
+                                      {"w2", layers > 2 ? named(t, weight, 4) : SQ_VAR_NONE},
+                                      {"b2", layers > 2 ? named(t, bias, 4) : SQ_VAR_NONE},
+                                      {"out", by_filter(t, out, filters, channels, width)},
+                                      {"delta", by_filter(t, "filter_fn.modulation.deltas", filters,
+                                                          channels, 1)},
+                                      {NULL, 0}},
+                     "B=%lld,L=%lld,D=%lld,E=%lld,F=%lld,inner=%d,shift=%.17g", (long long)filters,
+                     (long long)length, (long long)channels, (long long)sq_tape_dim(t, z, 1),
+                     (long long)width, layers - 1, sq_golden_number(g, "shift", 0));
+    return sq_tape_result(t, call, "h");
+}
+
+static sq_var short_filter(sq_tape *t, sq_var x)
+{
+    const sq_var w = sq_tape_leaf(t, "short_filter.weight");
+    const int call = sq_tape_call(
+        t, "causal_conv1d",
+        (sq_tape_bind[]){
+            {"x", x}, {"w", w}, {"b", sq_tape_leaf(t, "short_filter.bias")}, {NULL, 0}},
+        "B=%lld,L=%lld,D=%lld,W=%lld,silu=0,bias=1", (long long)sq_tape_dim(t, x, 0),
+        (long long)sq_tape_dim(t, x, 1), (long long)sq_tape_dim(t, x, 2),
+        (long long)sq_tape_dim(t, w, 2));
+    return sq_tape_result(t, call, "y");
+}
+
+/* The projection holds x0, x1, .. x_{order-1} and v, D channels each. */
+static void hyena(sq_tape *t, const sq_golden *g)
+{
+    const sq_var u = sq_tape_leaf(t, "u");
+    const int64_t length = sq_tape_dim(t, u, 1), width = sq_tape_dim(t, u, 2);
+    const int order = (int)sq_golden_number(g, "order", 2), last = order - 2;
+    if (order < 2 || sq_golden_number(g, "num_heads", 1) > 1) {
+        sq_tape_refuse(t, SQ_UNSUPPORTED, "no Hyena of order %d with several heads", order);
+        return;
+    }
+    const sq_var x = short_filter(t, sq_layer_linear(t, u, "in_proj.weight", "in_proj.bias"));
+    const sq_var taps = implicit_filter(t, g, order - 1, width, length);
+    const sq_var bias = by_filter(t, "filter_fn.bias", order - 1, width, 1);
+    sq_var v = sq_tape_part(t, x, 2, order * width, width);
+    for (int i = 0; i <= last; i++) {
+        const sq_var gate = sq_tape_part(t, x, 2, (order - 1 - i) * width, width);
+        const int call = sq_tape_call(
+            t, "long_conv",
+            (sq_tape_bind[]){{"v", v},
+                             {"x1", gate},
+                             {"x0", i == last ? sq_tape_part(t, x, 2, 0, width) : SQ_VAR_NONE},
+                             {"h", sq_tape_part(t, taps, 0, i, 1)},
+                             {"bias", sq_tape_part(t, bias, 0, i, 1)},
+                             {NULL, 0}},
+            "B=%lld,L=%lld,D=%lld,gate=%d", (long long)sq_tape_dim(t, u, 0), (long long)length,
+            (long long)width, i == last ? 1 : 2);
+        v = sq_tape_result(t, call, "y");
+    }
+    sq_tape_output(t, "y", sq_layer_linear(t, v, "out_proj.weight", "out_proj.bias"));
+}
+
+/* --- H3 --- */
+
+static const char diagonal_c[] = "kernel.kernel.C";
+
+typedef struct {
+    int64_t batch, length, width, head, states;
+    const char *rule;
+} h3_shape;
+
+/* The shift state space over k; *state receives the last state, from `initial` on. */
+static sq_var shifted(sq_tape *t, sq_var k, sq_var initial, sq_var *state)
+{
+    const sq_var b = sq_tape_leaf(t, "ssm_k_kernel.kernel.B");
+    const int call = sq_tape_call(t, "shift_ssm",
+                                  (sq_tape_bind[]){{"u", k},
+                                                   {"b", b},
+                                                   {"c", sq_tape_leaf(t, "ssm_k_kernel.kernel.C")},
+                                                   {"skip", sq_tape_leaf(t, "ssm_k_D")},
+                                                   {"initial_state", initial},
+                                                   {NULL, 0}},
+                                  "B=%lld,L=%lld,D=%lld,N=%lld,initial=%d,final=%d",
+                                  (long long)sq_tape_dim(t, k, 0), (long long)sq_tape_dim(t, k, 1),
+                                  (long long)sq_tape_dim(t, k, 2), (long long)sq_tape_dim(t, b, 1),
+                                  initial != SQ_VAR_NONE, state != NULL);
+    if (state)
+        *state = sq_tape_result(t, call, "final_state");
+    return sq_tape_result(t, call, "y");
+}
+
+/* The diagonal state space as a recurrence over u (B, L, heads), likewise. */
+static sq_var scanned(sq_tape *t, const h3_shape *s, sq_var u, sq_var initial, sq_var *state)
+{
+    const int call = sq_tape_call(
+        t, "s4_scan",
+        (sq_tape_bind[]){{"u", u},
+                         {"log_dt", sq_tape_leaf(t, "kernel.kernel.log_dt")},
+                         {"a_real", sq_tape_leaf(t, "kernel.kernel.inv_A_real")},
+                         {"a_imag", sq_tape_leaf(t, "kernel.kernel.A_imag")},
+                         {"b", sq_tape_leaf(t, "kernel.kernel.B")},
+                         {"c", sq_tape_leaf(t, diagonal_c)},
+                         {"skip", sq_tape_leaf(t, "D")},
+                         {"initial_state", initial},
+                         {NULL, 0}},
+        "B=%lld,L=%lld,D=%lld,N=%lld,disc=%s,initial=%d,final=1", (long long)sq_tape_dim(t, u, 0),
+        (long long)sq_tape_dim(t, u, 1), (long long)sq_tape_dim(t, u, 2), (long long)s->states,
+        s->rule, initial != SQ_VAR_NONE);
+    *state = sq_tape_result(t, call, "final_state");
+    return sq_tape_result(t, call, "y");
+}
+
+/* q (filter * (k v)), heads and their outer products inside. */
+static sq_var convolved(sq_tape *t, const h3_shape *s, sq_var q, sq_var k, sq_var v)
+{
+    const int64_t heads = s->width / s->head;
+    const int filter =
+        sq_tape_call(t, "s4d_kernel",
+                     (sq_tape_bind[]){{"log_dt", sq_tape_leaf(t, "kernel.kernel.log_dt")},
+                                      {"a_real", sq_tape_leaf(t, "kernel.kernel.inv_A_real")},
+                                      {"a_imag", sq_tape_leaf(t, "kernel.kernel.A_imag")},
+                                      {"b", sq_tape_leaf(t, "kernel.kernel.B")},
+                                      {"c", sq_tape_leaf(t, diagonal_c)},
+                                      {NULL, 0}},
+                     "B=1,L=%lld,D=%lld,N=%lld,disc=%s", (long long)s->length, (long long)heads,
+                     (long long)s->states, s->rule);
+    const int call = sq_tape_call(t, "long_conv",
+                                  (sq_tape_bind[]){{"v", k},
+                                                   {"x1", v},
+                                                   {"x0", q},
+                                                   {"h", sq_tape_result(t, filter, "h")},
+                                                   {"bias", sq_tape_leaf(t, "D")},
+                                                   {NULL, 0}},
+                                  "B=%lld,L=%lld,D=%lld,gate=1,head=%lld", (long long)s->batch,
+                                  (long long)s->length, (long long)s->width, (long long)s->head);
+    return sq_tape_result(t, call, "y");
+}
+
+/* All products of a head's channels as sequences of their own: (B P P, L, heads). */
+static sq_var products(sq_tape *t, const h3_shape *s, sq_var k, sq_var v)
+{
+    const int64_t length = sq_tape_dim(t, k, 1), heads = s->width / s->head;
+    const int64_t split[] = {s->batch, length, heads, s->head};
+    const int64_t rows[] = {s->batch * s->head * s->head, length, heads};
+    const sq_var by_k = sq_tape_layout(t, sq_tape_shape(t, k, 4, split), "03.12");
+    const sq_var by_v = sq_tape_layout(t, sq_tape_shape(t, v, 4, split), "0.312");
+    return sq_tape_shape(
+        t, multiplied(t, sq_tape_repeat(t, by_k, 2, s->head), sq_tape_repeat(t, by_v, 1, s->head)),
+        3, rows);
+}
+
+/* The prompt's states, and q, k, v from there on token by token as recurrences (heads of one
+ * channel). y: of the whole sequence, whose first steps the prompt gives. */
+static void decode(sq_tape *t, const sq_golden *g, const h3_shape *s, const sq_var *qkv, sq_var y)
+{
+    const int64_t prompt = (int64_t)sq_golden_number(g, "prompt", (double)s->length);
+    const int64_t rest = s->length - prompt;
+    sq_var shift_state, state, part[3];
+    for (int i = 0; i < 3; i++)
+        part[i] = sq_tape_part(t, qkv[i], 1, 0, prompt);
+    const sq_var k = shifted(t, part[1], SQ_VAR_NONE, &shift_state);
+    scanned(t, s, products(t, s, k, part[2]), SQ_VAR_NONE, &state);
+    sq_tape_output(t, "shift_state_after_prompt", shift_state);
+    sq_tape_output(t, "diag_state_after_prompt", state);
+    if (rest > 0 && s->head > 1) {
+        sq_tape_refuse(t, SQ_UNSUPPORTED, "no steps of heads of %lld channels", (long long)s->head);
+        return;
+    }
+    sq_var steps = rest > 0 ? sq_tape_part(t, y, 1, 0, prompt) : y;
+    for (int64_t at = prompt; at < s->length; at++) {
+        for (int i = 0; i < 3; i++)
+            part[i] = sq_tape_part(t, qkv[i], 1, at, 1);
+        const sq_var key = shifted(t, part[1], shift_state, &shift_state);
+        const sq_var sum = scanned(t, s, multiplied(t, key, part[2]), state, &state);
+        steps = sq_tape_join(t, steps, multiplied(t, part[0], sum), 1);
+    }
+    sq_tape_output(t, "y_prefill_step",
+                   sq_layer_linear(t, steps, "output_linear.weight", "output_linear.bias"));
+}
+
+static void h3(sq_tape *t, const sq_golden *g)
+{
+    const sq_var u = sq_tape_leaf(t, "u");
+    const h3_shape s = {
+        .batch = sq_tape_dim(t, u, 0),
+        .length = sq_tape_dim(t, u, 1),
+        .width = sq_tape_dim(t, u, 2),
+        .head = (int64_t)sq_golden_number(g, "head_dim", 1),
+        .states = (int64_t)sq_golden_number(g, "d_state", 64),
+        .rule = strcmp(sq_golden_text(g, "disc"), "zoh") == 0 ? "zoh" : "bilinear",
+    };
+    const sq_var qkv[] = {sq_layer_linear(t, u, "q_proj.weight", "q_proj.bias"),
+                          sq_layer_linear(t, u, "k_proj.weight", "k_proj.bias"),
+                          sq_layer_linear(t, u, "v_proj.weight", "v_proj.bias")};
+    const sq_var y = convolved(t, &s, qkv[0], shifted(t, qkv[1], SQ_VAR_NONE, NULL), qkv[2]);
+    sq_tape_output(t, "y", sq_layer_linear(t, y, "output_linear.weight", "output_linear.bias"));
+    if (sq_golden_tensor(g, "output", "diag_state_after_prompt"))
+        decode(t, g, &s, qkv, y);
+}
+
+const sq_verify_layer sq_layers_long_conv[] = {
+    {"h3", h3},
+    {"hyena", hyena},
+    {NULL, NULL},
+};
