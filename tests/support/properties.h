@@ -5,6 +5,11 @@
  *   prefix invariance  the first k steps of a run over L are a run over k
  *   batch permutation  rotating the batch rows of the inputs rotates the outputs, to the tolerance
  *   chunk invariance   an operator with an axis "chunk" gives the same result for every chunk
+ *   steps              a prefix, then pass step token by token, is the whole
+ *   documents          behind a document's start the result is that of the document alone
+ *   heads              rotating independent heads (or channels) of the inputs rotates the outputs
+ *   linearity          f(x) + f(y) = f(x + y) for inputs that an operator is linear in, in f32
+ *   providers          the providers of an operator agree with each other
  *
  * Subjects where a property does not apply (attention with causal=0, a batch of 1) are passed over.
  */

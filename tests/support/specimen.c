@@ -8,15 +8,15 @@
 
 /* --- making --- */
 
-static sq_status parse_axes(const sq_axis *axes, const char *shape, const char *set_axis,
-                            double value, sq_axis_value *axis, sq_error *err)
+static sq_status parse_axes(const sq_axis *axes, const char *shape, const sq_specimen_axis *set,
+                            sq_axis_value *axis, sq_error *err)
 {
     SQ_TRY(sq_axis_parse_assignments(axes, shape, axis, err));
-    int at = set_axis ? sq_axis_find(axes, set_axis) : -1;
-    if (set_axis && at < 0)
-        return sq_fail(err, SQ_BAD_ARGUMENT, "no axis %s", set_axis);
-    if (at >= 0)
-        axis[at] = value;
+    for (; set && set->name; set++) {
+        const int at = sq_axis_find(axes, set->name);
+        if (at >= 0)
+            axis[at] = set->value;
+    }
     return SQ_OK;
 }
 
@@ -40,8 +40,8 @@ static sq_status add_op_tensors(sq_specimen *s, sq_error *err)
     sq_axis_value axis[SQ_MAX_AXES];
     memcpy(axis, s->axis, sizeof axis);
     axis[SQ_AXIS_B]++; /* what grows with the batch is batched; Hyena's filter (D, L) is not */
-    SQ_TRY(s->op->tensors(SQ_PASS_FWD, s->dtype, s->axis, &list, err));
-    SQ_TRY(s->op->tensors(SQ_PASS_FWD, s->dtype, axis, &larger, err));
+    SQ_TRY(s->op->tensors(s->pass, s->dtype, s->axis, &list, err));
+    SQ_TRY(s->op->tensors(s->pass, s->dtype, axis, &larger, err));
     for (int i = 0; i < list.n_in; i++) {
         const sq_tensor_spec *spec = &list.in[i];
         SQ_TRY(add_tensor(spec, spec->name && spec->dim[0] != larger.in[i].dim[0], s->in, &s->n_in,
@@ -52,18 +52,19 @@ static sq_status add_op_tensors(sq_specimen *s, sq_error *err)
     return SQ_OK;
 }
 
-sq_status sq_specimen_new_op(const sq_op *op, const sq_provider *provider, sq_dtype dtype,
-                             const char *shape, const char *set_axis, double value,
+sq_status sq_specimen_new_op(const sq_op *op, const sq_provider *provider, sq_pass pass,
+                             sq_dtype dtype, const char *shape, const sq_specimen_axis *set,
                              sq_specimen *out, sq_error *err)
 {
     *out = (sq_specimen){.op = op,
                          .provider = provider,
                          .provider_name = provider->name,
                          .dtype = dtype,
+                         .pass = pass,
                          .causality_bound = op->causality_bound};
-    SQ_TRY(parse_axes(op->axes, shape, set_axis, value, out->axis, err));
+    SQ_TRY(parse_axes(op->axes, shape, set, out->axis, err));
     SQ_TRY(op->check(out->axis, err));
-    out->tolerance = op->tolerance(SQ_PASS_FWD, dtype, out->axis);
+    out->tolerance = op->tolerance(pass, dtype, out->axis);
     return add_op_tensors(out, err);
 }
 
@@ -96,15 +97,15 @@ static sq_status add_block_tensors(sq_specimen *s, const sq_graph *graph, sq_err
 }
 
 sq_status sq_specimen_new_block(const sq_family *family, const char *provider, sq_dtype dtype,
-                                const char *shape, const char *set_axis, double value,
-                                sq_specimen *out, sq_error *err)
+                                const char *shape, const sq_specimen_axis *set, sq_specimen *out,
+                                sq_error *err)
 {
     sq_graph *graph = NULL;
     *out = (sq_specimen){.family = family,
                          .provider_name = provider,
                          .dtype = dtype,
                          .causality_bound = family->causality_bound};
-    SQ_TRY(parse_axes(family->axes, shape, set_axis, value, out->axis, err));
+    SQ_TRY(parse_axes(family->axes, shape, set, out->axis, err));
     SQ_TRY(family->check(out->axis, err));
     out->tolerance = family->tolerance(dtype, out->axis);
     sq_status status = build(out, &graph, err);
@@ -204,7 +205,7 @@ sq_status sq_specimen_run(const sq_rig *rig, sq_specimen *s, sq_error *err)
         sq_graph_free(graph);
         return status;
     }
-    sq_call call = {.op = s->op, .pass = SQ_PASS_FWD, .dtype = s->dtype};
+    sq_call call = {.op = s->op, .pass = s->pass, .dtype = s->dtype};
     sq_job *job = NULL;
     memcpy(call.axis, s->axis, sizeof call.axis);
     SQ_TRY(sq_job_new_op(rig, &call, s->provider, SQ_LAYOUT_DENSE, &job, err));

@@ -24,6 +24,7 @@ typedef struct {
     const sq_provider *provider; /* of op */
     const char *provider_name;
     sq_dtype dtype;
+    sq_pass pass;
     sq_axis_value axis[SQ_MAX_AXES]; /* checked */
     int n_in, n_out;
     sq_specimen_tensor in[SQ_SPECIMEN_MAX], out[SQ_MAX_OUT];
@@ -31,14 +32,21 @@ typedef struct {
     double causality_bound;
 } sq_specimen;
 
-/* `shape` as in sq_call_parse; then, where set_axis is not NULL, that axis is set before dependent
- * defaults are resolved. Tensors are allocated and zero. */
-sq_status sq_specimen_new_op(const sq_op *op, const sq_provider *provider, sq_dtype dtype,
-                             const char *shape, const char *set_axis, double value,
+/* name NULL ends a list. */
+typedef struct {
+    const char *name;
+    double value;
+} sq_specimen_axis;
+
+/* `shape` as in sq_call_parse; then the axes of `set` that the subject has (NULL: none) are set
+ * before dependent defaults are resolved. Passes fwd and step, of blocks fwd alone. Tensors are
+ * allocated and zero. */
+sq_status sq_specimen_new_op(const sq_op *op, const sq_provider *provider, sq_pass pass,
+                             sq_dtype dtype, const char *shape, const sq_specimen_axis *set,
                              sq_specimen *out, sq_error *err);
 sq_status sq_specimen_new_block(const sq_family *family, const char *provider, sq_dtype dtype,
-                                const char *shape, const char *set_axis, double value,
-                                sq_specimen *out, sq_error *err);
+                                const char *shape, const sq_specimen_axis *set, sq_specimen *out,
+                                sq_error *err);
 void sq_specimen_free(sq_specimen *s);
 
 void sq_specimen_draw(sq_specimen *s, uint64_t seed);
