@@ -28,7 +28,7 @@ missing_packages() {
 
 missing_extras() {
     command -v gnuplot >/dev/null || echo gnuplot-nox
-    [ -z "${1:-}" ] || has_browser || echo chromium
+    [ -z "${1:-}" ] || is_ubuntu || has_browser || echo chromium
     [ -z "${1:-}" ] || has_header gsl/gsl_cdf.h || echo libgsl-dev
 }
 
@@ -40,10 +40,16 @@ has_header() {
     done | gcc -E -x c - >/dev/null 2>&1
 }
 
+# One that answers: Ubuntu's package is a script that asks for the snap.
 has_browser() {
-    command -v chromium >/dev/null || command -v chromium-browser >/dev/null ||
-        command -v google-chrome >/dev/null
+    local program
+    for program in chromium chromium-browser google-chrome; do
+        command -v "$program" >/dev/null && timeout 30 "$program" --version >/dev/null 2>&1 && return 0
+    done
+    return 1
 }
+
+is_ubuntu() { grep -qs '^ID=ubuntu' /etc/os-release; }
 
 can_install() {
     command -v apt-get >/dev/null && { [ "$(id -u)" = 0 ] || command -v sudo >/dev/null; }

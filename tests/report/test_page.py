@@ -228,11 +228,20 @@ def check_profile(page, is_full):
         assert re.fullmatch(r"(\d+) of \1 values", count), count
 
 
+def find_browser():
+    """The first that answers; Ubuntu's chromium-browser is a script that asks for the snap."""
+    for name in ("chromium", "chromium-browser", "google-chrome"):
+        path = shutil.which(name)
+        if path and subprocess.run([path, "--version"], stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.DEVNULL, timeout=60).returncode == 0:
+            return path
+    return None
+
+
 def main():
     fixture = Path(sys.argv[2], "tests", "test_render")
     profile = Path(sys.argv[2], "tests", "test_profile")
-    program = shutil.which("chromium") or shutil.which("chromium-browser") or \
-        shutil.which("google-chrome")
+    program = find_browser()
     if not program or not fixture.exists():
         print("skipped:", "no chromium" if not program else f"{fixture} is not built")
         return SKIP
