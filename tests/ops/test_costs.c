@@ -1,0 +1,249 @@
+/* What cost() says against counting: the tensors of the call, and for operators whose work can be
+ * counted one by one the loops themselves.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "kernels/op.h"
+
+#define MAX_COUNTED 5e6 /* steps of one counting loop */
+
+static const sq_pass passes[] = {SQ_PASS_FWD, SQ_PASS_BWD, SQ_PASS_STEP};
+enum { PASSES = sizeof passes / sizeof passes[0] };
+
+/* Costs of pass bwd that are those of pass fwd still. */
+static const char *const without_backward_cost[] = {"linear", "long_conv", "retention", "ssd",
+                                                    NULL};
+
+static bool is_listed(const char *const *names, const char *name)
+{
+    for (; *names; names++)
+        if (strcmp(*names, name) == 0)
+            return true;
+    return false;
+}
+
+static double axis_of(const sq_call *call, const char *name)
+{
+    const int at = sq_axis_find(call->op->axes, name);
+    assert_true(at >= 0);
+    return call->axis[at];
+}
+
+/* Calls visit for every test shape of every operator, in every pass it has. */
+static void each_call(void (*visit)(const sq_call *call, const sq_tensor_list *list,
+                                    const char *shape))
+{
+    sq_error err = {.status = SQ_OK};
+    for (int i = 0; sq_ops[i]; i++)
+        for (int p = 0; p < PASSES; p++)
+            for (const char *const *shape = sq_ops[i]->test_shapes; *shape; shape++) {
+                sq_call call;
+                sq_tensor_list list;
+                if (sq_call_parse(sq_ops[i], passes[p], SQ_DTYPE_BF16, *shape, &call, &err) ==
+                        SQ_OK &&
+                    sq_call_shape(&call, &list, &err) == SQ_OK)
+                    visit(&call, &list, *shape);
+            }
+}
+
+/* --- bytes --- */
+
+/* Query i of `queries` at the end of `keys` sees key j, for head h. */
+static bool sees(const sq_call *call, int64_t i, int64_t j, int64_t h, int64_t queries,
+                 int64_t keys)
+{
+    const int64_t at = i + keys - queries, window = (int64_t)axis_of(call, "window");
+    const int64_t ahead = (int64_t)axis_of(call, "ahead");
+    const bool is_hard = axis_of(call, "pos") == 4 && h < (int64_t)axis_of(call, "masked");
+    const int64_t own = is_hard ? h + 1 : window;
+    if (axis_of(call, "causal") != 0 ? j > at : ahead > 0 && j > at + ahead)
+        return false;
+    return own == 0 || j > at - own;
+}
+
+typedef struct {
+    double pairs; /* of queries and keys that are seen, over all heads */
+    double keys;  /* of key/value heads that any query sees */
+} visible;
+
+static visible count_visible(const sq_call *call)
+{
+    const bool is_step = call->pass == SQ_PASS_STEP;
+    const int64_t length = (int64_t)axis_of(call, "L"), heads = (int64_t)axis_of(call, "H");
+    const int64_t queries = is_step ? 1 : length;
+    const int64_t keys = is_step ? length : (int64_t)axis_of(call, "Lk");
+    const int64_t shared = (int64_t)axis_of(call, "Hkv");
+    visible v = {0, 0};
+    for (int64_t group = 0; group < shared; group++)
+        for (int64_t j = 0; j < keys; j++) {
+            bool is_read = false;
+            for (int64_t h = group * heads / shared; h < (group + 1) * heads / shared; h++)
+                for (int64_t i = 0; i < queries; i++)
+                    if (sees(call, i, j, h, queries, keys)) {
+                        v.pairs++;
+                        is_read = true;
+                    }
+            v.keys += is_read;
+        }
+    v.pairs *= axis_of(call, "B");
+    v.keys *= axis_of(call, "B");
+    return v;
+}
+
+static bool is_counted(const sq_call *call)
+{
+    return axis_of(call, "L") * axis_of(call, "Lk") * axis_of(call, "H") <= MAX_COUNTED;
+}
+
+static bool is_attention(const sq_call *call)
+{
+    return strcmp(call->op->name, "attention") == 0;
+}
+
+static double bytes_of(const sq_tensor_spec *spec, const sq_tensor *tensor, int first, int end)
+{
+    double bytes = 0;
+    for (int i = first; i < end; i++)
+        if (spec[i].name)
+            bytes += (double)sq_tensor_bytes(&tensor[i]);
+    return bytes;
+}
+
+/* Of pass fwd and step everything is read, but of keys and values what any query sees. */
+static double bytes_read(const sq_call *call, const sq_tensor_list *list)
+{
+    if (!is_attention(call))
+        return bytes_of(list->in, call->in, 0, list->n_in);
+    const double row = 2 * axis_of(call, "D") * (double)sq_dtype_size(call->dtype);
+    return bytes_of(list->in, call->in, 0, 1) + row * count_visible(call).keys;
+}
+
+static void check_forward_bytes(const sq_call *call, const sq_tensor_list *list, const char *shape)
+{
+    if (call->pass == SQ_PASS_BWD || (is_attention(call) && !is_counted(call)))
+        return;
+    const sq_cost cost = sq_op_cost(call->op, call->pass, call->dtype, call->axis);
+    const double read = bytes_read(call, list);
+    const double written = bytes_of(list->out, call->out, 0, list->n_out);
+    if (cost.bytes_read != read || cost.bytes_written != written)
+        fail_msg("%s %s %s: reads %.0f, not %.0f; writes %.0f, not %.0f", call->op->name,
+                 sq_pass_name(call->pass), shape, read, cost.bytes_read, written,
+                 cost.bytes_written);
+}
+
+/* Every gradient is written; those of the outputs are read, no tensor twice. */
+static void check_backward_bytes(const sq_call *call, const sq_tensor_list *list, const char *shape)
+{
+    if (call->pass != SQ_PASS_BWD || is_listed(without_backward_cost, call->op->name))
+        return;
+    const sq_cost cost = sq_op_cost(call->op, call->pass, call->dtype, call->axis);
+    const double written = bytes_of(list->out, call->out, 0, list->n_out);
+    const double most = bytes_of(list->in, call->in, 0, list->n_in);
+    const double least = bytes_of(list->in, call->in, list->first_gradient, list->first_value);
+    if (cost.bytes_written != written || cost.bytes_read < least || cost.bytes_read > most)
+        fail_msg("%s bwd %s: writes %.0f, not %.0f; reads %.0f to %.0f, not %.0f", call->op->name,
+                 shape, written, cost.bytes_written, least, most, cost.bytes_read);
+}
+
+static void forward_bytes_are_those_of_the_tensors(void **state)
+{
+    (void)state;
+    each_call(check_forward_bytes);
+}
+
+static void backward_bytes_are_within_those_of_the_tensors(void **state)
+{
+    (void)state;
+    each_call(check_backward_bytes);
+}
+
+/* --- flops --- */
+
+static void check_attention(const sq_call *call, const sq_tensor_list *list, const char *shape)
+{
+    (void)list;
+    if (!is_attention(call) || !is_counted(call))
+        return;
+    const sq_cost cost = sq_op_cost(call->op, call->pass, call->dtype, call->axis);
+    const double products = call->pass == SQ_PASS_BWD ? 5 : 2, pairs = count_visible(call).pairs;
+    const double matrix = 2 * products * axis_of(call, "D") * pairs;
+    if (cost.matrix_flops != matrix || cost.flops < matrix || cost.special != pairs)
+        fail_msg("attention %s %s: %.0f pairs: %.0f flop by products, not %.0f; exp %.0f",
+                 sq_pass_name(call->pass), shape, pairs, matrix, cost.matrix_flops, cost.special);
+}
+
+static void attention_counts_each_visible_pair(void **state)
+{
+    (void)state;
+    each_call(check_attention);
+}
+
+static double count_linear(const sq_call *call)
+{
+    double flops = 0;
+    for (int64_t m = 0; m < (int64_t)(axis_of(call, "B") * axis_of(call, "L")); m++)
+        for (int64_t n = 0; n < (int64_t)axis_of(call, "N"); n++) {
+            for (int64_t k = 0; k < (int64_t)axis_of(call, "K"); k++)
+                flops += 2;
+            flops += (axis_of(call, "bias") != 0) + (axis_of(call, "residual") != 0);
+        }
+    return flops;
+}
+
+static void linear_counts_each_product(void **state)
+{
+    (void)state;
+    for (const char *const *shape = sq_op_linear.test_shapes; *shape; shape++) {
+        sq_call call;
+        assert_int_equal(
+            sq_call_parse(&sq_op_linear, SQ_PASS_FWD, SQ_DTYPE_BF16, *shape, &call, NULL), SQ_OK);
+        if (sq_op_linear.reference_work(call.axis) <= MAX_COUNTED)
+            assert_true(sq_op_cost(&sq_op_linear, SQ_PASS_FWD, SQ_DTYPE_BF16, call.axis).flops ==
+                        count_linear(&call));
+    }
+}
+
+/* Twice the batch is twice the work of tokens; what parameters cost alone is no more for it. */
+static void check_batch(const sq_call *call, const sq_tensor_list *list, const char *shape)
+{
+    sq_axis_value one[SQ_MAX_AXES], two[SQ_MAX_AXES], three[SQ_MAX_AXES];
+    (void)list;
+    memcpy(one, call->axis, sizeof one);
+    memcpy(two, call->axis, sizeof two);
+    memcpy(three, call->axis, sizeof three);
+    two[SQ_AXIS_B] += 1;
+    three[SQ_AXIS_B] += 2;
+    const sq_cost a = sq_op_cost(call->op, call->pass, call->dtype, one);
+    const sq_cost b = sq_op_cost(call->op, call->pass, call->dtype, two);
+    const sq_cost c = sq_op_cost(call->op, call->pass, call->dtype, three);
+    const double step = b.flops - a.flops, next = c.flops - b.flops;
+    if (!(step > 0) || fabs(next - step) > 1e-9 * next || a.matrix_flops > a.flops || a.special < 0)
+        fail_msg("%s %s %s: flop of one more sequence: %.17g, of the next %.17g", call->op->name,
+                 sq_pass_name(call->pass), shape, step, next);
+}
+
+static void work_grows_with_the_batch(void **state)
+{
+    (void)state;
+    each_call(check_batch);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(forward_bytes_are_those_of_the_tensors),
+        cmocka_unit_test(backward_bytes_are_within_those_of_the_tensors),
+        cmocka_unit_test(attention_counts_each_visible_pair),
+        cmocka_unit_test(linear_counts_each_product),
+        cmocka_unit_test(work_grows_with_the_batch),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
