@@ -3,6 +3,7 @@
  *   cuda/naive      one thread per output element, the sum as it is written: O(L^2)
  *   cuda/portable   transforms of our own in shared memory (portable.cuh, fft.cuh) between the same
  *                   transposing kernels (rows.cuh)
+ *                   bwd: portable_bwd.cuh; step: step.cuh
  *   cufft           batched transforms by cuFFT between fused transposing kernels (cufft.cu)
  */
 #include <cuda_runtime.h>
@@ -10,7 +11,8 @@
 #include "kernels/hw/convert.cuh"
 #include "kernels/hw/launch.cuh"
 #include "kernels/long_conv/cufft.h"
-#include "kernels/long_conv/portable.cuh"
+#include "kernels/long_conv/portable_bwd.cuh"
+#include "kernels/long_conv/step.cuh"
 #include "kernels/long_conv/rows.cuh"
 #include "kernels/op.h"
 
@@ -87,16 +89,31 @@ sq_status launch_naive(const sq_call *call, void *plan, sq_error *err)
 
 /* --- portable --- */
 
+sq_status supports_step(const sq_call *call, sq_error *why)
+{
+    if (step_segments(call) > 65535)
+        return sq_fail(why, SQ_UNSUPPORTED, "L > %d: segments are a grid dimension",
+                       65535 * STEP_SEGMENT);
+    return sq_supports_types(call, why);
+}
+
 sq_status supports_portable(const sq_call *call, const sq_device *device, sq_error *why)
 {
+    if (call->pass == SQ_PASS_STEP)
+        return supports_step(call, why);
     SQ_TRY(sq_supports_shared(device, block_fft<MAX_LOG2_M>::BYTES, why));
-    if (call->axis[AXIS_CAUSAL] == 0 && call->in[IN_V].dim[1] > 1 << MAX_LOG2_M)
+    const bool looks_ahead = call->axis[AXIS_CAUSAL] == 0 || call->pass != SQ_PASS_FWD;
+    if (looks_ahead && call->in[IN_V].dim[1] > 1 << MAX_LOG2_M)
         return sq_fail(why, SQ_UNSUPPORTED, "L > %d: parts look back alone", 1 << MAX_LOG2_M);
     return sq_supports_types(call, why);
 }
 
 size_t workspace_portable(const sq_call *call)
 {
+    if (call->pass == SQ_PASS_STEP)
+        return step_workspace(call);
+    if (call->pass != SQ_PASS_FWD)
+        return backward_workspace(call);
     portable_layout at = portable_layout_of(call);
     return at.filter_bytes + at.rows_bytes + at.spectra_bytes;
 }
@@ -104,6 +121,10 @@ size_t workspace_portable(const sq_call *call)
 sq_status launch_portable(const sq_call *call, void *plan, sq_error *err)
 {
     (void)plan;
+    if (call->pass == SQ_PASS_STEP)
+        return launch_step(call, err);
+    if (call->pass != SQ_PASS_FWD)
+        return launch_backward(call, err);
     const portable_layout at = portable_layout_of(call);
     const int64_t *dim = call->in[IN_V].dim;
     char *workspace = (char *)call->workspace;
@@ -129,9 +150,9 @@ extern "C" const sq_provider sq_cuda_long_conv[] = {
     {"cuda/naive", "one thread per output element, the direct sum", supports_naive, NULL, NULL,
      launch_naive, NULL},
     {"cuda/portable", "real transforms in shared memory, parts of 8192 steps", supports_portable,
-     workspace_portable, NULL, launch_portable, NULL},
+     workspace_portable, NULL, launch_portable, NULL, SQ_HAS_BWD | SQ_HAS_STEP, NULL},
     {"cufft", "cuFFT real transforms between fused transposing kernels",
      sq_long_conv_cufft_supports, sq_long_conv_cufft_workspace, sq_long_conv_cufft_prepare,
-     sq_long_conv_cufft_launch, sq_long_conv_cufft_release},
+     sq_long_conv_cufft_launch, sq_long_conv_cufft_release, SQ_HAS_BWD, NULL},
     {NULL},
 };

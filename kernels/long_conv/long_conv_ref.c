@@ -1,4 +1,5 @@
-/* long_conv, the reference of pass fwd: direct sums of short rows, transforms of longer ones. */
+/* long_conv, the reference of passes fwd and step: direct sums of short rows and of steps,
+ * transforms of longer rows. */
 #include "kernels/long_conv/long_conv.h"
 
 #include <math.h>
@@ -109,12 +110,43 @@ static void run_channel(const sq_call *call, sq_long_conv_row row, const sq_fft 
         sq_store3(&call->out[0], row.b, t, channel, y[t]);
 }
 
+/* The last token's channel c: the sum over the prefix. */
+static void run_last(const sq_call *call, sq_long_conv_row row, int64_t c)
+{
+    const int64_t length = call->in[IN_V].dim[1], width = sq_axis_int(call->axis, AXIS_HEAD);
+    double y = 0;
+    for (row.i = 0; row.i < width; row.i++) {
+        double a = sq_load1(&call->in[IN_BIAS], row.h) * sq_long_conv_input(call, &row, length - 1);
+        for (int64_t s = 0; s < length; s++)
+            a += tap(&call->in[IN_H], row.h, s) * sq_long_conv_input(call, &row, length - 1 - s);
+        if (call->axis[AXIS_GELU] != 0)
+            a = sq_long_conv_gelu(a);
+        if (call->in[IN_X0].data)
+            a *= sq_load3(&call->in[IN_X0], row.b, 0, row.h * width + row.i);
+        y += a;
+    }
+    sq_store3(&call->out[0], row.b, 0, c, y);
+}
+
+static void run_step(const sq_call *call)
+{
+    const int64_t heads = call->in[IN_H].dim[0];
+#pragma omp parallel for collapse(2)
+    for (int64_t b = 0; b < call->out[0].dim[0]; b++)
+        for (int64_t c = 0; c < call->out[0].dim[2]; c++)
+            run_last(call, (sq_long_conv_row){.b = b, .h = c % heads, .j = c / heads}, c);
+}
+
 sq_status sq_long_conv_reference(const sq_call *call, sq_error *err)
 {
     const int64_t batch = call->out[0].dim[0], length = call->out[0].dim[1];
     const int64_t heads = call->in[IN_H].dim[0], channels = call->out[0].dim[2];
     const size_t row_bytes = (size_t)(2 * length) * sizeof(double);
     bool is_short = false;
+    if (call->pass == SQ_PASS_STEP) {
+        run_step(call);
+        return SQ_OK;
+    }
     sq_fft fft = {.root = NULL};
     SQ_TRY(sq_fft_init(&fft, sq_fft_points(2 * length), err));
 #pragma omp parallel for collapse(2) schedule(dynamic) reduction(|| : is_short)

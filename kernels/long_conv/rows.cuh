@@ -68,8 +68,10 @@ inline chunk chunk_of(const sq_call *call, int64_t row_bytes, int64_t filter_byt
                       int64_t bytes = scratch_bytes)
 {
     const int64_t width = sq_axis_int(call->axis, AXIS_HEAD);
+    const int64_t whole =
+        call->pass == SQ_PASS_FWD ? width : width * width; /* bwd sums over heads */
     chunk c = chunk_size(call->in[IN_V].dim[0], products_of(call), row_bytes, filter_bytes, bytes);
-    c.nd = sq_ceil_div(c.nd, width) * width;
+    c.nd = sq_ceil_div(c.nd, whole) * whole;
     return c;
 }
 
