@@ -215,7 +215,6 @@ sq_status sq_run_measure(sq_run *run, sq_db *db, const sq_campaign *campaign,
     return s;
 }
 
-
 /* unlocked: whether the clocks were given back; that they were not is said in any case. */
 static sq_status measure_locked(sq_run *run, sq_db *db, const sq_campaign *campaign,
                                 sq_runner_result *result, sq_error *unlocked, sq_error *err)

@@ -1,5 +1,5 @@
-/* judge: what a sampling loop says beside its samples (bench/time/seqmark_time.h), put on the record
- * of the run: one rule for our worker and for peers.
+/* judge: what a sampling loop says beside its samples (bench/time/seqmark_time.h), put on the
+ * record of the run: one rule for our worker and for peers.
  */
 #ifndef SQ_BENCH_JUDGE_H
 #define SQ_BENCH_JUDGE_H

@@ -98,8 +98,8 @@ static void strip(char *text)
     while (*from) {
         is_directive |= *from == '#' && (to == text || to[-1] == '\n');
         bool is_number = to > text && isxdigit((unsigned char)to[-1]);
-        const char *end = *from == '"' || (*from == '\'' && !is_number) ? skip_literal(from)
-                                                                        : from + 1;
+        const char *end =
+            *from == '"' || (*from == '\'' && !is_number) ? skip_literal(from) : from + 1;
         memmove(to, from, (size_t)(end - from));
         to += end - from;
         from = skip_blank(end, &is_line);
