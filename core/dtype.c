@@ -5,7 +5,7 @@
 #include "core/text.h"
 
 static const char *const names[] = {"f32", "bf16", "f16", NULL};
-static const size_t sizes[] = {4, 2, 2, 8};
+static const size_t sizes[] = {4, 2, 2, 8, 4};
 
 const char *sq_dtype_name(sq_dtype dtype)
 {
@@ -86,6 +86,8 @@ double sq_load(const void *data, sq_dtype dtype, int64_t index)
         return sq_f16_to_f32(((const uint16_t *)data)[index]);
     case SQ_DTYPE_F64:
         return ((const double *)data)[index];
+    case SQ_DTYPE_I32:
+        return ((const int32_t *)data)[index];
     default:
         return ((const float *)data)[index];
     }
@@ -103,6 +105,9 @@ void sq_store(void *data, sq_dtype dtype, int64_t index, double value)
     case SQ_DTYPE_F64:
         ((double *)data)[index] = value;
         break;
+    case SQ_DTYPE_I32:
+        ((int32_t *)data)[index] = (int32_t)value;
+        break;
     default:
         ((float *)data)[index] = (float)value;
         break;
@@ -115,6 +120,7 @@ double sq_round_to(sq_dtype dtype, double value)
         double twice;
         float single;
         uint16_t half;
+        int32_t whole;
     } element;
     sq_store(&element, dtype, 0, value);
     return sq_load(&element, dtype, 0);

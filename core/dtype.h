@@ -12,14 +12,15 @@
 extern "C" {
 #endif
 
-/* F64 lies beyond the count: references compute in it, so that a derivative can be checked by
- * differences; no provider has it and no name selects it. */
+/* What lies beyond the count no name selects. F64: references compute in it, so that a derivative can
+ * be checked by differences; no provider has it. I32: inputs that are indices. */
 typedef enum {
     SQ_DTYPE_F32,
     SQ_DTYPE_BF16,
     SQ_DTYPE_F16,
     SQ_DTYPE_COUNT,
-    SQ_DTYPE_F64 = SQ_DTYPE_COUNT
+    SQ_DTYPE_F64 = SQ_DTYPE_COUNT,
+    SQ_DTYPE_I32
 } sq_dtype;
 
 const char *sq_dtype_name(sq_dtype dtype); /* "f32", "bf16", "f16" */
@@ -35,7 +36,7 @@ uint16_t sq_f32_to_f16(float value);
 float sq_f16_to_f32(uint16_t bits);
 
 /* Element `index` of an array of `dtype`, as double / from double (rounded through f32, F64 not at
- * all). */
+ * all, I32 towards 0). */
 double sq_load(const void *data, sq_dtype dtype, int64_t index);
 void sq_store(void *data, sq_dtype dtype, int64_t index, double value);
 

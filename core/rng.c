@@ -30,6 +30,8 @@ static void fill_run(void *data, sq_dtype dtype, run r, sq_draw draw, uint64_t s
         FILL_RUN(uint16_t, sq_f32_to_bf16);
     else if (dtype == SQ_DTYPE_F16)
         FILL_RUN(uint16_t, sq_f32_to_f16);
+    else if (dtype == SQ_DTYPE_I32)
+        FILL_RUN(int32_t, (int32_t));
     else
         FILL_RUN(float, );
 }
@@ -49,10 +51,11 @@ void sq_rng_fill(const sq_tensor *view, int64_t base_index, sq_draw draw, uint64
 
 /* --- text --- */
 
-static const char *const kind_names[] = {"normal", "uniform", "constant", "ramp", NULL};
+static const char *const kind_names[] = {"normal", "uniform", "constant", "ramp", "stair", NULL};
 static const char *const kind_forms[] = {"normal(mean,deviation)", "uniform(low,high)",
-                                         "constant(value)", "ramp(start,step,period)"};
-static const int kind_numbers[] = {2, 2, 1, 3};
+                                         "constant(value)", "ramp(start,step,period)",
+                                         "stair(start,step,period)"};
+static const int kind_numbers[] = {2, 2, 1, 3, 3};
 
 void sq_draw_format(sq_draw draw, char out[SQ_DRAW_TEXT])
 {
@@ -87,7 +90,7 @@ sq_status sq_draw_parse(const char *text, sq_draw *out, sq_error *err)
     SQ_TRY(sq_find_name("draw", kind, kind_names, &index, err));
     bool is_good = text[length] && read_numbers(text + length + 1, kind_numbers[index], value);
     *out = (sq_draw){.kind = (sq_draw_kind)index, .a = (float)value[0], .b = (float)value[1]};
-    if (is_good && index == SQ_DRAW_RAMP) {
+    if (is_good && kind_numbers[index] == 3) {
         is_good = value[2] >= 1 && value[2] <= 9007199254740992.0; /* 2^53 */
         out->period = is_good ? (int64_t)value[2] : 1;
     }

@@ -21,14 +21,20 @@
 #endif
 
 /* How a tensor is drawn. NORMAL: mean a, standard deviation b. UNIFORM: [a, b). CONSTANT: a.
- * RAMP: a + b * (i mod period). Values are computed in f32 and then rounded to the tensor's
+ * RAMP: a + b * (i mod period). STAIR: a + b * floor(i / period). Values are computed in f32 and then rounded to the tensor's
  * dtype. */
-typedef enum { SQ_DRAW_NORMAL, SQ_DRAW_UNIFORM, SQ_DRAW_CONSTANT, SQ_DRAW_RAMP } sq_draw_kind;
+typedef enum {
+    SQ_DRAW_NORMAL,
+    SQ_DRAW_UNIFORM,
+    SQ_DRAW_CONSTANT,
+    SQ_DRAW_RAMP,
+    SQ_DRAW_STAIR
+} sq_draw_kind;
 
 typedef struct {
     sq_draw_kind kind;
     float a, b;
-    int64_t period; /* RAMP only */
+    int64_t period; /* RAMP and STAIR only */
 } sq_draw;
 
 /* splitmix64 finaliser (Steele, Lea, Flood 2014): a bijection with full avalanche. */
@@ -62,6 +68,8 @@ SQ_RNG_FN float sq_rng_draw(sq_draw draw, uint64_t seed, uint32_t tensor, int64_
         return draw.a;
     if (draw.kind == SQ_DRAW_RAMP)
         return draw.a + sq_rng_mul(draw.b, (float)(index % draw.period));
+    if (draw.kind == SQ_DRAW_STAIR)
+        return draw.a + sq_rng_mul(draw.b, (float)(index / draw.period));
     uint64_t bits = sq_rng_bits(seed, tensor, index);
     if (draw.kind == SQ_DRAW_UNIFORM) {
         float unit = (float)(uint32_t)(bits >> 40) * (1.0f / 16777216.0f);
@@ -92,8 +100,8 @@ void sq_rng_fill(const sq_tensor *view, int64_t base_index, sq_draw draw, uint64
 
 enum { SQ_DRAW_TEXT = 80 };
 
-/* The text form: "normal(mean,deviation)", "uniform(low,high)", "constant(value)" or
- * "ramp(start,step,period)"; numbers in as many digits as give the same bits back. */
+/* The text form: "normal(mean,deviation)", "uniform(low,high)", "constant(value)",
+ * "ramp(start,step,period)" or "stair(start,step,period)"; numbers in as many digits as give the same bits back. */
 void sq_draw_format(sq_draw draw, char out[SQ_DRAW_TEXT]);
 /* SQ_BAD_ARGUMENT with the nearest kind, or the form that is meant. Numbers must be finite, a
  * period positive. */

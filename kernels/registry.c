@@ -45,10 +45,12 @@ static sq_status check_bytes(const char *op, const sq_tensor_spec *spec, int n, 
     return SQ_OK;
 }
 
-/* The gradient of a tensor is as large as the tensor. */
+/* The gradient of a tensor is as large as the tensor; indices have none. */
 static sq_tensor_spec gradient_of(const sq_tensor_spec *spec)
 {
     sq_tensor_spec gradient = *spec;
+    if (spec->dtype == SQ_DTYPE_I32)
+        gradient.name = NULL;
     gradient.draw = (sq_draw){SQ_DRAW_NORMAL, 0.0f, 1.0f, 0};
     return gradient;
 }

@@ -136,7 +136,7 @@ static int check_shape(const sq_op *op, const char *shape)
     if (op->backward(&s.backward, &err) != SQ_OK)
         fail_msg("%s %s: %s", op->name, shape, err.message);
     for (int i = 0; i < s.list.first_gradient; i++)
-        for (int k = 0; s.backward.in[i].data && k < PROBES; k++) {
+        for (int k = 0; s.backward.out[i].data && k < PROBES; k++) {
             const uint64_t bits = sq_rng_bits(SEED, (uint32_t)(100 + i), (uint64_t)k);
             probe(&s, i, (int64_t)(bits % (uint64_t)sq_tensor_count(&s.backward.in[i])), shape);
         }

@@ -32,11 +32,13 @@ static sq_status fill_draws_by_index(const memory *m, sq_error *err)
     static const sq_draw draws[] = {{SQ_DRAW_NORMAL, 0.5f, 3, 0},
                                     {SQ_DRAW_UNIFORM, -1, 7, 0},
                                     {SQ_DRAW_CONSTANT, 0.3f, 0, 0},
-                                    {SQ_DRAW_RAMP, 1, 0.25f, 17}};
-    for (int dtype = 0; dtype < SQ_DTYPE_COUNT; dtype++)
+                                    {SQ_DRAW_RAMP, 1, 0.25f, 17},
+                                    {SQ_DRAW_STAIR, -3, 1, 17}};
+    static const sq_dtype dtypes[] = {SQ_DTYPE_F32, SQ_DTYPE_BF16, SQ_DTYPE_F16, SQ_DTYPE_I32};
+    for (size_t k = 0; k < sizeof dtypes / sizeof dtypes[0]; k++)
         for (size_t i = 0; i < sizeof draws / sizeof draws[0]; i++) {
             int64_t dim = COUNT;
-            sq_tensor t = sq_tensor_dense(m->device, (sq_dtype)dtype, 1, &dim), host = t;
+            sq_tensor t = sq_tensor_dense(m->device, dtypes[k], 1, &dim), host = t;
             SQ_TRY(m->rig->backend->fill(m->rig->device, &t, 0, draws[i], SEED, TENSOR_ID, err));
             SQ_TRY(fetch(m, &t, err));
             host.data = m->want;

@@ -111,6 +111,8 @@ static void stored_is_loaded(void **state)
     assert_true(sq_round_to(SQ_DTYPE_BF16, 1.00390625) == 1);     /* half-way, even below */
     assert_true(sq_round_to(SQ_DTYPE_F16, 1.0 / 3) == 0.333251953125);
     assert_true(sq_round_to(SQ_DTYPE_F16, 1e300) == INFINITY);
+    assert_true(sq_round_to(SQ_DTYPE_I32, -2147483648.0) == -2147483648.0);
+    assert_true(sq_round_to(SQ_DTYPE_I32, -1.75) == -1);
 }
 
 static void names_and_sizes(void **state)
@@ -125,6 +127,7 @@ static void names_and_sizes(void **state)
     assert_int_equal(sq_dtype_size(SQ_DTYPE_F32), 4);
     assert_int_equal(sq_dtype_size(SQ_DTYPE_BF16), 2);
     assert_int_equal(sq_dtype_size(SQ_DTYPE_F16), 2);
+    assert_int_equal(sq_dtype_size(SQ_DTYPE_I32), 4);
     assert_string_equal(sq_dtype_name(SQ_DTYPE_COUNT), "unknown");
     sq_dtype untouched = SQ_DTYPE_F16;
     assert_int_equal(sq_dtype_parse("fb16", &untouched, &err), SQ_BAD_ARGUMENT);

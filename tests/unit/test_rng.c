@@ -69,13 +69,15 @@ static void uniform_stays_in_its_interval(void **state)
     assert_true(m.min >= -1 && m.min < -0.99 && m.max < 3 && m.max > 2.99);
 }
 
-static void constant_and_ramp(void **state)
+static void constant_ramp_and_stair(void **state)
 {
     (void)state;
     const sq_draw ramp = {SQ_DRAW_RAMP, 1, 0.25f, 4};
+    const sq_draw stair = {SQ_DRAW_STAIR, -1, 2, 4};
     const float want[] = {1, 1.25f, 1.5f, 1.75f, 1, 1.25f};
     for (int i = 0; i < 6; i++) {
         assert_true(sq_rng_draw(ramp, 1, 2, i) == want[i]);
+        assert_true(sq_rng_draw(stair, 1, 2, i) == (i < 4 ? -1 : 1));
         assert_true(sq_rng_draw((sq_draw){SQ_DRAW_CONSTANT, -3, 0, 0}, 1, 2, i) == -3);
     }
 }
@@ -209,6 +211,7 @@ static void texts_that_are_no_draw_are_refused(void **state)
                                       "constant(1,2)",
                                       "constant(1e99)",
                                       "ramp(0,1)",
+                                      "stair(0,1)",
                                       "ramp(0,1,0)",
                                       "ramp(0,1,1e300)",
                                       "normal(0, 1) ",
@@ -230,7 +233,7 @@ int main(void)
         cmocka_unit_test(texts_that_are_no_draw_are_refused),
         cmocka_unit_test(normal_has_its_moments),
         cmocka_unit_test(uniform_stays_in_its_interval),
-        cmocka_unit_test(constant_and_ramp),
+        cmocka_unit_test(constant_ramp_and_stair),
         cmocka_unit_test(streams_are_independent),
         cmocka_unit_test(fill_is_draw),
         cmocka_unit_test(a_slice_of_the_fill_is_the_fill_of_the_slice),

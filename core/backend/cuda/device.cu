@@ -26,6 +26,7 @@ __device__ int64_t index_step() { return static_cast<int64_t>(gridDim.x) * block
 __device__ void put(float *to, float value) { *to = value; }
 __device__ void put(__nv_bfloat16 *to, float value) { *to = __float2bfloat16_rn(value); }
 __device__ void put(__half *to, float value) { *to = __float2half_rn(value); }
+__device__ void put(int32_t *to, float value) { *to = static_cast<int32_t>(value); }
 
 struct layout {
     int rank;
@@ -214,6 +215,8 @@ cudaError_t sq_cuda_fill(const sq_tensor *view, int64_t base, sq_draw draw, uint
         launch_fill<float>(view, base, draw, seed, id, stream);
     else if (view->dtype == SQ_DTYPE_BF16)
         launch_fill<__nv_bfloat16>(view, base, draw, seed, id, stream);
+    else if (view->dtype == SQ_DTYPE_I32)
+        launch_fill<int32_t>(view, base, draw, seed, id, stream);
     else
         launch_fill<__half>(view, base, draw, seed, id, stream);
     return cudaGetLastError();
