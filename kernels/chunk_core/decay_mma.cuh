@@ -1,5 +1,5 @@
-/* decay_mma: the chunkwise form of the recurrence on tensor cores (mma.sync, bf16 operands, f32
- * sums).
+/* decay_mma: the chunkwise form of the recurrence on tensor cores (mma.sync, operands T of 16
+ * bits, f32 sums).
  *
  * A block owns VALUES columns of one state and walks over chunks of 64 steps. With c_i the log2 of
  * the product of the chunk's decays up to and with step i (restarted each chunk), per chunk:
@@ -10,7 +10,7 @@
  *
  * (Mamba-2, arXiv 2405.21060, section 6; RetNet, arXiv 2307.08621, eq. 7). All exponents are sums
  * of non-positive logarithms. S lives in registers in f32, spread over the warps as the sums of its
- * own update; a bf16 copy in shared memory is the operand of Q S. P goes through shared memory
+ * own update; a copy in T in shared memory is the operand of Q S. P goes through shared memory
  * once. Steps past the end have w = 0, decay 1 and zero rows.
  *
  * Few states but long: the segmented plan. The steps are cut into segments; one pass computes what
@@ -28,11 +28,13 @@
 
 enum { SQ_CHUNK = 64, SQ_CHUNK_THREADS = 256, SQ_CHUNK_GATE_WARP = 3 };
 
-/* Factors of a chunk, by step. sum: c. weight: scale w. row: scale 2^c. key: 2^(c_last - c) w.
- * Aligned, because two of them lie in a row and are read in pairs. */
+/* Factors of a chunk, by step. sum: c. weight: scale w. out: c + log2 r. row: scale r 2^c. key:
+ * 2^(c_last - c) w. start: first step of the step's document. What another document lies between
+ * has factor 0. Aligned, because two of them lie in a row and are read in pairs. */
 typedef struct __align__(16)
 {
-    float sum[SQ_CHUNK], weight[SQ_CHUNK], row[SQ_CHUNK], key[SQ_CHUNK];
+    float sum[SQ_CHUNK], weight[SQ_CHUNK], out[SQ_CHUNK], row[SQ_CHUNK], key[SQ_CHUNK];
+    int start[SQ_CHUNK];
     float decay; /* 2^c_last */
 }
 sq_chunk_gates;
@@ -86,17 +88,41 @@ __device__ __forceinline__ int sq_chunk_opaque(int x)
 }
 
 /* dt of a lane's two steps of a chunk; 0 past the end. */
+template <typename T>
 __device__ __forceinline__ float2 sq_chunk_load_dt(const sq_decay_params &p, const sq_decay_unit &u,
                                                    int first)
 {
     const int t = first + (int)threadIdx.x % 32 * 2;
-    return make_float2(t < p.length ? sq_decay_dt<__nv_bfloat16>(p, u.batch, t, u.head) : 0.0f,
-                       t + 1 < p.length ? sq_decay_dt<__nv_bfloat16>(p, u.batch, t + 1, u.head)
-                                        : 0.0f);
+    return make_float2(t < p.length ? sq_decay_dt<T>(p, u.batch, t, u.head) : 0.0f,
+                       t + 1 < p.length ? sq_decay_dt<T>(p, u.batch, t + 1, u.head) : 0.0f);
 }
 
-/* One warp, two steps a lane. Returns c_last. */
+/* start of a lane's two steps: the last of the steps up to each where a document starts, 0: it goes
+ * on from before the chunk. *last: that of the chunk's end, whether it starts here in *has_start.
+ */
+__device__ __forceinline__ int2 sq_chunk_starts(const sq_decay_params &p, const sq_decay_unit &u,
+                                                int first, int *last, bool *has_start)
+{
+    const int lane = (int)threadIdx.x % 32, i = 2 * lane, t = first + i;
+    const bool here = t < p.length && sq_decay_starts(p, u.batch, t);
+    const bool next = t + 1 < p.length && sq_decay_starts(p, u.batch, t + 1);
+    int scan = next ? i + 1 : here ? i : -1;
+#pragma unroll
+    for (int distance = 1; distance < 32; distance *= 2) {
+        const int before = __shfl_up_sync(0xffffffffu, scan, distance);
+        scan = lane >= distance ? max(scan, before) : scan;
+    }
+    const int before = __shfl_up_sync(0xffffffffu, scan, 1);
+    const int end = __shfl_sync(0xffffffffu, scan, 31);
+    const int start = here ? i : lane == 0 ? -1 : before;
+    *last = max(end, 0);
+    *has_start = end >= 0;
+    return make_int2(start, next ? i + 1 : start);
+}
+
+/* One warp, two steps a lane. Returns log2 of what is left of the state before: c_last. */
 __device__ __forceinline__ float sq_chunk_fill_gates(const sq_decay_params &p,
+                                                     const sq_decay_unit &u,
                                                      const sq_decay_head &head, float2 dt,
                                                      int first, sq_chunk_gates *gates)
 {
@@ -114,23 +140,35 @@ __device__ __forceinline__ float sq_chunk_fill_gates(const sq_decay_params &p,
     }
     const float before = __shfl_up_sync(0xffffffffu, scan, 1);
     const float last = __shfl_sync(0xffffffffu, scan, 31);
+    int start[2] = {-1, -1}, last_start = 0;
+    bool has_start = false;
+    if (p.seq_idx) {
+        const int2 starts = sq_chunk_starts(p, u, first, &last_start, &has_start);
+        start[0] = starts.x;
+        start[1] = starts.y;
+    }
     float sum = lane == 0 ? 0.0f : before;
 #pragma unroll
     for (int e = 0; e < 2; e++) {
+        const float scale = p.has_norm ? sq_decay_output_scale(p, head, first + i + e) : p.scale;
         sum += step[e].log2_decay;
         gates->sum[i + e] = sum;
         gates->weight[i + e] = p.scale * step[e].weight;
-        gates->row[i + e] = p.scale * sq_exp2(sum);
-        gates->key[i + e] = sq_exp2(fminf(last - sum, 0.0f)) * step[e].weight;
+        gates->out[i + e] = p.has_norm ? sum + log2f(scale / p.scale) : sum;
+        gates->row[i + e] = start[e] >= 0 ? 0.0f : scale * sq_exp2(sum);
+        gates->key[i + e] =
+            i + e < last_start ? 0.0f : sq_exp2(fminf(last - sum, 0.0f)) * step[e].weight;
+        gates->start[i + e] = max(start[e], 0);
     }
+    const float left = has_start ? -INFINITY : last;
     if (lane == 0)
-        gates->decay = sq_exp2(last);
-    return last;
+        gates->decay = sq_exp2(left);
+    return left;
 }
 
 /* Scores of the warp's 32 steps x 16 keys (skipped where all are in the future) and Q S of its 32
  * steps x VALUES / 4 columns, in one walk over the keys: they share the fragments of Q. */
-template <int KEYS, int VALUES>
+template <typename T, int KEYS, int VALUES>
 __device__ __forceinline__ void
 sq_chunk_scores(uint32_t q, uint32_t k, uint32_t s, int row, int group, float (&score)[2][2][4],
                 float (&out)[2][sq_chunk_shape<KEYS, VALUES>::out_tiles][4])
@@ -150,8 +188,8 @@ sq_chunk_scores(uint32_t q, uint32_t k, uint32_t s, int row, int group, float (&
             sq_ldmatrix(b, sq_address_step<shape::key_chunks>(k_0, 0, n));
 #pragma unroll
             for (int m = 0; m < 2; m++) {
-                sq_mma<__nv_bfloat16>(score[m][0], a[m], b[0], b[1]);
-                sq_mma<__nv_bfloat16>(score[m][1], a[m], b[2], b[3]);
+                sq_mma<T>(score[m][0], a[m], b[0], b[1]);
+                sq_mma<T>(score[m][1], a[m], b[2], b[3]);
             }
         }
 #pragma unroll
@@ -159,8 +197,8 @@ sq_chunk_scores(uint32_t q, uint32_t k, uint32_t s, int row, int group, float (&
             sq_ldmatrix_trans(b, sq_address_step<shape::value_chunks>(s_0, n, 8 * j));
 #pragma unroll
             for (int m = 0; m < 2; m++) {
-                sq_mma<__nv_bfloat16>(out[m][j], a[m], b[0], b[1]);
-                sq_mma<__nv_bfloat16>(out[m][j + 1], a[m], b[2], b[3]);
+                sq_mma<T>(out[m][j], a[m], b[0], b[1]);
+                sq_mma<T>(out[m][j + 1], a[m], b[2], b[3]);
             }
         }
     }
@@ -168,6 +206,7 @@ sq_chunk_scores(uint32_t q, uint32_t k, uint32_t s, int row, int group, float (&
 
 /* P of the warp's tile, to shared memory. Selection, not multiplication by 0: the exponent of a
  * pair in the future may overflow. */
+template <typename T>
 __device__ __forceinline__ void sq_chunk_store_scores(uint32_t p, const sq_chunk_gates *gates,
                                                       int row, int group,
                                                       const float (&score)[2][2][4])
@@ -182,17 +221,19 @@ __device__ __forceinline__ void sq_chunk_store_scores(uint32_t p, const sq_chunk
 #pragma unroll
         for (int half = 0; half < 4; half++) {
             const int m = half / 2, e = half % 2 * 2, i = row + 8 * half + g;
-            const float here = gates->sum[i];
+            const float here = gates->out[i];
+            const int start = gates->start[i];
             const float lo = score[m][n][e] * sq_exp2(here - sum.x) * weight.x;
             const float hi = score[m][n][e + 1] * sq_exp2(here - sum.y) * weight.y;
             sq_shared_store(sq_address_step<8>(p_0, 8 * half, 8 * n),
-                            sq_pack2<__nv_bfloat16>(j <= i ? lo : 0.0f, j + 1 <= i ? hi : 0.0f));
+                            sq_pack2<T>(j <= i && j >= start ? lo : 0.0f,
+                                        j + 1 <= i && j + 1 >= start ? hi : 0.0f));
         }
     }
 }
 
 /* out = diag(row) out + P V; only the keys up to the warp's last step. */
-template <int KEYS, int VALUES>
+template <typename T, int KEYS, int VALUES>
 __device__ __forceinline__ void
 sq_chunk_add_values(uint32_t p, uint32_t v, const sq_chunk_gates *gates, int row, int group,
                     float (&out)[2][sq_chunk_shape<KEYS, VALUES>::out_tiles][4])
@@ -223,16 +264,35 @@ sq_chunk_add_values(uint32_t p, uint32_t v, const sq_chunk_gates *gates, int row
             sq_ldmatrix_trans(b, sq_address_step<shape::value_chunks>(v_0, n, 8 * j));
 #pragma unroll
             for (int m = 0; m < 2; m++) {
-                sq_mma<__nv_bfloat16>(out[m][j], a[m], b[0], b[1]);
-                sq_mma<__nv_bfloat16>(out[m][j + 1], a[m], b[2], b[3]);
+                sq_mma<T>(out[m][j], a[m], b[0], b[1]);
+                sq_mma<T>(out[m][j + 1], a[m], b[2], b[3]);
             }
         }
     }
 }
 
-/* Adds skip V, rounds, and stores. Two lanes exchange halves of two neighbouring tiles, so that
- * each stores 8 contiguous bytes and four lanes fill a 32-byte sector. */
-template <int KEYS, int VALUES>
+/* Two neighbouring columns of o from their sums: adds skip V, and gates. */
+template <typename T>
+__device__ __forceinline__ uint32_t sq_chunk_output(const sq_decay_params &p,
+                                                    const sq_decay_unit &u, int t, int column,
+                                                    float skip, float2 x, const float *sum,
+                                                    bool is_there)
+{
+    float2 o = make_float2(sum[0] + skip * x.x, sum[1] + skip * x.y);
+    if (p.skip_column != 0 && is_there)
+        o = make_float2(sum[0] + sq_decay_skip(p, u.head, column) * x.x,
+                        sum[1] + sq_decay_skip(p, u.head, column + 1) * x.y);
+    if (p.z.data && is_there) {
+        const T *z = sq_decay_at<T>(p.z, u.batch, t, u.head) + column;
+        const float2 gate = sq_unpack2<T>(*(const uint32_t *)z);
+        o = make_float2(o.x * sq_silu(gate.x), o.y * sq_silu(gate.y));
+    }
+    return sq_pack2<T>(o.x, o.y);
+}
+
+/* Adds skip V, gates, rounds, and stores. Two lanes exchange halves of two neighbouring tiles, so
+ * that each stores 8 contiguous bytes and four lanes fill a 32-byte sector. */
+template <typename T, int KEYS, int VALUES>
 __device__ __forceinline__ void
 sq_chunk_store_out(const sq_decay_params &p, const sq_decay_unit &u, int first, uint32_t v,
                    float skip, int row, int group,
@@ -242,9 +302,9 @@ sq_chunk_store_out(const sq_decay_params &p, const sq_decay_unit &u, int first, 
     const int g = (int)threadIdx.x % 32 / 4, t = (int)threadIdx.x % 4, is_odd = t % 2;
     const uint32_t v_0 =
         v + sq_tile_offset<shape::value_chunks>(row + g, group * shape::out_tiles) + 4 * t;
-    const int to = u.column + group * (VALUES / 4) + 8 * is_odd + t / 2 * 4;
-    __nv_bfloat16 *o =
-        (__nv_bfloat16 *)sq_decay_at<__nv_bfloat16>(p.o, u.batch, first + row + g, u.head) + to;
+    const int own = u.column + group * (VALUES / 4) + 2 * t; /* of tile 0 */
+    const int to = own - 2 * t + 8 * is_odd + t / 2 * 4;
+    T *o = (T *)sq_decay_at<T>(p.o, u.batch, first + row + g, u.head) + to;
 #pragma unroll
     for (int half = 0; half < 4; half++, o += 8 * p.o.time) {
         const bool is_step = first + row + 8 * half + g < u.last;
@@ -256,8 +316,9 @@ sq_chunk_store_out(const sq_decay_params &p, const sq_decay_unit &u, int first, 
                 const float *sum = &out[half / 2][j + n][half % 2 * 2];
                 const uint32_t raw = sq_shared_load(
                     sq_address_step<shape::value_chunks>(v_0, 8 * half, 8 * (j + n)));
-                const float2 x = sq_unpack2<__nv_bfloat16>(raw);
-                packed[n] = sq_pack2<__nv_bfloat16>(sum[0] + skip * x.x, sum[1] + skip * x.y);
+                packed[n] = sq_chunk_output<T>(p, u, first + row + 8 * half + g, own + 8 * (j + n),
+                                               skip, sq_unpack2<T>(raw), sum,
+                                               is_step && own + 8 * (j + n) < p.values);
             }
             const uint32_t other = __shfl_xor_sync(0xffffffffu, is_odd ? packed[0] : packed[1], 1);
             const uint2 pair = is_odd ? make_uint2(other, packed[1]) : make_uint2(packed[0], other);
@@ -268,7 +329,7 @@ sq_chunk_store_out(const sq_decay_params &p, const sq_decay_unit &u, int first, 
 }
 
 /* The warp's part of the state: rows (keys) from row, columns from column. */
-template <int KEYS, int VALUES>
+template <typename T, int KEYS, int VALUES>
 struct sq_chunk_state {
     using shape = sq_chunk_shape<KEYS, VALUES>;
     float sum[shape::state_m][shape::state_n][4];
@@ -304,9 +365,9 @@ struct sq_chunk_state {
                 sq_ldmatrix_trans(a[m], sq_address_step<shape::key_chunks>(k_0, j, 16 * m));
 #pragma unroll
                 for (int e = 0; e < 4; e++) {
-                    const float2 x = sq_unpack2<__nv_bfloat16>(a[m][e]);
+                    const float2 x = sq_unpack2<T>(a[m][e]);
                     const float2 w = e < 2 ? lo : hi;
-                    a[m][e] = sq_pack2<__nv_bfloat16>(x.x * w.x, x.y * w.y);
+                    a[m][e] = sq_pack2<T>(x.x * w.x, x.y * w.y);
                 }
             }
 #pragma unroll
@@ -315,14 +376,14 @@ struct sq_chunk_state {
                 sq_ldmatrix_trans(b, sq_address_step<shape::value_chunks>(v_0, j, 8 * n));
 #pragma unroll
                 for (int m = 0; m < shape::state_m; m++) {
-                    sq_mma<__nv_bfloat16>(sum[m][n], a[m], b[0], b[1]);
-                    sq_mma<__nv_bfloat16>(sum[m][n + 1], a[m], b[2], b[3]);
+                    sq_mma<T>(sum[m][n], a[m], b[0], b[1]);
+                    sq_mma<T>(sum[m][n + 1], a[m], b[2], b[3]);
                 }
             }
         }
     }
 
-    /* The bf16 copy that Q S reads. */
+    /* The copy that Q S reads. */
     __device__ __forceinline__ void publish(uint32_t s) const
     {
         const int g = (int)threadIdx.x % 32 / 4, t = (int)threadIdx.x % 4;
@@ -336,10 +397,11 @@ struct sq_chunk_state {
                 for (int half = 0; half < 2; half++)
                     sq_shared_store(
                         sq_address_step<shape::value_chunks>(s_0, 16 * m + 8 * half, 8 * n),
-                        sq_pack2<__nv_bfloat16>(sum[m][n][2 * half], sum[m][n][2 * half + 1]));
+                        sq_pack2<T>(sum[m][n][2 * half], sum[m][n][2 * half + 1]));
     }
 
-    /* Calls f(offset in the (keys, values) matrix, first of two sums) for the pairs that exist. */
+    /* Calls f(row and column in the (keys, values) matrix, first of two sums) for the pairs that
+     * exist. */
     template <typename F>
     __device__ __forceinline__ void each(const sq_decay_params &p, int first_column, F f)
     {
@@ -354,12 +416,12 @@ struct sq_chunk_state {
                     const int r = first_row + 16 * m + 8 * half + g;
                     const int c = first_of_warp + 8 * n + 2 * t;
                     if (r < p.keys && c < p.values)
-                        f((int64_t)r * p.values + c, &sum[m][n][2 * half]);
+                        f(r, c, &sum[m][n][2 * half]);
                 }
     }
 };
 
-template <int KEYS, int VALUES, bool IS_STATE_ONLY>
+template <typename T, int KEYS, int VALUES, bool IS_STATE_ONLY>
 static __global__ void __launch_bounds__(SQ_CHUNK_THREADS,
                                          (sq_chunk_shape<KEYS, VALUES>::blocks_per_sm))
     sq_chunk_kernel(sq_decay_params p)
@@ -369,6 +431,7 @@ static __global__ void __launch_bounds__(SQ_CHUNK_THREADS,
     const sq_chunk_tiles<KEYS, VALUES> tiles = {sq_shared_address(memory)};
     const sq_decay_unit u = sq_decay_locate(p, VALUES);
     const sq_decay_head head = sq_decay_load_head(p, u.head);
+    const float skip = sq_decay_skip(p, u.head, 0);
     const int group_of_keys = u.head / p.heads_per_group;
     const int warp = (int)threadIdx.x / 32;
     const int chunks = (u.last - u.first + SQ_CHUNK - 1) / SQ_CHUNK;
@@ -378,42 +441,42 @@ static __global__ void __launch_bounds__(SQ_CHUNK_THREADS,
         const int rows = min((int)SQ_CHUNK, u.last - t);
         if constexpr (!IS_STATE_ONLY)
             sq_tile_copy_async<SQ_CHUNK, shape::key_chunks, SQ_CHUNK_THREADS>(
-                tiles.q(chunk), sq_decay_at<__nv_bfloat16>(p.q, u.batch, t, group_of_keys),
-                p.q.time, rows, p.keys / 8);
+                tiles.q(chunk), sq_decay_at<T>(p.q, u.batch, t, group_of_keys), p.q.time, rows,
+                p.keys / 8);
         sq_tile_copy_async<SQ_CHUNK, shape::key_chunks, SQ_CHUNK_THREADS>(
-            tiles.k(chunk), sq_decay_at<__nv_bfloat16>(p.k, u.batch, t, group_of_keys), p.k.time,
-            rows, p.keys / 8);
+            tiles.k(chunk), sq_decay_at<T>(p.k, u.batch, t, group_of_keys), p.k.time, rows,
+            p.keys / 8);
     };
     auto load_values = [&](int chunk) {
         const int t = u.first + chunk * SQ_CHUNK;
         const int rows = min((int)SQ_CHUNK, u.last - t);
         sq_tile_copy_async<SQ_CHUNK, shape::value_chunks, SQ_CHUNK_THREADS>(
-            tiles.v(chunk), sq_decay_at<__nv_bfloat16>(p.v, u.batch, t, u.head) + u.column,
-            p.v.time, rows, (p.values - u.column) / 8);
+            tiles.v(chunk), sq_decay_at<T>(p.v, u.batch, t, u.head) + u.column, p.v.time, rows,
+            (p.values - u.column) / 8);
     };
 
-    sq_chunk_state<KEYS, VALUES> state = {};
+    sq_chunk_state<T, KEYS, VALUES> state = {};
     load_keys(0);
     if (shape::v_stages == 2)
         load_values(0);
     sq_copy_commit();
     if constexpr (!IS_STATE_ONLY) {
-        if (u.segment > 0) {
-            const float *from = sq_decay_segment_state(p, u, u.segment - 1);
-            state.each(p, u.column, [&](int64_t at, float *sum) {
-                const float2 pair = *(const float2 *)(from + at);
+        const sq_decay_matrix from = sq_decay_state_before(p, u);
+        if (from.data)
+            state.each(p, u.column, [&](int row, int column, float *sum) {
+                const float2 pair =
+                    *(const float2 *)(sq_decay_row(from, u.batch, u.head, row) + column);
                 sum[0] = pair.x;
                 sum[1] = pair.y;
             });
-        }
         state.publish(tiles.s());
     }
     float2 dt = make_float2(0.0f, 0.0f);
     float total = 0.0f;
     if (warp == SQ_CHUNK_GATE_WARP) {
-        total = sq_chunk_fill_gates(p, head, sq_chunk_load_dt(p, u, u.first), u.first,
+        total = sq_chunk_fill_gates(p, u, head, sq_chunk_load_dt<T>(p, u, u.first), u.first,
                                     tiles.gates(memory, 0));
-        dt = sq_chunk_load_dt(p, u, u.first + SQ_CHUNK);
+        dt = sq_chunk_load_dt<T>(p, u, u.first + SQ_CHUNK);
     }
 
     for (int chunk = 0; chunk < chunks; chunk++) {
@@ -433,55 +496,54 @@ static __global__ void __launch_bounds__(SQ_CHUNK_THREADS,
         }
         sq_copy_commit();
         if (warp == SQ_CHUNK_GATE_WARP && chunk + 1 < chunks) {
-            total +=
-                sq_chunk_fill_gates(p, head, dt, first + SQ_CHUNK, tiles.gates(memory, chunk + 1));
-            dt = sq_chunk_load_dt(p, u, first + 2 * SQ_CHUNK);
+            total += sq_chunk_fill_gates(p, u, head, dt, first + SQ_CHUNK,
+                                         tiles.gates(memory, chunk + 1));
+            dt = sq_chunk_load_dt<T>(p, u, first + 2 * SQ_CHUNK);
         }
         float out[2][shape::out_tiles][4] = {};
         if constexpr (!IS_STATE_ONLY) {
             float score[2][2][4] = {};
-            sq_chunk_scores<KEYS, VALUES>(tiles.q(chunk), tiles.k(chunk), tiles.s(), row, group,
-                                          score, out);
-            sq_chunk_store_scores(tiles.p(), gates, row, group, score);
+            sq_chunk_scores<T, KEYS, VALUES>(tiles.q(chunk), tiles.k(chunk), tiles.s(), row, group,
+                                             score, out);
+            sq_chunk_store_scores<T>(tiles.p(), gates, row, group, score);
         }
         if (shape::v_stages == 1)
             sq_copy_wait<1>();
         if (!IS_STATE_ONLY || shape::v_stages == 1)
             __syncthreads(); /* P and V are there; nobody reads the old state any more */
         if constexpr (!IS_STATE_ONLY) {
-            sq_chunk_add_values<KEYS, VALUES>(tiles.p(), tiles.v(chunk), gates, row, group, out);
-            sq_chunk_store_out<KEYS, VALUES>(p, u, first, tiles.v(chunk), head.skip, row, group,
-                                             out);
+            sq_chunk_add_values<T, KEYS, VALUES>(tiles.p(), tiles.v(chunk), gates, row, group, out);
+            sq_chunk_store_out<T, KEYS, VALUES>(p, u, first, tiles.v(chunk), skip, row, group, out);
         }
         state.update(tiles.k(chunk), tiles.v(chunk), gates);
         if constexpr (!IS_STATE_ONLY)
             state.publish(tiles.s());
     }
 
-    if constexpr (IS_STATE_ONLY) {
-        float *to = sq_decay_segment_state(p, u, u.segment);
-        state.each(p, u.column, [&](int64_t at, float *sum) {
-            *(float2 *)(to + at) = make_float2(sum[0], sum[1]);
+    const sq_decay_matrix to = sq_decay_state_after(p, u, IS_STATE_ONLY);
+    if (to.data)
+        state.each(p, u.column, [&](int row, int column, float *sum) {
+            *(float2 *)(sq_decay_row(to, u.batch, u.head, row) + column) =
+                make_float2(sum[0], sum[1]);
         });
-        if (threadIdx.x == 32 * SQ_CHUNK_GATE_WARP)
-            p.decay[sq_decay_segment_index(p, u, u.segment)] = total;
-    }
+    if (IS_STATE_ONLY && threadIdx.x == 32 * SQ_CHUNK_GATE_WARP)
+        p.decay[sq_decay_segment_index(p, u, u.segment)] = total;
 }
 
-template <int KEYS, int VALUES>
+template <typename T, int KEYS, int VALUES>
 static sq_status sq_chunk_run(const sq_call *call, const sq_decay_params &p, sq_error *err)
 {
     constexpr int bytes = sq_chunk_shape<KEYS, VALUES>::shared_bytes;
     const int64_t units = sq_ceil_div(p.values, VALUES) * p.heads * p.batch;
     if (p.segments > 1) {
-        auto kernel = sq_chunk_kernel<KEYS, VALUES, true>;
+        auto kernel = sq_chunk_kernel<T, KEYS, VALUES, true>;
         SQ_TRY(sq_allow_shared(kernel, bytes, err));
         kernel<<<(unsigned)(units * (p.segments - 1)), SQ_CHUNK_THREADS, bytes, sq_stream(call)>>>(
             p);
         SQ_TRY(sq_launched("segment states", err));
         SQ_TRY(sq_decay_chain_launch(call, p, err));
     }
-    auto kernel = sq_chunk_kernel<KEYS, VALUES, false>;
+    auto kernel = sq_chunk_kernel<T, KEYS, VALUES, false>;
     SQ_TRY(sq_allow_shared(kernel, bytes, err));
     kernel<<<(unsigned)(units * p.segments), SQ_CHUNK_THREADS, bytes, sq_stream(call)>>>(p);
     return sq_launched("chunks", err);

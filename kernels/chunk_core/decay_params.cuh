@@ -1,10 +1,10 @@
 /* decay_params: what every kernel of the decayed matrix-state recurrence is told,
  *
- *   S_t = a_t S_{t-1} + w_t k_t v_t^T        o_t = scale S_t^T q_t + skip v_t
+ *   S_t = a_t S_{t-1} + w_t k_t v_t^T        o_t = (scale r_t S_t^T q_t + skip v_t) silu(z_t)
  *
- * per batch row b and head h, S: (K, V). Retention has a_t = gamma_h, w_t = 1; ssd has C, B, x for
- * q, k, v and a_t = exp(d_t A_h), w_t = d_t, skip = D_h. The mathematics is in
- * kernels/shared/decay_scan.h.
+ * per batch row b and head h, S: (K, V). Retention has a_t = gamma_h, w_t = 1, simple_gla a_t =
+ * exp(g_t), gla that for each row of S; ssd has C, B, x for q, k, v and a_t = exp(d_t A_h), w_t =
+ * d_t, skip = D_h. The mathematics is in kernels/shared/decay_scan.h.
  */
 #ifndef SQ_KERNELS_CHUNK_CORE_DECAY_PARAMS_CUH
 #define SQ_KERNELS_CHUNK_CORE_DECAY_PARAMS_CUH
@@ -14,21 +14,41 @@
 #include "kernels/hw/convert.cuh"
 #include "kernels/op.h"
 
+/* Where the decays come from. GAMMA: of the head's number. STEP: ssd's dt. LOG: a natural logarithm
+ * for each step, ROWS: for each step and row of the state. */
+typedef enum { SQ_DECAY_GAMMA, SQ_DECAY_STEP, SQ_DECAY_LOG, SQ_DECAY_ROWS } sq_decay_kind;
+
 /* Strides in elements of a (B, L, H, X) tensor; X is contiguous. */
 typedef struct {
     void *data;
     int64_t batch, time, head;
 } sq_decay_tensor;
 
+/* States (B, H, K, V), V contiguous; data may be NULL. */
 typedef struct {
+    float *data;
+    int64_t batch, head, row;
+} sq_decay_matrix;
+
+typedef struct {
+    sq_decay_kind kind;
     sq_decay_tensor q, k, v, o;
+    sq_decay_tensor z; /* data may be NULL */
     int length, batch, heads, heads_per_group, keys, values;
+    int64_t chunk; /* the axis */
     float scale;
-    /* ssd: dt (B, L, H); A, skip, bias (H), skip and bias may be NULL. Retention: dt.data NULL. */
-    sq_decay_tensor dt;
-    const float *a, *skip, *bias;
+    sq_decay_tensor dt;           /* (B, L, H) or, ROWS, (B, L, H, K); GAMMA: NULL */
+    const float *a, *skip, *bias; /* STEP: (H), skip and bias may be NULL */
+    int64_t skip_head, skip_column;
     bool has_softplus;
-    int first_head;
+    float dt_min, dt_max;
+    const int *seq_idx; /* (B, L), L contiguous; may be NULL */
+    int64_t seq_batch;
+    sq_decay_matrix initial, final;
+    /* GAMMA: first_head of the model's; with has_norm r_t = 1 / sqrt(1 + gamma + ...) over past + t
+     * + 1 steps, else 1. */
+    int first_head, past;
+    bool has_norm;
     /* Segmented plan: the steps are cut into `segments` runs of segment_length (a multiple of the
      * chunk). Of all segments but the last, at their ends: state (segments - 1, B, H, keys, values)
      * f32, and decay (segments - 1, B, H) f32, log2. */
@@ -48,34 +68,54 @@ __device__ __forceinline__ const T *sq_decay_at(const sq_decay_tensor &t, int b,
     return (const T *)t.data + b * t.batch + step * t.time + h * t.head;
 }
 
+/* Row n of the state of (b, h). */
+__device__ __forceinline__ float *sq_decay_row(const sq_decay_matrix &m, int b, int h, int n)
+{
+    return m.data + b * m.batch + h * m.head + n * m.row;
+}
+
 /* What a head's steps have in common: read once. rate: log2 of the decay of a unit step. gamma:
- * retention's decay itself: one ulp of error in it would be 2^-24 a step over thousands of steps.
- */
+ * retention's decay itself: one ulp of error in it would be 2^-24 a step over thousands of steps;
+ * lost: 1 - gamma. */
 typedef struct {
-    float rate, gamma, bias, skip;
+    float rate, gamma, lost, bias;
 } sq_decay_head;
 
 __device__ __forceinline__ sq_decay_head sq_decay_load_head(const sq_decay_params &p, int h)
 {
-    const float lost = exp2f(-5.0f - (float)(p.first_head + h)); /* 1 - gamma, exact */
     sq_decay_head head;
-    head.gamma = 1.0f - lost;
-    head.rate = (p.dt.data ? p.a[h] : log1pf(-lost)) * SQ_LOG2E;
+    head.lost = exp2f(-5.0f - (float)(p.first_head + h)); /* exact */
+    head.gamma = 1.0f - head.lost;
+    head.rate = (p.kind == SQ_DECAY_STEP    ? p.a[h]
+                 : p.kind == SQ_DECAY_GAMMA ? log1pf(-head.lost)
+                                            : 1.0f) *
+                SQ_LOG2E;
     head.bias = p.bias ? p.bias[h] : 0.0f;
-    head.skip = p.skip ? p.skip[h] : 0.0f;
     return head;
 }
 
-/* dt: the step's element of p.dt (ignored by retention). softplus in full f32: its result is a
- * weight. */
+__device__ __forceinline__ float sq_decay_skip(const sq_decay_params &p, int h, int column)
+{
+    return p.skip ? p.skip[h * p.skip_head + column * p.skip_column] : 0.0f;
+}
+
+/* ssd's step before its limits. softplus in full f32: its result is a weight. */
+__device__ __forceinline__ float sq_decay_softplus(const sq_decay_params &p, float raw)
+{
+    return p.has_softplus && raw <= 20.0f ? log1pf(expf(raw)) : raw;
+}
+
+/* dt: the step's element of p.dt (ignored where it has none). */
 __device__ __forceinline__ sq_decay_step sq_decay_gate(const sq_decay_params &p,
                                                        const sq_decay_head &head, float dt)
 {
-    if (!p.dt.data)
+    if (p.kind == SQ_DECAY_GAMMA)
         return {head.rate, 1.0f};
-    float d = dt + head.bias;
-    if (p.has_softplus && d <= 20.0f)
-        d = log1pf(expf(d));
+    if (p.kind == SQ_DECAY_ROWS)
+        return {0.0f, 1.0f};
+    if (p.kind == SQ_DECAY_LOG)
+        return {dt * head.rate, 1.0f};
+    const float d = fminf(fmaxf(sq_decay_softplus(p, dt + head.bias), p.dt_min), p.dt_max);
     return {d * head.rate, d};
 }
 
@@ -83,13 +123,45 @@ __device__ __forceinline__ sq_decay_step sq_decay_gate(const sq_decay_params &p,
 __device__ __forceinline__ float sq_decay_factor(const sq_decay_params &p,
                                                  const sq_decay_head &head, sq_decay_step step)
 {
-    return p.dt.data ? exp2f(step.log2_decay) : head.gamma;
+    return p.kind == SQ_DECAY_GAMMA ? head.gamma : exp2f(step.log2_decay);
 }
 
 template <typename T>
 __device__ __forceinline__ float sq_decay_dt(const sq_decay_params &p, int b, int64_t t, int h)
 {
-    return p.dt.data ? sq_to_f32(*sq_decay_at<T>(p.dt, b, t, h)) : 0.0f;
+    return p.kind == SQ_DECAY_STEP || p.kind == SQ_DECAY_LOG
+               ? sq_to_f32(*sq_decay_at<T>(p.dt, b, t, h))
+               : 0.0f;
+}
+
+/* Does a document start at step t? What is before step 0 belongs to the first. */
+__device__ __forceinline__ bool sq_decay_starts(const sq_decay_params &p, int b, int64_t t)
+{
+    if (!p.seq_idx || t == 0)
+        return false;
+    const int *at = p.seq_idx + b * p.seq_batch + t;
+    return at[0] != at[-1];
+}
+
+/* scale r_t. */
+__device__ __forceinline__ float sq_decay_output_scale(const sq_decay_params &p,
+                                                       const sq_decay_head &head, int64_t t)
+{
+    if (!p.has_norm)
+        return p.scale;
+    const float steps = (float)(p.past + t + 1);
+    return p.scale * sqrtf(head.lost / -expm1f(steps * log1pf(-head.lost)));
+}
+
+/* o, gated by silu(z) where there is a z. */
+template <typename T>
+__device__ __forceinline__ float sq_decay_gated(const sq_decay_params &p, int b, int64_t t, int h,
+                                                int column, float o)
+{
+    if (!p.z.data)
+        return o;
+    const float z = sq_to_f32(sq_decay_at<T>(p.z, b, t, h)[column]);
+    return o * z / (1.0f + expf(-z));
 }
 
 /* --- host --- */
@@ -103,9 +175,24 @@ static inline sq_status sq_decay_supports_grid(const sq_decay_params &p, sq_erro
     return sq_fail(why, SQ_UNSUPPORTED, "%g blocks: at most 2^31 - 1", blocks);
 }
 
+/* Kernels that go step by step multiply by gamma itself, 1 - 2^-(5 + head): a number of f32 up to
+ * head 19 and rounded to 1 beyond, which thousands of steps would show. */
+static inline sq_status sq_decay_supports_gamma(const sq_decay_params &p, sq_error *why)
+{
+    const int last = p.first_head + p.heads - 1;
+    if (p.kind != SQ_DECAY_GAMMA || last <= 19)
+        return SQ_OK;
+    return sq_fail(why, SQ_UNSUPPORTED, "head %d: step by step, heads up to 19 only", last);
+}
+
 static inline sq_decay_tensor sq_decay_view(const sq_tensor *t)
 {
     return {t->data, t->stride[0], t->stride[1], t->stride[2]};
+}
+
+static inline sq_decay_matrix sq_decay_states(const sq_tensor *t)
+{
+    return {(float *)t->data, t->stride[0], t->stride[1], t->stride[2]};
 }
 
 #endif

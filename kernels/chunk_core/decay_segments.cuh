@@ -35,22 +35,45 @@ __device__ __forceinline__ int64_t sq_decay_segment_index(const sq_decay_params 
     return ((int64_t)segment * p.batch + u.batch) * p.heads + u.head;
 }
 
-__device__ __forceinline__ float *sq_decay_segment_state(const sq_decay_params &p,
-                                                         const sq_decay_unit &u, int segment)
+/* The states at the ends of segment `segment`. */
+__device__ __forceinline__ sq_decay_matrix sq_decay_segment_states(const sq_decay_params &p,
+                                                                   int segment)
 {
-    return p.state + sq_decay_segment_index(p, u, segment) * p.keys * p.values;
+    const int64_t size = (int64_t)p.keys * p.values;
+    return {p.state + (int64_t)segment * p.batch * p.heads * size, p.heads * size, size, p.values};
+}
+
+/* What a unit starts from; data is NULL: from 0. */
+__device__ __forceinline__ sq_decay_matrix sq_decay_state_before(const sq_decay_params &p,
+                                                                 const sq_decay_unit &u)
+{
+    return u.segment > 0 ? sq_decay_segment_states(p, u.segment - 1) : p.initial;
+}
+
+/* Where a unit leaves its state: the segment's own, where it was asked for no more, or the final
+ * one; data is NULL: nowhere. */
+__device__ __forceinline__ sq_decay_matrix sq_decay_state_after(const sq_decay_params &p,
+                                                                const sq_decay_unit &u,
+                                                                bool is_state_only)
+{
+    if (is_state_only)
+        return sq_decay_segment_states(p, u.segment);
+    return u.segment + 1 == p.segments ? p.final : sq_decay_matrix{nullptr, 0, 0, 0};
 }
 
 /* What each segment adds to the state -> the state at its end, in place. One thread an element. */
 static __global__ void __launch_bounds__(256) sq_decay_chain_kernel(sq_decay_params p)
 {
     const int64_t per_state = (int64_t)p.keys * p.values, states = (int64_t)p.batch * p.heads;
-    const int64_t at = (int64_t)blockIdx.x * 256 + threadIdx.x;
+    const int64_t at = (int64_t)blockIdx.x * 256 + threadIdx.x, unit = at / per_state;
     if (at >= per_state * states)
         return;
+    const int row = (int)(at % per_state / p.values), column = (int)(at % p.values);
     float sum = 0.0f;
+    if (p.initial.data)
+        sum = sq_decay_row(p.initial, (int)(unit / p.heads), (int)(unit % p.heads), row)[column];
     for (int s = 0; s + 1 < p.segments; s++) {
-        const float decay = sq_exp2(p.decay[s * states + at / per_state]);
+        const float decay = sq_exp2(p.decay[s * states + unit]);
         sum = decay * sum + p.state[s * per_state * states + at];
         p.state[s * per_state * states + at] = sum;
     }

@@ -1,33 +1,44 @@
 /* retention: linear attention with a fixed decay per head; the mixer of RetNet.
  *
- *   S_t = gamma_h S_{t-1} + k_t v_t^T            S_{-1} = 0, a (K, V) matrix
- *   o_t = q_t^T S_t / sqrt(K)                    gamma_h = 1 - 2^(-5 - first - h)
+ *   S_t = gamma_h S_{t-1} + k_t v_t^T            S_{-1} = initial_state, or 0; a (K, V) matrix
+ *   o_t = q_t^T S_t / sqrt(K) / m_t              gamma_h = 1 - 2^(-5 - first - h)
  *
- * that is O = ((Q K^T / sqrt(K)) o D) V with D_ts = gamma^(t-s) for s <= t. Without the row
- * normaliser of the paper's section 2.2: the norm that follows is invariant to it. Rotation of q
- * and k comes before.
+ * that is O = ((Q K^T / sqrt(K)) o D) V with D_ts = gamma^(t-s) for s <= t, and R that matrix of
+ * scores. final_state = S_{L-1}. Rotation of q and k comes before, the norm per head after; that
+ * norm is invariant to the normaliser m_t, which is
+ *
+ *   none        1
+ *   decay       c_t = sqrt(1 + gamma + ... + gamma^(past + t)): section 2.2's of D, and what
+ *               TorchScale's recurrent form computes; past: steps before the call
+ *   paper       c_t max(|sum_s R_ts| / c_t, 1): section 2.2, of D and R
+ *   torchscale  c_t min(max(sum_s |R_ts| / c_t, 1), 5e4), the second factor without a gradient: the
+ *               parallel form of the authors' code
  *
  * Source    Sun et al.: Retentive Network (2307.08621), eq. 5 (parallel), 6 (recurrent), 7
- *           (chunkwise), 8 (gamma)
+ *           (chunkwise), 8 (gamma), section 2.2; microsoft/torchscale, multiscale_retention.py
  * Symbols   B: batch;  L: sequence length;  H: heads;  K: key dim;  V: value dim;  Q: chunk;
  *           first: index of the first head here among the model's (which may be
  *           spread over devices)
  * in[0]     q  (B, L, H, K)  dtype          in[1]  k  (B, L, H, K)  dtype
- * in[2]     v  (B, L, H, V)  dtype
+ * in[2]     v  (B, L, H, V)  dtype          in[3]  initial_state  (B, H, K, V)  f32, if initial
  * out[0]    o  (B, L, H, V)  dtype          state accumulates in f32 (reference: f64)
- * Needs     nothing beyond the ranges of the axes
- * Errors    SQ_UNSUPPORTED for every pass but fwd
- * Cost      4 B L H K V + B L H V flop: the recurrence without its chunks, see cost(); reads q, k,
- *           v once, writes o once
+ * out[1]    final_state  (B, H, K, V)  f32, if final
+ * Needs     with norm=paper or torchscale, which look at all scores: no initial state, no past
+ * Errors    SQ_BAD_SHAPE; SQ_UNSUPPORTED for pass step with those norms
+ * Cost      4 B L H K V + B L H V flop forward, 10 B L H K V backward: the recurrence without its
+ *           chunks, see cost(); reads q, k, v once, writes o once
  */
 #include "kernels/op.h"
 
 #include <math.h>
-#include <stdio.h>
+#include <stdlib.h>
 
 #include "kernels/retention/retention.h"
 #include "kernels/shared/decay_scan.h"
+#include "kernels/shared/decay_slice.h"
 #include "kernels/shared/rows.h"
+
+static const char *const norms[] = {"none", "decay", "paper", "torchscale", NULL};
 
 static const sq_axis axes[] = {
     {"B", "batch", "sequences", SQ_AXIS_INT, 1, 1, 65536, NULL},
@@ -38,13 +49,25 @@ static const sq_axis axes[] = {
     {"first", "first-head", "the model's index of head 0", SQ_AXIS_INT, 0, 0, 4096, NULL},
     {"chunk", "chunk", "steps of a chunk; 0: as the provider likes", SQ_AXIS_INT, 0, 0, 65536,
      NULL},
+    {"norm", "norm", "normaliser of the outputs", SQ_AXIS_CHOICE, NORM_NONE, 0, 3, norms},
+    {"past", "past", "steps before the first, which norm=decay counts", SQ_AXIS_INT, 0, 0, 1 << 24,
+     NULL},
+    {"initial", "initial", "1: the state starts from a given one", SQ_AXIS_INT, 0, 0, 1, NULL},
+    {"final", "final", "1: the last state is handed on", SQ_AXIS_INT, 0, 0, 1, NULL},
     {.name = NULL},
 };
 
+static bool needs_scores(const sq_axis_value *axis)
+{
+    return axis[AXIS_NORM] == NORM_PAPER || axis[AXIS_NORM] == NORM_TORCHSCALE;
+}
+
 static sq_status check(sq_axis_value *axis, sq_error *err)
 {
-    (void)axis;
-    (void)err;
+    if (needs_scores(axis) && (axis[AXIS_INITIAL] != 0 || axis[AXIS_PAST] != 0))
+        return sq_fail(err, SQ_BAD_SHAPE,
+                       "norm=%s looks at all scores: no initial state and no past",
+                       norms[(int)axis[AXIS_NORM]]);
     return SQ_OK;
 }
 
@@ -63,35 +86,53 @@ static sq_status at_width(int64_t width, sq_axis_value *axis, sq_error *err)
 static sq_status tensors(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis,
                          sq_tensor_list *list, sq_error *err)
 {
-    if (pass != SQ_PASS_FWD)
-        return sq_fail(err, SQ_UNSUPPORTED, "retention has no pass %s", sq_pass_name(pass));
-    int64_t b = sq_axis_int(axis, AXIS_B), l = sq_axis_int(axis, AXIS_L);
+    const bool is_step = pass == SQ_PASS_STEP;
+    if ((pass != SQ_PASS_FWD && !is_step) || (is_step && needs_scores(axis)))
+        return sq_fail(err, SQ_UNSUPPORTED, "retention with norm=%s has no pass %s",
+                       norms[(int)axis[AXIS_NORM]], sq_pass_name(pass));
+    int64_t b = sq_axis_int(axis, AXIS_B), l = is_step ? 1 : sq_axis_int(axis, AXIS_L);
     int64_t h = sq_axis_int(axis, AXIS_H), k = sq_axis_int(axis, AXIS_K);
     int64_t v = sq_axis_int(axis, AXIS_V);
     const sq_draw normal = {SQ_DRAW_NORMAL, 0.0f, 1.0f, 0};
-    *list = (sq_tensor_list){.n_in = IN_COUNT, .n_out = 1};
+    const sq_tensor_spec state = {"initial_state", SQ_DTYPE_F32, 4, {b, h, k, v}, -1, normal};
+    *list = (sq_tensor_list){.n_in = IN_COUNT, .n_out = OUT_COUNT};
     list->in[IN_Q] = (sq_tensor_spec){"q", dtype, 4, {b, l, h, k}, 1, normal};
     list->in[IN_K] = (sq_tensor_spec){"k", dtype, 4, {b, l, h, k}, 1, normal};
     list->in[IN_V] = (sq_tensor_spec){"v", dtype, 4, {b, l, h, v}, 1, normal};
-    list->out[0] = (sq_tensor_spec){"o", dtype, 4, {b, l, h, v}, 1, {0}};
+    list->out[OUT_O] = (sq_tensor_spec){"o", dtype, 4, {b, l, h, v}, 1, {0}};
+    if (is_step || axis[AXIS_INITIAL] != 0)
+        list->in[IN_INITIAL] = state;
+    if (is_step || axis[AXIS_FINAL] != 0) {
+        list->out[OUT_FINAL] = state;
+        list->out[OUT_FINAL].name = "final_state";
+    }
     return SQ_OK;
 }
 
 /* Two multiply-adds per state element and step (update, read-out), both matrix products in the
- * chunkwise form. That is the limit of small chunks: the T H (K + V) Q flop of the products inside
- * chunks of Q, and the decay of S at every step of the plain recurrence, are each avoidable by the
- * other form, so neither is compulsory. The decays are constants: no special function. */
+ * chunkwise form; backward five: the state again, its gradient, and the products that give dq, dk
+ * and dv. That is the limit of small chunks: the T H (K + V) Q flop of the products inside chunks
+ * of Q, and the decay of S at every step of the plain recurrence, are each avoidable by the other
+ * form, so neither is compulsory. The decays are constants: no special function. norm=torchscale
+ * alone needs all scores, of which this counts none: the floor of the others. */
 static sq_cost cost(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis)
 {
-    (void)pass;
-    double rows = axis[AXIS_B] * axis[AXIS_L] * axis[AXIS_H], k = axis[AXIS_K], v = axis[AXIS_V];
-    double size = (double)sq_dtype_size(dtype);
-    return (sq_cost){
-        .flops = rows * (4 * k * v + v),
-        .matrix_flops = dtype == SQ_DTYPE_F32 ? 0 : rows * 4 * k * v,
-        .bytes_read = size * rows * (2 * k + v),
-        .bytes_written = size * rows * v,
+    const bool is_step = pass == SQ_PASS_STEP, is_backward = pass == SQ_PASS_BWD;
+    const double states = axis[AXIS_B] * axis[AXIS_H];
+    const double initial = is_step || axis[AXIS_INITIAL] != 0;
+    const double final = is_step || axis[AXIS_FINAL] != 0;
+    const sq_decay_scan_shape shape = {
+        .tokens = axis[AXIS_B] * (is_step ? 1 : axis[AXIS_L]),
+        .heads = axis[AXIS_H],
+        .groups = axis[AXIS_H],
+        .keys = axis[AXIS_K],
+        .values = axis[AXIS_V],
+        .states_read = states * (initial + (is_backward ? final : 0)),
+        .states_written = states * (is_backward ? initial : final),
     };
+    sq_cost c = sq_decay_scan_cost(pass, dtype, &shape);
+    c.flops += shape.tokens * shape.heads * shape.values;
+    return c;
 }
 
 /* f32: the decays of a chunk come from multiples of one logarithm (2^-24 of at most 92 bits: 4e-6
@@ -118,29 +159,100 @@ static sq_tolerance tolerance(sq_pass pass, sq_dtype dtype, const sq_axis_value 
 
 /* --- reference --- */
 
-sq_scan_gate sq_retention_gate(const sq_call *call, int64_t b, int64_t t, int64_t h)
+double sq_retention_log_gamma(const sq_call *call, int64_t h)
+{
+    return log1p(-exp2(-5 - call->axis[AXIS_FIRST] - (double)h));
+}
+
+static sq_scan_gate gate_of(const sq_call *call, int64_t b, int64_t t, int64_t h)
 {
     (void)b;
     (void)t;
-    double head = call->axis[AXIS_FIRST] + (double)h;
-    return (sq_scan_gate){.log_decay = log1p(-exp2(-5 - head)), .weight = 1};
+    return (sq_scan_gate){.log_decay = sq_retention_log_gamma(call, h), .weight = 1};
+}
+
+double sq_retention_decay_norm(const sq_call *call, int64_t t, int64_t h)
+{
+    const double log_gamma = sq_retention_log_gamma(call, h);
+    const double steps = sq_retention_past(call) + (double)t + 1;
+    return sqrt(expm1(log_gamma) / expm1(steps * log_gamma));
+}
+
+/* sum_s R_ts / c_t, or with is_absolute that of the absolute values. */
+static double sum_of_scores(const sq_call *call, int64_t b, int64_t t, int64_t h, bool is_absolute)
+{
+    const sq_tensor *q = &call->in[IN_Q], *k = &call->in[IN_K];
+    const double log_gamma = sq_retention_log_gamma(call, h);
+    const int64_t keys = q->dim[3];
+    double sum = 0;
+    for (int64_t s = 0; s <= t; s++) {
+        double score = 0;
+        for (int64_t n = 0; n < keys; n++)
+            score += sq_load(q->data, q->dtype, sq_offset3(q, b, t, h) + n) *
+                     sq_load(k->data, k->dtype, sq_offset3(k, b, s, h) + n);
+        score *= exp((double)(t - s) * log_gamma);
+        sum += is_absolute ? fabs(score) : score;
+    }
+    return sum / sqrt((double)keys) * sq_retention_decay_norm(call, t, h);
+}
+
+static double divisor(const sq_call *call, int64_t b, int64_t t, int64_t h)
+{
+    switch ((int)call->axis[AXIS_NORM]) {
+    case NORM_PAPER:
+        return fmax(fabs(sum_of_scores(call, b, t, h, false)), 1);
+    case NORM_TORCHSCALE:
+        return fmin(fmax(sum_of_scores(call, b, t, h, true), 1), 5e4);
+    default:
+        return 1;
+    }
+}
+
+sq_decay_scan sq_retention_scan(const sq_call *call, double *row)
+{
+    const sq_tensor *v = &call->in[IN_V];
+    sq_decay_scan scan = {.q = &call->in[IN_Q],
+                          .k = &call->in[IN_K],
+                          .v = v,
+                          .initial = &call->in[IN_INITIAL],
+                          .scale = 1 / sqrt(call->axis[AXIS_K]),
+                          .chunk = sq_axis_int(call->axis, AXIS_CHUNK),
+                          .gate = gate_of};
+    if (call->axis[AXIS_NORM] == NORM_NONE)
+        return scan;
+    scan.row = row;
+#pragma omp parallel for collapse(2)
+    for (int64_t b = 0; b < v->dim[0]; b++)
+        for (int64_t t = 0; t < v->dim[1]; t++)
+            for (int64_t h = 0; h < v->dim[2]; h++)
+                row[(b * v->dim[1] + t) * v->dim[2] + h] =
+                    sq_retention_decay_norm(call, t, h) / divisor(call, b, t, h);
+    return scan;
 }
 
 static sq_status reference(const sq_call *call, sq_error *err)
 {
-    sq_decay_scan scan = {.q = &call->in[IN_Q],
-                          .k = &call->in[IN_K],
-                          .v = &call->in[IN_V],
-                          .o = &call->out[0],
-                          .gate = sq_retention_gate};
-    scan.scale = 1 / sqrt(call->axis[AXIS_K]);
-    scan.chunk = sq_axis_int(call->axis, AXIS_CHUNK);
-    return sq_decay_scan_reference(call, &scan, err);
+    const int64_t *dim = call->in[IN_V].dim;
+    double *row = malloc((size_t)(dim[0] * dim[1] * dim[2]) * sizeof *row);
+    if (!row)
+        return sq_fail(err, SQ_OUT_OF_MEMORY, "retention: no memory for the normalisers");
+    sq_decay_scan scan = sq_retention_scan(call, row);
+    scan.o = &call->out[OUT_O];
+    scan.final = &call->out[OUT_FINAL];
+    sq_status status = sq_decay_scan_reference(call, &scan, err);
+    free(row);
+    return status;
+}
+
+static double scores_work(const sq_axis_value *axis)
+{
+    return needs_scores(axis) ? axis[AXIS_L] * (axis[AXIS_L] + 1) / 2 * (4 * axis[AXIS_K] + 20) : 0;
 }
 
 static double reference_work(const sq_axis_value *axis)
 {
-    return sq_decay_scan_work(axis[AXIS_B], axis[AXIS_L], axis[AXIS_H], axis[AXIS_K], axis[AXIS_V],
+    return axis[AXIS_B] * axis[AXIS_H] * scores_work(axis) +
+           sq_decay_scan_work(axis[AXIS_B], axis[AXIS_L], axis[AXIS_H], axis[AXIS_K], axis[AXIS_V],
                               axis[AXIS_CHUNK]);
 }
 
@@ -148,26 +260,21 @@ static double reference_work(const sq_axis_value *axis)
  * (at least one). */
 static sq_status slice(const sq_call *whole, sq_pick pick, sq_call *sub, char *what, size_t size)
 {
+    static const sq_decay_cut in_cuts[IN_COUNT] = {
+        [IN_Q] = {0, 2, -1}, [IN_K] = {0, 2, -1}, [IN_V] = {0, 2, 3}, [IN_INITIAL] = {0, 1, 3}};
+    static const sq_decay_cut out_cuts[OUT_COUNT] = {[OUT_O] = {0, 2, 3}, [OUT_FINAL] = {0, 1, 3}};
     const sq_axis_value *axis = whole->axis;
-    int64_t columns = sq_axis_int(axis, AXIS_V);
-    int64_t count =
-        sq_decay_scan_columns(axis[AXIS_L], axis[AXIS_K], columns, axis[AXIS_CHUNK], pick.max_work);
-    int64_t b = sq_pick_start(pick, 0, sq_axis_int(axis, AXIS_B), 1);
-    int64_t h = sq_pick_start(pick, 1, sq_axis_int(axis, AXIS_H), 1);
+    const int64_t heads = sq_axis_int(axis, AXIS_H), columns = sq_axis_int(axis, AXIS_V);
+    const int64_t count = sq_decay_scan_columns(
+        axis[AXIS_L], axis[AXIS_K], columns, axis[AXIS_CHUNK], pick.max_work - scores_work(axis));
+    const sq_decay_part part =
+        sq_decay_part_pick(pick, sq_axis_int(axis, AXIS_B), heads, columns, count, what, size);
     *sub = *whole;
     sub->axis[AXIS_B] = sub->axis[AXIS_H] = 1;
-    sub->axis[AXIS_FIRST] += (double)h;
+    sub->axis[AXIS_FIRST] += (double)part.h;
     sub->axis[AXIS_V] = (double)count;
-    int64_t v = sq_pick_start(pick, 2, columns, count);
-    sq_tensor *tensors_of_head[] = {&sub->in[IN_Q], &sub->in[IN_K], &sub->in[IN_V], &sub->out[0]};
-    for (int i = 0; i < 4; i++) {
-        sq_tensor row = sq_tensor_slice(tensors_of_head[i], 0, b, 1);
-        *tensors_of_head[i] = sq_tensor_slice(&row, 2, h, 1);
-    }
-    sub->in[IN_V] = sq_tensor_slice(&sub->in[IN_V], 3, v, count);
-    sub->out[0] = sq_tensor_slice(&sub->out[0], 3, v, count);
-    snprintf(what, size, "b=%lld h=%lld v=%lld..%lld", (long long)b, (long long)h, (long long)v,
-             (long long)(v + count));
+    sq_decay_cut_tensors(sub->in, in_cuts, IN_COUNT, part, heads);
+    sq_decay_cut_tensors(sub->out, out_cuts, OUT_COUNT, part, heads);
     return SQ_OK;
 }
 
@@ -188,6 +295,15 @@ static const char *const test_shapes[] = {
     "B=1,L=2053,H=8,K=32,V=64",
     "B=1,L=5000,H=2,K=64,V=64,first=6",
     "B=1,L=1031,H=2,K=256,V=128",
+    "B=2,L=70,H=2,K=8,V=16,norm=decay,final=1",
+    "B=1,L=65,H=3,K=16,V=8,norm=decay,past=100,initial=1",
+    "B=2,L=67,H=2,K=8,V=16,norm=paper",
+    "B=1,L=130,H=2,K=16,V=8,norm=torchscale,final=1",
+    "B=1,L=129,H=2,K=64,V=64,norm=torchscale",
+    "B=1,L=129,H=2,K=64,V=64,norm=paper",
+    "B=2,L=97,H=2,K=8,V=8,initial=1,final=1,chunk=64",
+    "B=2,L=1,H=2,K=8,V=8,initial=1,final=1",
+    "B=1,L=1500,H=2,K=128,V=64,norm=decay,initial=1,final=1",
     NULL,
 };
 

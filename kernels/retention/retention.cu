@@ -1,6 +1,5 @@
 /* retention on CUDA: the shared recurrence kernels with one constant decay per head. */
-#include "kernels/chunk_core/decay_naive.cuh"
-#include "kernels/chunk_core/decay_portable.cuh"
+#include "kernels/chunk_core/decay_providers.cuh"
 #include "kernels/retention/retention.h"
 
 #include <math.h>
@@ -9,70 +8,58 @@ static sq_decay_params params(const sq_call *call)
 {
     const sq_axis_value *axis = call->axis;
     sq_decay_params p = {};
+    p.kind = SQ_DECAY_GAMMA;
     p.q = sq_decay_view(&call->in[IN_Q]);
     p.k = sq_decay_view(&call->in[IN_K]);
     p.v = sq_decay_view(&call->in[IN_V]);
-    p.o = sq_decay_view(&call->out[0]);
-    p.length = (int)axis[AXIS_L];
+    p.initial = sq_decay_states(&call->in[IN_INITIAL]);
+    if (call->pass != SQ_PASS_BWD) {
+        p.o = sq_decay_view(&call->out[OUT_O]);
+        p.final = sq_decay_states(&call->out[OUT_FINAL]);
+    }
+    p.length = (int)call->in[IN_V].dim[1];
     p.batch = (int)axis[AXIS_B];
     p.heads = (int)axis[AXIS_H];
     p.heads_per_group = 1;
     p.keys = (int)axis[AXIS_K];
     p.values = (int)axis[AXIS_V];
+    p.chunk = sq_axis_int(axis, AXIS_CHUNK);
     p.scale = (float)(1 / sqrt(axis[AXIS_K]));
     p.first_head = (int)axis[AXIS_FIRST];
+    p.has_norm = axis[AXIS_NORM] == NORM_DECAY;
+    p.past = (int)sq_retention_past(call);
     p.segments = 1;
     return p;
 }
 
-/* Kernels that go step by step multiply by gamma itself, 1 - 2^-(5 + head): a number of f32 up to
- * head 19 and rounded to 1 beyond, which thousands of steps would show. */
-static sq_status supports_steps(const sq_call *call, sq_error *why)
+/* The normalisers that look at all scores. */
+static sq_status supports_norm(const sq_call *call, sq_error *why)
 {
-    const double last = call->axis[AXIS_FIRST] + call->axis[AXIS_H] - 1;
-    if (last > 19)
-        return sq_fail(why, SQ_UNSUPPORTED, "head %.0f: step by step, heads up to 19 only", last);
-    return SQ_OK;
+    if (call->axis[AXIS_NORM] == NORM_NONE || call->axis[AXIS_NORM] == NORM_DECAY)
+        return SQ_OK;
+    return sq_fail(why, SQ_UNSUPPORTED, "keeps no scores: norm=none or decay only");
 }
 
 static sq_status supports_naive(const sq_call *call, const sq_device *device, sq_error *why)
 {
-    (void)device;
-    SQ_TRY(supports_steps(call, why));
-    return sq_decay_naive_supports(call, params(call), sq_axis_int(call->axis, AXIS_CHUNK), why);
-}
-
-static sq_status launch_naive(const sq_call *call, void *plan, sq_error *err)
-{
-    (void)plan;
-    return sq_decay_naive_launch(call, params(call), err);
+    SQ_TRY(supports_norm(call, why));
+    return sq_decay_naive<params>::supports(call, device, why);
 }
 
 static sq_status supports_portable(const sq_call *call, const sq_device *device, sq_error *why)
 {
-    if (call->dtype == SQ_DTYPE_F32)
-        SQ_TRY(supports_steps(call, why));
-    const sq_tensor *rows[] = {&call->in[IN_Q], &call->in[IN_K], &call->in[IN_V], &call->out[0]};
-    return sq_decay_portable_supports(call, device, params(call),
-                                      sq_axis_int(call->axis, AXIS_CHUNK), rows, 4, why);
+    SQ_TRY(supports_norm(call, why));
+    return sq_decay_portable<params>::supports(call, device, why);
 }
 
-static size_t workspace_portable(const sq_call *call)
-{
-    return sq_decay_portable_workspace(call, params(call));
-}
-
-static sq_status launch_portable(const sq_call *call, void *plan, sq_error *err)
-{
-    (void)plan;
-    return sq_decay_portable_launch(call, params(call), err);
-}
+using naive = sq_decay_naive<params>;
+using portable = sq_decay_portable<params>;
 
 extern "C" const sq_provider sq_cuda_retention[] = {
     {"cuda/naive", "one warp per column of the state, step by step", supports_naive, NULL, NULL,
-     launch_naive, NULL},
+     naive::launch, NULL, naive::passes},
     {"cuda/portable",
-     "chunks on tensor cores (bf16), state in registers; segments where states are few",
-     supports_portable, workspace_portable, NULL, launch_portable, NULL},
+     "chunks on tensor cores (16 bit), state in registers; segments where states are few",
+     supports_portable, portable::workspace, NULL, portable::launch, NULL, portable::passes},
     {NULL},
 };

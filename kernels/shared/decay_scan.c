@@ -14,13 +14,13 @@ typedef struct {
     const sq_call *call;
     const sq_decay_scan *scan;
     int64_t b, h, first, count, keys;
-    double skip;
+    double skip[BLOCK];
 } job;
 
 /* Scratch of a job; rows of up to `chunk` steps (1 for the step-by-step form). The state is stored
- * [k][column]. */
+ * [k][column]; decay: of each of its rows. */
 typedef struct {
-    double *state, *q, *k, *v, *log_sum, *weight;
+    double *state, *q, *k, *v, *log_sum, *weight, *decay;
 } scratch;
 
 static void read_step(const job *j, const sq_tensor *t, int64_t step, double *out)
@@ -47,21 +47,52 @@ static void add_query(const double *state, const double *q, int64_t keys, double
             o[c] += factor * q[n] * state[n * BLOCK + c];
 }
 
-/* state = decay * state + weight * k v^T */
-static void add_key(double *state, const double *k, int64_t keys, double decay, double weight,
-                    const double *v)
+/* state = diag(decay) state + weight * k v^T */
+static void add_key(double *state, const double *k, int64_t keys, const double *decay,
+                    double weight, const double *v)
 {
     for (int64_t n = 0; n < keys; n++)
         for (int c = 0; c < BLOCK; c++)
-            state[n * BLOCK + c] = decay * state[n * BLOCK + c] + weight * k[n] * v[c];
+            state[n * BLOCK + c] = decay[n] * state[n * BLOCK + c] + weight * k[n] * v[c];
+}
+
+static void set_decay(const job *j, const scratch *s, double decay)
+{
+    for (int64_t n = 0; n < j->keys; n++)
+        s->decay[n] = decay;
+}
+
+static void read_decay(const job *j, int64_t step, double log_decay, const scratch *s)
+{
+    if (!sq_scan_has(j->scan->decays)) {
+        set_decay(j, s, exp(log_decay));
+        return;
+    }
+    read_step(j, j->scan->decays, step, s->decay);
+    for (int64_t n = 0; n < j->keys; n++)
+        s->decay[n] = exp(log_decay + s->decay[n]);
 }
 
 static void write_values(const job *j, int64_t step, const double *v, const double *sum)
 {
-    double o[BLOCK];
+    const sq_decay_scan *scan = j->scan;
+    const int64_t row = (j->b * scan->v->dim[1] + step) * scan->v->dim[2] + j->h;
+    const double scale = scan->scale * (scan->row ? scan->row[row] : 1);
+    double o[BLOCK], z[BLOCK];
     for (int64_t c = 0; c < j->count; c++)
-        o[c] = j->scan->scale * sum[c] + j->skip * v[c];
-    sq_row_write(j->scan->o, value_offset(j, j->scan->o, step), j->count, o);
+        o[c] = scale * sum[c] + j->skip[c] * v[c];
+    if (sq_scan_has(scan->z)) {
+        sq_row_read(scan->z, value_offset(j, scan->z, step), j->count, z);
+        for (int64_t c = 0; c < j->count; c++)
+            o[c] *= z[c] / (1 + exp(-z[c]));
+    }
+    sq_row_write(scan->o, value_offset(j, scan->o, step), j->count, o);
+}
+
+static void forget(const job *j, const scratch *s)
+{
+    for (int64_t i = 0; i < j->keys * BLOCK; i++)
+        s->state[i] = 0;
 }
 
 static void run_steps(const job *j, const scratch *s)
@@ -69,13 +100,27 @@ static void run_steps(const job *j, const scratch *s)
     for (int64_t t = 0; t < j->scan->v->dim[1]; t++) {
         sq_scan_gate gate = j->scan->gate(j->call, j->b, t, j->h);
         double sum[BLOCK] = {0};
+        if (gate.is_start)
+            forget(j, s);
         read_step(j, j->scan->q, t, s->q);
         read_step(j, j->scan->k, t, s->k);
         read_values(j, t, s->v);
-        add_key(s->state, s->k, j->keys, exp(gate.log_decay), gate.weight, s->v);
+        read_decay(j, t, gate.log_decay, s);
+        add_key(s->state, s->k, j->keys, s->decay, gate.weight, s->v);
         add_query(s->state, s->q, j->keys, 1, sum);
         write_values(j, t, s->v, sum);
     }
+}
+
+/* Steps of the chunk that starts at `start`: it ends before the next document. */
+static int64_t chunk_steps(const job *j, int64_t start, int64_t chunk)
+{
+    const int64_t length = j->scan->v->dim[1];
+    int64_t steps = 1;
+    while (steps < chunk && start + steps < length &&
+           !j->scan->gate(j->call, j->b, start + steps, j->h).is_start)
+        steps++;
+    return steps;
 }
 
 /* log_sum: ln of the product of the decays from the chunk's start, that step's own included. */
@@ -109,9 +154,11 @@ static void chunk_row(const job *j, const scratch *s, int64_t i, double *sum)
 
 static void run_chunks(const job *j, const scratch *s, int64_t chunk)
 {
-    int64_t length = j->scan->v->dim[1];
-    for (int64_t start = 0; start < length; start += chunk) {
-        int64_t steps = length - start < chunk ? length - start : chunk;
+    int64_t steps;
+    for (int64_t start = 0; start < j->scan->v->dim[1]; start += steps) {
+        steps = chunk_steps(j, start, chunk);
+        if (j->scan->gate(j->call, j->b, start, j->h).is_start)
+            forget(j, s);
         read_chunk(j, start, steps, s);
         for (int64_t i = 0; i < steps; i++) {
             double sum[BLOCK] = {0};
@@ -119,18 +166,27 @@ static void run_chunks(const job *j, const scratch *s, int64_t chunk)
             write_values(j, start + i, s->v + i * BLOCK, sum);
         }
         double last = s->log_sum[steps - 1];
-        for (int64_t i = 0; i < steps; i++)
-            add_key(s->state, s->k + i * j->keys, j->keys, i == 0 ? exp(last) : 1,
+        for (int64_t i = 0; i < steps; i++) {
+            set_decay(j, s, i == 0 ? exp(last) : 1);
+            add_key(s->state, s->k + i * j->keys, j->keys, s->decay,
                     exp(last - s->log_sum[i]) * s->weight[i], s->v + i * BLOCK);
+        }
     }
+}
+
+/* The job's columns of state row n. */
+static int64_t state_offset(const job *j, const sq_tensor *t, int64_t n)
+{
+    return sq_offset3(t, j->b, j->h, n) + j->first;
 }
 
 /* false: no memory. */
 static bool run_job(const job *j)
 {
-    int64_t length = j->scan->v->dim[1], chunk = j->scan->chunk;
+    const sq_tensor *initial = j->scan->initial, *final = j->scan->final;
+    int64_t length = j->scan->v->dim[1], chunk = sq_scan_has(j->scan->decays) ? 0 : j->scan->chunk;
     int64_t rows = chunk == 0 ? 1 : chunk < length ? chunk : length;
-    size_t doubles = (size_t)(j->keys * BLOCK + rows * (2 * j->keys + BLOCK + 2));
+    size_t doubles = (size_t)(j->keys * (BLOCK + 1) + rows * (2 * j->keys + BLOCK + 2));
     double *memory = calloc(doubles, sizeof *memory);
     if (!memory)
         return false;
@@ -140,10 +196,15 @@ static bool run_job(const job *j)
     s.v = s.k + rows * j->keys;
     s.log_sum = s.v + rows * BLOCK;
     s.weight = s.log_sum + rows;
+    s.decay = s.weight + rows;
+    for (int64_t n = 0; sq_scan_has(initial) && n < j->keys; n++)
+        sq_row_read(initial, state_offset(j, initial, n), j->count, s.state + n * BLOCK);
     if (chunk == 0)
         run_steps(j, &s);
     else
         run_chunks(j, &s, rows);
+    for (int64_t n = 0; sq_scan_has(final) && n < j->keys; n++)
+        sq_row_write(final, state_offset(j, final, n), j->count, s.state + n * BLOCK);
     free(memory);
     return true;
 }
@@ -160,7 +221,8 @@ sq_status sq_decay_scan_reference(const sq_call *call, const sq_decay_scan *scan
                 job j = {.call = call, .scan = scan, .b = b, .h = h, .first = block * BLOCK};
                 j.count = values - j.first < BLOCK ? values - j.first : BLOCK;
                 j.keys = scan->k->dim[3];
-                j.skip = scan->skip ? scan->skip(call, h) : 0;
+                for (int64_t c = 0; scan->skip && c < j.count; c++)
+                    j.skip[c] = scan->skip(call, h, j.first + c);
                 is_short = !run_job(&j) || is_short;
             }
     if (is_short)
@@ -183,4 +245,21 @@ int64_t sq_decay_scan_columns(double length, double keys, int64_t values, double
     if (blocks * BLOCK >= (double)values)
         return values;
     return blocks < 1 ? (values < BLOCK ? values : BLOCK) : (int64_t)blocks * BLOCK;
+}
+
+sq_cost sq_decay_scan_cost(sq_pass pass, sq_dtype dtype, const sq_decay_scan_shape *s)
+{
+    const bool is_backward = pass == SQ_PASS_BWD;
+    const double state = s->keys * s->values, products = is_backward ? 5 : 2;
+    const double rows = s->tokens * s->heads * s->values;
+    const double columns = s->tokens * s->groups * s->keys, size = (double)sq_dtype_size(dtype);
+    const double flops = 2 * products * s->tokens * s->heads * state;
+    return (sq_cost){
+        .flops = flops,
+        .matrix_flops = dtype == SQ_DTYPE_F32 ? 0 : flops,
+        .bytes_read =
+            size * (2 * columns + (is_backward ? 2 : 1) * rows) + 4 * s->states_read * state,
+        .bytes_written =
+            size * ((is_backward ? 2 : 0) * columns + rows) + 4 * s->states_written * state,
+    };
 }

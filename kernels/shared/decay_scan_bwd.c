@@ -1,12 +1,16 @@
-/* decay_scan, backward. With G_t the gradient of the state S_t (decay_scan.h):
+/* decay_scan, backward. With G_t the gradient of the state S_t (decay_scan.h), G_L = d_final,
+ * a_L = 1, do'_t = do_t silu(z_t), f_t = scale r_t, and y_t what silu(z_t) multiplies:
  *
- *   G_t = scale q_t do_t^T + a_{t+1} G_{t+1}
- *   dq_t = scale S_t do_t                      dv_t = w_t G_t^T k_t + skip do_t
- *   dk_t = w_t G_t v_t                         dw_t = k_t . (G_t v_t)
- *   d(ln a_t) = q_t . dq_t - k_t . dk_t + d(ln a_{t+1})
+ *   G_t = f_t q_t do'_t^T + a_{t+1} G_{t+1}            d_initial = a_0 G_0
+ *   dq_t = f_t S_t do'_t                               dv_t = w_t G_t^T k_t + skip do'_t
+ *   dk_t = w_t G_t v_t                                 dw_t = k_t . (G_t v_t)
+ *   dz_t = do_t y_t silu'(z_t)                         dskip = sum of do'_t v_t
+ *   d(ln a_t) = q_t . dq_t - k_t . dk_t + d(ln a_{t+1}),   d(ln a_L) = <d_final, S_{L-1}>
  *
  * The last line is <G_t, a_t S_{t-1}>, which follows from <G_t, S_t> = q_t . dq_t + <a_{t+1}
- * G_{t+1}, S_t> and S_t = a_t S_{t-1} + w_t k_t v_t^T: no state need be kept. Queries and keys of a
+ * G_{t+1}, S_t> and S_t = a_t S_{t-1} + w_t k_t v_t^T: no state need be kept. It holds row by row
+ * of the state too, which is the gradient of decays by row. Where a document starts, and where
+ * there is no state before, a_t counts as 0: so does its gradient, exactly. Queries and keys of a
  * group get the sum over its heads, so a group is one unit of work.
  */
 #include "kernels/shared/decay_scan.h"
@@ -16,13 +20,14 @@
 
 #include "kernels/shared/rows.h"
 
-/* One (b, g). Rows of L steps; q, k and their gradients are the group's, the others one head's. */
+/* One (b, g). Rows of L steps; q, k and their gradients are the group's, the others one head's.
+ * d_o: do'. decay, d_row: of the rows of the state. */
 typedef struct {
     const sq_call *call;
     const sq_decay_scan *scan;
     const sq_decay_scan_grads *grads;
     int64_t b, g, length, keys, values;
-    double *q, *k, *dq, *dk, *v, *d_o, *dv, *state, *q_dot_dq;
+    double *q, *k, *dq, *dk, *v, *d_o, *dv, *state, *q_dot_dq, *decay, *d_row, *y, *z;
 } job;
 
 static void read_rows(const job *j, const sq_tensor *t, int64_t h, int64_t n, double *out)
@@ -43,101 +48,214 @@ static void clear(double *at, int64_t n)
         at[i] = 0;
 }
 
-/* Forward in time: the states again, and dq. */
-static void run_queries(const job *j, int64_t h)
+/* The state of head h from a (B, H, K, V) tensor; zeros where there is none. */
+static void read_state(const job *j, const sq_tensor *t, int64_t h)
 {
-    const int64_t keys = j->keys, values = j->values;
-    clear(j->state, keys * values);
-    for (int64_t t = 0; t < j->length; t++) {
-        const sq_scan_gate gate = j->scan->gate(j->call, j->b, t, h);
-        const double decay = exp(gate.log_decay), *v = j->v + t * values, *g = j->d_o + t * values;
-        double dot = 0;
-        for (int64_t n = 0; n < keys; n++) {
-            double sum = 0, *row = j->state + n * values;
-            for (int64_t c = 0; c < values; c++) {
-                row[c] = decay * row[c] + gate.weight * j->k[t * keys + n] * v[c];
-                sum += row[c] * g[c];
-            }
-            j->dq[t * keys + n] += j->scan->scale * sum;
-            dot += j->scan->scale * sum * j->q[t * keys + n];
-        }
-        j->q_dot_dq[t] = dot;
+    clear(j->state, j->keys * j->values);
+    for (int64_t n = 0; sq_scan_has(t) && n < j->keys; n++)
+        sq_row_read(t, sq_offset3(t, j->b, h, n), j->values, j->state + n * j->values);
+}
+
+static double output_factor(const job *j, int64_t t, int64_t h)
+{
+    const int64_t at = (j->b * j->length + t) * j->scan->v->dim[2] + h;
+    return j->scan->scale * (j->scan->row ? j->scan->row[at] : 1);
+}
+
+/* The decays of step t; 0 where a document starts. */
+static void read_decay(const job *j, const sq_scan_gate *gate, int64_t t, int64_t h)
+{
+    const sq_tensor *decays = j->scan->decays;
+    const bool is_by_row = sq_scan_has(decays);
+    if (is_by_row)
+        sq_row_read(decays, sq_offset3(decays, j->b, t, h), j->keys, j->decay);
+    for (int64_t n = 0; n < j->keys; n++)
+        j->decay[n] = gate->is_start ? 0 : exp(gate->log_decay + (is_by_row ? j->decay[n] : 0));
+}
+
+/* do' of all steps. */
+static void read_output_gradient(const job *j, int64_t h)
+{
+    const sq_tensor *z = j->scan->z;
+    read_rows(j, j->grads->d_o, h, j->values, j->d_o);
+    for (int64_t t = 0; sq_scan_has(z) && t < j->length; t++) {
+        sq_row_read(z, sq_offset3(z, j->b, t, h), j->values, j->z);
+        for (int64_t c = 0; c < j->values; c++)
+            j->d_o[t * j->values + c] *= j->z[c] / (1 + exp(-j->z[c]));
     }
 }
 
-/* Backward in time: dk, dv and the gate's. */
-static void run_keys(const job *j, int64_t h, double skip)
+/* dz of one step, from y without its skip part. */
+static void write_gate_gradient(const job *j, int64_t t, int64_t h)
+{
+    const sq_tensor *z = j->scan->z, *d_o = j->grads->d_o, *d_z = j->grads->d_z;
+    sq_row_read(z, sq_offset3(z, j->b, t, h), j->values, j->z);
+    for (int64_t c = 0; c < j->values; c++) {
+        const double s = 1 / (1 + exp(-j->z[c]));
+        const double skip = j->scan->skip ? j->scan->skip(j->call, h, c) : 0;
+        const double y = j->y[c] + skip * j->v[t * j->values + c];
+        j->z[c] = y * s * (1 + j->z[c] * (1 - s)) *
+                  sq_load(d_o->data, d_o->dtype, sq_offset3(d_o, j->b, t, h) + c);
+    }
+    sq_row_write(d_z, sq_offset3(d_z, j->b, t, h), j->values, j->z);
+}
+
+/* Forward in time: the states again, dq and dz. */
+static void run_queries(const job *j, int64_t h)
+{
+    const int64_t keys = j->keys, values = j->values;
+    read_state(j, j->scan->initial, h);
+    for (int64_t t = 0; t < j->length; t++) {
+        const sq_scan_gate gate = j->scan->gate(j->call, j->b, t, h);
+        const double *v = j->v + t * values, *g = j->d_o + t * values;
+        const double factor = output_factor(j, t, h);
+        double dot = 0;
+        read_decay(j, &gate, t, h);
+        clear(j->y, values);
+        for (int64_t n = 0; n < keys; n++) {
+            const double q = factor * j->q[t * keys + n], k = gate.weight * j->k[t * keys + n];
+            double sum = 0, *row = j->state + n * values;
+            for (int64_t c = 0; c < values; c++) {
+                row[c] = j->decay[n] * row[c] + k * v[c];
+                j->y[c] += q * row[c];
+                sum += row[c] * g[c];
+            }
+            j->dq[t * keys + n] += factor * sum;
+            dot += q * sum;
+        }
+        j->q_dot_dq[t] = dot;
+        if (sq_scan_has(j->scan->z))
+            write_gate_gradient(j, t, h);
+    }
+}
+
+/* G_L, and <d_final, S_{L-1}> by rows of the state, which run_queries left. */
+static void start_keys(const job *j, int64_t h)
+{
+    const sq_tensor *d_final = j->grads->d_final;
+    for (int64_t n = 0; n < j->keys; n++) {
+        j->d_row[n] = 0;
+        j->decay[n] = 1;
+        if (!sq_scan_has(d_final))
+            continue;
+        sq_row_read(d_final, sq_offset3(d_final, j->b, h, n), j->values, j->y);
+        j->d_row[n] = sq_row_dot(j->y, j->state + n * j->values, j->values);
+    }
+    read_state(j, d_final, h);
+}
+
+/* The gradients of the decays of one step: of all rows, and their sum. */
+static void write_decay_gradient(const job *j, int64_t t, int64_t h, double sum)
+{
+    const sq_tensor *d_decays = j->grads->d_decays;
+    if (j->grads->d_log_decay)
+        j->grads->d_log_decay[(j->b * j->length + t) * j->scan->v->dim[2] + h] = sum;
+    if (sq_scan_has(d_decays))
+        sq_row_write(d_decays, sq_offset3(d_decays, j->b, t, h), j->keys, j->d_row);
+}
+
+/* Backward in time: dk, dv and the gates'. */
+static void run_keys(const job *j, int64_t h)
 {
     const int64_t keys = j->keys, values = j->values, heads = j->scan->v->dim[2];
-    double d_log = 0, later_decay = 0; /* of step t + 1 */
-    clear(j->state, keys * values);
+    start_keys(j, h);
+    double d_log = 0;
+    for (int64_t n = 0; n < keys; n++)
+        d_log += j->d_row[n];
     for (int64_t t = j->length - 1; t >= 0; t--) {
         const sq_scan_gate gate = j->scan->gate(j->call, j->b, t, h);
         const double *v = j->v + t * values, *g = j->d_o + t * values;
+        const double factor = output_factor(j, t, h);
         double *dv = j->dv + t * values, k_dot = 0; /* k . (G v) */
         for (int64_t c = 0; c < values; c++)
-            dv[c] = skip * g[c];
+            dv[c] = j->scan->skip ? j->scan->skip(j->call, h, c) * g[c] : 0;
         for (int64_t n = 0; n < keys; n++) {
-            const double q = j->scan->scale * j->q[t * keys + n], k = j->k[t * keys + n];
+            const double q = factor * j->q[t * keys + n], k = j->k[t * keys + n];
             double sum = 0, *row = j->state + n * values;
             for (int64_t c = 0; c < values; c++) {
-                row[c] = q * g[c] + later_decay * row[c];
+                row[c] = q * g[c] + j->decay[n] * row[c];
                 sum += row[c] * v[c];
                 dv[c] += gate.weight * k * row[c];
             }
             j->dk[t * keys + n] += gate.weight * sum;
             k_dot += k * sum;
+            /* dq of a group is one head's where decays are by row; elsewhere this is not read */
+            j->d_row[n] += j->q[t * keys + n] * j->dq[t * keys + n] - gate.weight * k * sum;
         }
         d_log += j->q_dot_dq[t] - gate.weight * k_dot;
-        later_decay = exp(gate.log_decay);
-        const int64_t at = (j->b * j->length + t) * heads + h;
-        if (j->grads->d_log_decay)
-            j->grads->d_log_decay[at] = d_log;
+        if (gate.is_start || (t == 0 && !sq_scan_has(j->scan->initial))) {
+            d_log = 0;
+            clear(j->d_row, keys);
+        }
+        write_decay_gradient(j, t, h, d_log);
         if (j->grads->d_weight)
-            j->grads->d_weight[at] = k_dot;
+            j->grads->d_weight[(j->b * j->length + t) * heads + h] = k_dot;
+        read_decay(j, &gate, t, h);
+    }
+}
+
+static void write_initial_gradient(const job *j, int64_t h)
+{
+    const sq_tensor *t = j->grads->d_initial;
+    for (int64_t n = 0; sq_scan_has(t) && n < j->keys; n++) {
+        double *row = j->state + n * j->values;
+        for (int64_t c = 0; c < j->values; c++)
+            row[c] *= j->decay[n];
+        sq_row_write(t, sq_offset3(t, j->b, h, n), j->values, row);
+    }
+}
+
+static void add_skip_gradient(const job *j, int64_t h)
+{
+    for (int64_t c = 0; j->grads->d_skip && c < j->values; c++) {
+        double sum = 0;
+        for (int64_t t = 0; t < j->length; t++)
+            sum += j->d_o[t * j->values + c] * j->v[t * j->values + c];
+#pragma omp atomic
+        j->grads->d_skip[h * j->values + c] += sum;
     }
 }
 
 static void run_head(const job *j, int64_t h)
 {
     read_rows(j, j->scan->v, h, j->values, j->v);
-    read_rows(j, j->grads->d_o, h, j->values, j->d_o);
+    read_output_gradient(j, h);
     run_queries(j, h);
-    run_keys(j, h, j->scan->skip ? j->scan->skip(j->call, h) : 0);
+    run_keys(j, h);
+    write_initial_gradient(j, h);
     write_rows(j, j->grads->d_v, h, j->values, j->dv);
-    if (!j->grads->d_skip)
-        return;
-    double sum = 0;
-    for (int64_t i = 0; i < j->length * j->values; i++)
-        sum += j->d_o[i] * j->v[i];
-#pragma omp atomic
-    j->grads->d_skip[h] += sum;
+    add_skip_gradient(j, h);
 }
 
 /* false: no memory. */
 static bool run_job(job *j)
 {
     const int64_t rows = j->length, groups = j->scan->k->dim[2];
-    const int64_t per_group = j->scan->v->dim[2] / groups;
-    double *memory = calloc(
-        (size_t)(rows * (4 * j->keys + 3 * j->values + 1) + j->keys * j->values), sizeof *memory);
+    const int64_t per_group = j->scan->v->dim[2] / groups, keys = j->keys, values = j->values;
+    double *memory =
+        calloc((size_t)(rows * (4 * keys + 3 * values + 1) + keys * values + 2 * (keys + values)),
+               sizeof *memory);
     if (!memory)
         return false;
     j->q = memory;
-    j->k = j->q + rows * j->keys;
-    j->dq = j->k + rows * j->keys;
-    j->dk = j->dq + rows * j->keys;
-    j->v = j->dk + rows * j->keys;
-    j->d_o = j->v + rows * j->values;
-    j->dv = j->d_o + rows * j->values;
-    j->q_dot_dq = j->dv + rows * j->values;
+    j->k = j->q + rows * keys;
+    j->dq = j->k + rows * keys;
+    j->dk = j->dq + rows * keys;
+    j->v = j->dk + rows * keys;
+    j->d_o = j->v + rows * values;
+    j->dv = j->d_o + rows * values;
+    j->q_dot_dq = j->dv + rows * values;
     j->state = j->q_dot_dq + rows;
-    read_rows(j, j->scan->q, j->g, j->keys, j->q);
-    read_rows(j, j->scan->k, j->g, j->keys, j->k);
+    j->decay = j->state + keys * values;
+    j->d_row = j->decay + keys;
+    j->y = j->d_row + keys;
+    j->z = j->y + values;
+    read_rows(j, j->scan->q, j->g, keys, j->q);
+    read_rows(j, j->scan->k, j->g, keys, j->k);
     for (int64_t h = j->g * per_group; h < (j->g + 1) * per_group; h++)
         run_head(j, h);
-    write_rows(j, j->grads->d_q, j->g, j->keys, j->dq);
-    write_rows(j, j->grads->d_k, j->g, j->keys, j->dk);
+    write_rows(j, j->grads->d_q, j->g, keys, j->dq);
+    write_rows(j, j->grads->d_k, j->g, keys, j->dk);
     free(memory);
     return true;
 }
@@ -147,7 +265,7 @@ sq_status sq_decay_scan_backward(const sq_call *call, const sq_decay_scan *scan,
 {
     bool is_short = false;
     if (grads->d_skip)
-        clear(grads->d_skip, scan->v->dim[2]);
+        clear(grads->d_skip, scan->v->dim[2] * scan->v->dim[3]);
 #pragma omp parallel for collapse(2) schedule(dynamic) reduction(|| : is_short)
     for (int64_t b = 0; b < scan->v->dim[0]; b++)
         for (int64_t g = 0; g < scan->k->dim[2]; g++) {

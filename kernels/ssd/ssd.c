@@ -1,8 +1,11 @@
 /* ssd: the state-space dual recurrence of Mamba-2, one matrix state per head, one decay a step.
  *
- *   d_t = softplus(dt_t + dt_bias)                         (softplus(x) = x above 20)
- *   S_t = exp(d_t A) S_{t-1} + d_t x_t B_t^T               S_{-1} = 0, a (P, N) matrix
- *   y_t = S_t C_t + D x_t                                  per batch row and head
+ *   d_t = limit(softplus(dt_t + dt_bias))                  (softplus(x) = x above 20)
+ *   S_t = exp(d_t A) S_{t-1} + d_t B_t x_t^T               S_{-1} = initial_state, or 0
+ *   y_t = (C_t^T S_t + D x_t) silu(z_t)                    per batch row and head; S is (N, P)
+ *
+ * limit(d) lies in [dtmin, dtmax]. Where seq_idx_t differs from seq_idx_{t-1} a document starts:
+ * S_{t-1} counts as 0. final_state = S_{L-1}.
  *
  * Source    Dao, Gu: Transformers are SSMs (2405.21060), eq. 1-2 with a scalar A per head
  *           (section 2.4); the chunkwise algorithm of section 6 (listing 1)
@@ -10,21 +13,24 @@
  *           G: groups, head h reads B and C of group h / (H / G);  Q: chunk
  * in[0]     x   (B, L, H, P)  dtype         in[1]  dt       (B, L, H)     dtype
  * in[2]     A   (H)           f32, < 0      in[3]  B        (B, L, G, N)  dtype
- * in[4]     C   (B, L, G, N)  dtype         in[5]  D        (H)           f32, if skip
- * in[6]     dt_bias  (H)      f32, if bias
+ * in[4]     C   (B, L, G, N)  dtype         in[5]  D        (H) or (H, P) f32, if skip
+ * in[6]     dt_bias  (H)      f32, if bias  in[7]  z        (B, L, H, P)  dtype, if gate
+ * in[8]     initial_state  (B, H, N, P)  f32, if initial
+ * in[9]     seq_idx  (B, L)   i32, if documents
  * out[0]    y   (B, L, H, P)  dtype         state accumulates in f32 (reference: f64)
- * Needs     H divisible by G
- * Errors    SQ_BAD_SHAPE; SQ_UNSUPPORTED for every pass but fwd
- * Cost      4 B L H P N + (small) flop: the recurrence without its chunks, see cost(); reads x, dt,
- *           B, C once, writes y once
+ * out[1]    final_state  (B, H, N, P)  f32, if final
+ * Needs     H divisible by G; dtmin <= dtmax
+ * Errors    SQ_BAD_SHAPE
+ * Cost      4 B L H P N + (small) flop forward, 10 B L H P N backward: the recurrence without its
+ *           chunks, see cost(); reads x, dt, B, C once, writes y once
  */
 #include "kernels/op.h"
 
 #include <math.h>
-#include <stdio.h>
 
 #include "kernels/ssd/ssd.h"
 #include "kernels/shared/decay_scan.h"
+#include "kernels/shared/decay_slice.h"
 #include "kernels/shared/rows.h"
 
 static const sq_axis axes[] = {
@@ -36,8 +42,15 @@ static const sq_axis axes[] = {
     {"G", "groups", "groups that share B and C", SQ_AXIS_INT, 1, 1, 4096, NULL},
     {"bias", "bias", "1: dt_bias is added to dt", SQ_AXIS_INT, 1, 0, 1, NULL},
     {"softplus", "softplus", "1: softplus makes dt positive", SQ_AXIS_INT, 1, 0, 1, NULL},
-    {"skip", "skip", "1: D x is added", SQ_AXIS_INT, 1, 0, 1, NULL},
+    {"skip", "skip", "1: D x is added; 2: with a D for each channel", SQ_AXIS_INT, 1, 0, 2, NULL},
     {"chunk", "chunk", "steps of a chunk; 0: as the provider likes", SQ_AXIS_INT, 0, 0, 65536,
+     NULL},
+    {"gate", "gate", "1: y is gated by silu(z)", SQ_AXIS_INT, 0, 0, 1, NULL},
+    {"dtmin", "dt-min", "least step", SQ_AXIS_REAL, 0, 0, 1e6, NULL},
+    {"dtmax", "dt-max", "largest step; 0: no limit", SQ_AXIS_REAL, 0, 0, 1e6, NULL},
+    {"initial", "initial", "1: the state starts from a given one", SQ_AXIS_INT, 0, 0, 1, NULL},
+    {"final", "final", "1: the last state is handed on", SQ_AXIS_INT, 0, 0, 1, NULL},
+    {"documents", "documents", "1: the state restarts where seq_idx changes", SQ_AXIS_INT, 0, 0, 1,
      NULL},
     {.name = NULL},
 };
@@ -48,6 +61,9 @@ static sq_status check(sq_axis_value *axis, sq_error *err)
     if (h % g != 0)
         return sq_fail(err, SQ_BAD_SHAPE, "H=%lld heads do not divide into G=%lld groups",
                        (long long)h, (long long)g);
+    if (axis[AXIS_DT_MAX] > 0 && axis[AXIS_DT_MAX] < axis[AXIS_DT_MIN])
+        return sq_fail(err, SQ_BAD_SHAPE, "dtmax=%g is less than dtmin=%g", axis[AXIS_DT_MAX],
+                       axis[AXIS_DT_MIN]);
     return SQ_OK;
 }
 
@@ -78,50 +94,90 @@ static sq_draw draw_bias(bool has_softplus)
                         : (sq_draw){SQ_DRAW_UNIFORM, 0.0005f, 0.05f, 0};
 }
 
+/* What only some calls have. */
+static void optional_tensors(bool is_step, sq_dtype dtype, const sq_axis_value *axis,
+                             sq_tensor_list *list)
+{
+    int64_t b = sq_axis_int(axis, AXIS_B), l = list->in[IN_X].dim[1], h = sq_axis_int(axis, AXIS_H);
+    int64_t p = sq_axis_int(axis, AXIS_P), n = sq_axis_int(axis, AXIS_N);
+    const sq_draw normal = {SQ_DRAW_NORMAL, 0.0f, 1.0f, 0};
+    const sq_draw documents = {SQ_DRAW_STAIR, 0.0f, 1.0f, l / 3 + 1};
+    if (axis[AXIS_SKIP] != SKIP_NONE)
+        list->in[IN_D] = (sq_tensor_spec){
+            "D", SQ_DTYPE_F32, axis[AXIS_SKIP] == SKIP_CHANNEL ? 2 : 1, {h, p}, -1, normal};
+    if (axis[AXIS_BIAS] != 0)
+        list->in[IN_BIAS] = (sq_tensor_spec){
+            "dt_bias", SQ_DTYPE_F32, 1, {h}, -1, draw_bias(axis[AXIS_SOFTPLUS] != 0)};
+    if (axis[AXIS_GATE] != 0)
+        list->in[IN_Z] = (sq_tensor_spec){"z", dtype, 4, {b, l, h, p}, 1, normal};
+    if (is_step || axis[AXIS_INITIAL] != 0)
+        list->in[IN_INITIAL] =
+            (sq_tensor_spec){"initial_state", SQ_DTYPE_F32, 4, {b, h, n, p}, -1, normal};
+    if (!is_step && axis[AXIS_DOCUMENTS] != 0)
+        list->in[IN_SEQ_IDX] = (sq_tensor_spec){"seq_idx", SQ_DTYPE_I32, 2, {b, l}, 1, documents};
+    if (is_step || axis[AXIS_FINAL] != 0)
+        list->out[OUT_FINAL] =
+            (sq_tensor_spec){"final_state", SQ_DTYPE_F32, 4, {b, h, n, p}, -1, {0}};
+}
+
+/* A step is a sequence of one token that goes on from a state and hands one on; a document that
+ * starts with it is the caller's zero state. */
 static sq_status tensors(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis,
                          sq_tensor_list *list, sq_error *err)
 {
-    if (pass != SQ_PASS_FWD)
+    if (pass != SQ_PASS_FWD && pass != SQ_PASS_STEP)
         return sq_fail(err, SQ_UNSUPPORTED, "ssd has no pass %s", sq_pass_name(pass));
-    int64_t b = sq_axis_int(axis, AXIS_B), l = sq_axis_int(axis, AXIS_L);
+    const bool is_step = pass == SQ_PASS_STEP;
+    int64_t b = sq_axis_int(axis, AXIS_B), l = is_step ? 1 : sq_axis_int(axis, AXIS_L);
     int64_t h = sq_axis_int(axis, AXIS_H), p = sq_axis_int(axis, AXIS_P);
     int64_t n = sq_axis_int(axis, AXIS_N), g = sq_axis_int(axis, AXIS_G);
-    bool has_softplus = axis[AXIS_SOFTPLUS] != 0;
     const sq_draw normal = {SQ_DRAW_NORMAL, 0.0f, 1.0f, 0};
     const sq_draw decay = {SQ_DRAW_UNIFORM, -16.0f, -1.0f, 0};
-    sq_draw dt = draw_dt(has_softplus), bias = draw_bias(has_softplus);
-    *list = (sq_tensor_list){.n_in = IN_COUNT, .n_out = 1};
+    *list = (sq_tensor_list){.n_in = IN_COUNT, .n_out = OUT_COUNT};
     list->in[IN_X] = (sq_tensor_spec){"x", dtype, 4, {b, l, h, p}, 1, normal};
-    list->in[IN_DT] = (sq_tensor_spec){"dt", dtype, 3, {b, l, h}, 1, dt};
+    list->in[IN_DT] =
+        (sq_tensor_spec){"dt", dtype, 3, {b, l, h}, 1, draw_dt(axis[AXIS_SOFTPLUS] != 0)};
     list->in[IN_A] = (sq_tensor_spec){"A", SQ_DTYPE_F32, 1, {h}, -1, decay};
     list->in[IN_B] = (sq_tensor_spec){"B", dtype, 4, {b, l, g, n}, 1, normal};
     list->in[IN_C] = (sq_tensor_spec){"C", dtype, 4, {b, l, g, n}, 1, normal};
-    if (axis[AXIS_SKIP] != 0)
-        list->in[IN_D] = (sq_tensor_spec){"D", SQ_DTYPE_F32, 1, {h}, -1, normal};
-    if (axis[AXIS_BIAS] != 0)
-        list->in[IN_BIAS] = (sq_tensor_spec){"dt_bias", SQ_DTYPE_F32, 1, {h}, -1, bias};
-    list->out[0] = (sq_tensor_spec){"y", dtype, 4, {b, l, h, p}, 1, {0}};
+    list->out[OUT_Y] = (sq_tensor_spec){"y", dtype, 4, {b, l, h, p}, 1, {0}};
+    optional_tensors(is_step, dtype, axis, list);
     return SQ_OK;
 }
 
 /* Two multiply-adds per state element and step (update, read-out), both matrix products in the
- * chunkwise form. That is the limit of small chunks: the T (H P + G N) Q flop of the products
- * inside chunks of Q, and the decay of S at every step of the plain recurrence, are each avoidable
- * by the other form, so neither is compulsory. The rest: d_t x_t; D x_t; d_t A and the bias. */
+ * chunkwise form; backward five: the state again, its gradient, and the products that give dC, dB
+ * and dx. That is the limit of small chunks: the T (H P + G N) Q flop of the products inside chunks
+ * of Q, and the decay of S at every step of the plain recurrence, are each avoidable by the other
+ * form, so neither is compulsory. The rest, of each value: d_t x_t, D x_t, the gate (2 more special
+ * functions); of each head's step: d_t A and the bias. Backward each of them twice. */
 static sq_cost cost(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis)
 {
-    (void)pass;
-    double tokens = axis[AXIS_B] * axis[AXIS_L], h = axis[AXIS_H], p = axis[AXIS_P];
-    double n = axis[AXIS_N], g = axis[AXIS_G], size = (double)sq_dtype_size(dtype);
-    double bias = axis[AXIS_BIAS], skip = axis[AXIS_SKIP], softplus = axis[AXIS_SOFTPLUS];
-    double matrix = 4 * tokens * h * p * n;
-    return (sq_cost){
-        .flops = matrix + tokens * h * (p * (1 + 2 * skip) + 1 + bias),
-        .matrix_flops = dtype == SQ_DTYPE_F32 ? 0 : matrix,
-        .special = tokens * h * (1 + 2 * softplus),
-        .bytes_read = size * tokens * (h * p + h + 2 * g * n) + 4 * h * (1 + skip + bias),
-        .bytes_written = size * tokens * h * p,
+    const bool is_step = pass == SQ_PASS_STEP, is_backward = pass == SQ_PASS_BWD;
+    const double tokens = axis[AXIS_B] * (is_step ? 1 : axis[AXIS_L]), h = axis[AXIS_H];
+    const double p = axis[AXIS_P], size = (double)sq_dtype_size(dtype);
+    const double bias = axis[AXIS_BIAS], skip = axis[AXIS_SKIP] != 0, gate = axis[AXIS_GATE];
+    const double times = is_backward ? 2 : 1, states = axis[AXIS_B] * h;
+    const double initial = is_step || axis[AXIS_INITIAL] != 0;
+    const double final = is_step || axis[AXIS_FINAL] != 0;
+    const double weights = h * (1 + bias + (axis[AXIS_SKIP] == SKIP_CHANNEL ? p : skip));
+    const sq_decay_scan_shape shape = {
+        .tokens = tokens,
+        .heads = h,
+        .groups = axis[AXIS_G],
+        .keys = axis[AXIS_N],
+        .values = p,
+        .states_read = states * (initial + (is_backward ? final : 0)),
+        .states_written = states * (is_backward ? initial : final),
     };
+    sq_cost c = sq_decay_scan_cost(pass, dtype, &shape);
+    c.flops += times * tokens * h * (p * (1 + 2 * skip + 2 * gate) + 1 + bias);
+    c.special = times * tokens * h * (1 + 2 * axis[AXIS_SOFTPLUS] + 2 * gate * p);
+    c.bytes_read += size * tokens * h * (1 + gate * p) + 4 * weights +
+                    (is_step ? 0 : 4 * tokens * axis[AXIS_DOCUMENTS]);
+    if (is_backward)
+        c.bytes_written += size * tokens * h * (1 + gate * p) + 4 * weights;
+    return c;
 }
 
 /* f32: a step's decay is off by a few 2^-23 (its argument and ex2.approx), sums of logarithms over
@@ -146,37 +202,66 @@ static sq_tolerance tolerance(sq_pass pass, sq_dtype dtype, const sq_axis_value 
 
 /* --- reference --- */
 
-static double of_head(const sq_tensor *t, int64_t h)
+double sq_ssd_raw_step(const sq_call *call, int64_t b, int64_t t, int64_t h)
 {
-    return t->data ? sq_load(t->data, t->dtype, h * t->stride[0]) : 0;
+    const sq_tensor *bias = &call->in[IN_BIAS];
+    return sq_load3(&call->in[IN_DT], b, t, h) + (bias->data ? sq_load1(bias, h) : 0);
 }
 
-sq_scan_gate sq_ssd_gate(const sq_call *call, int64_t b, int64_t t, int64_t h)
+double sq_ssd_softplus(const sq_call *call, double raw)
 {
-    const sq_tensor *dt = &call->in[IN_DT];
-    double step =
-        sq_load(dt->data, dt->dtype, b * dt->stride[0] + t * dt->stride[1] + h * dt->stride[2]);
-    step += of_head(&call->in[IN_BIAS], h);
-    if (call->axis[AXIS_SOFTPLUS] != 0 && step <= 20)
-        step = log1p(exp(step));
-    return (sq_scan_gate){.log_decay = step * of_head(&call->in[IN_A], h), .weight = step};
+    return call->axis[AXIS_SOFTPLUS] != 0 && raw <= 20 ? log1p(exp(raw)) : raw;
 }
 
-double sq_ssd_skip(const sq_call *call, int64_t h)
+double sq_ssd_limit(const sq_call *call, double step)
 {
-    return of_head(&call->in[IN_D], h);
+    const double most = call->axis[AXIS_DT_MAX];
+    step = step < call->axis[AXIS_DT_MIN] ? call->axis[AXIS_DT_MIN] : step;
+    return most > 0 && step > most ? most : step;
+}
+
+static bool starts_document(const sq_tensor *seq_idx, int64_t b, int64_t t)
+{
+    if (!seq_idx->data || t == 0)
+        return false;
+    const int64_t at = b * seq_idx->stride[0] + t * seq_idx->stride[1];
+    return sq_load(seq_idx->data, seq_idx->dtype, at) !=
+           sq_load(seq_idx->data, seq_idx->dtype, at - seq_idx->stride[1]);
+}
+
+static sq_scan_gate gate_of(const sq_call *call, int64_t b, int64_t t, int64_t h)
+{
+    const double step = sq_ssd_limit(call, sq_ssd_softplus(call, sq_ssd_raw_step(call, b, t, h)));
+    return (sq_scan_gate){.log_decay = step * sq_load1(&call->in[IN_A], h),
+                          .weight = step,
+                          .is_start = starts_document(&call->in[IN_SEQ_IDX], b, t)};
+}
+
+static double skip_of(const sq_call *call, int64_t h, int64_t p)
+{
+    const sq_tensor *d = &call->in[IN_D];
+    const int64_t column = d->rank == 2 ? p * d->stride[1] : 0;
+    return d->data ? sq_load(d->data, d->dtype, h * d->stride[0] + column) : 0;
+}
+
+sq_decay_scan sq_ssd_scan(const sq_call *call)
+{
+    return (sq_decay_scan){.q = &call->in[IN_C],
+                           .k = &call->in[IN_B],
+                           .v = &call->in[IN_X],
+                           .z = &call->in[IN_Z],
+                           .initial = &call->in[IN_INITIAL],
+                           .scale = 1,
+                           .chunk = sq_axis_int(call->axis, AXIS_CHUNK),
+                           .gate = gate_of,
+                           .skip = skip_of};
 }
 
 static sq_status reference(const sq_call *call, sq_error *err)
 {
-    sq_decay_scan scan = {.q = &call->in[IN_C],
-                          .k = &call->in[IN_B],
-                          .v = &call->in[IN_X],
-                          .o = &call->out[0],
-                          .scale = 1,
-                          .gate = sq_ssd_gate,
-                          .skip = sq_ssd_skip};
-    scan.chunk = sq_axis_int(call->axis, AXIS_CHUNK);
+    sq_decay_scan scan = sq_ssd_scan(call);
+    scan.o = &call->out[OUT_Y];
+    scan.final = &call->out[OUT_FINAL];
     return sq_decay_scan_reference(call, &scan, err);
 }
 
@@ -190,37 +275,24 @@ static double reference_work(const sq_axis_value *axis)
  */
 static sq_status slice(const sq_call *whole, sq_pick pick, sq_call *sub, char *what, size_t size)
 {
+    static const sq_decay_cut in_cuts[IN_COUNT] = {
+        [IN_X] = {0, 2, 3},         [IN_DT] = {0, 2, -1}, [IN_A] = {-1, 0, -1},
+        [IN_B] = {0, 2, -1},        [IN_C] = {0, 2, -1},  [IN_D] = {-1, 0, 1},
+        [IN_BIAS] = {-1, 0, -1},    [IN_Z] = {0, 2, 3},   [IN_INITIAL] = {0, 1, 3},
+        [IN_SEQ_IDX] = {0, -1, -1},
+    };
+    static const sq_decay_cut out_cuts[OUT_COUNT] = {[OUT_Y] = {0, 2, 3}, [OUT_FINAL] = {0, 1, 3}};
     const sq_axis_value *axis = whole->axis;
-    int64_t heads = sq_axis_int(axis, AXIS_H), channels = sq_axis_int(axis, AXIS_P);
-    int64_t per_group = heads / sq_axis_int(axis, AXIS_G);
+    const int64_t heads = sq_axis_int(axis, AXIS_H), channels = sq_axis_int(axis, AXIS_P);
+    const int64_t count = sq_decay_scan_columns(axis[AXIS_L], axis[AXIS_N], channels,
+                                                axis[AXIS_CHUNK], pick.max_work);
+    const sq_decay_part part =
+        sq_decay_part_pick(pick, sq_axis_int(axis, AXIS_B), heads, channels, count, what, size);
     *sub = *whole;
     sub->axis[AXIS_B] = sub->axis[AXIS_H] = sub->axis[AXIS_G] = 1;
-    int64_t count = sq_decay_scan_columns(axis[AXIS_L], axis[AXIS_N], channels, axis[AXIS_CHUNK],
-                                          pick.max_work);
     sub->axis[AXIS_P] = (double)count;
-    int64_t b = sq_pick_start(pick, 0, sq_axis_int(axis, AXIS_B), 1);
-    int64_t h = sq_pick_start(pick, 1, heads, 1);
-    int64_t p = sq_pick_start(pick, 2, channels, count);
-    static const struct {
-        int batch_dim, head_dim;
-    } cuts[IN_COUNT] = {
-        [IN_X] = {0, 2}, [IN_DT] = {0, 2}, [IN_A] = {-1, 0},    [IN_B] = {0, 2},
-        [IN_C] = {0, 2}, [IN_D] = {-1, 0}, [IN_BIAS] = {-1, 0},
-    };
-    for (int i = 0; i < IN_COUNT; i++) {
-        sq_tensor *t = &sub->in[i];
-        if (t->rank == 0)
-            continue;
-        if (cuts[i].batch_dim >= 0)
-            *t = sq_tensor_slice(t, cuts[i].batch_dim, b, 1);
-        *t = sq_tensor_slice(t, cuts[i].head_dim, i == IN_B || i == IN_C ? h / per_group : h, 1);
-    }
-    sub->in[IN_X] = sq_tensor_slice(&sub->in[IN_X], 3, p, count);
-    sq_tensor y = sq_tensor_slice(&sub->out[0], 0, b, 1);
-    y = sq_tensor_slice(&y, 2, h, 1);
-    sub->out[0] = sq_tensor_slice(&y, 3, p, count);
-    snprintf(what, size, "b=%lld h=%lld p=%lld..%lld", (long long)b, (long long)h, (long long)p,
-             (long long)(p + count));
+    sq_decay_cut_tensors(sub->in, in_cuts, IN_COUNT, part, heads);
+    sq_decay_cut_tensors(sub->out, out_cuts, OUT_COUNT, part, heads);
     return SQ_OK;
 }
 
@@ -244,6 +316,14 @@ static const char *const test_shapes[] = {
     "B=1,L=600,H=2,P=64,N=256",
     "B=1,L=2053,H=4,P=64,N=128",
     "B=1,L=4096,H=2,P=64,N=128,bias=0",
+    "B=1,L=70,H=2,P=8,N=8,skip=2,gate=1",
+    "B=2,L=33,H=2,P=8,N=16,dtmin=0.01,dtmax=0.05,final=1",
+    "B=1,L=129,H=2,P=16,N=8,initial=1,final=1",
+    "B=2,L=50,H=4,P=8,N=8,G=2,documents=1,gate=1,initial=1,final=1",
+    "B=1,L=97,H=1,P=8,N=16,chunk=64,documents=1,final=1",
+    "B=2,L=1,H=2,P=8,N=8,gate=1,initial=1,final=1",
+    "B=2,L=323,H=4,P=64,N=128,G=2,gate=1,skip=2,dtmin=0.005,initial=1,final=1,documents=1",
+    "B=1,L=2050,H=2,P=72,N=64,gate=1,initial=1,final=1,documents=1",
     NULL,
 };
 

@@ -1,67 +1,55 @@
 /* ssd on CUDA: C, B, x are the queries, keys and values of the shared recurrence kernels. */
-#include "kernels/chunk_core/decay_naive.cuh"
-#include "kernels/chunk_core/decay_portable.cuh"
+#include "kernels/chunk_core/decay_providers.cuh"
 #include "kernels/ssd/ssd.h"
+
+#include <math.h>
 
 static sq_decay_params params(const sq_call *call)
 {
     const sq_axis_value *axis = call->axis;
+    const sq_tensor *d = &call->in[IN_D], *seq_idx = &call->in[IN_SEQ_IDX];
     sq_decay_params p = {};
+    p.kind = SQ_DECAY_STEP;
     p.q = sq_decay_view(&call->in[IN_C]);
     p.k = sq_decay_view(&call->in[IN_B]);
     p.v = sq_decay_view(&call->in[IN_X]);
-    p.o = sq_decay_view(&call->out[0]);
+    p.z = sq_decay_view(&call->in[IN_Z]);
     p.dt = sq_decay_view(&call->in[IN_DT]);
+    p.initial = sq_decay_states(&call->in[IN_INITIAL]);
+    if (call->pass != SQ_PASS_BWD) {
+        p.o = sq_decay_view(&call->out[OUT_Y]);
+        p.final = sq_decay_states(&call->out[OUT_FINAL]);
+    }
     p.a = (const float *)call->in[IN_A].data;
-    p.skip = (const float *)call->in[IN_D].data;
+    p.skip = (const float *)d->data;
+    p.skip_head = d->stride[0];
+    p.skip_column = d->rank == 2 ? d->stride[1] : 0;
     p.bias = (const float *)call->in[IN_BIAS].data;
     p.has_softplus = axis[AXIS_SOFTPLUS] != 0;
-    p.length = (int)axis[AXIS_L];
+    p.dt_min = (float)axis[AXIS_DT_MIN];
+    p.dt_max = axis[AXIS_DT_MAX] > 0 ? (float)axis[AXIS_DT_MAX] : INFINITY;
+    p.seq_idx = (const int *)seq_idx->data;
+    p.seq_batch = seq_idx->stride[0];
+    p.length = (int)call->in[IN_X].dim[1];
     p.batch = (int)axis[AXIS_B];
     p.heads = (int)axis[AXIS_H];
     p.heads_per_group = p.heads / (int)axis[AXIS_G];
     p.keys = (int)axis[AXIS_N];
     p.values = (int)axis[AXIS_P];
+    p.chunk = sq_axis_int(axis, AXIS_CHUNK);
     p.scale = 1.0f;
     p.segments = 1;
     return p;
 }
 
-static sq_status supports_naive(const sq_call *call, const sq_device *device, sq_error *why)
-{
-    (void)device;
-    return sq_decay_naive_supports(call, params(call), sq_axis_int(call->axis, AXIS_CHUNK), why);
-}
-
-static sq_status launch_naive(const sq_call *call, void *plan, sq_error *err)
-{
-    (void)plan;
-    return sq_decay_naive_launch(call, params(call), err);
-}
-
-static sq_status supports_portable(const sq_call *call, const sq_device *device, sq_error *why)
-{
-    const sq_tensor *rows[] = {&call->in[IN_X], &call->in[IN_B], &call->in[IN_C], &call->out[0]};
-    return sq_decay_portable_supports(call, device, params(call),
-                                      sq_axis_int(call->axis, AXIS_CHUNK), rows, 4, why);
-}
-
-static size_t workspace_portable(const sq_call *call)
-{
-    return sq_decay_portable_workspace(call, params(call));
-}
-
-static sq_status launch_portable(const sq_call *call, void *plan, sq_error *err)
-{
-    (void)plan;
-    return sq_decay_portable_launch(call, params(call), err);
-}
+using naive = sq_decay_naive<params>;
+using portable = sq_decay_portable<params>;
 
 extern "C" const sq_provider sq_cuda_ssd[] = {
-    {"cuda/naive", "one warp per column of the state, step by step", supports_naive, NULL, NULL,
-     launch_naive, NULL},
+    {"cuda/naive", "one warp per column of the state, step by step", naive::supports, NULL, NULL,
+     naive::launch, NULL, naive::passes},
     {"cuda/portable",
-     "chunks on tensor cores (bf16), state in registers; segments where states are few",
-     supports_portable, workspace_portable, NULL, launch_portable, NULL},
+     "chunks on tensor cores (16 bit), state in registers; segments where states are few",
+     portable::supports, portable::workspace, NULL, portable::launch, NULL, portable::passes},
     {NULL},
 };

@@ -1,0 +1,114 @@
+/* decay_providers: the kernels of this folder as providers of an operator. An operator gives a
+ * function that makes its call's sq_decay_params and gets supports(), workspace() and launch() of
+ * each. Pass step is one kernel for all of them.
+ */
+#ifndef SQ_KERNELS_CHUNK_CORE_DECAY_PROVIDERS_CUH
+#define SQ_KERNELS_CHUNK_CORE_DECAY_PROVIDERS_CUH
+
+#include "kernels/chunk_core/decay_params.cuh"
+#include "kernels/op.h"
+
+typedef sq_decay_params (*sq_decay_params_fn)(const sq_call *call);
+
+/* decay_naive.cu: one warp per column of the state, step by step. */
+sq_status sq_decay_naive_supports(const sq_call *call, const sq_decay_params &p,
+                                  const sq_device *device, sq_error *why);
+sq_status sq_decay_naive_launch(const sq_call *call, const sq_decay_params &p, sq_error *err);
+
+/* decay_step.cu: pass step, for whatever the naive kernel does in pass fwd. */
+sq_status sq_decay_step_launch(const sq_call *call, const sq_decay_params &p, sq_error *err);
+
+/* decay_steps.cu: step by step, the state in registers. */
+sq_status sq_decay_steps_supports(const sq_call *call, const sq_decay_params &p,
+                                  const sq_device *device, sq_error *why);
+size_t sq_decay_steps_workspace(const sq_call *call, const sq_decay_params &p);
+sq_status sq_decay_steps_launch(const sq_call *call, const sq_decay_params &p, sq_error *err);
+
+/* decay_chunks.cu: by chunks, on tensor cores: 16-bit types; no decays by row. */
+sq_status sq_decay_chunks_supports(const sq_call *call, const sq_decay_params &p,
+                                   const sq_device *device, sq_error *why);
+size_t sq_decay_chunks_workspace(const sq_call *call, const sq_decay_params &p);
+sq_status sq_decay_chunks_launch(const sq_call *call, const sq_decay_params &p, sq_error *err);
+
+template <sq_decay_params_fn PARAMS>
+struct sq_decay_naive {
+    static constexpr unsigned passes = SQ_HAS_PASS(SQ_PASS_FWD) | SQ_HAS_STEP;
+    static sq_status supports(const sq_call *call, const sq_device *device, sq_error *why)
+    {
+        return sq_decay_naive_supports(call, PARAMS(call), device, why);
+    }
+    static sq_status launch(const sq_call *call, void *plan, sq_error *err)
+    {
+        (void)plan;
+        return call->pass == SQ_PASS_STEP ? sq_decay_step_launch(call, PARAMS(call), err)
+                                          : sq_decay_naive_launch(call, PARAMS(call), err);
+    }
+};
+
+template <sq_decay_params_fn PARAMS>
+struct sq_decay_steps {
+    static sq_status supports(const sq_call *call, const sq_device *device, sq_error *why)
+    {
+        return sq_decay_steps_supports(call, PARAMS(call), device, why);
+    }
+    static size_t workspace(const sq_call *call)
+    {
+        return sq_decay_steps_workspace(call, PARAMS(call));
+    }
+    static sq_status launch(const sq_call *call, void *plan, sq_error *err)
+    {
+        (void)plan;
+        return sq_decay_steps_launch(call, PARAMS(call), err);
+    }
+};
+
+template <sq_decay_params_fn PARAMS>
+struct sq_decay_chunks {
+    static sq_status supports(const sq_call *call, const sq_device *device, sq_error *why)
+    {
+        return sq_decay_chunks_supports(call, PARAMS(call), device, why);
+    }
+    static size_t workspace(const sq_call *call)
+    {
+        return sq_decay_chunks_workspace(call, PARAMS(call));
+    }
+    static sq_status launch(const sq_call *call, void *plan, sq_error *err)
+    {
+        (void)plan;
+        return sq_decay_chunks_launch(call, PARAMS(call), err);
+    }
+};
+
+/* By chunks where tensor cores can, else step by step; one step as the naive provider. */
+template <sq_decay_params_fn PARAMS>
+struct sq_decay_portable {
+    using naive = sq_decay_naive<PARAMS>;
+    using steps = sq_decay_steps<PARAMS>;
+    using chunks = sq_decay_chunks<PARAMS>;
+    static constexpr unsigned passes = naive::passes;
+    static bool has_chunks(const sq_call *call)
+    {
+        return call->dtype != SQ_DTYPE_F32 && PARAMS(call).kind != SQ_DECAY_ROWS;
+    }
+    static sq_status supports(const sq_call *call, const sq_device *device, sq_error *why)
+    {
+        if (call->pass == SQ_PASS_STEP)
+            return naive::supports(call, device, why);
+        return has_chunks(call) ? chunks::supports(call, device, why)
+                                : steps::supports(call, device, why);
+    }
+    static size_t workspace(const sq_call *call)
+    {
+        if (call->pass == SQ_PASS_STEP)
+            return 0;
+        return has_chunks(call) ? chunks::workspace(call) : steps::workspace(call);
+    }
+    static sq_status launch(const sq_call *call, void *plan, sq_error *err)
+    {
+        if (call->pass == SQ_PASS_STEP)
+            return naive::launch(call, plan, err);
+        return has_chunks(call) ? chunks::launch(call, plan, err) : steps::launch(call, plan, err);
+    }
+};
+
+#endif

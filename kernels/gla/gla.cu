@@ -1,0 +1,41 @@
+/* gla on CUDA: the shared recurrence kernels with a decay for each row of the state. */
+#include "kernels/chunk_core/decay_providers.cuh"
+#include "kernels/gla/gla.h"
+
+#include <math.h>
+
+static sq_decay_params params(const sq_call *call)
+{
+    const sq_axis_value *axis = call->axis;
+    sq_decay_params p = {};
+    p.kind = SQ_DECAY_ROWS;
+    p.q = sq_decay_view(&call->in[IN_Q]);
+    p.k = sq_decay_view(&call->in[IN_K]);
+    p.v = sq_decay_view(&call->in[IN_V]);
+    p.dt = sq_decay_view(&call->in[IN_G]);
+    p.initial = sq_decay_states(&call->in[IN_INITIAL]);
+    if (call->pass != SQ_PASS_BWD) {
+        p.o = sq_decay_view(&call->out[OUT_O]);
+        p.final = sq_decay_states(&call->out[OUT_FINAL]);
+    }
+    p.length = (int)call->in[IN_V].dim[1];
+    p.batch = (int)axis[AXIS_B];
+    p.heads = (int)axis[AXIS_H];
+    p.heads_per_group = 1;
+    p.keys = (int)axis[AXIS_K];
+    p.values = (int)axis[AXIS_V];
+    p.scale = (float)(axis[AXIS_SCALE] > 0 ? axis[AXIS_SCALE] : 1 / sqrt(axis[AXIS_K]));
+    p.segments = 1;
+    return p;
+}
+
+using naive = sq_decay_naive<params>;
+using portable = sq_decay_portable<params>;
+
+extern "C" const sq_provider sq_cuda_gla[] = {
+    {"cuda/naive", "one warp per column of the state, step by step", naive::supports, NULL, NULL,
+     naive::launch, NULL, naive::passes},
+    {"cuda/portable", "step by step, state in registers", portable::supports, portable::workspace,
+     NULL, portable::launch, NULL, portable::passes},
+    {NULL},
+};
