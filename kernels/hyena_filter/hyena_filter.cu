@@ -6,7 +6,7 @@
 #include <cuda_runtime.h>
 
 #include "kernels/hw/launch.cuh"
-#include "kernels/hyena_filter/network.cuh"
+#include "kernels/hyena_filter/gradient.cuh"
 
 namespace
 {
@@ -58,17 +58,23 @@ __global__ void __launch_bounds__(TILE_THREADS)
 
 sq_status supports(const sq_call *call, const sq_device *device, sq_error *why)
 {
-    return sq_supports_shared(device, network_shared(call), why);
+    const bool is_forward = call->pass == SQ_PASS_FWD;
+    return sq_supports_shared(device, is_forward ? network_shared(call) : gradient_shared(call),
+                              why);
 }
 
 size_t workspace(const sq_call *call)
 {
+    if (call->pass != SQ_PASS_FWD)
+        return gradient_workspace(call);
     return call->in[IN_T].dim[0] * call->in[IN_FREQ].dim[0] * sizeof(float);
 }
 
 sq_status launch(const sq_call *call, void *plan, sq_error *err)
 {
     (void)plan;
+    if (call->pass != SQ_PASS_FWD)
+        return launch_gradient(call, err);
     const sq_tensor *time = &call->in[IN_T];
     const int64_t length = time->dim[0], count = call->in[IN_OUT].dim[0] * call->in[IN_OUT].dim[1];
     float *a = (float *)call->workspace;
@@ -85,6 +91,6 @@ sq_status launch(const sq_call *call, void *plan, sq_error *err)
 
 extern "C" const sq_provider sq_cuda_hyena_filter[] = {
     {"cuda/portable", "the network by 16 steps, taps by tiles of 64 by 64", supports, workspace,
-     NULL, launch, NULL},
+     NULL, launch, NULL, SQ_HAS_BWD, NULL},
     {NULL},
 };

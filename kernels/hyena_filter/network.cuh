@@ -79,9 +79,9 @@ inline outputs outputs_of(const sq_call *call)
             out->dim[0] * out->dim[1]};
 }
 
-/* next[s][f] = sin(freq (w now[s] + b)) of a layer; now and next: STEPS rows of `rows` floats. A
- * thread has a feature at all steps. */
-__device__ inline void run_layer(const network &net, int i, const float *now, float *next,
+/* next[s][f] = sin(freq (w now[s] + b)) of a layer; now and next: STEPS rows of `stride` floats; x
+ * NULL, or what the sine is taken of, over freq. A thread has a feature at all steps. */
+__device__ inline void run_layer(const network &net, int i, const float *now, float *next, float *x,
                                  int stride)
 {
     const int from = i == 0 ? net.features : net.width;
@@ -99,8 +99,11 @@ __device__ inline void run_layer(const network &net, int i, const float *now, fl
         }
         const float freq = net.freq[f * net.freq_stride];
 #pragma unroll
-        for (int s = 0; s < STEPS; s++)
+        for (int s = 0; s < STEPS; s++) {
             next[s * stride + f] = sinf(freq * sum[s]);
+            if (x)
+                x[s * stride + f] = sum[s];
+        }
     }
 }
 
@@ -117,7 +120,7 @@ static __global__ void __launch_bounds__(NETWORK_THREADS)
     }
     __syncthreads();
     for (int i = 0; i < net.layers; i++) {
-        run_layer(net, i, now, next, stride);
+        run_layer(net, i, now, next, NULL, stride);
         __syncthreads();
         float *swapped = now;
         now = next;

@@ -41,11 +41,15 @@ __global__ void __launch_bounds__(block_fft<LOG2_M>::BLOCK)
             spectra[row * fft.M + fft.point(r)] = fft.x[r];
 }
 
-/* rows[r] = real part of the inverse of filter[r % nd] spectra[r], the filter conjugated or not. */
-template <int LOG2_M, bool CONJUGATE>
+/* What a spectrum is multiplied by before it is transformed back. */
+enum factor { FACTOR_NONE, FACTOR_FILTER, FACTOR_CONJUGATE };
+
+/* rows[r] = real part of the inverse of spectra[r] times its filter; rows NULL: the whole inverse,
+ * in the place of the spectrum. One kernel for all: each is many instructions. */
+template <int LOG2_M>
 __global__ void __launch_bounds__(block_fft<LOG2_M>::BLOCK)
-    multiply_back(const float2 *filter, const float2 *spectra, float *rows, int64_t n_rows,
-                  int64_t nd)
+    transform_back(factor by, const float2 *filter, float2 *spectra, float *rows, int64_t n_rows,
+                   int64_t nd)
 {
     extern __shared__ float2 shared[];
     using fft_type = block_fft<LOG2_M>;
@@ -55,35 +59,19 @@ __global__ void __launch_bounds__(block_fft<LOG2_M>::BLOCK)
     filter += row % nd * fft.M;
 #pragma unroll
     for (int r = 0; r < POINTS; r++) {
-        const float2 h = filter[fft.point(r)];
         const float2 x = is_valid ? spectra[row * fft.M + fft.point(r)] : make_float2(0, 0);
-        fft.x[r] = mul(x, CONJUGATE ? conj(h) : h);
+        const float2 h = by == FACTOR_NONE ? make_float2(1, 0) : filter[fft.point(r)];
+        fft.x[r] = mul(x, by == FACTOR_CONJUGATE ? conj(h) : h);
     }
     fft.inverse();
 #pragma unroll
-    for (int r = 0; r < POINTS; r++)
-        if (is_valid)
-            rows[row * fft.M + fft.point(r)] = fft.x[r].x;
-}
-
-/* spectra[r] becomes its inverse, in place. */
-template <int LOG2_M>
-__global__ void __launch_bounds__(block_fft<LOG2_M>::BLOCK)
-    inverse_rows(float2 *spectra, int64_t n_rows)
-{
-    extern __shared__ float2 shared[];
-    using fft_type = block_fft<LOG2_M>;
-    fft_type fft(shared);
-    const int64_t row = fft_type::index();
-    const bool is_valid = row < n_rows;
-#pragma unroll
-    for (int r = 0; r < POINTS; r++)
-        fft.x[r] = is_valid ? spectra[row * fft.M + fft.point(r)] : make_float2(0, 0);
-    fft.inverse();
-#pragma unroll
-    for (int r = 0; r < POINTS; r++)
-        if (is_valid)
-            spectra[row * fft.M + fft.point(r)] = fft.x[r];
+    for (int r = 0; r < POINTS; r++) {
+        const int64_t at = row * fft.M + fft.point(r);
+        if (is_valid && rows)
+            rows[at] = fft.x[r].x;
+        else if (is_valid)
+            spectra[at] = fft.x[r];
+    }
 }
 
 /* --- host --- */
@@ -115,15 +103,27 @@ inline size_t backward_workspace(const sq_call *call)
     return 2 * at.filter_bytes + 7 * at.rows_bytes; /* a spectrum is two rows long */
 }
 
-template <int LOG2_M, typename... Args>
-sq_status launch_transform(void (*kernel)(Args...), int64_t n_rows, const sq_call *call,
-                           sq_error *err, Args... args)
+template <int LOG2_M>
+sq_status launch_forward(const sq_call *call, const float *rows, float2 *spectra, int64_t n_rows,
+                         sq_error *err)
 {
     using fft_type = block_fft<LOG2_M>;
-    SQ_TRY(sq_allow_shared(kernel, fft_type::BYTES, err));
-    kernel<<<(unsigned)sq_ceil_div(n_rows, fft_type::ROWS), fft_type::BLOCK, fft_type::BYTES,
-             sq_stream(call)>>>(args...);
+    SQ_TRY(sq_allow_shared(transform_rows<LOG2_M>, fft_type::BYTES, err));
+    transform_rows<LOG2_M><<<(unsigned)sq_ceil_div(n_rows, fft_type::ROWS), fft_type::BLOCK,
+                             fft_type::BYTES, sq_stream(call)>>>(rows, spectra, n_rows);
     return sq_launched("long_conv transform", err);
+}
+
+template <int LOG2_M>
+sq_status launch_back(const sq_call *call, factor by, const float2 *filter, float2 *spectra,
+                      float *rows, int64_t n_rows, int64_t nd, sq_error *err)
+{
+    using fft_type = block_fft<LOG2_M>;
+    SQ_TRY(sq_allow_shared(transform_back<LOG2_M>, fft_type::BYTES, err));
+    transform_back<LOG2_M>
+        <<<(unsigned)sq_ceil_div(n_rows, fft_type::ROWS), fft_type::BLOCK, fft_type::BYTES,
+           sq_stream(call)>>>(by, filter, spectra, rows, n_rows, nd);
+    return sq_launched("long_conv transform back", err);
 }
 
 template <int LOG2_M>
@@ -133,27 +133,24 @@ sq_status backward_chunk(const sq_call *call, const backward_args &p, chunk c, b
     constexpr int64_t m = (int64_t)1 << LOG2_M;
     const int64_t rows = c.nb * c.nd;
     const float2 *filter = p.forward.filter;
+    float *value = needs_value(call) ? p.value : NULL;
     if (is_new_filter)
         SQ_TRY(launch_fft<LOG2_M>(transform_filter<LOG2_M>, c.nd, p.forward, sq_stream(call), err));
     SQ_TRY(launch_gather(call, c, m, m, p.u, err));
-    SQ_TRY((launch_transform<LOG2_M, const float *, float2 *, int64_t>(
-        transform_rows<LOG2_M>, rows, call, err, p.u, p.u_spectra, rows)));
-    if (needs_value(call))
-        SQ_TRY((launch_transform<LOG2_M, const float2 *, const float2 *, float *, int64_t, int64_t>(
-            multiply_back<LOG2_M, false>, rows, call, err, filter, p.u_spectra, p.value, rows,
-            c.nd)));
-    SQ_TRY(launch_gather_gradient(call, c, m, m, needs_value(call) ? p.value : NULL, p.g, err));
-    SQ_TRY((launch_transform<LOG2_M, const float *, float2 *, int64_t>(
-        transform_rows<LOG2_M>, rows, call, err, p.g, p.g_spectra, rows)));
+    SQ_TRY(launch_forward<LOG2_M>(call, p.u, p.u_spectra, rows, err));
+    if (value)
+        SQ_TRY(
+            launch_back<LOG2_M>(call, FACTOR_FILTER, filter, p.u_spectra, value, rows, c.nd, err));
+    SQ_TRY(launch_gather_gradient(call, c, m, m, value, p.g, err));
+    SQ_TRY(launch_forward<LOG2_M>(call, p.g, p.g_spectra, rows, err));
     SQ_TRY(launch_sum_spectra(call, p.u_spectra, p.g_spectra, c, m, m, 1.0f / (float)m, p.dfilter,
                               err));
-    SQ_TRY((launch_transform<LOG2_M, const float2 *, const float2 *, float *, int64_t, int64_t>(
-        multiply_back<LOG2_M, true>, rows, call, err, filter, p.g_spectra, p.value, rows, c.nd)));
+    SQ_TRY(
+        launch_back<LOG2_M>(call, FACTOR_CONJUGATE, filter, p.g_spectra, p.value, rows, c.nd, err));
     SQ_TRY(launch_scatter_gradient(call, c, m, p.value, err));
     if (c.b0 + c.nb < call->in[IN_V].dim[0])
         return SQ_OK;
-    SQ_TRY((launch_transform<LOG2_M, float2 *, int64_t>(inverse_rows<LOG2_M>, c.nd, call, err,
-                                                        p.dfilter, c.nd)));
+    SQ_TRY(launch_back<LOG2_M>(call, FACTOR_NONE, filter, p.dfilter, NULL, c.nd, c.nd, err));
     return launch_write_filters(call, c, (const float *)p.dfilter, m, 2 * m, 2, 1, -1.0f, err);
 }
 
