@@ -3,7 +3,8 @@
  *
  *   conv_back          a thread owns VEC channels and walks a strip forward, W - 1 rows beyond its
  *                      end: after da_t the row dx_{t-W+1} is known. Its sums for dw and db go to
- * the workspace, a row for every strip conv_back_initial  one thread for each element of dinitial
+ *                      the workspace, a row for every strip
+ *   conv_back_initial  one thread for each element of dinitial
  *   conv_back_sum      dw and db: the sums over the strips, in a fixed order
  */
 #ifndef SQ_KERNELS_CAUSAL_CONV1D_CONV_BACKWARD_CUH

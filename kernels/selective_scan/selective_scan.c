@@ -365,6 +365,7 @@ static const char *const test_shapes[] = {
     "B=2,L=67,D=9,N=40,G=3,final=1,gate=0",
     "B=1,L=2600,D=40,N=16,initial=1",
     "B=1,L=29,D=6,N=5,initial=1,final=1",
+    "B=2,L=9,D=4100,N=3,G=100,final=1",
     "B=2,L=67,D=16,N=7,constB=1,constC=1,final=1",
     "B=1,L=33,D=12,N=16,G=2,constC=1,initial=1",
     "B=2,L=33,D=10,N=4,G=5,constB=1",

@@ -1,0 +1,395 @@
+/* back_tile: what a block of selective_scan's pass bwd does with one chunk of one tile of channels.
+ * Included by scan_backward.cuh alone, whose comment tells the order. */
+#ifndef SQ_KERNELS_SELECTIVE_SCAN_BACK_TILE_CUH
+#define SQ_KERNELS_SELECTIVE_SCAN_BACK_TILE_CUH
+
+#include "kernels/selective_scan/scan_tile.cuh"
+
+namespace sq_selective_scan
+{
+
+struct back {
+    static constexpr int CHANNELS = 32, LANES = 4, PER_LANE = 4, STATES = LANES * PER_LANE;
+    static constexpr int SUB = 8, SUBS = BORDER / SUB, THREADS = CHANNELS * LANES;
+    static constexpr int WARPS = THREADS / 32, WARP_CHANNELS = 32 / LANES;
+};
+
+template <typename T>
+struct back_args {
+    scan_args<T> f; /* inputs of pass fwd */
+    sequence<const T> dy;
+    sequence<T> du, ddelta, dz;
+    projection<T> db, dc;
+    float *da, *dskip, *dbias; /* dskip, dbias: (D) or NULL */
+    int64_t da_stride;
+    const float *dfinal; /* (B, D, N) or NULL */
+    float *dinitial;
+    int64_t dfinal_stride_b, dfinal_stride_d, dinitial_stride_b, dinitial_stride_d;
+    /* Workspace. carried, da_rows: (B, segments, D, N); channel_rows: (B, segments, 2, D), of dD
+     * and ddelta_bias; partial: (B, L, G, parts, 2, slices STATES), of dB and dC; of segments but
+     * the first: out (B, segments, D, N), the gradient that leaves it; sum (B, segments, D), of
+     * d_t. */
+    float *carried, *da_rows, *channel_rows, *partial, *out, *sum;
+    int64_t chunks, parts, part_tiles, slices, segments, segment_chunks;
+};
+
+struct back_shared {
+    float2 step[BORDER][back::CHANNELS]; /* (d_t, u_t) */
+    float e[BORDER][back::CHANNELS];
+    float b[BORDER][back::STATES], c[BORDER][back::STATES];
+    float4 border[back::SUBS][back::THREADS]; /* a lane's states before every SUB-th step */
+    float sums[2][back::WARPS][back::SUB][2 * back::STATES]; /* a warp's share of dB and dC */
+};
+
+/* Sums over the states, a place for every element: (sum g B, sum A log2e g a h) and C . h. With one
+ * slice they take the places of step and e, which are read by then. */
+struct back_totals {
+    float2 *state;
+    float *y;
+};
+
+/* What a block works on at a time. */
+struct back_part {
+    int64_t b, g, index, segment; /* index: of the parts of the group's channels */
+    int64_t first_chunk, end_chunk, chunk, d0, t0;
+    int channels; /* valid ones */
+    int rows;     /* valid ones: steps of the chunk */
+
+    template <typename T>
+    __device__ __forceinline__ back_part(const back_args<T> &p, int64_t segment)
+        : b(blockIdx.y), g(blockIdx.x / p.parts), index(blockIdx.x % p.parts), segment(segment),
+          first_chunk(segment * p.segment_chunks),
+          end_chunk(min(first_chunk + p.segment_chunks, p.chunks))
+    {
+    }
+
+    /* false: the part has fewer tiles. */
+    template <typename T>
+    __device__ __forceinline__ bool take_tile(const back_args<T> &p, int64_t tile)
+    {
+        const int64_t per_group = p.f.channels / p.f.groups;
+        const int64_t first = (index * p.part_tiles + tile) * back::CHANNELS;
+        d0 = g * per_group + first;
+        channels = (int)min((int64_t)back::CHANNELS, per_group - first);
+        return first < per_group;
+    }
+
+    template <typename T>
+    __device__ __forceinline__ void take_chunk(const back_args<T> &p, int64_t at)
+    {
+        chunk = at;
+        t0 = at * BORDER;
+        rows = (int)min((int64_t)BORDER, p.f.length - t0);
+    }
+
+    /* Row of (B, segments, D, N) for channel d. */
+    template <typename T>
+    __device__ __forceinline__ int64_t state_row(const back_args<T> &p, int64_t of_segment,
+                                                 int64_t d) const
+    {
+        return ((b * p.segments + of_segment) * p.f.channels + d) * p.f.states;
+    }
+
+    __device__ __forceinline__ bool is_at_end() const { return chunk == end_chunk - 1; }
+};
+
+/* One element of the sequences and what follows from it. */
+struct back_element {
+    float u, x, d, dy, z, gate, e; /* x: delta + delta_bias; gate: sigmoid(z) */
+
+    template <typename T>
+    __device__ __forceinline__ void load(const back_args<T> &p, int64_t b, int64_t t, int64_t d_at)
+    {
+        const scan_args<T> &f = p.f;
+        u = sq_to_f32(f.u.data[b * f.u.stride_b + t * f.u.stride_t + d_at]);
+        x = sq_to_f32(f.delta.data[b * f.delta.stride_b + t * f.delta.stride_t + d_at]);
+        dy = sq_to_f32(p.dy.data[b * p.dy.stride_b + t * p.dy.stride_t + d_at]);
+        x += f.bias ? f.bias[d_at] : 0.0f;
+        d = f.has_softplus ? softplus(x) : x;
+        e = dy;
+        if (f.z.data) {
+            z = sq_to_f32(f.z.data[b * f.z.stride_b + t * f.z.stride_t + d_at]);
+            gate = __fdividef(1.0f, 1.0f + sq_exp(-z));
+            e *= z * gate;
+        }
+    }
+};
+
+/* In prepare and finish a thread owns one channel and every WARPS-th row. */
+template <typename T>
+__device__ __forceinline__ void back_prepare(back_shared *s, const back_args<T> &p,
+                                             const back_part &part)
+{
+    const int column = threadIdx.x % 32;
+#pragma unroll 4
+    for (int row = threadIdx.x / 32; row < BORDER; row += back::WARPS) {
+        back_element now = {};
+        if (row < part.rows && column < part.channels)
+            now.load(p, part.b, part.t0 + row, part.d0 + column);
+        s->step[row][column] = make_float2(now.d, now.u);
+        s->e[row][column] = now.e;
+    }
+}
+
+template <typename T>
+__device__ __forceinline__ void back_load_projections(back_shared *s, const scan_args<T> &f,
+                                                      const back_part &part, int64_t slice)
+{
+    for (int i = threadIdx.x; i < BORDER * back::STATES; i += back::THREADS) {
+        const int row = i / back::STATES;
+        const int64_t n = slice * back::STATES + i % back::STATES, t = part.t0 + row;
+        const bool is_valid = row < part.rows && n < f.states;
+        const int64_t in_b = part.b * f.b.stride_b + t * f.b.stride_t + part.g * f.b.stride_g + n;
+        const int64_t in_c = part.b * f.c.stride_b + t * f.c.stride_t + part.g * f.c.stride_g + n;
+        s->b[row][i % back::STATES] = is_valid ? sq_to_f32(f.b.data[in_b]) : 0.0f;
+        s->c[row][i % back::STATES] = is_valid ? sq_to_f32(f.c.data[in_c]) : 0.0f;
+    }
+}
+
+/* The states of one lane: n0 .. n0 + 3 of its channel. */
+struct back_lane {
+    static constexpr int N = back::PER_LANE;
+    float a[N], h[N], carried[N], da[N]; /* a: A log2 e, 0 where there is no such state */
+    int lane, channel, valid;            /* valid: states that there are, from n0 on */
+    int64_t n0;
+
+    __device__ __forceinline__ back_lane(const back_part &part, int64_t slice, int64_t states)
+        : lane((int)threadIdx.x % back::LANES), channel((int)threadIdx.x / back::LANES),
+          n0(slice * back::STATES + lane * N)
+    {
+        const int64_t left = states - n0;
+        valid = channel < part.channels ? (int)max((int64_t)0, min((int64_t)N, left)) : 0;
+    }
+
+    /* from: NULL for zeros; the states of this lane's channel. */
+    __device__ __forceinline__ void load(float (&to)[N], const float *from, float factor) const
+    {
+#pragma unroll
+        for (int j = 0; j < N; j++)
+            to[j] = from && j < valid ? from[n0 + j] * factor : 0.0f;
+    }
+
+    __device__ __forceinline__ void store(float *to, const float (&from)[N]) const
+    {
+#pragma unroll
+        for (int j = 0; j < N; j++)
+            if (j < valid)
+                to[n0 + j] = from[j];
+    }
+
+    /* Step t forward; *decay receives a_t. */
+    __device__ __forceinline__ void advance(const back_shared &s, int t, float (&decay)[N])
+    {
+        const float2 step = s.step[t][channel];
+        const float4 b4 = *(const float4 *)&s.b[t][lane * N];
+        const float b[N] = {b4.x, b4.y, b4.z, b4.w}, x = step.x * step.y;
+#pragma unroll
+        for (int j = 0; j < N; j++) {
+            decay[j] = sq_exp2(step.x * a[j]);
+            h[j] = fmaf(decay[j], h[j], x * b[j]);
+        }
+    }
+};
+
+/* Sums of one step over the states of a lane. */
+struct back_sums {
+    float y[4], gb[4], ap[4]; /* of four steps */
+};
+
+/* Step t back. before, after: the state round it. out: this lane's dB and dC. */
+__device__ __forceinline__ void back_step(const back_shared &s, back_lane *own, int t,
+                                          const float (&before)[4], const float (&after)[4],
+                                          const float (&decay)[4], float (&out)[8], float *y,
+                                          float *gb, float *ap)
+{
+    const float2 step = s.step[t][own->channel];
+    const float e = s.e[t][own->channel], x = step.x * step.y;
+    const float4 b4 = *(const float4 *)&s.b[t][own->lane * 4];
+    const float4 c4 = *(const float4 *)&s.c[t][own->lane * 4];
+    const float b[4] = {b4.x, b4.y, b4.z, b4.w}, c[4] = {c4.x, c4.y, c4.z, c4.w};
+    *y = *gb = *ap = 0.0f;
+#pragma unroll
+    for (int j = 0; j < 4; j++) {
+        const float g = fmaf(e, c[j], own->carried[j]), p = g * (decay[j] * before[j]);
+        own->carried[j] = decay[j] * g;
+        own->da[j] = fmaf(step.x, p, own->da[j]);
+        out[j] = g * x;
+        out[4 + j] = e * after[j];
+        *y = fmaf(c[j], after[j], *y);
+        *gb = fmaf(g, b[j], *gb);
+        *ap = fmaf(own->a[j], p, *ap);
+    }
+}
+
+/* Adds this slice's totals of steps t .. t + 3: lane l writes step t + l. */
+__device__ __forceinline__ void back_put_totals(const back_totals &totals, back_sums *sums,
+                                                const back_lane &own, int t, bool is_first)
+{
+    const float y = sum_over_lanes<back::LANES, 4>(sums->y, own.lane);
+    const float gb = sum_over_lanes<back::LANES, 4>(sums->gb, own.lane);
+    const float ap = sum_over_lanes<back::LANES, 4>(sums->ap, own.lane);
+    const int at = (t + own.lane) * back::CHANNELS + own.channel;
+    __syncwarp(); /* the lanes of a channel have read what the totals replace */
+    const float2 old = is_first ? make_float2(0.0f, 0.0f) : totals.state[at];
+    totals.state[at] = make_float2(old.x + gb, old.y + ap);
+    totals.y[at] = (is_first ? 0.0f : totals.y[at]) + y;
+}
+
+/* SUB steps back from their border. The warp's sums of dB and dC over its channels go to `sums`. */
+__device__ __forceinline__ void back_sub(const back_shared &s, back_lane *own, int sub,
+                                         const back_totals &totals, bool is_first,
+                                         float (*sums)[2 * back::STATES])
+{
+    float after[back::SUB][4], decay[back::SUB][4], border[4];
+    const float4 from = s.border[sub][threadIdx.x];
+    border[0] = own->h[0] = from.x, border[1] = own->h[1] = from.y;
+    border[2] = own->h[2] = from.z, border[3] = own->h[3] = from.w;
+#pragma unroll
+    for (int k = 0; k < back::SUB; k++) {
+        own->advance(s, sub * back::SUB + k, decay[k]);
+#pragma unroll
+        for (int j = 0; j < 4; j++)
+            after[k][j] = own->h[j];
+    }
+    back_sums of = {};
+    const int group = (int)threadIdx.x % 32 / back::LANES;
+    /* Lane `group` of the channels receives element `group` of the eight: kind and state. */
+    const int at = group / 4 * back::STATES + own->lane * 4 + group % 4;
+#pragma unroll
+    for (int k = back::SUB - 1; k >= 0; k--) {
+        float out[8];
+        back_step(s, own, sub * back::SUB + k, k > 0 ? after[k > 0 ? k - 1 : 0] : border, after[k],
+                  decay[k], out, &of.y[k % 4], &of.gb[k % 4], &of.ap[k % 4]);
+        sums[k][at] = sum_over_lanes<back::WARP_CHANNELS, 8, back::LANES>(out, group);
+        if (k % 4 == 0)
+            back_put_totals(totals, &of, *own, sub * back::SUB + k, is_first);
+    }
+}
+
+/* The block's sums of SUB steps from the warps' ones. is_first: of the part's tiles. */
+template <typename T>
+__device__ __forceinline__ void back_add_projections(const back_shared &s, const back_args<T> &p,
+                                                     const back_part &part, int64_t slice, int sub,
+                                                     bool is_first)
+{
+    const int64_t width = p.slices * back::STATES;
+    for (int i = threadIdx.x; i < back::SUB * 2 * back::STATES; i += back::THREADS) {
+        const int k = i / (2 * back::STATES), element = i % (2 * back::STATES);
+        const int row = sub * back::SUB + k;
+        if (row >= part.rows)
+            continue;
+        float sum = 0.0f;
+#pragma unroll
+        for (int warp = 0; warp < back::WARPS; warp++)
+            sum += s.sums[sub % 2][warp][k][element];
+        const int64_t token = (part.b * p.f.length + part.t0 + row) * p.f.groups + part.g;
+        const int64_t kind = (token * p.parts + part.index) * 2 + element / back::STATES;
+        float *to = &p.partial[kind * width + slice * back::STATES + element % back::STATES];
+        *to = is_first ? sum : *to + sum;
+    }
+}
+
+/* The gradient that reaches the last state of the segment, for channel d; NULL: zero. */
+template <typename T>
+__device__ __forceinline__ const float *back_arriving(const back_args<T> &p, const back_part &part,
+                                                      int64_t d)
+{
+    if (part.segment + 1 < p.segments)
+        return p.out + part.state_row(p, part.segment + 1, d);
+    return p.dfinal ? p.dfinal + part.b * p.dfinal_stride_b + d * p.dfinal_stride_d : nullptr;
+}
+
+/* One slice of the states through the chunk, forward and back. */
+template <typename T>
+__device__ __forceinline__ void back_slice(back_shared *s, const back_args<T> &p,
+                                           const back_part &part, const back_totals &totals,
+                                           int64_t slice, bool is_first_tile)
+{
+    const scan_args<T> &f = p.f;
+    back_lane own(part, slice, f.states);
+    const int64_t d = part.d0 + own.channel, row = part.state_row(p, part.segment, d);
+    const float *initial =
+        f.initial ? f.initial + part.b * f.initial_stride_b + d * f.initial_stride_d : nullptr;
+    own.load(own.a, f.a + d * f.a_stride, SQ_LOG2E);
+    own.load(own.h, part.chunk > 0 ? f.saved_row(part.b, part.chunk - 1, d) : initial, 1.0f);
+    own.load(own.carried, part.is_at_end() ? back_arriving(p, part, d) : p.carried + row, 1.0f);
+    own.load(own.da, part.is_at_end() ? nullptr : p.da_rows + row, 1.0f);
+    for (int sub = 0; sub < back::SUBS; sub++) {
+        float decay[4];
+        s->border[sub][threadIdx.x] = make_float4(own.h[0], own.h[1], own.h[2], own.h[3]);
+#pragma unroll
+        for (int k = 0; k < back::SUB; k++)
+            if (sub + 1 < back::SUBS)
+                own.advance(*s, sub * back::SUB + k, decay);
+    }
+    for (int sub = back::SUBS - 1; sub >= 0; sub--) {
+        back_sub(*s, &own, sub, totals, slice == 0, s->sums[sub % 2][threadIdx.x / 32]);
+        __syncthreads();
+        back_add_projections(*s, p, part, slice, sub, is_first_tile);
+    }
+    own.store(p.carried + row, own.carried);
+    own.store(p.da_rows + row, own.da);
+    if (part.chunk == 0 && p.dinitial)
+        own.store(p.dinitial + part.b * p.dinitial_stride_b + d * p.dinitial_stride_d, own.carried);
+}
+
+/* Elements from their totals; *dskip and *dbias receive sums over the thread's rows. */
+template <typename T>
+__device__ __forceinline__ void back_finish(const back_args<T> &p, const back_part &part,
+                                            const back_totals &totals, float *dskip, float *dbias)
+{
+    const float ln2 = 0.693147181f;
+    const int column = threadIdx.x % 32;
+    const int64_t d = part.d0 + column, b = part.b;
+    const float skip = p.f.skip && column < part.channels ? p.f.skip[d] : 0.0f;
+    *dskip = *dbias = 0.0f;
+#pragma unroll 2
+    for (int row = threadIdx.x / 32; row < part.rows; row += back::WARPS) {
+        if (column >= part.channels)
+            break;
+        const int64_t t = part.t0 + row;
+        const float2 state = totals.state[row * back::CHANNELS + column];
+        const float y = totals.y[row * back::CHANNELS + column];
+        back_element now = {};
+        now.load(p, b, t, d);
+        float slope = 1.0f;
+        if (p.f.has_softplus)
+            slope = __fdividef(1.0f, 1.0f + sq_exp(-now.x));
+        const float ddelta = fmaf(state.y, ln2, now.u * state.x) * slope;
+        const float du = fmaf(now.e, skip, now.d * state.x);
+        *dskip = fmaf(now.e, now.u, *dskip);
+        *dbias += ddelta;
+        p.du.data[b * p.du.stride_b + t * p.du.stride_t + d] = sq_from_f32<T>(du);
+        p.ddelta.data[b * p.ddelta.stride_b + t * p.ddelta.stride_t + d] = sq_from_f32<T>(ddelta);
+        if (p.f.z.data) {
+            const float opened = now.gate * fmaf(now.z, 1.0f - now.gate, 1.0f);
+            const float dz = now.dy * fmaf(skip, now.u, y) * opened;
+            p.dz.data[b * p.dz.stride_b + t * p.dz.stride_t + d] = sq_from_f32<T>(dz);
+        }
+    }
+}
+
+/* Adds the threads' sums of dD and ddelta_bias to those of the chunks behind this one. */
+template <typename T>
+__device__ __forceinline__ void back_add_channels(back_shared *s, const back_args<T> &p,
+                                                  const back_part &part, float dskip, float dbias)
+{
+    const int column = threadIdx.x % 32, warp = threadIdx.x / 32;
+    float *room = &s->sums[0][0][0][0]; /* (2, WARPS, 32) */
+    room[warp * 32 + column] = dskip;
+    room[(back::WARPS + warp) * 32 + column] = dbias;
+    __syncthreads();
+    if (warp >= 2 || column >= part.channels)
+        return;
+    float sum = 0.0f;
+#pragma unroll
+    for (int i = 0; i < back::WARPS; i++)
+        sum += room[(warp * back::WARPS + i) * 32 + column];
+    const int64_t row = (part.b * p.segments + part.segment) * 2 + warp;
+    float *to = &p.channel_rows[row * p.f.channels + part.d0 + column];
+    *to = part.is_at_end() ? sum : *to + sum;
+}
+
+} // namespace sq_selective_scan
+
+#endif
