@@ -29,6 +29,7 @@ void sq_tape_free(sq_tape *tape)
     for (int i = 0; i < tape->steps; i++) {
         free(tape->step[i].map);
         free(tape->step[i].op);
+        free(tape->step[i].computed);
     }
     free(tape->variable);
     free(tape->step);

@@ -74,6 +74,15 @@ extern const sq_pointwise sq_pointwise_add, sq_pointwise_mul, sq_pointwise_silu,
 sq_var sq_tape_pointwise(sq_tape *tape, const sq_pointwise *function, sq_var a, sq_var b);
 sq_var sq_tape_scale(sq_tape *tape, sq_var v, double factor);
 
+/* --- what is neither --- */
+
+/* Writes `out` from `in`, in f64; size: what the builder gave. No gradient flows back. */
+typedef void (*sq_tape_function)(const double *const *in, double *out, const int64_t *size);
+enum { SQ_TAPE_SIZES = 8 };
+/* in, size: ended by SQ_VAR_NONE and 0, at most 4 and SQ_TAPE_SIZES - 1 of them. */
+sq_var sq_tape_compute(sq_tape *tape, sq_tape_function function, const sq_var *in,
+                       const int64_t *size, int rank, const int64_t *dim);
+
 /* --- operators --- */
 
 typedef struct {

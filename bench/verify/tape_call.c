@@ -98,3 +98,23 @@ sq_var sq_tape_result(sq_tape *tape, int call, const char *name)
     sq_tape_refuse(tape, SQ_UNSUPPORTED, "the operator has no output %s", name);
     return SQ_VAR_NONE;
 }
+
+/* --- what is neither --- */
+
+sq_var sq_tape_compute(sq_tape *tape, sq_tape_function function, const sq_var *in,
+                       const int64_t *size, int rank, const int64_t *dim)
+{
+    const sq_var out = sq_tape_add_variable(tape, rank, dim);
+    sq_tape_computation *c = out >= 0 ? calloc(1, sizeof *c) : NULL;
+    if (!c)
+        return SQ_VAR_NONE;
+    c->function = function;
+    for (; in[c->n_in] >= 0 && c->n_in < 4; c->n_in++)
+        c->in[c->n_in] = in[c->n_in];
+    for (int i = 0; size[i] > 0 && i < SQ_TAPE_SIZES - 1; i++)
+        c->size[i] = size[i];
+    if (sq_tape_add_step(tape, (sq_tape_step){.in = {-1, -1}, .out = out, .computed = c}))
+        return out;
+    free(c);
+    return SQ_VAR_NONE;
+}

@@ -237,6 +237,14 @@ static void run_gather(sq_tape *tape, const sq_tape_step *s)
         out->value[i] = s->map[i] < a->count ? a->value[s->map[i]] : b[s->map[i] - a->count];
 }
 
+static void run_computation(sq_tape *tape, const sq_tape_step *s)
+{
+    const double *in[4] = {NULL};
+    for (int i = 0; i < s->computed->n_in; i++)
+        in[i] = tape->variable[s->computed->in[i]].value;
+    s->computed->function(in, tape->variable[s->out].value, s->computed->size);
+}
+
 static sq_status run_operator(sq_tape *tape, const sq_tape_operator *o, sq_error *err)
 {
     sq_call host = o->call;
@@ -270,6 +278,8 @@ sq_status sq_tape_forward(sq_tape *tape, sq_error *err)
         const sq_tape_step *s = &tape->step[i];
         if (s->op)
             SQ_TRY(run_operator(tape, s->op, err));
+        else if (s->computed)
+            run_computation(tape, s);
         else if (s->map)
             run_gather(tape, s);
         else
@@ -370,7 +380,7 @@ sq_status sq_tape_backward(sq_tape *tape, sq_error *err)
             SQ_TRY(operator_back(tape, s->op, err));
         else if (s->map)
             gather_back(tape, s);
-        else
+        else if (s->function)
             pointwise_back(tape, s);
     }
     return SQ_OK;

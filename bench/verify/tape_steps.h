@@ -20,13 +20,22 @@ typedef struct {
     const sq_provider *forward, *backward; /* NULL: the reference */
 } sq_tape_operator;
 
-/* Exactly one of map, function and op: out[i] = (in[0], in[1] joined)[map[i]], a pointwise function
- * of in[0] and in[1], or an operator call. */
+typedef struct {
+    sq_tape_function function;
+    sq_var in[4];
+    int n_in;
+    int64_t size[SQ_TAPE_SIZES];
+} sq_tape_computation;
+
+/* Exactly one of map, function, op and computed: out[i] = (in[0], in[1] joined)[map[i]], a
+ * pointwise function of in[0] and in[1], an operator call, or what a function of the builder's
+ * computes. */
 typedef struct {
     sq_var in[2], out;
     int64_t *map;
     const sq_pointwise *function;
     sq_tape_operator *op;
+    sq_tape_computation *computed;
 } sq_tape_step;
 
 typedef struct {
