@@ -65,7 +65,8 @@ static sq_status run_prefill(const sq_property_subject *of, const sq_specimen *w
 static sq_status run_step(const sq_property_subject *of, const sq_specimen *whole, int64_t t,
                           sq_tensor *state, sq_error *err)
 {
-    const sq_specimen_axis set[] = {{"L", (double)(t + 1)}, {"past", (double)t}, {NULL, 0}};
+    const double context = sq_property_axis(whole, "past", 0) + (double)(t + 1);
+    const sq_specimen_axis set[] = {{"L", context}, {"past", 0}, {NULL, 0}};
     sq_specimen step;
     sq_status s = sq_property_make(of, SQ_PASS_STEP, set, SQ_PROPERTY_SEED, &step, err);
     if (s == SQ_OK) {
@@ -165,7 +166,7 @@ sq_status sq_property_steps(const sq_property_subject *of, sq_specimen *whole, s
         s = run_steps(of, &cached, k, err);
     if (keys >= 0)
         free(cached.in[keys].host.data);
-    return s;
+    return s == SQ_BAD_SHAPE ? SQ_UNSUPPORTED : s; /* what looks at all scores has no steps */
 }
 
 /* --- documents --- */
