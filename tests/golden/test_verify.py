@@ -55,8 +55,8 @@ class Golden(unittest.TestCase):
 
     def test_f32(self):
         for row in self.compared("f32"):
-            # The reference accumulates in f64; a layer's operators hand f32 to each other.
-            self.assertLess(row["rel_l2"], 1e-6 if row["kind"] == "operator" else 5e-6, row)
+            # References accumulate in f64, but what is made of several hands f32 from one to the next.
+            self.assertLess(row["rel_l2"], 5e-6, row)
 
     def test_bf16(self):
         worst = max(row["rel_l2"] for row in self.compared("bf16"))
