@@ -7,6 +7,7 @@ static const sq_verify_layer *const families[] = {sq_layers_attention,
                                                   sq_layers_long_conv,
                                                   sq_layers_mamba,
                                                   sq_layers_retention,
+                                                  sq_layers_start,
                                                   sq_layers_state_space,
                                                   sq_layers_step,
                                                   NULL};
