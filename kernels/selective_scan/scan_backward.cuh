@@ -160,22 +160,25 @@ __global__ void scan_back_parameters(back_args<T> p)
 
 /* --- launch --- */
 
-/* A block walks far, so one wave of them: three a multiprocessor of an H100. Few parts, since each
- * has its own dB and dC; segments only where all channels leave most of the device idle. The same
- * on every device: so is the workspace. */
+/* A block walks far, so one wave of them: three a multiprocessor of an H100. Segments only where
+ * all channels leave most of the device idle, since passes 1 and 2 come on top; then more of them
+ * and fewer parts, since each part has its own dB and dC. The same on every device: so is the
+ * workspace. */
 template <typename T>
 void back_partition(const sq_call *call, back_args<T> *args)
 {
-    const int64_t *dim = call->in[IN_U].dim, wave = 396, least_chunks = 4;
+    const int64_t *dim = call->in[IN_U].dim, wave = 396, least_chunks = 4, few_parts = 32;
     const int64_t groups = groups_of(call), states = call->in[IN_A].dim[1];
     const int64_t tiles = sq_ceil_div(dim[2] / groups, back::CHANNELS);
-    const int64_t wanted = max((int64_t)1, min(tiles, wave / (dim[0] * groups)));
-    args->part_tiles = sq_ceil_div(tiles, wanted);
+    const int64_t rows = dim[0] * groups, most = sq_ceil_div(dim[1], least_chunks * BORDER);
+    int64_t parts = max((int64_t)1, min(tiles, wave / rows));
+    if (parts > few_parts && wave / (rows * parts) > 1 && wave / (rows * few_parts) <= most)
+        parts = few_parts;
+    args->part_tiles = sq_ceil_div(tiles, parts);
     args->parts = sq_ceil_div(tiles, args->part_tiles);
     args->chunks = sq_ceil_div(dim[1], BORDER);
     args->slices = sq_ceil_div(states, back::STATES);
-    const int64_t room = wave / (dim[0] * groups * args->parts);
-    const int64_t segments = max((int64_t)1, min(room, args->chunks / least_chunks));
+    const int64_t segments = max((int64_t)1, min(most, wave / (rows * args->parts)));
     args->segment_chunks = sq_ceil_div(args->chunks, segments);
     args->segments = sq_ceil_div(args->chunks, args->segment_chunks);
 }
