@@ -15,11 +15,10 @@
 #include "kernels/hw/reduce.cuh"
 #include "kernels/rope/rotary_cuda.h"
 
-static attention_params params_of(const sq_call *call)
+static attention_params params_of(const sq_call *call, const sq_tensor *o)
 {
     const sq_attention_rules rules = sq_attention_rules_of(call->pass, call->axis);
-    return sq_attention_params(&rules, &call->in[IN_Q], &call->in[IN_K], &call->in[IN_V],
-                               &call->out[0]);
+    return sq_attention_params(&rules, &call->in[IN_Q], &call->in[IN_K], &call->in[IN_V], o);
 }
 
 static size_t padded_bytes(const sq_tensor *t)
@@ -116,7 +115,7 @@ static sq_status launch_naive(const sq_call *call, void *, sq_error *err)
 {
     sq_call rotated;
     SQ_TRY(rotate_inputs(call, &rotated, err));
-    const attention_params p = params_of(&rotated);
+    const attention_params p = params_of(&rotated, &rotated.out[0]);
     const unsigned blocks = (unsigned)naive_blocks(call);
     SQ_TRY(sq_with_type(call->dtype, err, [&](auto type) {
         attention_naive<decltype(type)><<<blocks, 32 * NAIVE_WARPS, 0, sq_stream(call)>>>(p);
@@ -127,20 +126,119 @@ static sq_status launch_naive(const sq_call *call, void *, sq_error *err)
 
 /* --- portable --- */
 
+static bool is_backward(const sq_call *call)
+{
+    return call->pass == SQ_PASS_BWD;
+}
+
+/* One number for each query and head. */
+static size_t row_bytes(const sq_call *call)
+{
+    const sq_tensor *q = &call->in[IN_Q];
+    return ((size_t)(q->dim[0] * q->dim[1] * q->dim[2]) * sizeof(float) + 255) / 256 * 256;
+}
+
+/* Pass step turns its query alone. */
+static size_t workspace_step(const sq_call *call)
+{
+    const attention_params p = params_of(call, &call->out[0]);
+    return padded_bytes(&call->in[IN_Q]) + sq_attention_step_workspace(&p, call->in[IN_K].dim[1]);
+}
+
+static size_t workspace_portable(const sq_call *call)
+{
+    if (call->pass == SQ_PASS_STEP)
+        return workspace_step(call);
+    return rotated_bytes(call) + (is_backward(call) ? row_bytes(call) : 0);
+}
+
+static sq_status supports_backward(const sq_call *call, const sq_device *device, sq_error *why)
+{
+    const sq_tensor *const tensors[] = {&call->in[IN_Q],  &call->in[IN_K],  &call->in[IN_V],
+                                        &call->in[IN_DO], &call->in[IN_O],  &call->out[IN_Q],
+                                        &call->out[IN_K], &call->out[IN_V], NULL};
+    SQ_TRY(sq_attention_portable_supports(tensors, device, why));
+    return sq_supports_shared(
+        device, sq_attention_bwd_shared_bytes(call->dtype, call->in[IN_Q].dim[3]), why);
+}
+
+static sq_status supports_step(const sq_call *call, sq_error *why)
+{
+    const sq_tensor *q = &call->in[IN_Q], *k = &call->in[IN_K];
+    if (q->dim[3] % (16 / (int64_t)sq_dtype_size(call->dtype)) != 0 || !sq_is_vector_aligned(q) ||
+        !sq_is_vector_aligned(k) || !sq_is_vector_aligned(&call->in[IN_V]))
+        return sq_fail(why, SQ_UNSUPPORTED, "rows are not of 16-byte vectors");
+    if (q->dim[0] * q->dim[2] * sq_ceil_div(k->dim[1], 128) > INT32_MAX)
+        return sq_fail(why, SQ_UNSUPPORTED, "B*H*L/128 over 2^31 parts");
+    return SQ_OK;
+}
+
 static sq_status supports_portable(const sq_call *call, const sq_device *device, sq_error *why)
 {
     const sq_tensor *const tensors[] = {&call->in[IN_Q], &call->in[IN_K], &call->in[IN_V],
                                         &call->out[0], NULL};
     SQ_TRY(sq_supports_types(call, why));
-    return sq_attention_portable_supports(tensors, device, why);
+    if (call->pass == SQ_PASS_STEP)
+        return supports_step(call, why);
+    return is_backward(call) ? supports_backward(call, device, why)
+                             : sq_attention_portable_supports(tensors, device, why);
+}
+
+static sq_status launch_forward(const sq_call *call, sq_error *err)
+{
+    sq_call rotated;
+    SQ_TRY(rotate_inputs(call, &rotated, err));
+    attention_params p = params_of(&rotated, &rotated.out[0]);
+    p.lse = (float *)call->saved;
+    return sq_attention_portable_forward(&p, call->dtype, sq_stream(call), err);
+}
+
+/* Turns the gradients of turned queries and keys back, in place. */
+static sq_status rotate_gradients(const sq_call *call, sq_error *err)
+{
+    const sq_attention_rules rules = sq_attention_rules_of(call->pass, call->axis);
+    const sq_tensor *dq = &call->out[IN_Q], *dk = &call->out[IN_K];
+    if (rules.rotation.dims == 0)
+        return SQ_OK;
+    SQ_TRY(sq_rotary_launch(&rules.rotation, dq, dq, sq_attention_position(&rules, 0), true,
+                            call->stream, err));
+    return sq_rotary_launch(&rules.rotation, dk, dk, 0, true, call->stream, err);
+}
+
+static sq_status launch_backward(const sq_call *call, sq_error *err)
+{
+    sq_call rotated;
+    SQ_TRY(rotate_inputs(call, &rotated, err));
+    const sq_attention_bwd_tensors t = {&call->in[IN_O], &call->in[IN_DO], &call->out[IN_Q],
+                                        &call->out[IN_K], &call->out[IN_V]};
+    attention_params p = params_of(&rotated, t.o);
+    p.lse = (float *)call->saved;
+    float *delta = (float *)((char *)call->workspace + rotated_bytes(call));
+    SQ_TRY(sq_attention_portable_backward(&p, &t, delta, sq_stream(call), err));
+    return rotate_gradients(call, err);
+}
+
+static sq_status launch_step(const sq_call *call, sq_error *err)
+{
+    const sq_attention_rules rules = sq_attention_rules_of(call->pass, call->axis);
+    const sq_tensor *q = &call->in[IN_Q];
+    sq_call turned = *call;
+    if (rules.rotation.dims > 0) {
+        turned.in[IN_Q] = sq_tensor_dense(call->workspace, q->dtype, q->rank, q->dim);
+        SQ_TRY(sq_rotary_launch(&rules.rotation, q, &turned.in[IN_Q],
+                                sq_attention_position(&rules, 0), false, call->stream, err));
+    }
+    const attention_params p = params_of(&turned, &turned.out[0]);
+    return sq_attention_portable_step(&p, call->in[IN_K].dim[1], call->dtype,
+                                      (char *)call->workspace + padded_bytes(q), sq_stream(call),
+                                      err);
 }
 
 static sq_status launch_portable(const sq_call *call, void *, sq_error *err)
 {
-    sq_call rotated;
-    SQ_TRY(rotate_inputs(call, &rotated, err));
-    const attention_params p = params_of(&rotated);
-    return sq_attention_portable_forward(&p, call->dtype, sq_stream(call), err);
+    if (call->pass == SQ_PASS_STEP)
+        return launch_step(call, err);
+    return is_backward(call) ? launch_backward(call, err) : launch_forward(call, err);
 }
 
 extern "C" const sq_provider sq_cuda_attention[] = {
@@ -152,7 +250,9 @@ extern "C" const sq_provider sq_cuda_attention[] = {
     {.name = "cuda/portable",
      .note = "mma.sync tiles with online softmax (f32: FMA), sm_80 instructions",
      .supports = supports_portable,
-     .workspace = rotated_bytes,
-     .launch = launch_portable},
+     .workspace = workspace_portable,
+     .launch = launch_portable,
+     .passes = SQ_HAS_BWD | SQ_HAS_STEP,
+     .saved = row_bytes},
     {.name = NULL},
 };

@@ -22,7 +22,7 @@ enum {
     AXIS_MASKED
 };
 enum { POS_NONE, POS_ROPE, POS_ROPE_INTERLEAVED, POS_ALIBI, POS_HARD_ALIBI };
-enum { IN_Q, IN_K, IN_V, IN_COUNT };
+enum { IN_Q, IN_K, IN_V, IN_COUNT, IN_DO = IN_COUNT, IN_O };
 
 #ifdef __cplusplus
 extern "C" {

@@ -13,8 +13,6 @@
 #include "kernels/attention/attention.h"
 #include "kernels/shared/rows.h"
 
-enum { IN_DO = IN_COUNT };
-
 /* One key/value head of one sequence; (Lk, D) each. p, dp: a row of Lk. */
 typedef struct {
     const sq_attention_rules *rules;

@@ -17,4 +17,20 @@ sq_status sq_attention_portable_supports(const sq_tensor *const *tensors, const 
 sq_status sq_attention_portable_forward(const attention_params *p, sq_dtype dtype,
                                         cudaStream_t stream, sq_error *err);
 
+/* Tensors of the backward call; dk and dv as k and v are. */
+struct sq_attention_bwd_tensors {
+    const sq_tensor *o, *d_o, *dq, *dk, *dv;
+};
+
+size_t sq_attention_bwd_shared_bytes(sq_dtype dtype, int64_t head_dim);
+/* f: the forward call with the lse that it wrote. delta: workspace, (B, H, L). */
+sq_status sq_attention_portable_backward(const attention_params *f,
+                                         const sq_attention_bwd_tensors *t, float *delta,
+                                         cudaStream_t stream, sq_error *err);
+
+/* Pass step: f has one query; k and v the last `slots` of its keys, key t in row t % slots. */
+size_t sq_attention_step_workspace(const attention_params *f, int64_t slots);
+sq_status sq_attention_portable_step(const attention_params *f, int64_t slots, sq_dtype dtype,
+                                     void *workspace, cudaStream_t stream, sq_error *err);
+
 #endif

@@ -1,0 +1,176 @@
+/* attention, backward, cuda/portable: rowsum(dO o), then dK and dV by tiles of keys and dQ by tiles
+ * of queries. */
+#include <math.h>
+
+#include "kernels/attention/attention_bwd_mma.cuh"
+#include "kernels/attention/attention_bwd_simt.cuh"
+#include "kernels/attention/attention_cuda.cuh"
+#include "kernels/hw/launch.cuh"
+#include "kernels/hw/reduce.cuh"
+
+/* --- delta --- */
+
+enum { DELTA_THREADS = 256 };
+
+struct delta_params {
+    const void *o, *d_o;
+    float *delta;
+    int64_t o_b, o_l, o_h, do_b, do_l, do_h, rows;
+    int queries, heads, vectors; /* of a row */
+};
+
+/* A warp for each row, in the order of delta: (B, H, L). */
+template <typename T>
+__global__ void __launch_bounds__(DELTA_THREADS)
+    attention_delta(const __grid_constant__ delta_params p)
+{
+    constexpr int width = sq_per_vector<T>;
+    const int64_t row = ((int64_t)blockIdx.x * DELTA_THREADS + threadIdx.x) / 32;
+    const int lane = (int)threadIdx.x % 32;
+    if (row >= p.rows)
+        return;
+    const int64_t l = row % p.queries, h = row / p.queries % p.heads, b = row / p.queries / p.heads;
+    const T *o = (const T *)p.o + b * p.o_b + l * p.o_l + h * p.o_h;
+    const T *d_o = (const T *)p.d_o + b * p.do_b + l * p.do_l + h * p.do_h;
+    float sum = 0.0f;
+    for (int i = lane; i < p.vectors; i += 32) {
+        float x[width], y[width];
+        sq_unpack_vector<T>(sq_load16_stream(o + i * width), x);
+        sq_unpack_vector<T>(sq_load16_stream(d_o + i * width), y);
+#pragma unroll
+        for (int k = 0; k < width; k++)
+            sum = fmaf(x[k], y[k], sum);
+    }
+    sum = sq_warp_sum(sum);
+    if (lane == 0)
+        p.delta[row] = sum;
+}
+
+template <typename T>
+static sq_status launch_delta(const sq_attention_bwd_tensors *t, float *delta, cudaStream_t stream,
+                              sq_error *err)
+{
+    const sq_tensor *o = t->o, *d_o = t->d_o;
+    delta_params p = {};
+    p.o = o->data, p.o_b = o->stride[0], p.o_l = o->stride[1], p.o_h = o->stride[2];
+    p.d_o = d_o->data, p.do_b = d_o->stride[0], p.do_l = d_o->stride[1], p.do_h = d_o->stride[2];
+    p.delta = delta, p.queries = (int)o->dim[1], p.heads = (int)o->dim[2];
+    p.rows = o->dim[0] * o->dim[1] * o->dim[2];
+    p.vectors = (int)o->dim[3] / sq_per_vector<T>;
+    const int64_t blocks = sq_ceil_div(p.rows, DELTA_THREADS / 32);
+    attention_delta<T><<<(unsigned)blocks, DELTA_THREADS, 0, stream>>>(p);
+    return sq_launched("attention delta", err);
+}
+
+/* --- gradients --- */
+
+template <typename T, int D, bool IS_DQ>
+using bwd_shape = attention_bwd_shape<T, D, 64, D == 64 ? 3 : 2, IS_DQ, true, !IS_DQ>;
+template <typename T, bool IS_DQ, bool HAS_DS>
+using bwd_256 = attention_bwd_shape<T, 256, 32, 1, IS_DQ, HAS_DS, !HAS_DS>;
+
+static int padded_d(int64_t d)
+{
+    return d <= 64 ? 64 : d <= 128 ? 128 : 256;
+}
+
+size_t sq_attention_bwd_shared_bytes(sq_dtype dtype, int64_t head_dim)
+{
+    using T = __nv_bfloat16;
+    const int d = padded_d(head_dim);
+    if (dtype == SQ_DTYPE_F32)
+        return d == 64 ? attention_bwd_simt_shape<64, false>::SHARED_BYTES
+                       : attention_bwd_simt_shape<128, false>::SHARED_BYTES;
+    return d == 64    ? bwd_shape<T, 64, false>::SHARED_BYTES
+           : d == 128 ? bwd_shape<T, 128, false>::SHARED_BYTES
+                      : bwd_256<T, false, true>::SHARED_BYTES;
+}
+
+static attention_bwd_params params_of(const attention_params *f, const sq_attention_bwd_tensors *t,
+                                      const float *delta)
+{
+    attention_bwd_params p = {};
+    p.f = *f;
+    p.d_o = t->d_o->data, p.dq = t->dq->data, p.dk = t->dk->data, p.dv = t->dv->data;
+    p.do_b = t->d_o->stride[0], p.do_l = t->d_o->stride[1], p.do_h = t->d_o->stride[2];
+    p.dq_b = t->dq->stride[0], p.dq_l = t->dq->stride[1], p.dq_h = t->dq->stride[2];
+    p.dk_b = t->dk->stride[0], p.dk_l = t->dk->stride[1], p.dk_h = t->dk->stride[2];
+    p.dv_b = t->dv->stride[0], p.dv_l = t->dv->stride[1], p.dv_h = t->dv->stride[2];
+    p.delta = delta;
+    p.scale = (float)(1 / sqrt((double)f->d));
+    return p;
+}
+
+/* Tiles of 64 rows; heads in groups whose other side takes at most 32 MiB of L2. */
+template <bool IS_DQ>
+static unsigned plan_tiles(attention_bwd_params *p, int rows, int64_t element)
+{
+    const attention_params *f = &p->f;
+    p->heads = IS_DQ ? f->heads : f->heads / (unsigned)f->heads_per_kv;
+    const int64_t columns = IS_DQ ? f->keys : (int64_t)f->queries * f->heads_per_kv;
+    const int64_t share = IS_DQ ? f->heads_per_kv : 1, pairs = (int64_t)f->batch * p->heads;
+    const int64_t fit = ((int64_t)32 << 20) * share / (2 * columns * f->d * element);
+    p->tiles = (int)sq_ceil_div(IS_DQ ? f->queries : f->keys, rows);
+    p->heads_at_once = (unsigned)(fit < 1 ? 1 : fit > pairs ? pairs : fit);
+    p->blocks_at_once = p->heads_at_once * (unsigned)p->tiles;
+    return (unsigned)(pairs * p->tiles);
+}
+
+template <typename S>
+static sq_status launch_mma(attention_bwd_params p, cudaStream_t stream, sq_error *err)
+{
+    const unsigned blocks = plan_tiles<S::IS_DQ>(&p, S::BM, 2);
+    SQ_TRY(sq_allow_shared(attention_bwd_mma<S>, S::SHARED_BYTES, err));
+    attention_bwd_mma<S><<<blocks, S::THREADS, S::SHARED_BYTES, stream>>>(p);
+    return sq_launched("attention backward cuda/portable", err);
+}
+
+template <typename S>
+static sq_status launch_simt(attention_bwd_params p, cudaStream_t stream, sq_error *err)
+{
+    const unsigned blocks = plan_tiles<S::IS_DQ>(&p, S::BM, 4);
+    SQ_TRY(sq_allow_shared(attention_bwd_simt<S>, S::SHARED_BYTES, err));
+    attention_bwd_simt<S><<<blocks, S::THREADS, S::SHARED_BYTES, stream>>>(p);
+    return sq_launched("attention backward cuda/portable", err);
+}
+
+template <int D>
+static sq_status launch_f32(const attention_bwd_params &p, cudaStream_t stream, sq_error *err)
+{
+    SQ_TRY((launch_simt<attention_bwd_simt_shape<D, false>>(p, stream, err)));
+    return launch_simt<attention_bwd_simt_shape<D, true>>(p, stream, err);
+}
+
+template <typename T, int D>
+static sq_status launch_16_bit_d(const attention_bwd_params &p, cudaStream_t stream, sq_error *err)
+{
+    SQ_TRY((launch_mma<bwd_shape<T, D, false>>(p, stream, err)));
+    return launch_mma<bwd_shape<T, D, true>>(p, stream, err);
+}
+
+template <typename T>
+static sq_status launch_16_bit(const attention_bwd_params &p, cudaStream_t stream, sq_error *err)
+{
+    const int d = padded_d(p.f.d);
+    if (d < 256)
+        return d == 64 ? launch_16_bit_d<T, 64>(p, stream, err)
+                       : launch_16_bit_d<T, 128>(p, stream, err);
+    SQ_TRY((launch_mma<bwd_256<T, false, false>>(p, stream, err)));
+    SQ_TRY((launch_mma<bwd_256<T, false, true>>(p, stream, err)));
+    return launch_mma<bwd_256<T, true, true>>(p, stream, err);
+}
+
+sq_status sq_attention_portable_backward(const attention_params *f,
+                                         const sq_attention_bwd_tensors *t, float *delta,
+                                         cudaStream_t stream, sq_error *err)
+{
+    const attention_bwd_params p = params_of(f, t, delta);
+    SQ_TRY(sq_with_type(t->o->dtype, err, [&](auto type) {
+        return launch_delta<decltype(type)>(t, delta, stream, err);
+    }));
+    if (t->o->dtype == SQ_DTYPE_F32)
+        return padded_d(f->d) == 64 ? launch_f32<64>(p, stream, err)
+                                    : launch_f32<128>(p, stream, err);
+    return t->o->dtype == SQ_DTYPE_BF16 ? launch_16_bit<__nv_bfloat16>(p, stream, err)
+                                        : launch_16_bit<__half>(p, stream, err);
+}
