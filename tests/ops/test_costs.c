@@ -19,8 +19,7 @@ static const sq_pass passes[] = {SQ_PASS_FWD, SQ_PASS_BWD, SQ_PASS_STEP};
 enum { PASSES = sizeof passes / sizeof passes[0] };
 
 /* Costs of pass bwd that are those of pass fwd still. */
-static const char *const without_backward_cost[] = {"linear", "long_conv", "retention", "ssd",
-                                                    NULL};
+static const char *const without_backward_cost[] = {"linear", NULL};
 
 static bool is_listed(const char *const *names, const char *name)
 {
