@@ -129,19 +129,20 @@ taps taps_of(const sq_tensor *t)
     return {(float *)t->data, t->stride[0], t->stride[1]};
 }
 
-/* Between dense rows and a tensor. Grid: (t blocks, B D). */
+/* Between dense rows and a tensor; what a row has beyond its taps becomes 0. Grid: (blocks of a
+ * row, B D). */
 template <bool TO_ROWS>
 __global__ void copy_rows(taps h, float *rows, int64_t row_floats, int64_t channels, int64_t length,
                           int64_t n_rows)
 {
     const int64_t t = (int64_t)blockIdx.x * THREADS + threadIdx.x;
-    if (t >= length)
+    if (t >= (TO_ROWS ? row_floats : length))
         return;
     for (int64_t row = blockIdx.y; row < n_rows; row += gridDim.y) {
         float *tap = h.data + row / channels * h.stride_b + row % channels * h.stride_d + t;
         float *at = rows + row * row_floats + t;
         if (TO_ROWS)
-            *at = *tap;
+            *at = t < length ? *tap : 0.0f;
         else
             *tap = *at;
     }
@@ -363,12 +364,15 @@ sq_status prepare(const sq_call *call, void **plan, sq_error *err)
     plans *p = new (std::nothrow) plans{-1};
     if (!p)
         return sq_fail(err, SQ_OUT_OF_MEMORY, "cuFFT plan: %zu bytes", sizeof *p);
+    *plan = p;
+    if (at.length == 1)
+        return SQ_OK;
     const sq_status status = sq_cufft_plan(at.length, at.row_floats, at.n_rows,
                                            call->pass != SQ_PASS_FWD, &p->transform, NULL, err);
-    if (status == SQ_OK)
-        *plan = p;
-    else
+    if (status != SQ_OK) {
+        *plan = NULL;
         release(p);
+    }
     return status;
 }
 
@@ -387,7 +391,8 @@ sq_status launch_forward(const sq_call *call, const plans *p, sq_error *err)
                sq_stream(call)>>>(modes_of(call), at.channels, at.length, at.n_rows,
                                   (float2 *)rows);
     SQ_TRY(sq_launched("s4_kernel spectrum", err));
-    SQ_TRY(sq_cufft_execute(p->transform, rows, CUFFT_INVERSE, call, err));
+    if (at.length > 1) /* one point is its own transform */
+        SQ_TRY(sq_cufft_execute(p->transform, rows, CUFFT_INVERSE, call, err));
     copy_rows<false>
         <<<grid_of(sq_ceil_div(at.length, THREADS), at.n_rows), THREADS, 0, sq_stream(call)>>>(
             taps_of(&call->out[0]), rows, at.row_floats, at.channels, at.length, at.n_rows);
@@ -426,7 +431,8 @@ sq_status launch_backward(const sq_call *call, const plans *plan, sq_error *err)
         <<<grid_of(sq_ceil_div(at.length, THREADS), at.n_rows), THREADS, 0, sq_stream(call)>>>(
             taps_of(&call->in[IN_COUNT]), rows, at.row_floats, at.channels, at.length, at.n_rows);
     SQ_TRY(sq_launched("s4_kernel copy", err));
-    SQ_TRY(sq_cufft_execute(plan->transform, rows, CUFFT_FORWARD, call, err));
+    if (at.length > 1)
+        SQ_TRY(sq_cufft_execute(plan->transform, rows, CUFFT_FORWARD, call, err));
     mode_gradients<<<grid_of(at.segments, at.n_rows), THREADS, shared, sq_stream(call)>>>(p);
     SQ_TRY(sq_launched("s4_kernel gradients of modes", err));
     sum_segments<<<(unsigned)sq_ceil_div(at.channels * at.modes, THREADS), THREADS, 0,

@@ -112,7 +112,7 @@ static double root_mean_square(const sq_tensor *t)
 static void probe(specimen *s, int i, int64_t at, const char *shape)
 {
     double *x = &numbers(&s->backward.in[i])[at], held = *x;
-    const double h = 1e-5 * fmax(fabs(held), 0.01), whole = root_mean_square(&s->backward.out[i]);
+    const double h = 1e-5 * fmax(fabs(held), 0.1), whole = root_mean_square(&s->backward.out[i]);
     const double above = loss_at(s, x, held + h), below = loss_at(s, x, held - h);
     const double far = loss_at(s, x, held + 2 * h) - loss_at(s, x, held - 2 * h);
     *x = held;
