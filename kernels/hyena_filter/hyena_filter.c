@@ -107,17 +107,17 @@ static sq_cost cost(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis)
     return c;
 }
 
-/* f32 sums of at most 256 products and sines of arguments that carry their rounding, some ulp a
- * layer, times the frequencies between them: 2e-6 of the row's rms, and ten times that at the worst
- * of many taps. bwd: sums over all taps of terms of both signs. The same in every dtype: nothing
- * here is of 16 bits. */
+/* f32: each layer sums F (the first one E) products, which rounds by 3e-8 sqrt(F) of them, and
+ * carries the rounding of the one before through a slope of a few units: 6e-7 sqrt(F) of the row's
+ * rms at the end, 1e-6 for sines and the window, and twenty times that at the worst of many taps.
+ * bwd: twice as many layers, and sums over all taps of terms of both signs. The same in every
+ * dtype: nothing here is of 16 bits. */
 static sq_tolerance tolerance(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis)
 {
     (void)dtype;
-    (void)axis;
-    if (pass == SQ_PASS_BWD)
-        return (sq_tolerance){.rel_l2 = 1e-5, .max_abs = 2e-4};
-    return (sq_tolerance){.rel_l2 = 5e-6, .max_abs = 1e-4};
+    const double terms = fmax(axis[AXIS_E], axis[AXIS_F]);
+    const double relative = (1e-6 + 6e-7 * sqrt(terms)) * (pass == SQ_PASS_BWD ? 2 : 1);
+    return (sq_tolerance){.rel_l2 = relative, .max_abs = 20 * relative};
 }
 
 sq_hyena_network sq_hyena_network_new(const sq_call *call, double *memory)

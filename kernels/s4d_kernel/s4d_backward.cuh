@@ -40,6 +40,17 @@ __device__ inline int64_t partial_at(const backward_args &p, int64_t segment, in
     return ((segment * p.filters + b) * p.channels + d) * p.m.count + n;
 }
 
+/* z^t by squaring: of a z near -1 or 1 the small imaginary part keeps its digits, which an angle
+ * would lose, and the gradient of a_imag is all of it. */
+__device__ inline sq_c64 whole_power(sq_c64 z, int64_t t)
+{
+    sq_c64 power = sq_c64_of(1, 0);
+    for (; t > 0; t >>= 1, z = sq_c64_mul(z, z))
+        if (t & 1)
+            power = sq_c64_mul(power, z);
+    return power;
+}
+
 /* Grid: (segments / 4, B D); a warp has a segment of a row. */
 static __global__ void __launch_bounds__(SUM_THREADS) sum_taps(backward_args p)
 {
@@ -54,13 +65,10 @@ static __global__ void __launch_bounds__(SUM_THREADS) sum_taps(backward_args p)
         for (int n0 = 0; n0 < p.m.count; n0 += 32) {
             const int n = min(n0 + lane, p.m.count - 1);
             const sq_c64 back = sq_c64_conj(p.m.of(d, n).step.z);
-            double log2_abs, turns;
-            log_of(back, &log2_abs, &turns);
             tap_sums sum = {};
             /* conj(z^t) and conj(z^(t-1)) */
-            sq_c64 power = power_of(log2_abs, turns, (double)first);
-            sq_c64 before =
-                first > 0 ? power_of(log2_abs, turns, (double)(first - 1)) : sq_c64_of(0, 0);
+            sq_c64 before = first > 0 ? whole_power(back, first - 1) : sq_c64_of(0, 0);
+            sq_c64 power = first > 0 ? sq_c64_mul(before, back) : sq_c64_of(1, 0);
             for (int64_t t0 = first; t0 < end; t0 += 32) {
                 const float mine = t0 + lane < end ? 2 * dh[t0 + lane] : 0.0f;
                 for (int i = 0; i < 32; i++) {
