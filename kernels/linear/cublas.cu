@@ -1,25 +1,55 @@
 /* cublas: linear through cublasLt.
  *
- * cublasLt is column-major: it sees y^T (N x M) = op(W) x^T with W stored K x N (transposed by op)
- * and x^T stored K x M, so the row strides of our row-major views are its leading dimensions. The
- * residual is its C matrix with beta = 1, the bias its epilogue. Split-K sums in f32 only, in a
- * fixed order.
+ * cublasLt is column-major: a row-major matrix of ours is its transpose, whose leading dimension is
+ * the row stride of our view.
+ *
+ *   fwd  y^T  (N x M) = op(W) x^T      W stored K x N, transposed by op; the residual is its C with
+ *                                      beta = 1, bias and activation its epilogue
+ *   bwd  dx^T (K x M) = W^T dy^T
+ *        dW^T (K x N) = x^T op(dy^T)   db is summed by a kernel of ours
+ *
+ * Split-K sums in f32 only, in a fixed order. Of the algorithms that the heuristic names the one
+ * that is fastest on the call's own data is kept.
  */
 #include <cublasLt.h>
 #include <stdlib.h>
 
 #include "kernels/hw/launch.cuh"
 #include "kernels/linear/linear.h"
+#include "kernels/linear/linear_params.cuh"
 #include "kernels/linear/linear_rows.h"
 #include "kernels/linear/providers.h"
 
-static const size_t workspace_bytes = (size_t)32 << 20;
+enum { ALGORITHMS = 8, REPEATS = 5, PRODUCTS = 2 };
+
+static const size_t product_workspace = (size_t)32 << 20;
+
+/* Column-major: `cols` columns of `rows` elements, `stride` apart. */
+struct matrix {
+    const void *data;
+    int64_t rows, cols, stride;
+};
+
+/* d = epilogue(op_a(a) op_b(b) + beta c + bias) */
+struct request {
+    cudaDataType_t type;
+    cublasOperation_t op_a, op_b;
+    matrix a, b, c, d;
+    float beta;
+    cublasLtEpilogue_t epilogue;
+    const void *bias;
+};
+
+/* What the library keeps of a request: nothing of its data but the bias. */
+struct product {
+    cublasLtMatmulDesc_t description;
+    cublasLtMatrixLayout_t a, b, c, d;
+    cublasLtMatmulAlgo_t algorithm;
+};
 
 struct linear_plan {
     cublasLtHandle_t handle;
-    cublasLtMatmulDesc_t product;
-    cublasLtMatrixLayout_t w, x, r, y;
-    cublasLtMatmulAlgo_t algorithm;
+    product products[PRODUCTS];
 };
 
 static sq_status check(cublasStatus_t status, const char *what, sq_error *err)
@@ -32,68 +62,138 @@ static sq_status check(cublasStatus_t status, const char *what, sq_error *err)
     return sq_fail(err, outcome, "%s: %s", what, cublasLtGetStatusString(status));
 }
 
+/* --- what to multiply --- */
+
+/* False where the library has no such epilogue. */
+static bool epilogue_of(int act, bool has_bias, cublasLtEpilogue_t *out)
+{
+    *out = has_bias ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT;
+    if (act == LINEAR_ACT_RELU)
+        *out = has_bias ? CUBLASLT_EPILOGUE_RELU_BIAS : CUBLASLT_EPILOGUE_RELU;
+    if (act == LINEAR_ACT_GELU_TANH)
+        *out = has_bias ? CUBLASLT_EPILOGUE_GELU_BIAS : CUBLASLT_EPILOGUE_GELU;
+    return act == LINEAR_ACT_NONE || act == LINEAR_ACT_RELU || act == LINEAR_ACT_GELU_TANH;
+}
+
+static bool is_even(const sq_tensor *t)
+{
+    return t->rank == 0 || linear_row_stride(t) > 0;
+}
+
 sq_status sq_linear_cublas_supports(const sq_call *call, const sq_device *, sq_error *why)
 {
+    const int act = (int)call->axis[AXIS_ACT];
+    cublasLtEpilogue_t epilogue;
     SQ_TRY(sq_supports_types(call, why));
-    const sq_tensor *r = &call->in[IN_R];
-    if (linear_row_stride(&call->in[IN_X]) == 0 || linear_row_stride(&call->out[0]) == 0 ||
-        (r->rank > 0 && linear_row_stride(r) == 0))
-        return sq_fail(why, SQ_UNSUPPORTED, "rows of x, r or y are not evenly spaced");
+    if (!epilogue_of(act, call->axis[AXIS_BIAS] != 0, &epilogue))
+        return sq_fail(why, SQ_UNSUPPORTED, "cublasLt has no such activation");
+    if (act != LINEAR_ACT_NONE && (call->pass == SQ_PASS_BWD || call->axis[AXIS_RESIDUAL] != 0))
+        return sq_fail(why, SQ_UNSUPPORTED, "an activation: pass fwd without a residual only");
+    const bool is_bwd = call->pass == SQ_PASS_BWD;
+    if (!is_even(&call->in[IN_X]) || !is_even(&call->in[IN_R]) || !is_even(&call->out[IN_X]) ||
+        (is_bwd && !is_even(&call->in[IN_DY])))
+        return sq_fail(why, SQ_UNSUPPORTED, "rows of a tensor are not evenly spaced");
     return SQ_OK;
 }
 
-size_t sq_linear_cublas_workspace(const sq_call *)
+/* (B, L, C) rows, or those of a weight, as columns. */
+static matrix columns_of(const sq_tensor *t)
 {
-    return workspace_bytes;
+    if (t->rank == 2)
+        return {t->data, t->dim[1], t->dim[0], t->dim[0] == 1 ? t->dim[1] : t->stride[0]};
+    return {t->data, t->dim[2], t->dim[0] * t->dim[1], linear_row_stride(t)};
 }
 
-static sq_status set_layout(cublasLtMatrixLayout_t *layout, const sq_call *call, uint64_t rows,
-                            uint64_t cols, int64_t stride, sq_error *err)
+static cudaDataType_t type_of(sq_dtype dtype)
 {
-    const cudaDataType_t type = call->dtype == SQ_DTYPE_F32   ? CUDA_R_32F
-                                : call->dtype == SQ_DTYPE_F16 ? CUDA_R_16F
-                                                              : CUDA_R_16BF;
-    return check(cublasLtMatrixLayoutCreate(layout, type, rows, cols, stride),
-                 "cublasLt matrix layout", err);
+    return dtype == SQ_DTYPE_F32 ? CUDA_R_32F : dtype == SQ_DTYPE_F16 ? CUDA_R_16F : CUDA_R_16BF;
 }
 
-static sq_status set_layouts(const sq_call *call, linear_plan *plan, sq_error *err)
+static request forward_request(const sq_call *call)
 {
-    const sq_tensor *x = &call->in[IN_X], *w = &call->in[IN_W], *r = &call->in[IN_R];
-    const sq_tensor *y = &call->out[0];
-    const uint64_t m = (uint64_t)(x->dim[0] * x->dim[1]), k = (uint64_t)x->dim[2];
-    const uint64_t n = (uint64_t)w->dim[0];
-    const int64_t y_stride = linear_row_stride(y);
-    SQ_TRY(set_layout(&plan->w, call, k, n, n == 1 ? (int64_t)k : w->stride[0], err));
-    SQ_TRY(set_layout(&plan->x, call, k, m, linear_row_stride(x), err));
-    SQ_TRY(set_layout(&plan->y, call, n, m, y_stride, err));
-    return set_layout(&plan->r, call, n, m, r->rank > 0 ? linear_row_stride(r) : y_stride, err);
+    const sq_tensor *r = &call->in[IN_R];
+    request q = {};
+    q.type = type_of(call->dtype), q.op_a = CUBLAS_OP_T, q.op_b = CUBLAS_OP_N;
+    q.a = columns_of(&call->in[IN_W]), q.b = columns_of(&call->in[IN_X]);
+    q.d = columns_of(&call->out[0]);
+    q.c = r->rank > 0 ? columns_of(r) : q.d;
+    q.beta = r->rank > 0 ? 1.0f : 0.0f;
+    q.bias = call->in[IN_BIAS].data;
+    epilogue_of((int)call->axis[AXIS_ACT], call->in[IN_BIAS].rank > 0, &q.epilogue);
+    return q;
 }
 
-static sq_status set_product(const sq_call *call, linear_plan *plan, sq_error *err)
+/* which: 0 dx, 1 dW. */
+static request gradient_request(const sq_call *call, int which)
 {
-    SQ_TRY(check(cublasLtMatmulDescCreate(&plan->product, CUBLAS_COMPUTE_32F, CUDA_R_32F),
+    request q = {};
+    q.type = type_of(call->dtype), q.op_a = CUBLAS_OP_N;
+    q.op_b = which == 0 ? CUBLAS_OP_N : CUBLAS_OP_T;
+    q.a = columns_of(&call->in[which == 0 ? IN_W : IN_X]);
+    q.b = columns_of(&call->in[IN_DY]);
+    q.c = q.d = columns_of(&call->out[which == 0 ? IN_X : IN_W]);
+    q.epilogue = CUBLASLT_EPILOGUE_DEFAULT;
+    return q;
+}
+
+/* Returns how many. */
+static int requests_of(const sq_call *call, request out[PRODUCTS])
+{
+    if (call->pass != SQ_PASS_BWD) {
+        out[0] = forward_request(call);
+        return 1;
+    }
+    out[0] = gradient_request(call, 0);
+    out[1] = gradient_request(call, 1);
+    return 2;
+}
+
+/* --- the library's objects --- */
+
+static sq_status set(cublasLtMatmulDesc_t description, cublasLtMatmulDescAttributes_t name,
+                     const void *value, size_t size, sq_error *err)
+{
+    return check(cublasLtMatmulDescSetAttribute(description, name, value, size),
+                 "cublasLt attribute", err);
+}
+
+static sq_status set_layout(cublasLtMatrixLayout_t *layout, const request &q, const matrix &m,
+                            sq_error *err)
+{
+    return check(
+        cublasLtMatrixLayoutCreate(layout, q.type, (uint64_t)m.rows, (uint64_t)m.cols, m.stride),
+        "cublasLt matrix layout", err);
+}
+
+static sq_status set_bias(const request &q, const product &p, sq_error *err)
+{
+    if (!q.bias)
+        return SQ_OK;
+    return set(p.description, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &q.bias, sizeof q.bias, err);
+}
+
+static sq_status describe(const request &q, product *p, sq_error *err)
+{
+    SQ_TRY(check(cublasLtMatmulDescCreate(&p->description, CUBLAS_COMPUTE_32F, CUDA_R_32F),
                  "cublasLt descriptor", err));
-    const cublasOperation_t transposed = CUBLAS_OP_T;
-    SQ_TRY(check(cublasLtMatmulDescSetAttribute(plan->product, CUBLASLT_MATMUL_DESC_TRANSA,
-                                                &transposed, sizeof transposed),
-                 "cublasLt transposition", err));
-    if (call->in[IN_BIAS].rank == 0)
-        return SQ_OK;
-    const cublasLtEpilogue_t epilogue = CUBLASLT_EPILOGUE_BIAS;
-    return check(cublasLtMatmulDescSetAttribute(plan->product, CUBLASLT_MATMUL_DESC_EPILOGUE,
-                                                &epilogue, sizeof epilogue),
-                 "cublasLt epilogue", err);
+    SQ_TRY(set(p->description, CUBLASLT_MATMUL_DESC_TRANSA, &q.op_a, sizeof q.op_a, err));
+    SQ_TRY(set(p->description, CUBLASLT_MATMUL_DESC_TRANSB, &q.op_b, sizeof q.op_b, err));
+    SQ_TRY(set(p->description, CUBLASLT_MATMUL_DESC_EPILOGUE, &q.epilogue, sizeof q.epilogue, err));
+    SQ_TRY(set_bias(q, *p, err));
+    SQ_TRY(set_layout(&p->a, q, q.a, err));
+    SQ_TRY(set_layout(&p->b, q, q.b, err));
+    SQ_TRY(set_layout(&p->c, q, q.c, err));
+    return set_layout(&p->d, q, q.d, err);
 }
 
-static sq_status set_bias(const sq_call *call, linear_plan *plan, sq_error *err)
+static void forget(product *p)
 {
-    const void *bias = call->in[IN_BIAS].data;
-    if (call->in[IN_BIAS].rank == 0)
-        return SQ_OK;
-    return check(cublasLtMatmulDescSetAttribute(plan->product, CUBLASLT_MATMUL_DESC_BIAS_POINTER,
-                                                &bias, sizeof bias),
-                 "cublasLt bias", err);
+    if (p->description)
+        cublasLtMatmulDescDestroy(p->description);
+    cublasLtMatrixLayout_t layouts[] = {p->a, p->b, p->c, p->d};
+    for (cublasLtMatrixLayout_t layout : layouts)
+        if (layout)
+            cublasLtMatrixLayoutDestroy(layout);
 }
 
 /* The largest power of two up to 256 that divides the address. */
@@ -105,54 +205,157 @@ static uint32_t alignment_of(const void *data)
     return bytes;
 }
 
-static cublasStatus_t set_preference(cublasLtMatmulPreference_t preference, const sq_call *call)
+static cublasStatus_t set_preference(cublasLtMatmulPreference_t preference, const request &q)
 {
-    const sq_tensor *r = &call->in[IN_R], *y = &call->out[0];
-    const uint32_t scheme = CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
     const struct {
         cublasLtMatmulPreferenceAttributes_t name;
         uint32_t value;
     } small[] = {
-        {CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, scheme},
-        {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, alignment_of(call->in[IN_W].data)},
-        {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, alignment_of(call->in[IN_X].data)},
-        {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, alignment_of(r->rank ? r->data : y->data)},
-        {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, alignment_of(y->data)},
+        {CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE},
+        {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, alignment_of(q.a.data)},
+        {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, alignment_of(q.b.data)},
+        {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, alignment_of(q.c.data)},
+        {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, alignment_of(q.d.data)},
     };
     cublasStatus_t status =
         cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
-                                             &workspace_bytes, sizeof workspace_bytes);
+                                             &product_workspace, sizeof product_workspace);
     for (size_t i = 0; i < sizeof small / sizeof *small && status == CUBLAS_STATUS_SUCCESS; i++)
         status = cublasLtMatmulPreferenceSetAttribute(preference, small[i].name, &small[i].value,
                                                       sizeof small[i].value);
     return status;
 }
 
-static sq_status choose_algorithm(const sq_call *call, linear_plan *plan, sq_error *err)
+/* Best first, as the heuristic guesses. */
+static sq_status ask_heuristic(const linear_plan *plan, const request &q, const product &p,
+                               cublasLtMatmulHeuristicResult_t *found, int *n, sq_error *err)
 {
     cublasLtMatmulPreference_t preference;
     SQ_TRY(check(cublasLtMatmulPreferenceCreate(&preference), "cublasLt preference", err));
-    cublasLtMatmulHeuristicResult_t best;
-    int found = 0;
-    cublasStatus_t status = set_preference(preference, call);
+    cublasStatus_t status = set_preference(preference, q);
     if (status == CUBLAS_STATUS_SUCCESS)
-        status = cublasLtMatmulAlgoGetHeuristic(plan->handle, plan->product, plan->w, plan->x,
-                                                plan->r, plan->y, preference, 1, &best, &found);
+        status = cublasLtMatmulAlgoGetHeuristic(plan->handle, p.description, p.a, p.b, p.c, p.d,
+                                                preference, ALGORITHMS, found, n);
     cublasLtMatmulPreferenceDestroy(preference);
-    if (status == CUBLAS_STATUS_SUCCESS && found == 0)
+    if (status == CUBLAS_STATUS_SUCCESS && *n == 0)
         status = CUBLAS_STATUS_NOT_SUPPORTED;
-    if (status == CUBLAS_STATUS_SUCCESS)
-        plan->algorithm = best.algo;
     return check(status, "cublasLt heuristic", err);
+}
+
+static cublasStatus_t multiply(const linear_plan *plan, const request &q, const product &p,
+                               const cublasLtMatmulAlgo_t &algorithm, void *d, void *workspace,
+                               cudaStream_t stream)
+{
+    const float alpha = 1.0f;
+    return cublasLtMatmul(plan->handle, p.description, &alpha, q.a.data, p.a, q.b.data, p.b,
+                          &q.beta, q.beta != 0.0f ? q.c.data : d, p.c, d, p.d, &algorithm,
+                          workspace, product_workspace, stream);
+}
+
+/* --- the fastest algorithm --- */
+
+/* Where candidates may write: not into the call's own output. */
+struct stage {
+    void *d, *workspace;
+    cudaEvent_t start, stop;
+    cudaStream_t stream;
+};
+
+/* Milliseconds of REPEATS products; negative where it cannot. */
+static float time_algorithm(const linear_plan *plan, const request &q, const product &p,
+                            const cublasLtMatmulAlgo_t &algorithm, const stage &s)
+{
+    float ms = -1.0f;
+    if (multiply(plan, q, p, algorithm, s.d, s.workspace, s.stream) != CUBLAS_STATUS_SUCCESS)
+        return ms;
+    cudaEventRecord(s.start, s.stream);
+    for (int i = 0; i < REPEATS; i++)
+        multiply(plan, q, p, algorithm, s.d, s.workspace, s.stream);
+    cudaEventRecord(s.stop, s.stream);
+    const bool is_done = cudaEventSynchronize(s.stop) == cudaSuccess &&
+                         cudaEventElapsedTime(&ms, s.start, s.stop) == cudaSuccess;
+    return is_done ? ms : -1.0f;
+}
+
+static int fastest(const linear_plan *plan, const request &q, const product &p,
+                   const cublasLtMatmulHeuristicResult_t *found, int n, const stage &s)
+{
+    int best = 0;
+    float least = -1.0f;
+    for (int i = 0; i < n; i++) {
+        if (found[i].state != CUBLAS_STATUS_SUCCESS)
+            continue;
+        const float ms = time_algorithm(plan, q, p, found[i].algo, s);
+        if (ms >= 0.0f && (least < 0.0f || ms < least)) {
+            least = ms;
+            best = i;
+        }
+    }
+    return best;
+}
+
+static void close_stage(stage *s)
+{
+    cudaFree(s->d);
+    cudaFree(s->workspace);
+    if (s->start)
+        cudaEventDestroy(s->start);
+    if (s->stop)
+        cudaEventDestroy(s->stop);
+}
+
+/* False where memory is short. */
+static bool open_stage(const request &q, cudaStream_t stream, stage *s)
+{
+    const size_t element = q.type == CUDA_R_32F ? 4 : 2;
+    *s = {};
+    s->stream = stream;
+    if (cudaMalloc(&s->d, (size_t)(q.d.stride * q.d.cols) * element) == cudaSuccess &&
+        cudaMalloc(&s->workspace, product_workspace) == cudaSuccess &&
+        cudaEventCreate(&s->start) == cudaSuccess && cudaEventCreate(&s->stop) == cudaSuccess)
+        return true;
+    (void)cudaGetLastError();
+    close_stage(s);
+    return false;
+}
+
+/* The heuristic's first where there is nothing to try on. */
+static sq_status choose_algorithm(const linear_plan *plan, const request &q, cudaStream_t stream,
+                                  product *p, sq_error *err)
+{
+    cublasLtMatmulHeuristicResult_t found[ALGORITHMS];
+    int n = 0, best = 0;
+    stage s;
+    SQ_TRY(ask_heuristic(plan, q, *p, found, &n, err));
+    if (n > 1 && q.a.data && q.b.data && (q.c.data || q.beta == 0.0f) &&
+        open_stage(q, stream, &s)) {
+        best = fastest(plan, q, *p, found, n, s);
+        const sq_status status =
+            sq_cuda_check(cudaStreamSynchronize(stream), "cublasLt trial", err);
+        close_stage(&s);
+        SQ_TRY(status);
+    }
+    p->algorithm = found[best].algo;
+    return SQ_OK;
+}
+
+/* --- provider --- */
+
+size_t sq_linear_cublas_workspace(const sq_call *call)
+{
+    return product_workspace + sq_linear_bias_workspace(call);
 }
 
 static sq_status fill_plan(const sq_call *call, linear_plan *plan, sq_error *err)
 {
+    request requests[PRODUCTS];
+    const int n = requests_of(call, requests);
     SQ_TRY(check(cublasLtCreate(&plan->handle), "cublasLt", err));
-    SQ_TRY(set_layouts(call, plan, err));
-    SQ_TRY(set_product(call, plan, err));
-    SQ_TRY(set_bias(call, plan, err));
-    return choose_algorithm(call, plan, err);
+    for (int i = 0; i < n; i++) {
+        SQ_TRY(describe(requests[i], &plan->products[i], err));
+        SQ_TRY(choose_algorithm(plan, requests[i], sq_stream(call), &plan->products[i], err));
+    }
+    return SQ_OK;
 }
 
 sq_status sq_linear_cublas_prepare(const sq_call *call, void **out, sq_error *err)
@@ -170,16 +373,23 @@ sq_status sq_linear_cublas_prepare(const sq_call *call, void **out, sq_error *er
 
 sq_status sq_linear_cublas_launch(const sq_call *call, void *opaque, sq_error *err)
 {
-    linear_plan *plan = (linear_plan *)opaque;
-    const sq_tensor *r = &call->in[IN_R], *y = &call->out[0];
-    const float alpha = 1.0f, beta = r->rank > 0 ? 1.0f : 0.0f;
-    SQ_TRY(set_bias(call, plan, err));
-    return check(cublasLtMatmul(plan->handle, plan->product, &alpha, call->in[IN_W].data, plan->w,
-                                call->in[IN_X].data, plan->x, &beta,
-                                r->rank > 0 ? r->data : y->data, plan->r, y->data, plan->y,
-                                &plan->algorithm, call->workspace, call->workspace_bytes,
-                                sq_stream(call)),
-                 "cublasLt product", err);
+    const linear_plan *plan = (const linear_plan *)opaque;
+    const sq_tensor *dy = &call->in[IN_DY];
+    request requests[PRODUCTS];
+    const int n = requests_of(call, requests);
+    for (int i = 0; i < n; i++) {
+        const request &q = requests[i];
+        const product &p = plan->products[i];
+        SQ_TRY(set_bias(q, p, err));
+        SQ_TRY(check(
+            multiply(plan, q, p, p.algorithm, (void *)q.d.data, call->workspace, sq_stream(call)),
+            "cublasLt product", err));
+    }
+    if (call->pass != SQ_PASS_BWD)
+        return SQ_OK;
+    float *parts = (float *)((char *)call->workspace + product_workspace);
+    SQ_TRY(sq_linear_bias_gradient(call, dy->data, dy->stride[0], dy->stride[1], parts, err));
+    return sq_linear_residual_gradient(call, err);
 }
 
 void sq_linear_cublas_release(void *opaque)
@@ -187,12 +397,8 @@ void sq_linear_cublas_release(void *opaque)
     linear_plan *plan = (linear_plan *)opaque;
     if (!plan)
         return;
-    if (plan->product)
-        cublasLtMatmulDescDestroy(plan->product);
-    cublasLtMatrixLayout_t layouts[] = {plan->w, plan->x, plan->r, plan->y};
-    for (cublasLtMatrixLayout_t layout : layouts)
-        if (layout)
-            cublasLtMatrixLayoutDestroy(layout);
+    for (product &p : plan->products)
+        forget(&p);
     if (plan->handle)
         cublasLtDestroy(plan->handle);
     free(plan);

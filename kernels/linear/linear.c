@@ -1,15 +1,19 @@
-/* linear: a projection, y = x W^T, with optional bias and residual.
+/* linear: a projection, y = x W^T, with optional bias, activation and residual.
  *
- *   y_bln = sum_k x_blk w_nk  [+ b_n]  [+ r_bln]
+ *   y_bln = act(sum_k x_blk w_nk  [+ b_n])  [+ r_bln]
+ *   act(a) = a;  relu: max(a, 0);  gelu: a (1 + erf(a / sqrt 2)) / 2;  silu: a / (1 + e^-a)
+ *            gelu_tanh: a (1 + tanh(sqrt(2 / pi) (a + 0.044715 a^3))) / 2
  *
- * Source    definition
+ * Source    definition; gelu and gelu_tanh: Hendrycks, Gimpel, 1606.08415, section 2
  * Symbols   B: batch;  L: sequence length;  K: input features;  N: output features
  * in[0]     x  (B, L, K)  dtype             in[1]  w  (N, K)     dtype
  * in[2]     b  (N)        dtype, if bias    in[3]  r  (B, L, N)  dtype, if residual
  * out[0]    y  (B, L, N)  dtype             accumulates in f32, never TF32 (reference: f64)
  * Needs     all axes >= 1
- * Errors    SQ_UNSUPPORTED for every pass but fwd; SQ_OUT_OF_MEMORY (reference)
- * Cost      2 B L K N flop (+ B L N for each option); reads x, w, b, r once, writes y once
+ * Errors    SQ_OUT_OF_MEMORY (reference)
+ * Cost      fwd: 2 B L K N flop (+ B L N for each option); reads x, w, b, r once, writes y once.
+ *           bwd: twice the products; reads dy, x, w (and what fwd kept of act), writes the
+ *           gradients of x, w, b, r once
  */
 #include "kernels/linear/linear.h"
 #include "kernels/op.h"
@@ -22,6 +26,8 @@
 
 enum { BLOCK = 64, UNROLL = 4 }; /* rows of x unpacked at once, and multiplied at once */
 
+static const char *const acts[] = {"none", "relu", "gelu", "gelu_tanh", "silu", NULL};
+
 static const sq_axis axes[] = {
     {"B", "batch", "sequences", SQ_AXIS_INT, 1, 1, 1 << 20, NULL},
     {"L", "seqlen", "steps of a sequence", SQ_AXIS_INT, 2048, 1, 1 << 24, NULL},
@@ -29,6 +35,7 @@ static const sq_axis axes[] = {
     {"N", "out-features", "output features", SQ_AXIS_INT, 2048, 1, 1 << 22, NULL},
     {"bias", "bias", "1: a bias is added", SQ_AXIS_INT, 0, 0, 1, NULL},
     {"residual", "residual", "1: a residual is added", SQ_AXIS_INT, 0, 0, 1, NULL},
+    {"act", "act", "activation, before the residual", SQ_AXIS_CHOICE, 0, 0, 4, acts},
     {.name = NULL},
 };
 
@@ -49,9 +56,9 @@ static sq_status at_width(int64_t width, sq_axis_value *axis, sq_error *err)
 static sq_status tensors(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis,
                          sq_tensor_list *list, sq_error *err)
 {
-    if (pass != SQ_PASS_FWD)
-        return sq_fail(err, SQ_UNSUPPORTED, "linear has no pass %s", sq_pass_name(pass));
-    const int64_t b = sq_axis_int(axis, AXIS_B), l = sq_axis_int(axis, AXIS_L);
+    (void)err;
+    const int64_t b = sq_axis_int(axis, AXIS_B);
+    const int64_t l = pass == SQ_PASS_STEP ? 1 : sq_axis_int(axis, AXIS_L);
     const int64_t k = sq_axis_int(axis, AXIS_K), n = sq_axis_int(axis, AXIS_N);
     const sq_draw normal = {SQ_DRAW_NORMAL, 0.0f, 1.0f, 0};
     const sq_draw weight = {SQ_DRAW_NORMAL, 0.0f, (float)(1 / sqrt((double)k)), 0};
@@ -68,35 +75,94 @@ static sq_status tensors(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis
 
 static sq_cost cost(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis)
 {
-    (void)pass;
     const double size = (double)sq_dtype_size(dtype), bias = axis[AXIS_BIAS];
-    const double m = axis[AXIS_B] * axis[AXIS_L], k = axis[AXIS_K], n = axis[AXIS_N];
-    const double residual = axis[AXIS_RESIDUAL];
+    const double m = sq_op_tokens(pass, axis), k = axis[AXIS_K], n = axis[AXIS_N];
+    const double residual = axis[AXIS_RESIDUAL], act = axis[AXIS_ACT] != LINEAR_ACT_NONE;
+    const double special = axis[AXIS_ACT] >= LINEAR_ACT_GELU ? 2 * m * n : 0;
+    if (pass == SQ_PASS_BWD)
+        return (sq_cost){
+            .flops = m * n * (4 * k + bias + act),
+            .matrix_flops = dtype == SQ_DTYPE_F32 ? 0 : 4 * m * n * k,
+            .special = special,
+            .bytes_read = size * (m * k + n * k + (1 + act) * m * n),
+            .bytes_written = size * (m * k + n * k + bias * n + residual * m * n),
+        };
     return (sq_cost){
-        .flops = m * n * (2 * k + bias + residual),
+        .flops = m * n * (2 * k + bias + residual + act),
         .matrix_flops = dtype == SQ_DTYPE_F32 ? 0 : 2 * m * n * k,
+        .special = special,
         .bytes_read = size * (m * k + n * k + bias * n + residual * m * n),
         .bytes_written = size * m * n,
     };
 }
 
-/* f32: a sum of K terms in any order: rounding grows as sqrt(K), about 2e-8 sqrt(K).
+/* f32: a sum of `terms` products in any order: rounding grows as sqrt(terms), about 2e-8 of it; an
+ * activation adds a few ulp of its special functions.
  * 16 bit: products are exact in f32, so what remains is the rounding of y, an rms of 1.7e-3 (bf16)
  * or 2.1e-4 (f16), in the reference's result too; the worst element is one ulp of the largest |y|,
  * which stays below 16 rms. */
 static sq_tolerance tolerance(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis)
 {
-    (void)pass;
-    if (dtype == SQ_DTYPE_F32) {
-        const double relative = 5e-7 + 6e-8 * sqrt(axis[AXIS_K]);
-        return (sq_tolerance){.rel_l2 = relative, .max_abs = 12 * relative};
-    }
+    const bool is_bwd = pass == SQ_PASS_BWD;
+    const double rows = sq_op_tokens(pass, axis);
+    const double terms = is_bwd ? fmax(axis[AXIS_N], fmax(axis[AXIS_K], rows)) : axis[AXIS_K];
+    const double f32 = (axis[AXIS_ACT] ? 1e-6 : 5e-7) + 6e-8 * sqrt(terms);
+    /* A vendor's epilogue may round the product before it adds the bias and the residual; bwd
+     * rounds what the products of an activation's gradient start from. */
+    const bool is_rounded =
+        is_bwd ? axis[AXIS_ACT] != 0 : axis[AXIS_BIAS] != 0 || axis[AXIS_RESIDUAL] != 0;
+    const double roundings = 1 + 0.5 * is_rounded;
+    if (dtype == SQ_DTYPE_F32)
+        return (sq_tolerance){.rel_l2 = f32, .max_abs = 12 * f32};
     if (dtype == SQ_DTYPE_F16)
-        return (sq_tolerance){.rel_l2 = 4e-4, .max_abs = 0.009};
-    /* A vendor's epilogue may round the product before it adds the bias and the residual. */
-    const double roundings = 1 + 0.5 * (axis[AXIS_BIAS] != 0 || axis[AXIS_RESIDUAL] != 0);
+        return (sq_tolerance){.rel_l2 = 4e-4 * roundings + f32, .max_abs = 0.009};
     return (sq_tolerance){.rel_l2 = 3e-3 * roundings, .max_abs = 0.07};
 }
+
+/* --- activation --- */
+
+static double sigmoid(double a)
+{
+    return 1 / (1 + exp(-a));
+}
+
+static const double gelu_scale = 0.79788456080286535588, gelu_cube = 0.044715; /* sqrt(2 / pi) */
+
+double sq_linear_act(int act, double a)
+{
+    switch (act) {
+    case LINEAR_ACT_RELU:
+        return a > 0 ? a : 0;
+    case LINEAR_ACT_GELU:
+        return a * 0.5 * erfc(-a * sqrt(0.5));
+    case LINEAR_ACT_GELU_TANH:
+        return a * sigmoid(2 * gelu_scale * (a + gelu_cube * a * a * a));
+    case LINEAR_ACT_SILU:
+        return a * sigmoid(a);
+    default:
+        return a;
+    }
+}
+
+double sq_linear_act_slope(int act, double a)
+{
+    const double s =
+        sigmoid(act == LINEAR_ACT_SILU ? a : 2 * gelu_scale * (a + gelu_cube * a * a * a));
+    switch (act) {
+    case LINEAR_ACT_RELU:
+        return a > 0;
+    case LINEAR_ACT_GELU:
+        return 0.5 * erfc(-a * sqrt(0.5)) + a * exp(-a * a / 2) * 0.5 * gelu_scale;
+    case LINEAR_ACT_GELU_TANH:
+        return s + a * s * (1 - s) * 2 * gelu_scale * (1 + 3 * gelu_cube * a * a);
+    case LINEAR_ACT_SILU:
+        return s * (1 + a * (1 - s));
+    default:
+        return 1;
+    }
+}
+
+/* --- reference --- */
 
 /* sums[i] = w . x[i] for UNROLL neighbouring rows of x: w is read once for all of them. */
 static void dots(const double *w, const double *x, int64_t k, double sums[UNROLL])
@@ -128,7 +194,8 @@ static void column(const sq_call *call, int64_t first, int64_t count, int64_t n,
         for (int64_t i = 0; i < UNROLL && m + i < count; i++) {
             const int64_t row = first + m + i;
             const double add = r->data ? sq_load(r->data, r->dtype, sq_row_offset(r, row) + n) : 0;
-            sq_store(y->data, y->dtype, sq_row_offset(y, row) + n, sums[i] + bias + add);
+            const double value = sq_linear_act((int)call->axis[AXIS_ACT], sums[i] + bias);
+            sq_store(y->data, y->dtype, sq_row_offset(y, row) + n, value + add);
         }
     }
 }
@@ -219,13 +286,18 @@ static const char *const test_shapes[] = {
     "B=1,L=260,K=520,N=264,bias=1,residual=1",
     "B=3,L=43,K=200,N=1000",
     "B=1,L=129,K=1024,N=384",
+    "B=2,L=17,K=24,N=144,bias=1,act=gelu_tanh",
+    "B=1,L=33,K=64,N=96,act=relu",
+    "B=1,L=50,K=32,N=136,act=silu",
+    "B=2,L=19,K=40,N=77,bias=1,act=gelu,residual=1",
+    "B=1,L=150,K=64,N=136,bias=1,act=silu,residual=1",
     NULL,
 };
 
 const sq_op sq_op_linear = {
     .name = "linear",
     .source = "definition",
-    .doc = "y = x W^T [+ b] [+ r]",
+    .doc = "y = act(x W^T [+ b]) [+ r]",
     .is_mixer = false,
     .axes = axes,
     .check = check,

@@ -8,7 +8,7 @@
 #include "kernels/hw/launch.cuh"
 #include "kernels/linear/linear.h"
 #include "kernels/linear/linear_mma.cuh"
-#include "kernels/linear/linear_rows.h"
+#include "kernels/linear/linear_params.cuh"
 #include "kernels/linear/providers.h"
 
 static linear_params params_of(const sq_call *call)
@@ -21,24 +21,32 @@ static linear_params params_of(const sq_call *call)
     p.r_b = r->stride[0], p.r_m = r->stride[1], p.y_b = y->stride[0], p.y_m = y->stride[1];
     p.m = x->dim[0] * x->dim[1], p.length = x->dim[1];
     p.n = (int)w->dim[0], p.k = (int)x->dim[2];
+    p.act = (int)call->axis[AXIS_ACT];
+    p.pre = p.act ? call->saved : NULL;
     return p;
 }
 
-__device__ __forceinline__ int64_t row_offset(const linear_params &p, int64_t m, int64_t stride_b,
-                                              int64_t stride_m)
+/* What pass bwd must know of an activation: what it was of. */
+static size_t saved(const sq_call *forward)
 {
-    return m / p.length * stride_b + m % p.length * stride_m;
+    const sq_tensor *y = &forward->out[0];
+    return forward->axis[AXIS_ACT] != LINEAR_ACT_NONE ? sq_tensor_bytes(y) : 0;
 }
 
 /* y(m, n) from the product, wherever the rows lie. */
-template <typename T>
+template <typename T, bool HAS_ACT>
 __device__ __forceinline__ void store_output(const linear_params &p, int64_t m, int n, float sum)
 {
     if (p.bias)
         sum += sq_to_f32(((const T *)p.bias)[n]);
+    if constexpr (HAS_ACT) {
+        if (p.pre)
+            ((T *)p.pre)[m * p.n + n] = sq_from_f32<T>(sum);
+        sum = linear_act(p.act, sum);
+    }
     if (p.r)
-        sum += sq_to_f32(((const T *)p.r)[row_offset(p, m, p.r_b, p.r_m) + n]);
-    ((T *)p.y)[row_offset(p, m, p.y_b, p.y_m) + n] = sq_from_f32<T>(sum);
+        sum += sq_to_f32(((const T *)p.r)[linear_row(p, m, p.r_b, p.r_m) + n]);
+    ((T *)p.y)[linear_row(p, m, p.y_b, p.y_m) + n] = sq_from_f32<T>(sum);
 }
 
 /* --- naive --- */
@@ -53,12 +61,12 @@ __global__ void linear_naive(const __grid_constant__ linear_params p)
         return;
     const int64_t m = index / p.n;
     const int n = (int)(index % p.n);
-    const T *x = (const T *)p.x + row_offset(p, m, p.x_b, p.x_m);
+    const T *x = (const T *)p.x + linear_row(p, m, p.x_b, p.x_m);
     const T *w = (const T *)p.w + n * p.w_n;
     float sum = 0.0f;
     for (int k = 0; k < p.k; k++)
         sum = fmaf(sq_to_f32(x[k]), sq_to_f32(w[k]), sum);
-    store_output<T>(p, m, n, sum);
+    store_output<T, true>(p, m, n, sum);
 }
 
 static int64_t naive_blocks(const linear_params &p)
@@ -134,7 +142,7 @@ __device__ __forceinline__ void multiply_stage(float (&acc)[8][8], const fma_sta
 
 /* Thread (tx, ty) holds rows 4 ty + {0..3} + {0, 64} and columns 4 tx + {0..3} + {0, 64}. While one
  * stage is multiplied the next one is on its way into registers. */
-template <typename T>
+template <typename T, bool HAS_ACT>
 __global__ void __launch_bounds__(FMA_THREADS)
     linear_fma(const __grid_constant__ linear_params p, bool is_aligned)
 {
@@ -144,7 +152,7 @@ __global__ void __launch_bounds__(FMA_THREADS)
     const int col = (int)(blockIdx.x / row_tiles) * TILE;
     const int tx = (int)threadIdx.x % 16, ty = (int)threadIdx.x / 16;
     const int line = (int)threadIdx.x / 2, at = (int)threadIdx.x % 2 * 8;
-    const T *x = row + line < p.m ? (const T *)p.x + row_offset(p, row + line, p.x_b, p.x_m) : NULL;
+    const T *x = row + line < p.m ? (const T *)p.x + linear_row(p, row + line, p.x_b, p.x_m) : NULL;
     const T *w = col + line < p.n ? (const T *)p.w + (col + line) * p.w_n : NULL;
 
     float acc[8][8] = {}, next_x[8], next_w[8];
@@ -169,7 +177,7 @@ __global__ void __launch_bounds__(FMA_THREADS)
             const int64_t m = row + 64 * (i / 4) + 4 * ty + i % 4;
             const int n = col + 64 * (j / 4) + 4 * tx + j % 4;
             if (m < p.m && n < p.n)
-                store_output<T>(p, m, n, acc[i][j]);
+                store_output<T, HAS_ACT>(p, m, n, acc[i][j]);
         }
 }
 
@@ -180,63 +188,105 @@ static int64_t portable_blocks(const linear_params &p)
     return sq_ceil_div(p.m, TILE) * sq_ceil_div(p.n, TILE);
 }
 
-static bool is_aligned(const sq_call *call)
+/* Spacing of all rows; 0 where they are not evenly spaced. */
+static int64_t even_stride(const linear_params &p, int64_t stride_b, int64_t stride_m)
 {
-    return sq_is_vector_aligned(&call->in[0]) && sq_is_vector_aligned(&call->in[1]);
+    if (p.length == 1)
+        return p.m == 1 ? 8 : stride_b; /* one row: any spacing will do */
+    return p.m == p.length || stride_b == p.length * stride_m ? stride_m : 0;
 }
 
-/* What linear_mma needs. */
-static bool can_use_tensor_cores(const sq_call *call, const linear_params &p)
+static bool is_vector(const void *data, int64_t stride, int64_t bytes)
 {
-    const sq_tensor *r = &call->in[3], *y = &call->out[0];
-    return p.k % 8 == 0 && p.n % 8 == 0 && is_aligned(call) && sq_is_vector_aligned(y) &&
-           linear_row_stride(&call->in[0]) > 0 && linear_row_stride(y) > 0 &&
-           (r->rank == 0 || (sq_is_vector_aligned(r) && linear_row_stride(r) > 0)) &&
-           (uintptr_t)call->in[2].data % 4 == 0;
+    return stride > 0 && stride * bytes % 16 == 0 && (uintptr_t)data % 16 == 0;
+}
+
+/* Are all rows of a tensor 16-byte aligned? */
+static bool are_rows_aligned(const linear_params &p, const void *data, int64_t stride_b,
+                             int64_t stride_m, int64_t bytes)
+{
+    return (uintptr_t)data % 16 == 0 && (p.m == p.length || stride_b * bytes % 16 == 0) &&
+           (p.length == 1 || stride_m * bytes % 16 == 0);
+}
+
+/* linear_mma's parameters; false where it cannot take the product. */
+static bool make_even(linear_params *p)
+{
+    p->x_m = even_stride(*p, p->x_b, p->x_m);
+    p->y_m = even_stride(*p, p->y_b, p->y_m);
+    p->r_m = p->r ? even_stride(*p, p->r_b, p->r_m) : 0;
+    return p->k % 8 == 0 && p->n % 8 == 0 && is_vector(p->x, p->x_m, 2) &&
+           is_vector(p->w, p->w_n, 2) && is_vector(p->y, p->y_m, 2) &&
+           (!p->r || is_vector(p->r, p->r_m, 2)) && (uintptr_t)p->bias % 4 == 0;
+}
+
+template <typename T, bool HAS_ACT>
+static sq_status launch_mma(const linear_params &p, cudaStream_t stream, sq_error *err)
+{
+    using S = linear_mma_shape;
+    SQ_TRY(sq_allow_shared(linear_mma<T, HAS_ACT>, S::SHARED_BYTES, err));
+    linear_mma<T, HAS_ACT>
+        <<<(unsigned)portable_blocks(p), S::THREADS, S::SHARED_BYTES, stream>>>(p);
+    return SQ_OK;
+}
+
+template <typename T>
+static sq_status launch_product(const linear_params &p, cudaStream_t stream, sq_error *err)
+{
+    linear_params even = p;
+    if (sizeof(T) == 2 && make_even(&even)) {
+        if constexpr (sizeof(T) == 2)
+            return p.act ? launch_mma<T, true>(even, stream, err)
+                         : launch_mma<T, false>(even, stream, err);
+    }
+    const bool is_aligned =
+        are_rows_aligned(p, p.x, p.x_b, p.x_m, sizeof(T)) && is_vector(p.w, p.w_n, sizeof(T));
+    const unsigned blocks = (unsigned)portable_blocks(p);
+    if (p.act)
+        linear_fma<T, true><<<blocks, FMA_THREADS, 0, stream>>>(p, is_aligned);
+    else
+        linear_fma<T, false><<<blocks, FMA_THREADS, 0, stream>>>(p, is_aligned);
+    return SQ_OK;
+}
+
+sq_status sq_linear_product(const linear_params *p, sq_dtype dtype, cudaStream_t stream,
+                            sq_error *err)
+{
+    SQ_TRY(sq_with_type(
+        dtype, err, [&](auto type) { return launch_product<decltype(type)>(*p, stream, err); }));
+    return sq_launched("linear cuda/portable", err);
 }
 
 static sq_status supports_portable(const sq_call *call, const sq_device *device, sq_error *why)
 {
-    if (portable_blocks(params_of(call)) > INT32_MAX)
-        return sq_fail(why, SQ_UNSUPPORTED, "over 2^31 tiles of the output");
+    const int64_t m = sq_ceil_div(call->in[IN_X].dim[0] * call->in[IN_X].dim[1], TILE);
+    const int64_t k = sq_ceil_div(call->in[IN_W].dim[1], TILE);
+    const int64_t n = sq_ceil_div(call->in[IN_W].dim[0], TILE);
+    if (m * n > INT32_MAX ||
+        (call->pass == SQ_PASS_BWD && (m * k > INT32_MAX || n * k > INT32_MAX)))
+        return sq_fail(why, SQ_UNSUPPORTED, "over 2^31 tiles of an output");
+    if (call->pass == SQ_PASS_BWD && m > INT32_MAX / TILE)
+        return sq_fail(why, SQ_UNSUPPORTED, "over 2^31 rows to sum");
     SQ_TRY(sq_supports_shared(device, linear_mma_shape::SHARED_BYTES, why));
     return sq_supports_types(call, why);
 }
 
-/* bf16 or f16. */
-template <typename T>
-static sq_status launch_mma(const sq_call *call, linear_params p, unsigned blocks, sq_error *err)
-{
-    using S = linear_mma_shape;
-    p.x_m = linear_row_stride(&call->in[0]);
-    p.y_m = linear_row_stride(&call->out[0]);
-    p.r_m = p.r ? linear_row_stride(&call->in[3]) : 0;
-    SQ_TRY(sq_allow_shared(linear_mma<T>, S::SHARED_BYTES, err));
-    linear_mma<T><<<blocks, S::THREADS, S::SHARED_BYTES, sq_stream(call)>>>(p);
-    return SQ_OK;
-}
-
 static sq_status launch_portable(const sq_call *call, void *, sq_error *err)
 {
+    if (call->pass == SQ_PASS_BWD)
+        return sq_linear_cuda_backward(call, err);
     const linear_params p = params_of(call);
-    const unsigned blocks = (unsigned)portable_blocks(p);
-    SQ_TRY(sq_with_type(call->dtype, err, [&](auto type) {
-        using T = decltype(type);
-        if constexpr (sizeof(T) == 2)
-            if (can_use_tensor_cores(call, p))
-                return launch_mma<T>(call, p, blocks, err);
-        linear_fma<T><<<blocks, FMA_THREADS, 0, sq_stream(call)>>>(p, is_aligned(call));
-        return SQ_OK;
-    }));
-    return sq_launched("linear cuda/portable", err);
+    return sq_linear_product(&p, call->dtype, sq_stream(call), err);
 }
 
 extern "C" const sq_provider sq_cuda_linear[] = {
-    {"cuda/naive", "a thread for each output", supports_naive, NULL, NULL, launch_naive, NULL},
+    {"cuda/naive", "a thread for each output", supports_naive, NULL, NULL, launch_naive, NULL,
+     SQ_HAS_PASS(SQ_PASS_FWD) | SQ_HAS_STEP, NULL},
     {"cuda/portable", "128 x 128 tiles: mma.sync for 16-bit types, FMA otherwise",
-     supports_portable, NULL, NULL, launch_portable, NULL},
-    {"cublas", "cublasLt, best algorithm of its heuristic; no TF32", sq_linear_cublas_supports,
-     sq_linear_cublas_workspace, sq_linear_cublas_prepare, sq_linear_cublas_launch,
-     sq_linear_cublas_release},
+     supports_portable, sq_linear_backward_workspace, NULL, launch_portable, NULL,
+     SQ_HAS_BWD | SQ_HAS_STEP, saved},
+    {"cublas", "cublasLt, fastest of its heuristic's algorithms as timed here; no TF32",
+     sq_linear_cublas_supports, sq_linear_cublas_workspace, sq_linear_cublas_prepare,
+     sq_linear_cublas_launch, sq_linear_cublas_release, SQ_HAS_BWD | SQ_HAS_STEP, NULL},
     {NULL},
 };

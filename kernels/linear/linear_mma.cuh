@@ -8,15 +8,7 @@
 #include "kernels/hw/copy_sm80.cuh"
 #include "kernels/hw/mma_sm80.cuh"
 
-/* x: M rows of K, w: N rows of K, y and r: M rows of N; x_m ... in elements between rows. Rows of a
- * tensor that are unevenly spaced (length > 0): row m lies at m / length * _b + m % length * _m. */
-struct linear_params {
-    const void *x, *w, *bias, *r; /* bias, r: NULL where absent */
-    void *y;
-    int64_t x_m, w_n, r_m, y_m, x_b, r_b, y_b;
-    int64_t m, length;
-    int n, k;
-};
+#include "kernels/linear/linear_params.cuh"
 
 struct linear_mma_shape {
     static constexpr int BM = 128, BN = 128, BK = 64, CHUNKS = BK / 8, STAGES = 3, THREADS = 256;
@@ -64,7 +56,7 @@ __device__ __forceinline__ void linear_multiply(float (&acc)[4][4][4], uint32_t 
 }
 
 /* Two neighbouring outputs (row, col), (row, col + 1), col even. */
-template <typename T>
+template <typename T, bool HAS_ACT>
 __device__ __forceinline__ void linear_store_pair(const linear_params &p, int64_t row, int col,
                                                   float first, float second)
 {
@@ -74,6 +66,12 @@ __device__ __forceinline__ void linear_store_pair(const linear_params &p, int64_
         const float2 b = sq_unpack2<T>(*(const uint32_t *)((const T *)p.bias + col));
         first += b.x;
         second += b.y;
+    }
+    if constexpr (HAS_ACT) {
+        if (p.pre)
+            *(uint32_t *)((T *)p.pre + row * p.n + col) = sq_pack2<T>(first, second);
+        first = linear_act(p.act, first);
+        second = linear_act(p.act, second);
     }
     if (p.r) {
         const float2 r = sq_unpack2<T>(*(const uint32_t *)((const T *)p.r + row * p.r_m + col));
@@ -85,7 +83,7 @@ __device__ __forceinline__ void linear_store_pair(const linear_params &p, int64_
 
 /* Needs K and N multiples of 8, 16-byte aligned rows, evenly spaced rows. Blocks: the row tiles of
  * one column tile follow each other, so that a column tile of W stays in the L2. */
-template <typename T>
+template <typename T, bool HAS_ACT>
 __global__ void __launch_bounds__(linear_mma_shape::THREADS, 2)
     linear_mma(const __grid_constant__ linear_params p)
 {
@@ -122,8 +120,8 @@ __global__ void __launch_bounds__(linear_mma_shape::THREADS, 2)
         for (int j = 0; j < 4; j++) {
             const int64_t at = row + warp_m + 16 * i + lane / 4;
             const int c = col + warp_n + 8 * j + lane % 4 * 2;
-            linear_store_pair<T>(p, at, c, acc[i][j][0], acc[i][j][1]);
-            linear_store_pair<T>(p, at + 8, c, acc[i][j][2], acc[i][j][3]);
+            linear_store_pair<T, HAS_ACT>(p, at, c, acc[i][j][0], acc[i][j][1]);
+            linear_store_pair<T, HAS_ACT>(p, at + 8, c, acc[i][j][2], acc[i][j][3]);
         }
 }
 

@@ -5,11 +5,12 @@
  * dw and db is summed on the way. A second kernel adds the parts of all blocks, always in the same
  * order.
  */
+#include "kernels/hw/column_sums.cuh"
 #include "kernels/norm_core/norm.cuh"
 #include "kernels/norm_core/norm_cuda.h"
 
 /* A few blocks for each SM of a large chip; not of the device, so that sums do not depend on it. */
-enum { TARGET_BLOCKS = 528, SCALAR_THREADS = 128, COLUMNS = 32 };
+enum { TARGET_BLOCKS = 528, SCALAR_THREADS = 128 };
 
 enum { IN_DY = SQ_NORM_IN, IN_DS, IN_Y, IN_S };
 
@@ -321,29 +322,14 @@ __global__ void __launch_bounds__(gradient_threads<LANES>, 512 / gradient_thread
         store_part<LANES>(db, shared, p.b_parts + part, p.width);
 }
 
-/* --- sums over the blocks --- */
-
-/* Blocks of COLUMNS columns; blockIdx.y: dw, or db. */
-__global__ void __launch_bounds__(COLUMNS *COLUMNS)
-    norm_columns(const float *w_parts, const float *b_parts, float *dw, float *db, int shares,
-                 int64_t columns)
-{
-    __shared__ float part[COLUMNS][COLUMNS + 1];
-    const int x = (int)threadIdx.x % COLUMNS, y = (int)threadIdx.x / COLUMNS;
-    const bool is_w = blockIdx.y == 0 && w_parts;
-    const float *from = is_w ? w_parts : b_parts;
-    const int64_t first = (int64_t)blockIdx.x * COLUMNS;
-    float sum = 0.0f;
-    for (int r = y; r < shares && first + x < columns; r += COLUMNS)
-        sum += from[r * columns + first + x];
-    part[y][x] = sum;
-    __syncthreads();
-    sum = sq_warp_sum(part[x][y]);
-    if (x == 0 && first + y < columns)
-        (is_w ? dw : db)[first + y] = sum;
-}
-
 /* --- launch --- */
+
+/* The parts of db follow those of dw. */
+static void place_parts(gradient_params &p)
+{
+    if (p.w_parts && p.b_parts)
+        p.b_parts = p.w_parts + (int64_t)p.shares * p.groups * p.width;
+}
 
 template <typename T, int LANES, int VECTORS>
 static void launch_vectors(gradient_params &p, cudaStream_t stream)
@@ -351,6 +337,7 @@ static void launch_vectors(gradient_params &p, cudaStream_t stream)
     const int64_t blocks = sq_ceil_div(p.rows, gradient_threads<LANES> / LANES);
     if (p.shares > blocks)
         p.shares = (int)blocks;
+    place_parts(p);
     norm_gradient<T, LANES, VECTORS>
         <<<(unsigned)(p.shares * (int64_t)p.groups), gradient_threads<LANES>, 0, stream>>>(p);
 }
@@ -391,11 +378,11 @@ static gradient_params params_of(const sq_norm *norm, const sq_call *call)
     p.dr = norm_rows_of(norm, &call->out[SQ_NORM_R]);
     const bool has_parts = norm->has_weight || norm->has_bias;
     p.shares = (int)(has_parts ? max_shares(norm, p.rows) : p.rows);
-    float *parts = (float *)call->workspace;
     if (norm->has_weight)
-        p.w_parts = parts;
+        p.w_parts = (float *)call->workspace;
     if (norm->has_bias)
-        p.b_parts = parts + (norm->has_weight ? p.shares * norm->groups * norm->width : 0);
+        p.b_parts = (float *)call->workspace;
+    place_parts(p);
     return p;
 }
 
@@ -422,13 +409,10 @@ sq_status sq_norm_cuda_backward(const sq_norm *norm, const sq_call *call, bool i
         return SQ_OK;
     }));
     SQ_TRY(sq_launched(call->op->name, err));
-    const int vectors = norm->has_weight + norm->has_bias;
-    if (vectors == 0)
-        return SQ_OK;
-    const int64_t columns = norm->groups * norm->width;
-    const dim3 grid((unsigned)sq_ceil_div(columns, COLUMNS), (unsigned)vectors);
-    norm_columns<<<grid, COLUMNS * COLUMNS, 0, stream>>>(
-        p.w_parts, p.b_parts, (float *)call->out[SQ_NORM_W].data,
-        (float *)call->out[SQ_NORM_B].data, p.shares, columns);
+    if (norm->has_weight || norm->has_bias) {
+        float *dw = (float *)call->out[SQ_NORM_W].data, *db = (float *)call->out[SQ_NORM_B].data;
+        sq_launch_column_sums<float>((const float *)call->workspace, dw ? dw : db, dw ? db : NULL,
+                                     p.shares, norm->groups * norm->width, stream);
+    }
     return sq_launched(call->op->name, err);
 }

@@ -191,7 +191,7 @@ static void on_stage(void *arg, const char *stage)
 static void check_product(sq_backend_device *device)
 {
     static const char key[] = "linear@cuda/portable/fwd/bf16/B=1,L=4096,K=4096,N=4096,bias=0,"
-                              "residual=0/clean-cold,plain,unlocked";
+                              "residual=0,act=none/clean-cold,plain,unlocked";
     sq_session session = {.rig = {.backend = &sq_backend_cuda,
                                   .device = device,
                                   .providers = sq_providers_cuda},

@@ -14,7 +14,8 @@ import unittest
 
 SOURCE = pathlib.Path(sys.argv[1]).resolve()
 BINARY = pathlib.Path(sys.argv[2]).resolve()
-CELL = "linear@cublas/fwd/bf16/B=1,L=4096,K=4096,N=4096,bias=0,residual=0/clean-cold,plain,unlocked"
+CELL = "linear@cublas/fwd/bf16/B=1,L=4096,K=4096,N=4096,bias=0,residual=0,act=none/" \
+       "clean-cold,plain,unlocked"
 
 
 class Folder(unittest.TestCase):
