@@ -20,7 +20,8 @@ const sq_verify_layer *sq_verify_layer_find(const char *subject);
 
 /* Ended by a NULL subject. */
 extern const sq_verify_layer sq_layers_attention[], sq_layers_long_conv[], sq_layers_mamba[],
-    sq_layers_retention[], sq_layers_start[], sq_layers_state_space[], sq_layers_step[];
+    sq_layers_retention[], sq_layers_spade[], sq_layers_start[], sq_layers_state_space[],
+    sq_layers_step[];
 
 /* --- parts --- */
 

@@ -3,14 +3,10 @@
 
 #include <string.h>
 
-static const sq_verify_layer *const families[] = {sq_layers_attention,
-                                                  sq_layers_long_conv,
-                                                  sq_layers_mamba,
-                                                  sq_layers_retention,
-                                                  sq_layers_start,
-                                                  sq_layers_state_space,
-                                                  sq_layers_step,
-                                                  NULL};
+static const sq_verify_layer *const families[] = {
+    sq_layers_attention,   sq_layers_long_conv, sq_layers_mamba,
+    sq_layers_retention,   sq_layers_spade,     sq_layers_start,
+    sq_layers_state_space, sq_layers_step,      NULL};
 
 const sq_verify_layer *sq_verify_layer_find(const char *subject)
 {

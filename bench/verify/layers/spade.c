@@ -1,0 +1,95 @@
+/* layers of SPADE: local attention beside a state space, then a feed-forward network. Official
+ * tensors are (L, B, D).
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "bench/verify/layers/layers.h"
+
+/* Leaf PREFIX.weight and PREFIX.bias over the channels. */
+static sq_var layer_norm(sq_tape *t, const char *prefix, sq_var x)
+{
+    char weight[80], bias[80];
+    snprintf(weight, sizeof weight, "%.60s.weight", prefix);
+    snprintf(bias, sizeof bias, "%.60s.bias", prefix);
+    const sq_tape_bind binds[] = {
+        {"x", x}, {"w", sq_tape_leaf(t, weight)}, {"b", sq_tape_leaf(t, bias)}, {NULL, 0}};
+    const int call = sq_tape_call(t, "layernorm", binds, "B=%lld,L=%lld,D=%lld,eps=1e-5",
+                                  (long long)sq_tape_dim(t, x, 0), (long long)sq_tape_dim(t, x, 1),
+                                  (long long)sq_tape_dim(t, x, 2));
+    return sq_tape_result(t, call, "y");
+}
+
+static sq_var attended(sq_tape *t, const sq_golden *g, sq_var x)
+{
+    static const char *const weights[] = {"self_attn.q.weight", "self_attn.k.weight",
+                                          "self_attn.v.weight"};
+    static const char bias[] = "self_attn.relative_attention_bias.weight";
+    const bool has_bias = sq_golden_number(g, "has_relative_attention_bias", 0) != 0;
+    const int64_t width = sq_tape_dim(t, x, 2);
+    const int64_t heads = (int64_t)sq_golden_number(g, "heads", 1);
+    sq_var qkv[3];
+    for (int i = 0; i < 3; i++)
+        qkv[i] = sq_layer_heads(t, sq_layer_linear(t, x, weights[i], NULL), 0, width, heads);
+    const sq_tape_bind binds[] = {{"q", qkv[0]},
+                                  {"k", qkv[1]},
+                                  {"v", qkv[2]},
+                                  {"bias", has_bias ? sq_tape_leaf(t, bias) : SQ_VAR_NONE},
+                                  {NULL, 0}};
+    const int call = sq_tape_call(
+        t, "local_attention", binds,
+        "B=%lld,L=%lld,H=%lld,D=%lld,block=%lld,buckets=%lld,distance=%lld",
+        (long long)sq_tape_dim(t, x, 0), (long long)sq_tape_dim(t, x, 1), (long long)heads,
+        (long long)(width / heads), (long long)sq_golden_number(g, "local_radius", 511) + 1,
+        has_bias ? (long long)sq_golden_number(g, "relative_attention_num_buckets", 32) : 0,
+        (long long)sq_golden_number(g, "relative_attention_max_distance", 128));
+    const sq_var rows = sq_layer_join_heads(t, sq_tape_result(t, call, "o"));
+    return sq_layer_linear(t, rows, "self_attn.o.weight", NULL);
+}
+
+/* The state space of these layers is S4 but for one thing: where its extensions are missing, the
+ * official code sums the stored one of each pair of conjugate states and leaves out the other,
+ * before and inside the correction of low rank. That is no state space of ours, nor the paper's. */
+static sq_var mixed(sq_tape *t, const sq_golden *g, sq_var x)
+{
+    if (sq_golden_number(g, "has_s4", 0) == 0)
+        return attended(t, g, x);
+    sq_tape_refuse(t, SQ_UNSUPPORTED,
+                   "its S4 leaves out the conjugate states (the official code without extensions); "
+                   "no operator does");
+    return SQ_VAR_NONE;
+}
+
+static sq_var fed_forward(sq_tape *t, const sq_golden *g, sq_var x)
+{
+    const bool is_gelu = strcmp(sq_golden_text(g, "activation_fn"), "gelu") == 0;
+    const sq_var wide = sq_layer_linear(t, x, "fc1.weight", "fc1.bias");
+    return sq_layer_linear(
+        t,
+        sq_tape_pointwise(t, is_gelu ? &sq_pointwise_gelu : &sq_pointwise_relu, wide, SQ_VAR_NONE),
+        "fc2.weight", "fc2.bias");
+}
+
+/* x + part(norm(x)), or norm(x + part(x)). */
+static sq_var residual(sq_tape *t, const sq_golden *g, const char *norm, sq_var x,
+                       sq_var (*part)(sq_tape *, const sq_golden *, sq_var))
+{
+    const bool is_before = sq_golden_number(g, "normalize_before", 0) != 0;
+    const sq_var added = sq_tape_pointwise(t, &sq_pointwise_add, x,
+                                           part(t, g, is_before ? layer_norm(t, norm, x) : x));
+    return is_before ? added : layer_norm(t, norm, added);
+}
+
+static void spade_layer(sq_tape *t, const sq_golden *g)
+{
+    const sq_var x = sq_tape_layout(t, sq_tape_leaf(t, "x"), "102");
+    const sq_var y = residual(t, g, "self_attn_layer_norm", x, mixed);
+    const sq_var out = residual(t, g, "final_layer_norm", y, fed_forward);
+    sq_tape_output(t, "y", sq_tape_layout(t, out, "102"));
+}
+
+const sq_verify_layer sq_layers_spade[] = {
+    {"spade_layer", spade_layer},
+    {"spade_local_layer", spade_layer},
+    {NULL, NULL},
+};
