@@ -149,39 +149,13 @@ static sq_status fill_by_host(sq_backend_device *device, const sq_tensor *tensor
     return status;
 }
 
-enum { SWEEP_CACHES = 4 };
-static const size_t least_sweep = (size_t)16 << 20; /* where the cache is unknown or none */
-
-static sq_status read_all(const sq_rig *rig, void *data, size_t bytes, sq_error *err)
-{
-    const int64_t count = (int64_t)(bytes / sizeof(float));
-    const sq_tensor buffer = sq_tensor_dense(data, SQ_DTYPE_F32, 1, &count);
-    void *host = malloc(bytes);
-    if (!host)
-        return sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for %zu bytes of a sweep", bytes);
-    sq_status status = rig->backend->gather(rig->device, &buffer, host, err);
-    free(host);
-    return status;
-}
-
-sq_status sq_session_sweep(const sq_rig *rig, sq_error *err)
-{
-    int64_t l2 = rig->backend->facts(rig->device)->l2_bytes;
-    size_t bytes = l2 > 0 ? SWEEP_CACHES * (size_t)l2 : least_sweep;
-    void *data = NULL;
-    SQ_TRY(rig->backend->alloc(rig->device, bytes, &data, err));
-    sq_status status = read_all(rig, data, bytes, err);
-    rig->backend->free(rig->device, data);
-    return status;
-}
-
 static sq_status launch_bare(sq_session *session, const sq_task *task, const sq_rig *rig,
                              sq_job **job, sq_error *err)
 {
     char key[SQ_KEY_MAX];
     SQ_TRY(prepare(session, task, rig, job, err));
     if (task->cell.cache != SQ_CACHE_HOT)
-        SQ_TRY(sq_session_sweep(rig, err));
+        SQ_TRY(rig->backend->cool(rig->device, err));
     SQ_TRY(wait(*job, err));
     session->on_stage(session->arg, "launch");
     sq_cell_key(&task->cell, key);

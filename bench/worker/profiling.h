@@ -20,13 +20,9 @@ sq_status sq_session_timeline(sq_session *session, const sq_task *task, sq_timel
                               sq_error *err);
 
 /* Launches the cell once, in NVTX range "seqmark.launch" within one of its key, with nothing of ours
- * attached, for ncu and nsys. No other kernel of ours runs in the process: inputs are drawn by the
- * host, and the cache of a cold cell is swept by copies. */
+ * attached, for ncu and nsys. Inputs are drawn by the host; the one other kernel is that which puts
+ * the cache of a cold cell into its state. */
 sq_status sq_session_launch(sq_session *session, const sq_task *task, sq_error *err);
-
-/* Puts the cache into the clean-cold state as well as copies to the host alone can, without a kernel:
- * they read four times its size. */
-sq_status sq_session_sweep(const sq_rig *rig, sq_error *err);
 
 #ifdef __cplusplus
 }

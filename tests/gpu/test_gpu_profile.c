@@ -122,13 +122,6 @@ static int check_copy(sq_profiler *profiler, copy *c)
     return is_refused ? EXIT_SKIP : 0;
 }
 
-/* What a bare launch starts from: the state that copies alone leave. */
-static sq_status sweep(void *arg, sq_error *err)
-{
-    const sq_rig rig = {.backend = &sq_backend_cuda, .device = ((copy *)arg)->device};
-    return sq_session_sweep(&rig, err);
-}
-
 static const size_t small_bytes = (size_t)8 << 20; /* fits into any L2 */
 
 static sq_status launch_small(void *arg, sq_error *err)
@@ -154,10 +147,8 @@ static void check_cache_states(sq_profiler *profiler, copy *c)
 {
     double hot = small_read_ratio(profiler, c, NULL);
     double cold = small_read_ratio(profiler, c, cool);
-    double swept = small_read_ratio(profiler, c, sweep);
     check(hot < 0.1, "small copy, hot: read ratio", hot, "");
     check(cold > 0.9, "small copy, clean-cold: read ratio", cold, "");
-    check(swept > 0.9, "small copy, swept by copies: read ratio", swept, "");
 }
 
 static void check_copy_timeline(sq_profiler *profiler, copy *c)
