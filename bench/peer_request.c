@@ -11,20 +11,25 @@
 
 enum { ROTATED_CACHES = 5, MAX_COPIES = 4096 };
 
-static json_t *write_axes(const sq_cell *cell)
+static json_t *write_axes(const sq_axis *table, const sq_axis_value *value)
 {
     json_t *axes = json_object();
-    for (int i = 0; axes && cell->axes[i].name; i++) {
-        const sq_axis *axis = &cell->axes[i];
+    for (int i = 0; axes && table[i].name; i++) {
         char text[64];
-        sq_axis_format(axis, cell->value[i], text, sizeof text);
-        json_object_set_new(axes, axis->name,
-                            axis->kind == SQ_AXIS_CHOICE ? json_string(text)
-                            : axis->kind == SQ_AXIS_INT
-                                ? json_integer((json_int_t)cell->value[i])
-                                : json_real(cell->value[i]));
+        sq_axis_format(&table[i], value[i], text, sizeof text);
+        json_object_set_new(axes, table[i].name,
+                            table[i].kind == SQ_AXIS_CHOICE ? json_string(text)
+                            : table[i].kind == SQ_AXIS_INT  ? json_integer((json_int_t)value[i])
+                                                            : json_real(value[i]));
     }
     return axes;
+}
+
+static json_t *write_defaults(const sq_axis *table)
+{
+    sq_axis_value value[SQ_MAX_AXES];
+    sq_axis_defaults(table, value);
+    return write_axes(table, value);
 }
 
 /* Nine digits bring a float back exactly. */
@@ -136,10 +141,11 @@ sq_status sq_peer_request(const char *verb, const sq_peer_question *q, json_t **
     sq_cell_key(q->cell, key);
     sq_provider_split(q->cell->provider, adapter, &implementation);
     snprintf(seed, sizeof seed, "%" PRIu64, q->seed);
-    *out = json_pack("{ss ss ss ss ss ss so so so ss so ss ss si}", "do", verb, "cell", key,
+    *out = json_pack("{ss ss ss ss ss ss so so so so ss so ss ss si}", "do", verb, "cell", key,
                      "operator", q->cell->subject, "implementation", implementation, "pass",
                      sq_pass_name(q->cell->pass), "dtype", sq_dtype_name(q->cell->dtype), "axes",
-                     write_axes(q->cell), "inputs", write_inputs(&list), "outputs",
+                     write_axes(q->cell->axes, q->cell->value), "defaults",
+                     write_defaults(q->cell->axes), "inputs", write_inputs(&list), "outputs",
                      write_outputs(&list, q->folder ? &files : NULL), "seed", seed, "policy",
                      sq_wire_policy(q->policy), "cache", sq_cache_name(q->cell->cache), "launch",
                      sq_launch_name(q->cell->launch), "copies", count_copies(q, &list));

@@ -30,7 +30,7 @@ def implementation(cls):
 class Implementation:
     operator = name = ""
     packages = ()  # distributions whose versions belong to the row
-    axes = ()      # axes besides B and L that it understands; another one must be 0 (or "none")
+    axes = ()      # axes besides B and L that it understands; another one must be at its default
     is_triton = False
 
     def missing(self):
@@ -52,7 +52,7 @@ class Implementation:
         if cell["pass"] != "fwd":
             return f"no pass {cell['pass']} in this adapter"
         for name, value in axes.items():
-            if name not in ("B", "L", "chunk", *self.axes) and value not in (0, "none"):
+            if name not in ("B", "L", "chunk", *self.axes) and value != cell["defaults"][name]:
                 return f"no {name}={value}"
         if self.is_triton and device == "cpu":
             return "Triton kernels need a GPU"

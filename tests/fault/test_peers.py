@@ -138,6 +138,8 @@ class Honest(Bench):
         self.assertEqual(run["axes"], {"B": 1, "L": 8, "D": 8, "groups": 1, "weight": 1,
                                        "gate": "none", "eps": 1e-5, "bias": 0,
                                        "residual": "none"})
+        self.assertEqual(run["defaults"].keys(), run["axes"].keys())
+        self.assertEqual(run["defaults"]["D"], 2048)
         self.assertEqual([(i["name"], i["shape"], i["dtype"], i["draw"], i["id"])
                           for i in run["inputs"]],
                          [("x", [1, 8, 8], "f32", "normal(0,1)", 0),
