@@ -18,17 +18,6 @@
 static const sq_pass passes[] = {SQ_PASS_FWD, SQ_PASS_BWD, SQ_PASS_STEP};
 enum { PASSES = sizeof passes / sizeof passes[0] };
 
-/* Costs of pass bwd that are those of pass fwd still. */
-static const char *const without_backward_cost[] = {"linear", NULL};
-
-static bool is_listed(const char *const *names, const char *name)
-{
-    for (; *names; names++)
-        if (strcmp(*names, name) == 0)
-            return true;
-    return false;
-}
-
 static double axis_of(const sq_call *call, const char *name)
 {
     const int at = sq_axis_find(call->op->axes, name);
@@ -141,7 +130,7 @@ static void check_forward_bytes(const sq_call *call, const sq_tensor_list *list,
 /* Every gradient is written; those of the outputs are read, no tensor twice. */
 static void check_backward_bytes(const sq_call *call, const sq_tensor_list *list, const char *shape)
 {
-    if (call->pass != SQ_PASS_BWD || is_listed(without_backward_cost, call->op->name))
+    if (call->pass != SQ_PASS_BWD)
         return;
     const sq_cost cost = sq_op_cost(call->op, call->pass, call->dtype, call->axis);
     const double written = bytes_of(list->out, call->out, 0, list->n_out);
@@ -192,7 +181,8 @@ static double count_linear(const sq_call *call)
         for (int64_t n = 0; n < (int64_t)axis_of(call, "N"); n++) {
             for (int64_t k = 0; k < (int64_t)axis_of(call, "K"); k++)
                 flops += 2;
-            flops += (axis_of(call, "bias") != 0) + (axis_of(call, "residual") != 0);
+            flops += (axis_of(call, "bias") != 0) + (axis_of(call, "residual") != 0) +
+                     (axis_of(call, "act") != 0);
         }
     return flops;
 }
