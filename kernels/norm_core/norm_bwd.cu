@@ -66,7 +66,7 @@ __device__ __forceinline__ moments moments_of(const norm_params &p, float mean,
 
 __device__ __forceinline__ void add_to_sums(float (&sums)[3], const channel &c, float mean, float w)
 {
-    const float centred = c.u - mean, dn = c.affine * w;
+    const float centred = c.u - mean, dn = __fmul_rn(c.affine, w);
     sums[0] = fmaf(centred, centred, sums[0]);
     sums[1] += dn;
     sums[2] = fmaf(dn, centred, sums[2]);
@@ -81,7 +81,8 @@ __device__ __forceinline__ gradients gradients_of(const norm_params &p, const ch
                                                   float bias)
 {
     const float n = (c.u - m.mean) * m.scale;
-    const float du = m.scale * (c.affine * w - m.mean_dn - n * m.along);
+    const float dn = __fmul_rn(c.affine, w); /* as summed: one channel is its own mean, exactly */
+    const float du = m.scale * (dn - m.mean_dn - n * m.along);
     gradients d = {du, 0.0f, c.affine * n, c.affine};
     if (p.gate == SQ_NORM_GATE_PRE) {
         d.dx = du * c.open;
