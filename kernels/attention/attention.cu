@@ -159,7 +159,7 @@ static sq_status supports_backward(const sq_call *call, const sq_device *device,
                                         &call->out[IN_K], &call->out[IN_V], NULL};
     SQ_TRY(sq_attention_portable_supports(tensors, device, why));
     return sq_supports_shared(
-        device, sq_attention_bwd_shared_bytes(call->dtype, call->in[IN_Q].dim[3]), why);
+        device, sq_attention_bwd_shared_bytes(call->dtype, call->in[IN_Q].dim[3], 0), why);
 }
 
 static sq_status supports_step(const sq_call *call, sq_error *why)
@@ -209,8 +209,8 @@ static sq_status launch_backward(const sq_call *call, sq_error *err)
 {
     sq_call rotated;
     SQ_TRY(rotate_inputs(call, &rotated, err));
-    const sq_attention_bwd_tensors t = {&call->in[IN_O], &call->in[IN_DO], &call->out[IN_Q],
-                                        &call->out[IN_K], &call->out[IN_V]};
+    const sq_attention_bwd_tensors t = {&call->in[IN_O],  &call->in[IN_DO], &call->out[IN_Q],
+                                        &call->out[IN_K], &call->out[IN_V], NULL};
     attention_params p = params_of(&rotated, t.o);
     p.lse = (float *)call->saved;
     float *delta = (float *)((char *)call->workspace + rotated_bytes(call));

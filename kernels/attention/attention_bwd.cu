@@ -68,22 +68,47 @@ template <typename T, int D, bool IS_DQ>
 using bwd_shape = attention_bwd_shape<T, D, 64, D == 64 ? 3 : 2, IS_DQ, true, !IS_DQ>;
 template <typename T, bool IS_DQ, bool HAS_DS>
 using bwd_256 = attention_bwd_shape<T, 256, 32, 1, IS_DQ, HAS_DS, !HAS_DS>;
+template <typename T, int D>
+using bwd_bias = attention_bwd_shape<T, D, D == 256 ? 32 : 64, 1, true, true, false, true>;
+template <int D>
+using simt_bias = attention_bwd_simt_shape<D, true, true>;
 
 static int padded_d(int64_t d)
 {
     return d <= 64 ? 64 : d <= 128 ? 128 : 256;
 }
 
-size_t sq_attention_bwd_shared_bytes(sq_dtype dtype, int64_t head_dim)
+static size_t plain_bytes(sq_dtype dtype, int d)
 {
     using T = __nv_bfloat16;
-    const int d = padded_d(head_dim);
     if (dtype == SQ_DTYPE_F32)
         return d == 64 ? attention_bwd_simt_shape<64, false>::SHARED_BYTES
                        : attention_bwd_simt_shape<128, false>::SHARED_BYTES;
     return d == 64    ? bwd_shape<T, 64, false>::SHARED_BYTES
            : d == 128 ? bwd_shape<T, 128, false>::SHARED_BYTES
                       : bwd_256<T, false, true>::SHARED_BYTES;
+}
+
+template <typename S>
+static size_t bias_bytes(int biases)
+{
+    return S::SHARED_BYTES + S::BIAS_PARTS * (size_t)biases * sizeof(float);
+}
+
+size_t sq_attention_bwd_shared_bytes(sq_dtype dtype, int64_t head_dim, int biases)
+{
+    using T = __nv_bfloat16;
+    const int d = padded_d(head_dim);
+    const size_t plain = plain_bytes(dtype, d);
+    size_t with_bias = 0;
+    if (biases > 0 && dtype == SQ_DTYPE_F32)
+        with_bias =
+            d == 64 ? bias_bytes<simt_bias<64>>(biases) : bias_bytes<simt_bias<128>>(biases);
+    else if (biases > 0)
+        with_bias = d == 64    ? bias_bytes<bwd_bias<T, 64>>(biases)
+                    : d == 128 ? bias_bytes<bwd_bias<T, 128>>(biases)
+                               : bias_bytes<bwd_bias<T, 256>>(biases);
+    return with_bias > plain ? with_bias : plain;
 }
 
 static attention_bwd_params params_of(const attention_params *f, const sq_attention_bwd_tensors *t,
@@ -96,7 +121,7 @@ static attention_bwd_params params_of(const attention_params *f, const sq_attent
     p.dq_b = t->dq->stride[0], p.dq_l = t->dq->stride[1], p.dq_h = t->dq->stride[2];
     p.dk_b = t->dk->stride[0], p.dk_l = t->dk->stride[1], p.dk_h = t->dk->stride[2];
     p.dv_b = t->dv->stride[0], p.dv_l = t->dv->stride[1], p.dv_h = t->dv->stride[2];
-    p.delta = delta;
+    p.delta = delta, p.bias_parts = t->bias_parts;
     p.scale = (float)(1 / sqrt((double)f->d));
     return p;
 }
@@ -120,8 +145,9 @@ template <typename S>
 static sq_status launch_mma(attention_bwd_params p, cudaStream_t stream, sq_error *err)
 {
     const unsigned blocks = plan_tiles<S::IS_DQ>(&p, S::BM, 2);
-    SQ_TRY(sq_allow_shared(attention_bwd_mma<S>, S::SHARED_BYTES, err));
-    attention_bwd_mma<S><<<blocks, S::THREADS, S::SHARED_BYTES, stream>>>(p);
+    const size_t bytes = bias_bytes<S>(p.f.biases);
+    SQ_TRY(sq_allow_shared(attention_bwd_mma<S>, bytes, err));
+    attention_bwd_mma<S><<<blocks, S::THREADS, bytes, stream>>>(p);
     return sq_launched("attention backward cuda/portable", err);
 }
 
@@ -129,8 +155,9 @@ template <typename S>
 static sq_status launch_simt(attention_bwd_params p, cudaStream_t stream, sq_error *err)
 {
     const unsigned blocks = plan_tiles<S::IS_DQ>(&p, S::BM, 4);
-    SQ_TRY(sq_allow_shared(attention_bwd_simt<S>, S::SHARED_BYTES, err));
-    attention_bwd_simt<S><<<blocks, S::THREADS, S::SHARED_BYTES, stream>>>(p);
+    const size_t bytes = bias_bytes<S>(p.f.biases);
+    SQ_TRY(sq_allow_shared(attention_bwd_simt<S>, bytes, err));
+    attention_bwd_simt<S><<<blocks, S::THREADS, bytes, stream>>>(p);
     return sq_launched("attention backward cuda/portable", err);
 }
 
@@ -138,6 +165,8 @@ template <int D>
 static sq_status launch_f32(const attention_bwd_params &p, cudaStream_t stream, sq_error *err)
 {
     SQ_TRY((launch_simt<attention_bwd_simt_shape<D, false>>(p, stream, err)));
+    if (p.bias_parts)
+        return launch_simt<simt_bias<D>>(p, stream, err);
     return launch_simt<attention_bwd_simt_shape<D, true>>(p, stream, err);
 }
 
@@ -145,6 +174,8 @@ template <typename T, int D>
 static sq_status launch_16_bit_d(const attention_bwd_params &p, cudaStream_t stream, sq_error *err)
 {
     SQ_TRY((launch_mma<bwd_shape<T, D, false>>(p, stream, err)));
+    if (p.bias_parts)
+        return launch_mma<bwd_bias<T, D>>(p, stream, err);
     return launch_mma<bwd_shape<T, D, true>>(p, stream, err);
 }
 
@@ -157,6 +188,8 @@ static sq_status launch_16_bit(const attention_bwd_params &p, cudaStream_t strea
                        : launch_16_bit_d<T, 128>(p, stream, err);
     SQ_TRY((launch_mma<bwd_256<T, false, false>>(p, stream, err)));
     SQ_TRY((launch_mma<bwd_256<T, false, true>>(p, stream, err)));
+    if (p.bias_parts)
+        return launch_mma<bwd_bias<T, 256>>(p, stream, err);
     return launch_mma<bwd_256<T, true, true>>(p, stream, err);
 }
 

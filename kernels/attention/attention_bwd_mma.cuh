@@ -14,16 +14,19 @@
 /* D padded head dim, BN columns a tile. Rows' first tensor gets a gradient from dS, the second
  * (keys: V) from P; a build has one or both, since at D = 256 the sums fill the registers. */
 template <typename Element, int D_, int BN_, int BLOCKS_PER_SM_, bool IS_DQ_, bool HAS_DS_,
-          bool HAS_P_>
+          bool HAS_P_, bool HAS_BIAS_ = false>
 struct attention_bwd_shape {
     using T = Element;
     static constexpr int D = D_, BN = BN_, BLOCKS_PER_SM = BLOCKS_PER_SM_, MT = 1, WARPS = 4;
-    static constexpr bool IS_DQ = IS_DQ_, HAS_DS = HAS_DS_, HAS_P = HAS_P_;
+    static constexpr bool IS_DQ = IS_DQ_, HAS_DS = HAS_DS_, HAS_P = HAS_P_, HAS_BIAS = HAS_BIAS_;
     static constexpr int BM = 16 * WARPS, THREADS = 32 * WARPS, CHUNKS = D / 8;
     static constexpr int ROW_BYTES = BM * D * 2, COLUMN_BYTES = BN * D * 2;
     static constexpr int FACTS_BYTES = IS_DQ ? 0 : 2 * BN * (int)sizeof(float);
     static constexpr int STAGE_BYTES = 2 * COLUMN_BYTES;
-    static constexpr int SHARED_BYTES = 2 * ROW_BYTES + 2 * (STAGE_BYTES + FACTS_BYTES);
+    static constexpr int DS_ROW = BN + 1, DS_WARP = 16 * DS_ROW; /* numbers */
+    static constexpr int DS_BYTES = HAS_BIAS ? WARPS * DS_WARP * (int)sizeof(float) : 0;
+    static constexpr int SHARED_BYTES = 2 * ROW_BYTES + 2 * (STAGE_BYTES + FACTS_BYTES) + DS_BYTES;
+    static constexpr int BIAS_PARTS = HAS_BIAS ? WARPS : 0; /* of biases numbers each, behind */
 };
 
 template <typename S>
@@ -120,6 +123,30 @@ attention_bwd_ds(float (&dp)[1][S::BN / 8][4], const float (&prob)[1][S::BN / 8]
     }
 }
 
+/* Sums the warp's dS by distance; tile: its own memory. row, column: of the lane's first element.
+ */
+template <typename S>
+__device__ __forceinline__ float
+attention_bwd_sum_bias(const attention_bwd_params &p, const float (&ds)[1][S::BN / 8][4],
+                       float *tile, float *sums, int row, int column, float beyond)
+{
+    const int lane = (int)threadIdx.x % 32, g = lane / 4, pair = lane % 4 * 2;
+#pragma unroll
+    for (int r = 0; r < 2; r++)
+#pragma unroll
+        for (int n = 0; n < S::BN / 8; n++)
+#pragma unroll
+            for (int i = 0; i < 2; i++)
+                tile[(g + 8 * r) * S::DS_ROW + 8 * n + pair + i] = ds[0][n][2 * r + i];
+    __syncwarp();
+    const int base = row - g + p.f.keys - p.f.queries - (column - pair);
+    beyond = attention_add_diagonals<16, S::BN, 32>(
+        sums, p.f.biases - 1, base, lane, beyond,
+        [&](int at, int of) { return tile[at * S::DS_ROW + of]; });
+    __syncwarp(); /* the tile may be written again */
+    return beyond;
+}
+
 /* sum += X B for the warp's rows; b: the lane's address of the columns' tile, transposed. */
 template <typename S>
 __device__ __forceinline__ void attention_bwd_add(float (&sum)[S::D / 8][4],
@@ -201,6 +228,14 @@ __global__ void __launch_bounds__(S::THREADS, S::BLOCKS_PER_SM)
     float *const column_facts = (float *)(shared + 2 * S::ROW_BYTES + 2 * S::STAGE_BYTES);
     const attention_tile t = attention_bwd_tile<S::IS_DQ>(p, S::BM);
     const int thread = (int)threadIdx.x, lane = thread % 32, warp_row = thread / 32 * 16;
+    float *const ds_tile = (float *)(shared + S::SHARED_BYTES - S::DS_BYTES);
+    float *const bias_sums = (float *)(shared + S::SHARED_BYTES);
+    float beyond = 0.0f;
+    if constexpr (S::HAS_BIAS) {
+        for (int i = lane; i < p.f.biases; i += 32)
+            bias_sums[thread / 32 * p.f.biases + i] = 0.0f;
+        __syncwarp();
+    }
     attention_walk w = attention_walk_start<S::IS_DQ>(p, t, S::BN);
 
     float from_ds[S::HAS_DS ? S::D / 8 : 1][4] = {}, from_p[S::HAS_P ? S::D / 8 : 1][4] = {};
@@ -255,12 +290,24 @@ __global__ void __launch_bounds__(S::THREADS, S::BLOCKS_PER_SM)
             attention_scores<S>(ds, own + S::ROW_BYTES, stage + S::COLUMN_BYTES + in_b);
             attention_bwd_ds<S>(ds, prob, facts, lse + S::BN);
             attention_bwd_add<S>(from_ds, ds, stage + in_a);
+            if constexpr (S::HAS_BIAS)
+                beyond = attention_bwd_sum_bias<S>(
+                    p, ds, ds_tile + thread / 32 * S::DS_WARP, bias_sums + thread / 32 * p.f.biases,
+                    t.row + warp_row + lane / 4, w.tile * S::BN + lane % 4 * 2, beyond);
         }
         if (next.head < next.end)
             keep_facts(at ^ 1);
         w = next;
     }
     attention_bwd_finish<S>(p, t, from_ds, from_p, shared);
+    if constexpr (S::HAS_BIAS) {
+        beyond = sq_warp_sum(beyond);
+        __syncwarp();
+        if (lane == 0)
+            bias_sums[thread / 32 * p.f.biases + p.f.biases - 1] += beyond;
+        __syncthreads();
+        attention_store_bias_part<S::WARPS, S::THREADS>(p, t, S::BM, bias_sums);
+    }
 }
 
 #endif

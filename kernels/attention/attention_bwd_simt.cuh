@@ -11,10 +11,11 @@
 #include "kernels/attention/attention_bwd_tile.cuh"
 #include "kernels/attention/attention_simt.cuh"
 
-template <int D_, bool IS_DQ_>
+template <int D_, bool IS_DQ_, bool HAS_BIAS_ = false>
 struct attention_bwd_simt_shape {
     static constexpr int D = D_, BM = 64, BN = 32, THREADS = 128, CHUNKS = D / 4;
-    static constexpr bool IS_DQ = IS_DQ_;
+    static constexpr bool IS_DQ = IS_DQ_, HAS_BIAS = HAS_BIAS_;
+    static constexpr int BIAS_PARTS = HAS_BIAS ? 1 : 0; /* of biases numbers each, behind */
     static constexpr int ROW_BYTES = BM * D * 4, COLUMN_BYTES = BN * D * 4;
     static constexpr int P_CHUNKS = BN / 4, P_BYTES = BM * BN * 4;
     static constexpr int SHARED_BYTES = 2 * (ROW_BYTES + COLUMN_BYTES + P_BYTES);
@@ -80,6 +81,21 @@ attention_bwd_simt_row(const attention_bwd_params &p, const attention_walk &w,
     }
 }
 
+/* Sums the block's dS by distance. */
+template <typename S>
+__device__ __forceinline__ float
+attention_bwd_simt_sum_bias(const attention_bwd_params &p, const attention_tile &t,
+                            const attention_walk &w, const unsigned char *ds, float *sums,
+                            float beyond)
+{
+    const int base = t.row + p.f.keys - p.f.queries - w.tile * S::BN;
+    return attention_add_diagonals<S::BM, S::BN, S::THREADS>(
+        sums, p.f.biases - 1, base, (int)threadIdx.x, beyond, [&](int row, int column) {
+            return *(const float *)(ds + sq_tile_offset<S::P_CHUNKS>(row, column / 4) +
+                                    column % 4 * 4);
+        });
+}
+
 template <typename S>
 __device__ __forceinline__ void attention_bwd_simt_store(const float4 (&sum)[8][S::D / 64],
                                                          float scale, float *to, int64_t to_l,
@@ -114,6 +130,11 @@ __global__ void __launch_bounds__(S::THREADS, 2)
     unsigned char *const prob = columns + 2 * S::COLUMN_BYTES, *const ds = prob + S::P_BYTES;
     const attention_tile t = attention_bwd_tile<S::IS_DQ>(p, S::BM);
     const int x = (int)threadIdx.x % 16, y = (int)threadIdx.x / 16, chunks = p.f.d / 4;
+    float *const bias_sums = (float *)(shared + S::SHARED_BYTES);
+    float beyond[1] = {0.0f};
+    if constexpr (S::HAS_BIAS)
+        for (int i = (int)threadIdx.x; i < p.f.biases; i += S::THREADS)
+            bias_sums[i] = 0.0f; /* a barrier stands before the first sum */
     attention_walk w = attention_walk_start<S::IS_DQ>(p, t, S::BN);
 
     float4 from_ds[8][S::D / 64] = {}, from_p[8][S::D / 64] = {};
@@ -144,7 +165,18 @@ __global__ void __launch_bounds__(S::THREADS, 2)
         attention_simt_values<S>(from_ds, ds, columns, x, y);
         if constexpr (!S::IS_DQ)
             attention_simt_values<S>(from_p, prob, columns + S::COLUMN_BYTES, x, y);
+        if constexpr (S::HAS_BIAS) {
+            __syncthreads(); /* dS of all rows is here */
+            beyond[0] = attention_bwd_simt_sum_bias<S>(p, t, w, ds, bias_sums, beyond[0]);
+        }
         __syncthreads(); /* everybody is done with the tiles */
+    }
+    if constexpr (S::HAS_BIAS) {
+        sq_lanes_sum<S::THREADS>(beyond, (float *)prob);
+        if (threadIdx.x == 0)
+            bias_sums[p.f.biases - 1] += beyond[0];
+        __syncthreads();
+        attention_store_bias_part<1, S::THREADS>(p, t, S::BM, bias_sums);
     }
     float *const first = (float *)(S::IS_DQ ? p.dq : p.dk);
     const int64_t first_b = S::IS_DQ ? p.dq_b : p.dk_b, first_h = S::IS_DQ ? p.dq_h : p.dk_h;

@@ -18,6 +18,7 @@ struct attention_bwd_params {
     const void *d_o;
     void *dq, *dk, *dv;
     const float *delta; /* (B, H, L): rowsum(dO o) */
+    float *bias_parts;  /* (B, H, tiles, biases): sums of dS by distance; or NULL */
     int64_t do_b, do_l, do_h, dq_b, dq_l, dq_h, dk_b, dk_l, dk_h, dv_b, dv_l, dv_h;
     float scale;
     int tiles;      /* of rows in a sequence */
@@ -173,6 +174,46 @@ __device__ __forceinline__ attention_row_facts attention_facts_of(const attentio
         return {INFINITY, 0.0f};
     const int64_t at = ((int64_t)b * p.f.heads + h) * p.f.queries + query;
     return {p.f.lse[at], p.delta[at]};
+}
+
+/* --- the gradient of a bias by distance, beside dQ --- */
+
+/* Adds the diagonals of a tile of dS, ROWS x COLUMNS numbers read by at(row, column), to sums by
+ * distance, THREADS threads at once: each distance is one thread's. base: distance of element (0,
+ * 0). What lies beyond the last distance stays with the thread: the result is what it has so far.
+ */
+template <int ROWS, int COLUMNS, int THREADS, typename At>
+__device__ __forceinline__ float attention_add_diagonals(float *sums, int last, int base,
+                                                         int thread, float beyond, At at)
+{
+    for (int i = thread; i < ROWS + COLUMNS - 1; i += THREADS) {
+        const int diagonal = i - (COLUMNS - 1), distance = base + diagonal;
+        if (distance < 0) /* not seen */
+            continue;
+        float sum = 0.0f;
+        for (int row = max(0, diagonal); row < min(ROWS, COLUMNS + diagonal); row++)
+            sum += at(row, row - diagonal);
+        if (distance < last)
+            sums[distance] += sum;
+        else
+            beyond += sum;
+    }
+    return beyond;
+}
+
+/* A tile's part, from the sums of PARTS warps. The caller has synchronised. */
+template <int PARTS, int THREADS>
+__device__ __forceinline__ void attention_store_bias_part(const attention_bwd_params &p,
+                                                          const attention_tile &t, int rows,
+                                                          const float *sums)
+{
+    const int64_t tile = ((int64_t)t.b * p.heads + t.h) * p.tiles + t.row / rows;
+    for (int d = (int)threadIdx.x; d < p.f.biases; d += THREADS) {
+        float sum = 0.0f;
+        for (int part = 0; part < PARTS; part++)
+            sum += sums[part * p.f.biases + d];
+        p.bias_parts[tile * p.f.biases + d] = sum;
+    }
 }
 
 #endif

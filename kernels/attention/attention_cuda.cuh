@@ -17,12 +17,17 @@ sq_status sq_attention_portable_supports(const sq_tensor *const *tensors, const 
 sq_status sq_attention_portable_forward(const attention_params *p, sq_dtype dtype,
                                         cudaStream_t stream, sq_error *err);
 
-/* Tensors of the backward call; dk and dv as k and v are. */
+/* Tensors of the backward call; dk and dv as k and v are. bias_parts: (B, H, ceil(L / 64), biases),
+ * the gradient of f's bias by distance, a part for each 64 queries; NULL: not asked for. */
 struct sq_attention_bwd_tensors {
     const sq_tensor *o, *d_o, *dq, *dk, *dv;
+    float *bias_parts;
 };
 
-size_t sq_attention_bwd_shared_bytes(sq_dtype dtype, int64_t head_dim);
+enum { SQ_ATTENTION_BIAS_ROWS = 64 };
+
+/* biases: of the gradient that is asked for, or 0. */
+size_t sq_attention_bwd_shared_bytes(sq_dtype dtype, int64_t head_dim, int biases);
 /* f: the forward call with the lse that it wrote. delta: workspace, (B, H, L). */
 sq_status sq_attention_portable_backward(const attention_params *f,
                                          const sq_attention_bwd_tensors *t, float *delta,

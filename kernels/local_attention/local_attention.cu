@@ -1,0 +1,200 @@
+/* local_attention on CUDA: see local_attention.c for the operator.
+ *
+ *   cuda/portable  attention's kernels, with a table of the bias by distance; its gradient is
+ * summed by distance beside dQ, then by bucket
+ */
+#include "kernels/attention/attention_cuda.cuh"
+#include "kernels/hw/launch.cuh"
+#include "kernels/hw/reduce.cuh"
+#include "kernels/local_attention/local_attention.h"
+
+enum { THREADS = 128 };
+
+/* Bucket b has distances [first[b], first[b + 1]); biases: distances of the table. */
+struct bias_params {
+    const float *bias;
+    float *table, *gradient;
+    const float *parts;
+    int64_t bias_bucket, bias_head, gradient_bucket, gradient_head, batch, tiles;
+    int heads, biases;
+    int first[MAX_BUCKETS + 1];
+};
+
+/* A block for each head and bucket. */
+__global__ void __launch_bounds__(THREADS)
+    local_attention_table(const __grid_constant__ bias_params p)
+{
+    const int h = (int)blockIdx.x, bucket = (int)blockIdx.y;
+    const float value = p.bias[bucket * p.bias_bucket + h * p.bias_head] * SQ_LOG2E;
+    for (int d = p.first[bucket] + (int)threadIdx.x; d < p.first[bucket + 1]; d += THREADS)
+        p.table[(int64_t)h * p.biases + d] = value;
+}
+
+/* A block for each head and bucket: the sum over sequences, tiles and its distances. */
+__global__ void __launch_bounds__(THREADS)
+    local_attention_bias_gradient(const __grid_constant__ bias_params p)
+{
+    __shared__ float scratch[THREADS / 32];
+    const int h = (int)blockIdx.x, bucket = (int)blockIdx.y;
+    const int first = p.first[bucket], width = p.first[bucket + 1] - first;
+    const int64_t count = p.batch * p.tiles * width;
+    float sum[1] = {0.0f};
+    for (int64_t i = threadIdx.x; i < count; i += THREADS) {
+        const int64_t tile = i / width % p.tiles, b = i / width / p.tiles;
+        sum[0] += p.parts[((b * p.heads + h) * p.tiles + tile) * p.biases + first + i % width];
+    }
+    sq_lanes_sum<THREADS>(sum, scratch);
+    if (threadIdx.x == 0)
+        p.gradient[bucket * p.gradient_bucket + h * p.gradient_head] = sum[0];
+}
+
+static bool has_bias(const sq_call *call)
+{
+    return call->in[IN_BIAS].rank > 0;
+}
+
+static bool is_backward(const sq_call *call)
+{
+    return call->pass == SQ_PASS_BWD;
+}
+
+static size_t padded(size_t bytes)
+{
+    return (bytes + 255) / 256 * 256;
+}
+
+/* One number for each query and head. */
+static size_t row_bytes(const sq_call *call)
+{
+    const sq_tensor *q = &call->in[IN_Q];
+    return padded((size_t)(q->dim[0] * q->dim[1] * q->dim[2]) * sizeof(float));
+}
+
+static size_t table_bytes(const sq_call *call)
+{
+    const size_t biases = (size_t)sq_local_attention_biases(call->axis);
+    return has_bias(call) ? padded((size_t)call->in[IN_Q].dim[2] * biases * sizeof(float)) : 0;
+}
+
+static int64_t tiles_of(const sq_call *call)
+{
+    return sq_ceil_div(call->in[IN_Q].dim[1], SQ_ATTENTION_BIAS_ROWS);
+}
+
+static bias_params bias_params_of(const sq_call *call)
+{
+    const sq_tensor *bias = &call->in[IN_BIAS];
+    const int buckets = (int)bias->dim[0];
+    bias_params p = {};
+    p.bias = (const float *)bias->data;
+    p.bias_bucket = bias->stride[0], p.bias_head = bias->stride[1];
+    p.batch = call->in[IN_Q].dim[0], p.heads = (int)call->in[IN_Q].dim[2];
+    p.tiles = tiles_of(call), p.biases = (int)sq_local_attention_biases(call->axis);
+    p.table = (float *)call->workspace;
+    for (int b = 0, d = 0; b <= buckets; b++) {
+        while (d < p.biases && sq_local_attention_bucket(call->axis, d) < b)
+            d++;
+        p.first[b] = d;
+    }
+    return p;
+}
+
+static attention_params params_of(const sq_call *call, const sq_tensor *o)
+{
+    const sq_attention_rules rules = sq_local_attention_rules(call->pass, call->axis);
+    attention_params p =
+        sq_attention_params(&rules, &call->in[IN_Q], &call->in[IN_K], &call->in[IN_V], o);
+    p.bias = has_bias(call) ? (const float *)call->workspace : NULL;
+    p.biases = has_bias(call) ? (int)sq_local_attention_biases(call->axis) : 0;
+    return p;
+}
+
+/* Workspace: the table; then of pass bwd delta and the parts of the bias, of pass step its splits.
+ */
+static size_t workspace(const sq_call *call)
+{
+    const size_t table = table_bytes(call);
+    const attention_params p = params_of(call, &call->out[0]);
+    if (call->pass == SQ_PASS_STEP)
+        return table + sq_attention_step_workspace(&p, call->in[IN_K].dim[1]);
+    if (!is_backward(call))
+        return table;
+    const int64_t parts = call->in[IN_Q].dim[0] * tiles_of(call);
+    return table + row_bytes(call) + (size_t)parts * table;
+}
+
+static sq_status supports_backward(const sq_call *call, const sq_device *device, sq_error *why)
+{
+    const sq_tensor *const tensors[] = {&call->in[IN_Q],  &call->in[IN_K],  &call->in[IN_V],
+                                        &call->in[IN_DO], &call->in[IN_O],  &call->out[IN_Q],
+                                        &call->out[IN_K], &call->out[IN_V], NULL};
+    const int biases = has_bias(call) ? (int)sq_local_attention_biases(call->axis) : 0;
+    SQ_TRY(sq_attention_portable_supports(tensors, device, why));
+    return sq_supports_shared(
+        device, sq_attention_bwd_shared_bytes(call->dtype, call->in[IN_Q].dim[3], biases), why);
+}
+
+static sq_status supports(const sq_call *call, const sq_device *device, sq_error *why)
+{
+    const sq_tensor *const tensors[] = {&call->in[IN_Q], &call->in[IN_K], &call->in[IN_V],
+                                        &call->out[0], NULL};
+    SQ_TRY(sq_supports_types(call, why));
+    return is_backward(call) ? supports_backward(call, device, why)
+                             : sq_attention_portable_supports(tensors, device, why);
+}
+
+static sq_status make_table(const sq_call *call, sq_error *err)
+{
+    if (!has_bias(call))
+        return SQ_OK;
+    const bias_params p = bias_params_of(call);
+    const dim3 blocks((unsigned)p.heads, (unsigned)call->in[IN_BIAS].dim[0]);
+    local_attention_table<<<blocks, THREADS, 0, sq_stream(call)>>>(p);
+    return sq_launched("local_attention's table", err);
+}
+
+static sq_status launch_backward(const sq_call *call, sq_error *err)
+{
+    char *const rest = (char *)call->workspace + table_bytes(call);
+    float *const parts = (float *)(rest + row_bytes(call));
+    const sq_attention_bwd_tensors t = {&call->in[IN_O],  &call->in[IN_DO],
+                                        &call->out[IN_Q], &call->out[IN_K],
+                                        &call->out[IN_V], has_bias(call) ? parts : NULL};
+    attention_params f = params_of(call, t.o);
+    f.lse = (float *)call->saved;
+    SQ_TRY(sq_attention_portable_backward(&f, &t, (float *)rest, sq_stream(call), err));
+    if (!has_bias(call))
+        return SQ_OK;
+    const sq_tensor *to = &call->out[IN_BIAS];
+    bias_params p = bias_params_of(call);
+    p.parts = parts, p.gradient = (float *)to->data;
+    p.gradient_bucket = to->stride[0], p.gradient_head = to->stride[1];
+    const dim3 blocks((unsigned)p.heads, (unsigned)to->dim[0]);
+    local_attention_bias_gradient<<<blocks, THREADS, 0, sq_stream(call)>>>(p);
+    return sq_launched("local_attention's bias gradient", err);
+}
+
+static sq_status launch(const sq_call *call, void *, sq_error *err)
+{
+    SQ_TRY(make_table(call, err));
+    if (is_backward(call))
+        return launch_backward(call, err);
+    attention_params p = params_of(call, &call->out[0]);
+    if (call->pass == SQ_PASS_STEP)
+        return sq_attention_portable_step(&p, call->in[IN_K].dim[1], call->dtype,
+                                          (char *)call->workspace + table_bytes(call),
+                                          sq_stream(call), err);
+    p.lse = (float *)call->saved;
+    return sq_attention_portable_forward(&p, call->dtype, sq_stream(call), err);
+}
+
+extern "C" const sq_provider sq_cuda_local_attention[] = {
+    {.name = "cuda/portable",
+     .note = "attention's kernels with a table of the bias by distance",
+     .supports = supports,
+     .workspace = workspace,
+     .launch = launch,
+     .passes = SQ_HAS_BWD | SQ_HAS_STEP,
+     .saved = row_bytes},
+    {.name = NULL},
+};
