@@ -20,24 +20,14 @@
 #ifndef SQ_KERNELS_CHUNK_CORE_DECAY_MMA_CUH
 #define SQ_KERNELS_CHUNK_CORE_DECAY_MMA_CUH
 
+#include "kernels/chunk_core/decay_gates.cuh"
 #include "kernels/chunk_core/decay_params.cuh"
 #include "kernels/chunk_core/decay_segments.cuh"
 #include "kernels/hw/copy_sm80.cuh"
 #include "kernels/hw/launch.cuh"
 #include "kernels/hw/mma_sm80.cuh"
 
-enum { SQ_CHUNK = 64, SQ_CHUNK_THREADS = 256, SQ_CHUNK_GATE_WARP = 3 };
-
-/* Factors of a chunk, by step. sum: c. weight: scale w. out: c + log2 r. row: scale r 2^c. key:
- * 2^(c_last - c) w. start: first step of the step's document. What another document lies between
- * has factor 0. Aligned, because two of them lie in a row and are read in pairs. */
-typedef struct __align__(16)
-{
-    float sum[SQ_CHUNK], weight[SQ_CHUNK], out[SQ_CHUNK], row[SQ_CHUNK], key[SQ_CHUNK];
-    int start[SQ_CHUNK];
-    float decay; /* 2^c_last */
-}
-sq_chunk_gates;
+enum { SQ_CHUNK_THREADS = 256, SQ_CHUNK_GATE_WARP = 3 };
 
 /* Who owns what. Score and output tiles: 2 row groups of 32 steps x 4 column groups of the 8 warps.
  * State: row groups of 16 keys or more, columns shared by what warps are left. */
@@ -85,85 +75,6 @@ __device__ __forceinline__ int sq_chunk_opaque(int x)
 {
     asm volatile("" : "+r"(x));
     return x;
-}
-
-/* dt of a lane's two steps of a chunk; 0 past the end. */
-template <typename T>
-__device__ __forceinline__ float2 sq_chunk_load_dt(const sq_decay_params &p, const sq_decay_unit &u,
-                                                   int first)
-{
-    const int t = first + (int)threadIdx.x % 32 * 2;
-    return make_float2(t < p.length ? sq_decay_dt<T>(p, u.batch, t, u.head) : 0.0f,
-                       t + 1 < p.length ? sq_decay_dt<T>(p, u.batch, t + 1, u.head) : 0.0f);
-}
-
-/* start of a lane's two steps: the last of the steps up to each where a document starts, 0: it goes
- * on from before the chunk. *last: that of the chunk's end, whether it starts here in *has_start.
- */
-__device__ __forceinline__ int2 sq_chunk_starts(const sq_decay_params &p, const sq_decay_unit &u,
-                                                int first, int *last, bool *has_start)
-{
-    const int lane = (int)threadIdx.x % 32, i = 2 * lane, t = first + i;
-    const bool here = t < p.length && sq_decay_starts(p, u.batch, t);
-    const bool next = t + 1 < p.length && sq_decay_starts(p, u.batch, t + 1);
-    int scan = next ? i + 1 : here ? i : -1;
-#pragma unroll
-    for (int distance = 1; distance < 32; distance *= 2) {
-        const int before = __shfl_up_sync(0xffffffffu, scan, distance);
-        scan = lane >= distance ? max(scan, before) : scan;
-    }
-    const int before = __shfl_up_sync(0xffffffffu, scan, 1);
-    const int end = __shfl_sync(0xffffffffu, scan, 31);
-    const int start = here ? i : lane == 0 ? -1 : before;
-    *last = max(end, 0);
-    *has_start = end >= 0;
-    return make_int2(start, next ? i + 1 : start);
-}
-
-/* One warp, two steps a lane. Returns log2 of what is left of the state before: c_last. */
-__device__ __forceinline__ float sq_chunk_fill_gates(const sq_decay_params &p,
-                                                     const sq_decay_unit &u,
-                                                     const sq_decay_head &head, float2 dt,
-                                                     int first, sq_chunk_gates *gates)
-{
-    const int lane = (int)threadIdx.x % 32, i = 2 * lane;
-    sq_decay_step step[2] = {{0.0f, 0.0f}, {0.0f, 0.0f}};
-    if (first + i < p.length)
-        step[0] = sq_decay_gate(p, head, dt.x);
-    if (first + i + 1 < p.length)
-        step[1] = sq_decay_gate(p, head, dt.y);
-    float scan = step[0].log2_decay + step[1].log2_decay;
-#pragma unroll
-    for (int distance = 1; distance < 32; distance *= 2) {
-        const float before = __shfl_up_sync(0xffffffffu, scan, distance);
-        scan += lane >= distance ? before : 0.0f;
-    }
-    const float before = __shfl_up_sync(0xffffffffu, scan, 1);
-    const float last = __shfl_sync(0xffffffffu, scan, 31);
-    int start[2] = {-1, -1}, last_start = 0;
-    bool has_start = false;
-    if (p.seq_idx) {
-        const int2 starts = sq_chunk_starts(p, u, first, &last_start, &has_start);
-        start[0] = starts.x;
-        start[1] = starts.y;
-    }
-    float sum = lane == 0 ? 0.0f : before;
-#pragma unroll
-    for (int e = 0; e < 2; e++) {
-        const float scale = p.has_norm ? sq_decay_output_scale(p, head, first + i + e) : p.scale;
-        sum += step[e].log2_decay;
-        gates->sum[i + e] = sum;
-        gates->weight[i + e] = p.scale * step[e].weight;
-        gates->out[i + e] = p.has_norm ? sum + log2f(scale / p.scale) : sum;
-        gates->row[i + e] = start[e] >= 0 ? 0.0f : scale * sq_exp2(sum);
-        gates->key[i + e] =
-            i + e < last_start ? 0.0f : sq_exp2(fminf(last - sum, 0.0f)) * step[e].weight;
-        gates->start[i + e] = max(start[e], 0);
-    }
-    const float left = has_start ? -INFINITY : last;
-    if (lane == 0)
-        gates->decay = sq_exp2(left);
-    return left;
 }
 
 /* Scores of the warp's 32 steps x 16 keys (skipped where all are in the future) and Q S of its 32
@@ -474,7 +385,7 @@ static __global__ void __launch_bounds__(SQ_CHUNK_THREADS,
     float2 dt = make_float2(0.0f, 0.0f);
     float total = 0.0f;
     if (warp == SQ_CHUNK_GATE_WARP) {
-        total = sq_chunk_fill_gates(p, u, head, sq_chunk_load_dt<T>(p, u, u.first), u.first,
+        total = sq_chunk_fill_gates<float>(p, u, head, sq_chunk_load_dt<T>(p, u, u.first), u.first,
                                     tiles.gates(memory, 0));
         dt = sq_chunk_load_dt<T>(p, u, u.first + SQ_CHUNK);
     }
@@ -496,7 +407,7 @@ static __global__ void __launch_bounds__(SQ_CHUNK_THREADS,
         }
         sq_copy_commit();
         if (warp == SQ_CHUNK_GATE_WARP && chunk + 1 < chunks) {
-            total += sq_chunk_fill_gates(p, u, head, dt, first + SQ_CHUNK,
+            total += sq_chunk_fill_gates<float>(p, u, head, dt, first + SQ_CHUNK,
                                          tiles.gates(memory, chunk + 1));
             dt = sq_chunk_load_dt<T>(p, u, first + 2 * SQ_CHUNK);
         }

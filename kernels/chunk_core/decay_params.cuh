@@ -56,6 +56,16 @@ typedef struct {
     float *state, *decay;
 } sq_decay_params;
 
+/* The gradients of a backward call. d_o is read: do, and where there is a z do silu(z), which then
+ * lies in the workspace while `raw` is do itself. */
+typedef struct {
+    sq_decay_tensor d_o, raw;
+    sq_decay_tensor d_q, d_k, d_v, d_z, d_dt;
+    sq_decay_matrix d_final, d_initial;
+    float *d_a, *d_skip, *d_bias;
+    int64_t d_skip_head, d_skip_column;
+} sq_decay_grads;
+
 /* log2 of the decay of a step, and the weight of its input. */
 typedef struct {
     float log2_decay, weight;

@@ -9,6 +9,7 @@
 #include "kernels/op.h"
 
 typedef sq_decay_params (*sq_decay_params_fn)(const sq_call *call);
+typedef sq_decay_grads (*sq_decay_grads_fn)(const sq_call *backward);
 
 /* decay_naive.cu: one warp per column of the state, step by step. */
 sq_status sq_decay_naive_supports(const sq_call *call, const sq_decay_params &p,
@@ -29,6 +30,14 @@ sq_status sq_decay_chunks_supports(const sq_call *call, const sq_decay_params &p
                                    const sq_device *device, sq_error *why);
 size_t sq_decay_chunks_workspace(const sq_call *call, const sq_decay_params &p);
 sq_status sq_decay_chunks_launch(const sq_call *call, const sq_decay_params &p, sq_error *err);
+
+/* decay_tile.cu: by chunks on tiles, any shape; no decays by row. Pass bwd too. */
+sq_status sq_decay_tile_supports(const sq_call *call, const sq_decay_params &p,
+                                 const sq_device *device, sq_error *why);
+size_t sq_decay_tile_workspace(const sq_call *call, const sq_decay_params &p);
+sq_status sq_decay_tile_forward(const sq_call *call, const sq_decay_params &p, sq_error *err);
+sq_status sq_decay_tile_backward(const sq_call *call, const sq_decay_params &p,
+                                 const sq_decay_grads &grads, sq_error *err);
 
 template <sq_decay_params_fn PARAMS>
 struct sq_decay_naive {
@@ -79,13 +88,36 @@ struct sq_decay_chunks {
     }
 };
 
-/* By chunks where tensor cores can, else step by step; one step as the naive provider. */
-template <sq_decay_params_fn PARAMS>
+/* Any shape by chunks of 64. */
+template <sq_decay_params_fn PARAMS, sq_decay_grads_fn GRADS>
+struct sq_decay_tile {
+    static constexpr unsigned passes = SQ_HAS_BWD;
+    static sq_status supports(const sq_call *call, const sq_device *device, sq_error *why)
+    {
+        return sq_decay_tile_supports(call, PARAMS(call), device, why);
+    }
+    static size_t workspace(const sq_call *call)
+    {
+        return sq_decay_tile_workspace(call, PARAMS(call));
+    }
+    static sq_status launch(const sq_call *call, void *plan, sq_error *err)
+    {
+        (void)plan;
+        return call->pass == SQ_PASS_BWD
+                   ? sq_decay_tile_backward(call, PARAMS(call), GRADS(call), err)
+                   : sq_decay_tile_forward(call, PARAMS(call), err);
+    }
+};
+
+/* By chunks where tensor cores can, else step by step; one step as the naive provider; backward by
+ * chunks on tiles where there are GRADS. */
+template <sq_decay_params_fn PARAMS, sq_decay_grads_fn GRADS = nullptr>
 struct sq_decay_portable {
     using naive = sq_decay_naive<PARAMS>;
     using steps = sq_decay_steps<PARAMS>;
     using chunks = sq_decay_chunks<PARAMS>;
-    static constexpr unsigned passes = naive::passes;
+    using tile = sq_decay_tile<PARAMS, GRADS>;
+    static constexpr unsigned passes = naive::passes | (GRADS ? tile::passes : 0);
     static bool has_chunks(const sq_call *call)
     {
         return call->dtype != SQ_DTYPE_F32 && PARAMS(call).kind != SQ_DECAY_ROWS;
@@ -94,6 +126,8 @@ struct sq_decay_portable {
     {
         if (call->pass == SQ_PASS_STEP)
             return naive::supports(call, device, why);
+        if (call->pass == SQ_PASS_BWD)
+            return tile::supports(call, device, why);
         return has_chunks(call) ? chunks::supports(call, device, why)
                                 : steps::supports(call, device, why);
     }
@@ -101,12 +135,18 @@ struct sq_decay_portable {
     {
         if (call->pass == SQ_PASS_STEP)
             return 0;
+        if (call->pass == SQ_PASS_BWD)
+            return tile::workspace(call);
         return has_chunks(call) ? chunks::workspace(call) : steps::workspace(call);
     }
     static sq_status launch(const sq_call *call, void *plan, sq_error *err)
     {
         if (call->pass == SQ_PASS_STEP)
             return naive::launch(call, plan, err);
+        if constexpr (GRADS != nullptr) {
+            if (call->pass == SQ_PASS_BWD)
+                return tile::launch(call, plan, err);
+        }
         return has_chunks(call) ? chunks::launch(call, plan, err) : steps::launch(call, plan, err);
     }
 };

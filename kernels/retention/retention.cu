@@ -32,6 +32,18 @@ static sq_decay_params params(const sq_call *call)
     return p;
 }
 
+static sq_decay_grads grads(const sq_call *call)
+{
+    sq_decay_grads g = {};
+    g.d_o = sq_decay_view(&call->in[IN_COUNT + OUT_O]);
+    g.d_final = sq_decay_states(&call->in[IN_COUNT + OUT_FINAL]);
+    g.d_q = sq_decay_view(&call->out[IN_Q]);
+    g.d_k = sq_decay_view(&call->out[IN_K]);
+    g.d_v = sq_decay_view(&call->out[IN_V]);
+    g.d_initial = sq_decay_states(&call->out[IN_INITIAL]);
+    return g;
+}
+
 /* The normalisers that look at all scores. */
 static sq_status supports_norm(const sq_call *call, sq_error *why)
 {
@@ -49,15 +61,33 @@ static sq_status supports_naive(const sq_call *call, const sq_device *device, sq
 static sq_status supports_portable(const sq_call *call, const sq_device *device, sq_error *why)
 {
     SQ_TRY(supports_norm(call, why));
-    return sq_decay_portable<params>::supports(call, device, why);
+    return sq_decay_portable<params, grads>::supports(call, device, why);
+}
+
+static sq_status supports_chunkwise(const sq_call *call, const sq_device *device, sq_error *why)
+{
+    SQ_TRY(supports_norm(call, why));
+    return sq_decay_tile<params, grads>::supports(call, device, why);
+}
+
+static sq_status supports_recurrent(const sq_call *call, const sq_device *device, sq_error *why)
+{
+    SQ_TRY(supports_norm(call, why));
+    return sq_decay_steps<params>::supports(call, device, why);
 }
 
 using naive = sq_decay_naive<params>;
-using portable = sq_decay_portable<params>;
+using recurrent = sq_decay_steps<params>;
+using portable = sq_decay_portable<params, grads>;
+using chunkwise = sq_decay_tile<params, grads>;
 
 extern "C" const sq_provider sq_cuda_retention[] = {
     {"cuda/naive", "one warp per column of the state, step by step", supports_naive, NULL, NULL,
      naive::launch, NULL, naive::passes},
+    {"cuda/recurrent", "step by step, state in registers", supports_recurrent, recurrent::workspace,
+     NULL, recurrent::launch, NULL},
+    {"cuda/chunkwise", "states of chunks first, then all chunks on 64 x 64 tiles; any shape",
+     supports_chunkwise, chunkwise::workspace, NULL, chunkwise::launch, NULL, chunkwise::passes},
     {"cuda/portable",
      "chunks on tensor cores (16 bit), state in registers; segments where states are few",
      supports_portable, portable::workspace, NULL, portable::launch, NULL, portable::passes},

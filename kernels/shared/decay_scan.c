@@ -263,3 +263,21 @@ sq_cost sq_decay_scan_cost(sq_pass pass, sq_dtype dtype, const sq_decay_scan_sha
             size * ((is_backward ? 2 : 0) * columns + rows) + 4 * s->states_written * state,
     };
 }
+
+/* f32: decays as in pass fwd; the gradients of decays, biases and skips are sums over all steps of
+ * terms of either sign, of which a fifth and less may be left: 5e-5.
+ *
+ * 16 bit: the state, its gradient, the gated gradient of the output and the weighted scores are
+ * each rounded once, independently: 4 times 1.7e-3 (bf16) squared, and the result: 3.8e-3. Where
+ * one step or one head is all there is, a rounding of up to 2^-8 is a whole row's, and in the sums
+ * over all steps of terms of either sign the terms' errors add up while the terms do not: 1.5e-2,
+ * single elements five such deviations of 10 rms. f16 has 3 bits more; its states are as large as
+ * bf16's. */
+sq_tolerance sq_decay_scan_backward_tolerance(sq_dtype dtype)
+{
+    if (dtype == SQ_DTYPE_F32)
+        return (sq_tolerance){.rel_l2 = 5e-5, .max_abs = 1e-3};
+    if (dtype == SQ_DTYPE_F16)
+        return (sq_tolerance){.rel_l2 = 2.5e-3, .max_abs = 0.1};
+    return (sq_tolerance){.rel_l2 = 1.5e-2, .max_abs = 0.5};
+}

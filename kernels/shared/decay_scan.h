@@ -72,6 +72,9 @@ typedef struct {
 
 sq_cost sq_decay_scan_cost(sq_pass pass, sq_dtype dtype, const sq_decay_scan_shape *shape);
 
+/* Of all gradients. */
+sq_tolerance sq_decay_scan_backward_tolerance(sq_dtype dtype);
+
 static inline bool sq_scan_has(const sq_tensor *t)
 {
     return t && t->data;

@@ -123,8 +123,9 @@ static sq_cost cost(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis)
  */
 static sq_tolerance tolerance(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis)
 {
-    (void)pass;
     (void)axis;
+    if (pass == SQ_PASS_BWD)
+        return sq_decay_scan_backward_tolerance(dtype);
     if (dtype == SQ_DTYPE_F32)
         return (sq_tolerance){.rel_l2 = 1e-5, .max_abs = 2e-4};
     if (dtype == SQ_DTYPE_F16)

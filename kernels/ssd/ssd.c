@@ -191,8 +191,9 @@ static sq_cost cost(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis)
  * worst. Single elements: 5 such deviations of a |y| of up to 10 rms. f16 has 3 bits more. */
 static sq_tolerance tolerance(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis)
 {
-    (void)pass;
     (void)axis;
+    if (pass == SQ_PASS_BWD)
+        return sq_decay_scan_backward_tolerance(dtype);
     if (dtype == SQ_DTYPE_F32)
         return (sq_tolerance){.rel_l2 = 1e-5, .max_abs = 2e-4};
     if (dtype == SQ_DTYPE_F16)

@@ -42,12 +42,35 @@ static sq_decay_params params(const sq_call *call)
     return p;
 }
 
+static sq_decay_grads grads(const sq_call *call)
+{
+    sq_decay_grads g = {};
+    const sq_tensor *d = &call->out[IN_D];
+    g.d_o = sq_decay_view(&call->in[IN_COUNT + OUT_Y]);
+    g.d_final = sq_decay_states(&call->in[IN_COUNT + OUT_FINAL]);
+    g.d_q = sq_decay_view(&call->out[IN_C]);
+    g.d_k = sq_decay_view(&call->out[IN_B]);
+    g.d_v = sq_decay_view(&call->out[IN_X]);
+    g.d_z = sq_decay_view(&call->out[IN_Z]);
+    g.d_dt = sq_decay_view(&call->out[IN_DT]);
+    g.d_initial = sq_decay_states(&call->out[IN_INITIAL]);
+    g.d_a = (float *)call->out[IN_A].data;
+    g.d_bias = (float *)call->out[IN_BIAS].data;
+    g.d_skip = (float *)d->data;
+    g.d_skip_head = d->stride[0];
+    g.d_skip_column = d->rank == 2 ? d->stride[1] : 0;
+    return g;
+}
+
 using naive = sq_decay_naive<params>;
-using portable = sq_decay_portable<params>;
+using portable = sq_decay_portable<params, grads>;
+using chunkwise = sq_decay_tile<params, grads>;
 
 extern "C" const sq_provider sq_cuda_ssd[] = {
     {"cuda/naive", "one warp per column of the state, step by step", naive::supports, NULL, NULL,
      naive::launch, NULL, naive::passes},
+    {"cuda/chunkwise", "states of chunks first, then all chunks on 64 x 64 tiles; any shape",
+     chunkwise::supports, chunkwise::workspace, NULL, chunkwise::launch, NULL, chunkwise::passes},
     {"cuda/portable",
      "chunks on tensor cores (16 bit), state in registers; segments where states are few",
      portable::supports, portable::workspace, NULL, portable::launch, NULL, portable::passes},

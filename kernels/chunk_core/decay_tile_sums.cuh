@@ -1,0 +1,152 @@
+/* decay_tile_sums: what comes before and after the tiles of a backward pass: the gated output
+ * gradient, and the second stages of all sums, each in a fixed order.
+ */
+#ifndef SQ_KERNELS_CHUNK_CORE_DECAY_TILE_SUMS_CUH
+#define SQ_KERNELS_CHUNK_CORE_DECAY_TILE_SUMS_CUH
+
+#include "kernels/chunk_core/decay_tile_keys.cuh"
+#include "kernels/chunk_core/decay_tiles.cuh"
+#include "kernels/hw/reduce.cuh"
+
+/* do silu(z), into the dense tensor d_o. One row of values a block. */
+template <typename T>
+static __global__ void __launch_bounds__(128) sq_tile_gate_kernel(sq_decay_tiled c)
+{
+    const int64_t row = blockIdx.x;
+    const int h = (int)(row % c.p.heads), t = (int)(row / c.p.heads % c.p.length);
+    const int b = (int)(row / c.p.heads / c.p.length);
+    const T *from = sq_decay_at<T>(c.g.raw, b, t, h);
+    T *to = (T *)sq_decay_at<T>(c.g.d_o, b, t, h);
+    for (int i = (int)threadIdx.x; i < c.p.values; i += 128)
+        to[i] = sq_from_f32<T>(sq_decay_gated<T>(c.p, b, t, h, i, sq_to_f32(from[i])));
+}
+
+/* d(step) / d(dt + bias). */
+__device__ __forceinline__ float sq_tile_slope(const sq_decay_params &p, float raw)
+{
+    const float step = sq_decay_softplus(p, raw);
+    if (step < p.dt_min || step > p.dt_max)
+        return 0.0f;
+    return p.has_softplus && raw <= 20.0f ? 1.0f / (1.0f + expf(-raw)) : 1.0f;
+}
+
+/* The gradients of one chunk's gates: ddt of its steps, or dg, and the chunk's sums for dA and
+ * dbias. 64 threads. */
+template <typename T>
+static __global__ void __launch_bounds__(SQ_CHUNK) sq_tile_gates_kernel(sq_decay_tiled c)
+{
+    __shared__ float scratch[2 * SQ_CHUNK / 32];
+    const int chunk = (int)blockIdx.x % c.chunks, unit = (int)blockIdx.x / c.chunks;
+    const sq_tile_unit u = sq_tile_unit_of(c, chunk, unit / c.p.heads, unit % c.p.heads);
+    const int i = (int)threadIdx.x, t = u.first + i;
+    const bool is_step = i < u.steps;
+    float d_step = 0.0f, d_log = 0.0f;
+    for (int tile = 0; tile < c.key_tiles && is_step; tile++) {
+        d_step += c.d_step[sq_tile_gate_index(c, tile, u) + i];
+        d_log += c.d_log[sq_tile_gate_index(c, tile, u) + i];
+    }
+    float result = d_log, sums[2] = {0.0f, 0.0f}; /* for dA, dbias */
+    if (c.p.kind == SQ_DECAY_STEP && is_step) {
+        const sq_decay_head head = sq_decay_load_head(c.p, u.head);
+        const float dt = sq_decay_dt<T>(c.p, u.batch, t, u.head);
+        sums[0] = sq_decay_gate(c.p, head, dt).weight * d_log;
+        result = (d_step + c.p.a[u.head] * d_log) * sq_tile_slope(c.p, dt + head.bias);
+        sums[1] = result;
+    }
+    if (is_step)
+        *(T *)sq_decay_at<T>(c.g.d_dt, u.batch, t, u.head) = sq_from_f32<T>(result);
+    sq_lanes_sum<SQ_CHUNK>(sums, scratch);
+    if (i == 0 && c.p.kind == SQ_DECAY_STEP) {
+        const int64_t at = (int64_t)(u.batch * (int64_t)c.chunks + chunk) * c.p.heads + u.head;
+        c.d_a[at] = sums[0];
+        c.d_bias[at] = sums[1];
+    }
+}
+
+/* to[column * stride] = sum over rows and the `inner` numbers of each of parts[row][column][]. One
+ * column a block. */
+static __global__ void __launch_bounds__(256)
+    sq_tile_sum_kernel(const float *parts, int64_t rows, int columns, int inner, float *to,
+                       int64_t stride)
+{
+    __shared__ float scratch[8];
+    const int column = (int)blockIdx.x;
+    float sum[1] = {0.0f};
+    for (int64_t i = threadIdx.x; i < rows * inner; i += 256)
+        sum[0] += parts[(i / inner * columns + column) * inner + i % inner];
+    sq_lanes_sum<256>(sum, scratch);
+    if (threadIdx.x == 0)
+        to[column * stride] = sum[0];
+}
+
+/* dq or dk from its splits' parts. One row of keys a block. */
+template <typename T>
+static __global__ void __launch_bounds__(128)
+    sq_tile_splits_kernel(sq_decay_tiled c, const float *parts, sq_decay_tensor to)
+{
+    const int64_t row = blockIdx.x;
+    const int groups = c.p.heads / c.p.heads_per_group;
+    const int64_t rows = (int64_t)c.p.batch * c.p.length * groups;
+    const int group = (int)(row % groups), t = (int)(row / groups % c.p.length);
+    const int b = (int)(row / groups / c.p.length);
+    for (int n = (int)threadIdx.x; n < c.p.keys; n += 128) {
+        float sum = 0.0f;
+        for (int split = 0; split < c.splits; split++)
+            sum += parts[(split * rows + row) * c.p.keys + n];
+        ((T *)sq_decay_at<T>(to, b, t, group))[n] = sq_from_f32<T>(sum);
+    }
+}
+
+/* --- host --- */
+
+static inline sq_status sq_tile_sum_parts(const sq_call *call, const float *parts, int64_t rows,
+                                          int columns, int inner, float *to, int64_t stride,
+                                          sq_error *err)
+{
+    if (!to)
+        return SQ_OK;
+    sq_tile_sum_kernel<<<(unsigned)columns, 256, 0, sq_stream(call)>>>(parts, rows, columns, inner,
+                                                                       to, stride);
+    return sq_launched("sums over chunks", err);
+}
+
+template <typename T>
+static sq_status sq_tile_gate(const sq_call *call, const sq_decay_tiled &c, sq_error *err)
+{
+    const unsigned rows = (unsigned)((int64_t)c.p.batch * c.p.length * c.p.heads);
+    sq_tile_gate_kernel<T><<<rows, 128, 0, sq_stream(call)>>>(c);
+    return sq_launched("gated output gradient", err);
+}
+
+template <typename T>
+static sq_status sq_tile_splits(const sq_call *call, const sq_decay_tiled &c, sq_error *err)
+{
+    const int64_t groups = c.p.heads / c.p.heads_per_group;
+    const unsigned rows = (unsigned)((int64_t)c.p.batch * c.p.length * groups);
+    sq_tile_splits_kernel<T><<<rows, 128, 0, sq_stream(call)>>>(c, c.d_q, c.g.d_q);
+    sq_tile_splits_kernel<T><<<rows, 128, 0, sq_stream(call)>>>(c, c.d_k, c.g.d_k);
+    return sq_launched("sums over heads", err);
+}
+
+template <typename T>
+static sq_status sq_tile_gates(const sq_call *call, const sq_decay_tiled &c, sq_error *err)
+{
+    const int64_t rows = (int64_t)c.p.batch * c.chunks;
+    sq_tile_gates_kernel<T><<<(unsigned)(rows * c.p.heads), SQ_CHUNK, 0, sq_stream(call)>>>(c);
+    SQ_TRY(sq_launched("gradients of gates", err));
+    SQ_TRY(sq_tile_sum_parts(call, c.d_a, rows, c.p.heads, 1, c.g.d_a, 1, err));
+    return sq_tile_sum_parts(call, c.d_bias, rows, c.p.heads, 1, c.g.d_bias, 1, err);
+}
+
+/* dskip of each head, or of each head and column. */
+static inline sq_status sq_tile_skips(const sq_call *call, const sq_decay_tiled &c, sq_error *err)
+{
+    const int64_t rows = (int64_t)c.p.batch * c.chunks;
+    if (c.g.d_skip_column == 0)
+        return sq_tile_sum_parts(call, c.d_skip, rows, c.p.heads, c.p.values, c.g.d_skip,
+                                 c.g.d_skip_head, err);
+    return sq_tile_sum_parts(call, c.d_skip, rows, c.p.heads * c.p.values, 1, c.g.d_skip,
+                             c.g.d_skip_column, err);
+}
+
+#endif
