@@ -101,7 +101,7 @@ static const struct {
     {"attention", "v", {NULL}},
     {"causal_conv1d", "x", {"silu", "bias", "initial", NULL}},
     {"gla", "v", {"initial", NULL}},
-    {"linear", "x", {"bias", "residual", NULL}},
+    {"linear", "x", {"bias", "residual", "act", NULL}},
     {"long_conv", "v", {"gelu", NULL}},
     {"retention", "v", {"initial", NULL}},
     {"selective_scan", "u", {"initial", NULL}},
