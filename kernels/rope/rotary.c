@@ -82,7 +82,8 @@ sq_status sq_rotary_slice(const sq_call *whole, sq_pick pick, sq_call *sub, char
     const int64_t at[3] = {b, first, h}, cut[3] = {1, count, 1};
     *sub = *whole;
     sub->axis[ROTARY_B] = sub->axis[ROTARY_H] = 1;
-    sub->axis[ROTARY_L] = (double)count;
+    if (whole->pass != SQ_PASS_STEP) /* there L is where the token stands */
+        sub->axis[ROTARY_L] = (double)count;
     sub->axis[ROTARY_OFFSET] += (double)first;
     for (int i = 0; i < 3; i++) {
         sub->in[0] = sq_tensor_slice(&sub->in[0], i, at[i], cut[i]);

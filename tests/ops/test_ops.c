@@ -55,6 +55,10 @@ static void prove_slices_of(const sq_rig *rig, const sq_op *op, const char *shap
     c.pass = SQ_PASS_BWD;
     if (work <= MAX_WORK && sq_op_case_prove_slices(rig, &c, work / 7, 5, &err) != SQ_OK)
         fail_msg("%s %s bwd: %s", op->name, shape, err.message);
+    c.pass = SQ_PASS_STEP;
+    sq_status step = work <= MAX_WORK ? sq_op_case_prove_slices(rig, &c, work / 7, 5, &err) : SQ_OK;
+    if (step != SQ_OK && step != SQ_UNSUPPORTED)
+        fail_msg("%s %s step: %s", op->name, shape, err.message);
 }
 
 static void slices_agree_with_the_whole(void **state)
