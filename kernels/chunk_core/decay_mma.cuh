@@ -386,7 +386,7 @@ static __global__ void __launch_bounds__(SQ_CHUNK_THREADS,
     float total = 0.0f;
     if (warp == SQ_CHUNK_GATE_WARP) {
         total = sq_chunk_fill_gates<float>(p, u, head, sq_chunk_load_dt<T>(p, u, u.first), u.first,
-                                    tiles.gates(memory, 0));
+                                           tiles.gates(memory, 0));
         dt = sq_chunk_load_dt<T>(p, u, u.first + SQ_CHUNK);
     }
 
@@ -408,7 +408,7 @@ static __global__ void __launch_bounds__(SQ_CHUNK_THREADS,
         sq_copy_commit();
         if (warp == SQ_CHUNK_GATE_WARP && chunk + 1 < chunks) {
             total += sq_chunk_fill_gates<float>(p, u, head, dt, first + SQ_CHUNK,
-                                         tiles.gates(memory, chunk + 1));
+                                                tiles.gates(memory, chunk + 1));
             dt = sq_chunk_load_dt<T>(p, u, first + 2 * SQ_CHUNK);
         }
         float out[2][shape::out_tiles][4] = {};

@@ -31,7 +31,7 @@ sq_status sq_decay_chunks_supports(const sq_call *call, const sq_decay_params &p
 size_t sq_decay_chunks_workspace(const sq_call *call, const sq_decay_params &p);
 sq_status sq_decay_chunks_launch(const sq_call *call, const sq_decay_params &p, sq_error *err);
 
-/* decay_tile.cu: by chunks on tiles, any shape; no decays by row. Pass bwd too. */
+/* decay_tile.cu: by chunks on tiles, any shape. Pass bwd too. */
 sq_status sq_decay_tile_supports(const sq_call *call, const sq_decay_params &p,
                                  const sq_device *device, sq_error *why);
 size_t sq_decay_tile_workspace(const sq_call *call, const sq_decay_params &p);
@@ -110,14 +110,14 @@ struct sq_decay_tile {
 };
 
 /* By chunks where tensor cores can, else step by step; one step as the naive provider; backward by
- * chunks on tiles where there are GRADS. */
-template <sq_decay_params_fn PARAMS, sq_decay_grads_fn GRADS = nullptr>
+ * chunks on tiles. */
+template <sq_decay_params_fn PARAMS, sq_decay_grads_fn GRADS>
 struct sq_decay_portable {
     using naive = sq_decay_naive<PARAMS>;
     using steps = sq_decay_steps<PARAMS>;
     using chunks = sq_decay_chunks<PARAMS>;
     using tile = sq_decay_tile<PARAMS, GRADS>;
-    static constexpr unsigned passes = naive::passes | (GRADS ? tile::passes : 0);
+    static constexpr unsigned passes = naive::passes | tile::passes;
     static bool has_chunks(const sq_call *call)
     {
         return call->dtype != SQ_DTYPE_F32 && PARAMS(call).kind != SQ_DECAY_ROWS;
@@ -143,10 +143,8 @@ struct sq_decay_portable {
     {
         if (call->pass == SQ_PASS_STEP)
             return naive::launch(call, plan, err);
-        if constexpr (GRADS != nullptr) {
-            if (call->pass == SQ_PASS_BWD)
-                return tile::launch(call, plan, err);
-        }
+        if (call->pass == SQ_PASS_BWD)
+            return tile::launch(call, plan, err);
         return has_chunks(call) ? chunks::launch(call, plan, err) : steps::launch(call, plan, err);
     }
 };

@@ -4,6 +4,7 @@
  */
 #include "kernels/chunk_core/decay_plan.cuh"
 #include "kernels/chunk_core/decay_providers.cuh"
+#include "kernels/chunk_core/decay_rows.cuh"
 #include "kernels/chunk_core/decay_tile_keys.cuh"
 #include "kernels/chunk_core/decay_tile_out.cuh"
 #include "kernels/chunk_core/decay_tile_states.cuh"
@@ -61,7 +62,7 @@ static size_t lay_out(const sq_call *call, sq_decay_tiled *c, void *workspace)
     if (!is_backward)
         return a.at - (uintptr_t)workspace;
     c->after = take(&a, states);
-    if (p.kind != SQ_DECAY_GAMMA) {
+    if (p.kind == SQ_DECAY_STEP || p.kind == SQ_DECAY_LOG) {
         c->d_step = take_floats(&a, parts * SQ_CHUNK * c->key_tiles);
         c->d_log = take_floats(&a, parts * SQ_CHUNK * c->key_tiles);
         c->d_a = take_floats(&a, parts);
@@ -80,6 +81,14 @@ static size_t lay_out(const sq_call *call, sq_decay_tiled *c, void *workspace)
     return a.at - (uintptr_t)workspace;
 }
 
+static int most_shared(const sq_call *call, const sq_decay_params &p)
+{
+    const bool is_f32 = call->dtype == SQ_DTYPE_F32;
+    if (p.kind == SQ_DECAY_ROWS)
+        return is_f32 ? sq_rows_keys_shared<float> : sq_rows_keys_shared<__half>;
+    return is_f32 ? sq_tile_keys_shared<float> : sq_tile_keys_shared<__half>;
+}
+
 sq_status sq_decay_tile_supports(const sq_call *call, const sq_decay_params &p,
                                  const sq_device *device, sq_error *why)
 {
@@ -87,9 +96,7 @@ sq_status sq_decay_tile_supports(const sq_call *call, const sq_decay_params &p,
     if (p.chunk != 0 && p.chunk != SQ_CHUNK)
         return sq_fail(why, SQ_UNSUPPORTED, "chunk=%lld: chunks of %d only", (long long)p.chunk,
                        SQ_CHUNK);
-    const int bytes =
-        call->dtype == SQ_DTYPE_F32 ? sq_tile_keys_shared<float> : sq_tile_keys_shared<__half>;
-    SQ_TRY(sq_supports_shared(device, (size_t)bytes, why));
+    SQ_TRY(sq_supports_shared(device, (size_t)most_shared(call, p), why));
     const double rows = (double)p.batch * p.length * p.heads;
     const double tiles = ((p.keys + 63) / 64) * (double)((p.values + 63) / 64);
     if (rows < 2147483648.0 && (rows / SQ_CHUNK + p.batch * (double)p.heads) * tiles < 2147483648.0)
@@ -109,6 +116,10 @@ sq_status sq_decay_tile_forward(const sq_call *call, const sq_decay_params &p, s
     lay_out(call, &c, call->workspace);
     return sq_with_type(call->dtype, err, [&](auto type) {
         using T = decltype(type);
+        if (p.kind == SQ_DECAY_ROWS) {
+            SQ_TRY((sq_tile_states<T, false, true>(call, c, err)));
+            return sq_tile_out<T, SQ_TILE_FORWARD, true>(call, c, err);
+        }
         SQ_TRY((sq_tile_states<T, false>(call, c, err)));
         return sq_tile_out<T, SQ_TILE_FORWARD>(call, c, err);
     });
@@ -144,12 +155,24 @@ static sq_status backward(const sq_call *call, const sq_decay_tiled &c, sq_error
     return c.p.kind == SQ_DECAY_GAMMA ? SQ_OK : sq_tile_gates<T>(call, c, err);
 }
 
+template <typename T>
+static sq_status backward_by_row(const sq_call *call, const sq_decay_tiled &c, sq_error *err)
+{
+    SQ_TRY((sq_tile_states<T, false, true>(call, c, err)));
+    SQ_TRY((sq_tile_states<T, true, true>(call, c, err)));
+    SQ_TRY((sq_tile_out<T, SQ_TILE_BACKWARD, true>(call, c, err)));
+    return sq_rows_keys<T>(call, c, err);
+}
+
 sq_status sq_decay_tile_backward(const sq_call *call, const sq_decay_params &p,
                                  const sq_decay_grads &grads, sq_error *err)
 {
     sq_decay_tiled c = tiled(call, p);
     c.g = grads;
     choose_gradient(call, &c);
-    return sq_with_type(call->dtype, err,
-                        [&](auto type) { return backward<decltype(type)>(call, c, err); });
+    return sq_with_type(call->dtype, err, [&](auto type) {
+        using T = decltype(type);
+        return p.kind == SQ_DECAY_ROWS ? backward_by_row<T>(call, c, err)
+                                       : backward<T>(call, c, err);
+    });
 }

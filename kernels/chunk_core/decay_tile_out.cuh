@@ -4,11 +4,12 @@
 #ifndef SQ_KERNELS_CHUNK_CORE_DECAY_TILE_OUT_CUH
 #define SQ_KERNELS_CHUNK_CORE_DECAY_TILE_OUT_CUH
 
+#include "kernels/chunk_core/decay_rows.cuh"
 #include "kernels/chunk_core/decay_tiles.cuh"
 
 typedef enum { SQ_TILE_FORWARD, SQ_TILE_BACKWARD, SQ_TILE_BACKWARD_GATED } sq_tile_mode;
 
-/* Shared memory: four tiles, reused from phase to phase, then a chunk's factors. */
+/* Shared memory: four tiles, reused from phase to phase, then a chunk's factors, of one kind. */
 template <typename T>
 struct sq_tile_out_memory {
     unsigned char *memory;
@@ -17,10 +18,8 @@ struct sq_tile_out_memory {
     {
         return (sq_chunk_gates *)(memory + 4 * sq_tile_bytes<T>);
     }
+    __device__ sq_row_sums *sums() const { return (sq_row_sums *)(memory + 4 * sq_tile_bytes<T>); }
 };
-
-template <typename T>
-constexpr int sq_tile_out_shared = 4 * sq_tile_bytes<T> + (int)sizeof(sq_chunk_gates);
 
 /* Sums over the chunk of do o v by column: 64 columns by 4 threads each. `sums`: 256 floats. */
 template <typename T>
@@ -73,7 +72,7 @@ __device__ __forceinline__ void sq_tile_store_gate(const sq_decay_tiled &c, cons
     }
 }
 
-template <typename T, sq_tile_mode MODE>
+template <typename T, sq_tile_mode MODE, bool BY_ROW>
 static __global__ void __launch_bounds__(SQ_TILE_THREADS) sq_tile_out_kernel(sq_decay_tiled c)
 {
     constexpr bool has_out = MODE != SQ_TILE_BACKWARD, has_grad = MODE != SQ_TILE_FORWARD;
@@ -90,7 +89,8 @@ static __global__ void __launch_bounds__(SQ_TILE_THREADS) sq_tile_out_kernel(sq_
     score.clear();
     y.clear();
     dv.clear();
-    sq_tile_fill_gates<T>(c, u, shared.gates());
+    if constexpr (!BY_ROW)
+        sq_tile_fill_gates<T>(c, u, shared.gates());
     for (int key = 0; key < c.p.keys; key += SQ_TILE) {
         __syncthreads(); /* nobody reads the tiles any more */
         sq_tile_load_steps<T>(c, q, c.p.q, u, group, key, c.p.keys);
@@ -99,8 +99,18 @@ static __global__ void __launch_bounds__(SQ_TILE_THREADS) sq_tile_out_kernel(sq_
             sq_tile_load_state<T>(c, s, c.before, u, key, column);
         if constexpr (has_grad)
             sq_tile_load_state<T>(c, g, c.after, u, key, column);
+        if constexpr (BY_ROW)
+            sq_rows_fill<T>(c, u, key, shared.sums());
         __syncthreads();
-        score.add_nt(q, k);
+        if constexpr (BY_ROW) {
+            sq_rows_scores(shared.sums(), q, k, score);
+            __syncthreads(); /* nobody reads q and k as they are any more */
+            sq_rows_weigh_queries(c.p, shared.sums(), q);
+            sq_rows_weigh_keys(shared.sums(), k);
+            __syncthreads();
+        } else {
+            score.add_nt(q, k);
+        }
         if constexpr (has_out)
             y.add_nn(q, s);
         if constexpr (has_grad)
@@ -111,9 +121,13 @@ static __global__ void __launch_bounds__(SQ_TILE_THREADS) sq_tile_out_kernel(sq_
 #pragma unroll
     for (int e = 0; e < 16; e++) {
         const int i = score.row(e), j = score.col(e);
-        p.put(i, j, score.at[e] * sq_tile_pair(c.p, gates, i, j) * gates->input[j]);
-        y.at[e] *= gates->row[i];
-        dv.at[e] *= gates->key[i];
+        if constexpr (BY_ROW) {
+            p.put(i, j, score.at[e] * c.p.scale);
+        } else {
+            p.put(i, j, score.at[e] * sq_tile_pair(c.p, gates, i, j) * gates->input[j]);
+            y.at[e] *= gates->row[i];
+            dv.at[e] *= gates->key[i];
+        }
     }
     sq_tile_load_steps<T>(c, v, c.p.v, u, head, column, c.p.values);
     if constexpr (has_grad)
@@ -146,11 +160,12 @@ static __global__ void __launch_bounds__(SQ_TILE_THREADS) sq_tile_out_kernel(sq_
     }
 }
 
-template <typename T, sq_tile_mode MODE>
+template <typename T, sq_tile_mode MODE, bool BY_ROW = false>
 static sq_status sq_tile_out(const sq_call *call, const sq_decay_tiled &c, sq_error *err)
 {
-    constexpr int bytes = sq_tile_out_shared<T>;
-    auto kernel = sq_tile_out_kernel<T, MODE>;
+    constexpr int factors = (int)(BY_ROW ? sizeof(sq_row_sums) : sizeof(sq_chunk_gates));
+    constexpr int bytes = 4 * sq_tile_bytes<T> + factors;
+    auto kernel = sq_tile_out_kernel<T, MODE, BY_ROW>;
     const unsigned grid = (unsigned)((int64_t)c.value_tiles * c.chunks * c.p.heads * c.p.batch);
     SQ_TRY(sq_allow_shared(kernel, bytes, err));
     kernel<<<grid, SQ_TILE_THREADS, bytes, sq_stream(call)>>>(c);

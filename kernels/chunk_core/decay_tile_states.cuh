@@ -4,6 +4,7 @@
 #ifndef SQ_KERNELS_CHUNK_CORE_DECAY_TILE_STATES_CUH
 #define SQ_KERNELS_CHUNK_CORE_DECAY_TILE_STATES_CUH
 
+#include "kernels/chunk_core/decay_rows.cuh"
 #include "kernels/chunk_core/decay_tiles.cuh"
 
 /* What the block works on: keys from `key`, values from `column`. */
@@ -37,13 +38,30 @@ __device__ __forceinline__ void sq_tile_each(const sq_decay_tiled &c, const sq_t
     }
 }
 
-/* IS_REVERSE: gradients, from the last chunk to the first. */
+/* The chunk's factors go into the tile of queries or keys, and the decays by row into the state. */
 template <typename T, bool IS_REVERSE>
+__device__ __forceinline__ void sq_tile_weigh_by_row(const sq_decay_tiled &c,
+                                                     const sq_row_sums *sums,
+                                                     const sq_tile<T> &left, sq_tile_sum<T> &state)
+{
+    if constexpr (IS_REVERSE)
+        sq_rows_weigh_queries(c.p, sums, left);
+    else
+        sq_rows_weigh_keys(sums, left);
+#pragma unroll
+    for (int e = 0; e < 16; e++)
+        state.at[e] *= sq_rows_decay(sums, state.row(e));
+    __syncthreads();
+}
+
+/* IS_REVERSE: gradients, from the last chunk to the first. BY_ROW: the decays are. */
+template <typename T, bool IS_REVERSE, bool BY_ROW>
 static __global__ void __launch_bounds__(SQ_TILE_THREADS) sq_tile_states_kernel(sq_decay_tiled c)
 {
     extern __shared__ __align__(512) unsigned char memory[];
     const sq_tile<T> left = {memory}, right = {memory + sq_tile_bytes<T>};
     sq_chunk_gates *gates = (sq_chunk_gates *)(memory + 2 * sq_tile_bytes<T>);
+    sq_row_sums *sums = (sq_row_sums *)(memory + 2 * sq_tile_bytes<T>);
     const sq_tile_place at = sq_tile_place_of(c);
     const int group = at.head / c.p.heads_per_group;
     const sq_decay_matrix from = IS_REVERSE ? c.g.d_final : c.p.initial;
@@ -63,19 +81,28 @@ static __global__ void __launch_bounds__(SQ_TILE_THREADS) sq_tile_states_kernel(
             saved[(int64_t)row * c.p.values + column] = sq_from_f32<T>(x);
         });
         __syncthreads(); /* nobody reads the tiles any more */
-        sq_tile_fill_gates<T>(c, u, gates);
+        if constexpr (BY_ROW)
+            sq_rows_fill<T>(c, u, at.key, sums);
+        else
+            sq_tile_fill_gates<T>(c, u, gates);
         __syncthreads();
         if constexpr (IS_REVERSE) {
-            sq_tile_load_steps<T>(c, left, c.p.q, u, group, at.key, c.p.keys, gates->row);
+            sq_tile_load_steps<T>(c, left, c.p.q, u, group, at.key, c.p.keys,
+                                  BY_ROW ? nullptr : gates->row);
             sq_tile_load_steps<T>(c, right, c.g.d_o, u, at.head, at.column, c.p.values);
         } else {
-            sq_tile_load_steps<T>(c, left, c.p.k, u, group, at.key, c.p.keys, gates->key);
+            sq_tile_load_steps<T>(c, left, c.p.k, u, group, at.key, c.p.keys,
+                                  BY_ROW ? nullptr : gates->key);
             sq_tile_load_steps<T>(c, right, c.p.v, u, at.head, at.column, c.p.values);
         }
         __syncthreads();
+        if constexpr (BY_ROW) {
+            sq_tile_weigh_by_row<T, IS_REVERSE>(c, sums, left, state);
+        } else {
 #pragma unroll
-        for (int e = 0; e < 16; e++)
-            state.at[e] *= gates->decay;
+            for (int e = 0; e < 16; e++)
+                state.at[e] *= gates->decay;
+        }
         state.add_tn(left, right);
     }
     if (to.data)
@@ -84,14 +111,12 @@ static __global__ void __launch_bounds__(SQ_TILE_THREADS) sq_tile_states_kernel(
         });
 }
 
-template <typename T>
-constexpr int sq_tile_states_shared = 2 * sq_tile_bytes<T> + (int)sizeof(sq_chunk_gates);
-
-template <typename T, bool IS_REVERSE>
+template <typename T, bool IS_REVERSE, bool BY_ROW = false>
 static sq_status sq_tile_states(const sq_call *call, const sq_decay_tiled &c, sq_error *err)
 {
-    constexpr int bytes = sq_tile_states_shared<T>;
-    auto kernel = sq_tile_states_kernel<T, IS_REVERSE>;
+    constexpr int factors = (int)(BY_ROW ? sizeof(sq_row_sums) : sizeof(sq_chunk_gates));
+    constexpr int bytes = 2 * sq_tile_bytes<T> + factors;
+    auto kernel = sq_tile_states_kernel<T, IS_REVERSE, BY_ROW>;
     const unsigned grid = (unsigned)((int64_t)c.value_tiles * c.key_tiles * c.p.heads * c.p.batch);
     SQ_TRY(sq_allow_shared(kernel, bytes, err));
     kernel<<<grid, SQ_TILE_THREADS, bytes, sq_stream(call)>>>(c);

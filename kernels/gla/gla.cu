@@ -29,12 +29,28 @@ static sq_decay_params params(const sq_call *call)
     return p;
 }
 
+static sq_decay_grads grads(const sq_call *call)
+{
+    sq_decay_grads g = {};
+    g.d_o = sq_decay_view(&call->in[IN_COUNT + OUT_O]);
+    g.d_final = sq_decay_states(&call->in[IN_COUNT + OUT_FINAL]);
+    g.d_q = sq_decay_view(&call->out[IN_Q]);
+    g.d_k = sq_decay_view(&call->out[IN_K]);
+    g.d_v = sq_decay_view(&call->out[IN_V]);
+    g.d_dt = sq_decay_view(&call->out[IN_G]);
+    g.d_initial = sq_decay_states(&call->out[IN_INITIAL]);
+    return g;
+}
+
 using naive = sq_decay_naive<params>;
-using portable = sq_decay_portable<params>;
+using portable = sq_decay_portable<params, grads>;
+using chunkwise = sq_decay_tile<params, grads>;
 
 extern "C" const sq_provider sq_cuda_gla[] = {
     {"cuda/naive", "one warp per column of the state, step by step", naive::supports, NULL, NULL,
      naive::launch, NULL, naive::passes},
+    {"cuda/chunkwise", "states of chunks first, then all chunks on 64 x 64 tiles; any shape",
+     chunkwise::supports, chunkwise::workspace, NULL, chunkwise::launch, NULL, chunkwise::passes},
     {"cuda/portable", "step by step, state in registers", portable::supports, portable::workspace,
      NULL, portable::launch, NULL, portable::passes},
     {NULL},

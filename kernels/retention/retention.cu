@@ -1,5 +1,7 @@
 /* retention on CUDA: the shared recurrence kernels with one constant decay per head. */
+#include "kernels/chunk_core/decay_plan.cuh"
 #include "kernels/chunk_core/decay_providers.cuh"
+#include "kernels/retention/parallel.cuh"
 #include "kernels/retention/retention.h"
 
 #include <math.h>
@@ -26,7 +28,7 @@ static sq_decay_params params(const sq_call *call)
     p.chunk = sq_axis_int(axis, AXIS_CHUNK);
     p.scale = (float)(1 / sqrt(axis[AXIS_K]));
     p.first_head = (int)axis[AXIS_FIRST];
-    p.has_norm = axis[AXIS_NORM] == NORM_DECAY;
+    p.has_norm = axis[AXIS_NORM] != NORM_NONE;
     p.past = (int)sq_retention_past(call);
     p.segments = 1;
     return p;
@@ -76,6 +78,17 @@ static sq_status supports_recurrent(const sq_call *call, const sq_device *device
     return sq_decay_steps<params>::supports(call, device, why);
 }
 
+static sq_status supports_parallel(const sq_call *call, const sq_device *device, sq_error *why)
+{
+    return sq_parallel_supports(call, params(call), device, why);
+}
+
+static sq_status launch_parallel(const sq_call *call, void *plan, sq_error *err)
+{
+    (void)plan;
+    return sq_parallel_launch(call, params(call), err);
+}
+
 using naive = sq_decay_naive<params>;
 using recurrent = sq_decay_steps<params>;
 using portable = sq_decay_portable<params, grads>;
@@ -84,6 +97,8 @@ using chunkwise = sq_decay_tile<params, grads>;
 extern "C" const sq_provider sq_cuda_retention[] = {
     {"cuda/naive", "one warp per column of the state, step by step", supports_naive, NULL, NULL,
      naive::launch, NULL, naive::passes},
+    {"cuda/parallel", "all scores, tile by tile: quadratic in time", supports_parallel, NULL, NULL,
+     launch_parallel, NULL},
     {"cuda/recurrent", "step by step, state in registers", supports_recurrent, recurrent::workspace,
      NULL, recurrent::launch, NULL},
     {"cuda/chunkwise", "states of chunks first, then all chunks on 64 x 64 tiles; any shape",
