@@ -122,7 +122,10 @@ static attention_bwd_params params_of(const attention_params *f, const sq_attent
     p.dk_b = t->dk->stride[0], p.dk_l = t->dk->stride[1], p.dk_h = t->dk->stride[2];
     p.dv_b = t->dv->stride[0], p.dv_l = t->dv->stride[1], p.dv_h = t->dv->stride[2];
     p.delta = delta, p.bias_parts = t->bias_parts;
-    p.scale = (float)(1 / sqrt((double)f->d));
+    /* Where each query sees one key its probability is 1 whatever the score, and dQ, dK are 0: not the
+     * rounding of dP - delta. */
+    const bool sees_one = f->keys == 1 || (f->is_causal && f->window == 1);
+    p.scale = sees_one ? 0.0f : (float)(1 / sqrt((double)f->d));
     return p;
 }
 

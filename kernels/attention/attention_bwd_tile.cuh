@@ -212,7 +212,7 @@ __device__ __forceinline__ void attention_store_bias_part(const attention_bwd_pa
         float sum = 0.0f;
         for (int part = 0; part < PARTS; part++)
             sum += sums[part * p.f.biases + d];
-        p.bias_parts[tile * p.f.biases + d] = sum;
+        p.bias_parts[tile * p.f.biases + d] = p.scale > 0.0f ? sum : 0.0f;
     }
 }
 

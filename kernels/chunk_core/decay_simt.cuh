@@ -152,13 +152,15 @@ static __global__ void __launch_bounds__(32 * SPLIT, SPLIT == 8 ? 2 : 4)
         sq_simt_copy<T, SQ_SIMT_COLUMNS, threads>(
             stage->v, sq_decay_at<T>(p.v, u.batch, t, u.head) + u.column, p.v.time, rows,
             p.values - u.column);
-        if constexpr (MODE == SQ_SIMT_BY_ROW)
+        /* Braces: nvcc 13.0 drops what follows a discarded bare `for` in a lambda. */
+        if constexpr (MODE == SQ_SIMT_BY_ROW) {
             for (int i = (int)threadIdx.x; i < SQ_SIMT_STEPS * keys; i += threads) {
                 const int row = i / keys, n = i % keys;
                 const bool is_valid = row < rows && n < p.keys;
                 const T *at = sq_decay_at<T>(p.dt, u.batch, is_valid ? t + row : t, u.head);
                 stage->decay[row][n] = is_valid ? expf(sq_to_f32(at[n])) : 0.0f;
             }
+        }
         if (threadIdx.x < SQ_SIMT_STEPS && (int)threadIdx.x < rows) {
             const int own = t + (int)threadIdx.x;
             const sq_decay_step step =
