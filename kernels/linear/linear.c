@@ -110,10 +110,10 @@ static sq_tolerance tolerance(sq_pass pass, sq_dtype dtype, const sq_axis_value 
                         : axis[AXIS_ACT]                       ? 1e-6
                                                                : 5e-7) +
                        6e-8 * sqrt(terms);
-    /* A vendor's epilogue may round the product before it adds the bias and the residual; bwd
-     * rounds what the products of an activation's gradient start from. */
+    /* A vendor's epilogue may round the product before it adds the bias and the residual, or
+     * activates it; bwd rounds what the products of an activation's gradient start from. */
     const bool is_rounded =
-        is_bwd ? axis[AXIS_ACT] != 0 : axis[AXIS_BIAS] != 0 || axis[AXIS_RESIDUAL] != 0;
+        axis[AXIS_ACT] != 0 || (!is_bwd && (axis[AXIS_BIAS] != 0 || axis[AXIS_RESIDUAL] != 0));
     const double roundings = 1 + 0.5 * is_rounded;
     if (dtype == SQ_DTYPE_F32)
         return (sq_tolerance){.rel_l2 = f32, .max_abs = 12 * f32};

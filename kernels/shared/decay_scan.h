@@ -72,8 +72,8 @@ typedef struct {
 
 sq_cost sq_decay_scan_cost(sq_pass pass, sq_dtype dtype, const sq_decay_scan_shape *shape);
 
-/* Of all gradients. */
-sq_tolerance sq_decay_scan_backward_tolerance(sq_dtype dtype);
+/* Of outputs and states, in pass bwd of all gradients. is_gated: o is multiplied by silu(z). */
+sq_tolerance sq_decay_scan_tolerance(sq_pass pass, sq_dtype dtype, bool is_gated);
 
 static inline bool sq_scan_has(const sq_tensor *t)
 {

@@ -116,21 +116,11 @@ static sq_cost cost(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis)
 /* f32: a step's decay is off by a few 2^-23 (its argument and ex2.approx), sums of logarithms over
  * a chunk by 2^-24 of a sum that is large only where the decay has made the term small; both add up
  * as a random walk over a memory of at most 1000 steps: below 1e-5.
- *
- * bf16: as ssd: roundings of o, of the weighted scores, of the state and the weighted keys, 2.9e-3
- * together for many steps and 4.3e-3 for one. Backward dq, dk and dv are such sums too; the
- * gradient of the decays is a difference of two of them, summed over a chunk. f16 has 3 bits more.
- */
+ * 16 bit: sq_decay_scan_tolerance. */
 static sq_tolerance tolerance(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis)
 {
     (void)axis;
-    if (pass == SQ_PASS_BWD)
-        return sq_decay_scan_backward_tolerance(dtype);
-    if (dtype == SQ_DTYPE_F32)
-        return (sq_tolerance){.rel_l2 = 1e-5, .max_abs = 2e-4};
-    if (dtype == SQ_DTYPE_F16)
-        return (sq_tolerance){.rel_l2 = 5e-4, .max_abs = 0.02};
-    return (sq_tolerance){.rel_l2 = 4.5e-3, .max_abs = 0.15};
+    return sq_decay_scan_tolerance(pass, dtype, false);
 }
 
 /* --- reference --- */

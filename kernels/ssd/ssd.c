@@ -183,22 +183,10 @@ static sq_cost cost(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis)
 /* f32: a step's decay is off by a few 2^-23 (its argument and ex2.approx), sums of logarithms over
  * a chunk by 2^-24 of a sum that is large only where the decay has made the term small; both add up
  * as a random walk over a memory of at most 1/(1 - a) = 1000 steps: below 1e-5.
- *
- * bf16: rounding of y is 1.7e-3 rms. A chunkwise provider also rounds the weighted scores (1.7e-3
- * of the part from inside the chunk), or the state and the weighted keys (2.4e-3 of the part
- * carried in), independently per element: sqrt(1.7^2 + 2.4^2) = 2.9e-3 for many steps; a single
- * step's one rounded score is off by up to 2^-9 for its whole row: with y's rounding 4.3e-3 at
- * worst. Single elements: 5 such deviations of a |y| of up to 10 rms. f16 has 3 bits more. */
+ * 16 bit: sq_decay_scan_tolerance. */
 static sq_tolerance tolerance(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis)
 {
-    (void)axis;
-    if (pass == SQ_PASS_BWD)
-        return sq_decay_scan_backward_tolerance(dtype);
-    if (dtype == SQ_DTYPE_F32)
-        return (sq_tolerance){.rel_l2 = 1e-5, .max_abs = 2e-4};
-    if (dtype == SQ_DTYPE_F16)
-        return (sq_tolerance){.rel_l2 = 5e-4, .max_abs = 0.02};
-    return (sq_tolerance){.rel_l2 = 4.5e-3, .max_abs = 0.15};
+    return sq_decay_scan_tolerance(pass, dtype, axis[AXIS_GATE] != 0);
 }
 
 /* --- reference --- */
