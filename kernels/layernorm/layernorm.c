@@ -58,49 +58,7 @@ static sq_status at_width(int64_t width, sq_axis_value *axis, sq_error *err)
     return SQ_OK;
 }
 
-static sq_status tensors(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis,
-                         sq_tensor_list *list, sq_error *err)
-{
-    const sq_norm norm = sq_layernorm_norm(pass, axis);
-    (void)err;
-    return sq_norm_tensors(&norm, dtype, list);
-}
-
-static sq_cost cost(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis)
-{
-    const sq_norm norm = sq_layernorm_norm(pass, axis);
-    return sq_norm_cost(&norm, pass, dtype);
-}
-
-static sq_tolerance tolerance(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis)
-{
-    const sq_norm norm = sq_layernorm_norm(pass, axis);
-    return sq_norm_tolerance(&norm, pass, dtype);
-}
-
-static sq_status reference(const sq_call *call, sq_error *err)
-{
-    const sq_norm norm = sq_layernorm_norm(call->pass, call->axis);
-    return sq_norm_forward(&norm, call, err);
-}
-
-static sq_status backward(const sq_call *call, sq_error *err)
-{
-    const sq_norm norm = sq_layernorm_norm(call->pass, call->axis);
-    return sq_norm_backward(&norm, call, err);
-}
-
-static double reference_work(const sq_axis_value *axis)
-{
-    const sq_norm norm = sq_layernorm_norm(SQ_PASS_FWD, axis);
-    return sq_norm_reference_work(&norm);
-}
-
-static sq_status slice(const sq_call *whole, sq_pick pick, sq_call *sub, char *what, size_t size)
-{
-    const sq_norm norm = sq_layernorm_norm(whole->pass, whole->axis);
-    return sq_norm_slice(&norm, whole, pick, sub, what, size);
-}
+SQ_NORM_FUNCTIONS(sq_layernorm_norm)
 
 static const char *const test_shapes[] = {
     "B=1,L=1,D=64",

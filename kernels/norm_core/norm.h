@@ -50,6 +50,48 @@ sq_status sq_norm_backward(const sq_norm *norm, const sq_call *call, sq_error *e
 sq_status sq_norm_slice(const sq_norm *norm, const sq_call *whole, sq_pick pick, sq_call *sub,
                         char *what, size_t size);
 
+/* The functions of a sq_op that rmsnorm, layernorm and group_norm have alike: each asks the core
+ * about what `norm_of(pass, axis)` reads from the operator's own axes. */
+#define SQ_NORM_FUNCTIONS(norm_of)                                                                 \
+    static sq_status tensors(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis,              \
+                             sq_tensor_list *list, sq_error *err)                                  \
+    {                                                                                              \
+        const sq_norm norm = norm_of(pass, axis);                                                  \
+        (void)err;                                                                                 \
+        return sq_norm_tensors(&norm, dtype, list);                                                \
+    }                                                                                              \
+    static sq_cost cost(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis)                   \
+    {                                                                                              \
+        const sq_norm norm = norm_of(pass, axis);                                                  \
+        return sq_norm_cost(&norm, pass, dtype);                                                   \
+    }                                                                                              \
+    static sq_tolerance tolerance(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis)         \
+    {                                                                                              \
+        const sq_norm norm = norm_of(pass, axis);                                                  \
+        return sq_norm_tolerance(&norm, pass, dtype);                                              \
+    }                                                                                              \
+    static sq_status reference(const sq_call *call, sq_error *err)                                 \
+    {                                                                                              \
+        const sq_norm norm = norm_of(call->pass, call->axis);                                      \
+        return sq_norm_forward(&norm, call, err);                                                  \
+    }                                                                                              \
+    static sq_status backward(const sq_call *call, sq_error *err)                                  \
+    {                                                                                              \
+        const sq_norm norm = norm_of(call->pass, call->axis);                                      \
+        return sq_norm_backward(&norm, call, err);                                                 \
+    }                                                                                              \
+    static double reference_work(const sq_axis_value *axis)                                        \
+    {                                                                                              \
+        const sq_norm norm = norm_of(SQ_PASS_FWD, axis);                                           \
+        return sq_norm_reference_work(&norm);                                                      \
+    }                                                                                              \
+    static sq_status slice(const sq_call *whole, sq_pick pick, sq_call *sub, char *what,           \
+                           size_t size)                                                            \
+    {                                                                                              \
+        const sq_norm norm = norm_of(whole->pass, whole->axis);                                    \
+        return sq_norm_slice(&norm, whole, pick, sub, what, size);                                 \
+    }
+
 /* Element 0 of group g of row m in a tensor of one of the two forms. */
 static inline int64_t sq_norm_offset(const sq_norm *norm, const sq_tensor *t, int64_t m, int64_t g)
 {
