@@ -18,7 +18,8 @@
 
 const sq_option sq_run_options[] = {
     SQ_OPTION_HELP,
-    {"suite", 0, "NAME|FILE", "a named set of cells: quick, nightly, paper, aa, or a YAML file"},
+    {"suite", 0, "NAME|FILE",
+     "a named set of cells: quick, nightly, paper, aa, passes, or a YAML file"},
     {"cell", 0, "KEY", "one cell by its whole key; may be repeated"},
     SQ_OPTION_DEVICE,
     SQ_OPTION_DB,

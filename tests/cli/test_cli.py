@@ -211,7 +211,7 @@ class Plans(Folder):
         self.assertEqual(len(rows), 2)
 
     def test_suites_are_found(self):
-        for name in ("quick", "nightly", "paper", "aa"):
+        for name in ("quick", "nightly", "paper", "aa", "passes"):
             self.assertGreater(len(self.plan("run", "--suite", name)), 20)
 
     def test_seed_gives_the_order(self):

@@ -38,6 +38,12 @@ static void offer_cuda(sq_catalog *catalog)
     }
     offer(catalog, "long_conv", "cufft");
     offer(catalog, "linear", "cublas");
+    offer(catalog, "gla", "cuda/chunkwise");
+    offer(catalog, "simple_gla", "cuda/chunkwise");
+    offer(catalog, "ssd", "cuda/chunkwise");
+    offer(catalog, "retention", "cuda/chunkwise");
+    offer(catalog, "retention", "cuda/parallel");
+    offer(catalog, "retention", "cuda/recurrent");
 }
 
 static void offer_cpu(sq_catalog *catalog)
@@ -479,7 +485,7 @@ static void test_hash_is_of_the_cells_not_of_the_order(void **state)
 static double largest_cell; /* bytes, of the suites counted so far */
 
 /* Plans a suite; building a plan checks every cell's shape. */
-static int count_cells(const char *name, bool is_cuda)
+static bench *plan_suite(const char *name, bool is_cuda)
 {
     char path[512];
     sq_suite suite = {.n_groups = 0};
@@ -496,16 +502,23 @@ static int count_cells(const char *name, bool is_cuda)
         assert_int_equal(sq_settings_merge(&groups[i], &suite.defaults, NULL), SQ_OK);
         assert_int_equal(sq_settings_merge(&groups[i], &suite.groups[i], NULL), SQ_OK);
     }
+    assert_int_equal(sq_settings_policy(&suite.campaign, &b->policy, &b->err), SQ_OK);
     b->request.groups = groups;
     b->request.n_groups = suite.n_groups;
     make(b);
-    int n = b->plan.n_cells;
-    for (int i = 0; i < b->plan.count; i++)
-        largest_cell = fmax(largest_cell, b->plan.item[i].tensor_bytes);
     for (int i = 0; i < suite.n_groups; i++)
         sq_settings_free(&groups[i]);
     free(groups);
     sq_suite_free(&suite);
+    return b;
+}
+
+static int count_cells(const char *name, bool is_cuda)
+{
+    bench *b = plan_suite(name, is_cuda);
+    int n = b->plan.n_cells;
+    for (int i = 0; i < b->plan.count; i++)
+        largest_cell = fmax(largest_cell, b->plan.item[i].tensor_bytes);
     free_bench(b);
     return n;
 }
@@ -524,6 +537,56 @@ static void test_suites_have_their_size(void **state)
     assert_in_range(count_cells("aa", false), 8, 12);
     assert_in_range(count_cells("paper", true), 90, 200);
     assert_in_range(count_cells("paper", false), 20, 80);
+    assert_in_range(count_cells("passes", true), 100, 150);
+    assert_in_range(count_cells("passes", false), 50, 60);
+}
+
+/* --- the suite passes --- */
+
+static bool has_pass(const sq_op *op, sq_pass pass)
+{
+    sq_axis_value axis[SQ_MAX_AXES];
+    sq_tensor_list list;
+    sq_axis_defaults(op->axes, axis);
+    assert_int_equal(op->check(axis, NULL), SQ_OK);
+    return sq_op_tensors(op, pass, SQ_DTYPE_BF16, axis, &list, NULL) == SQ_OK;
+}
+
+static void check_has_every_pass(const bench *b)
+{
+    static const sq_pass passes[] = {SQ_PASS_FWD, SQ_PASS_BWD, SQ_PASS_STEP};
+    for (int k = 0; sq_ops[k]; k++) {
+        for (size_t j = 0; j < sizeof passes / sizeof *passes; j++) {
+            int found = 0;
+            for (int i = 0; i < b->plan.count; i++) {
+                const sq_plan_item *item = &b->plan.item[i];
+                found += strcmp(item->cell.subject, sq_ops[k]->name) == 0 &&
+                         item->cell.pass == passes[j] && item->status == SQ_RUN_OK;
+            }
+            if ((found > 0) != has_pass(sq_ops[k], passes[j]))
+                fail_msg("%s, pass %s: %d cells", sq_ops[k]->name, sq_pass_name(passes[j]), found);
+        }
+    }
+}
+
+static void test_passes_has_every_operator_in_every_pass(void **state)
+{
+    (void)state;
+    static const char stateless[] = "group_norm layernorm rmsnorm rope xpos";
+    bench *b = plan_suite("passes", true), *cpu = plan_suite("passes", false);
+    double seconds = 0;
+    check_has_every_pass(b);
+    check_has_every_pass(cpu);
+    for (int i = 0; i < b->plan.count; i++) {
+        const sq_plan_item *item = &b->plan.item[i];
+        seconds += item->seconds;
+        if (item->cell.pass == SQ_PASS_STEP && !strstr(stateless, item->cell.subject) &&
+            item->tensor_bytes < 256.0 * (1 << 20))
+            fail_msg("%s moves %g bytes", item->key, item->tensor_bytes);
+    }
+    assert_true(seconds < 120);
+    free_bench(b);
+    free_bench(cpu);
 }
 
 int main(void)
@@ -552,6 +615,7 @@ int main(void)
         cmocka_unit_test(test_many_cells_are_divided_into_strata),
         cmocka_unit_test(test_hash_is_of_the_cells_not_of_the_order),
         cmocka_unit_test(test_suites_have_their_size),
+        cmocka_unit_test(test_passes_has_every_operator_in_every_pass),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

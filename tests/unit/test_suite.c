@@ -122,7 +122,7 @@ static void test_missing_file(void **state)
 static void test_suites_of_the_tree_load(void **state)
 {
     (void)state;
-    static const char *const names[] = {"quick", "nightly", "paper", "aa"};
+    static const char *const names[] = {"quick", "nightly", "paper", "aa", "passes"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         char path[512];
         sq_suite suite = {.n_groups = 0};
