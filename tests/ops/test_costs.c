@@ -12,8 +12,11 @@
 #include <string.h>
 
 #include "kernels/op.h"
+#include "tests/support/cost_cases.h"
 
 #define MAX_COUNTED 5e6 /* steps of one counting loop */
+#define FOUR_L2 (4 * 50.0 * (1 << 20)) /* of an H100 */
+#define MOST_HELD 8e9                 /* bytes */
 
 static const sq_pass passes[] = {SQ_PASS_FWD, SQ_PASS_BWD, SQ_PASS_STEP};
 enum { PASSES = sizeof passes / sizeof passes[0] };
@@ -225,6 +228,50 @@ static void work_grows_with_the_batch(void **state)
     each_call(check_batch);
 }
 
+/* --- the calls that are counted on a GPU --- */
+
+static bool has_case(const sq_op *op, sq_pass pass)
+{
+    for (const sq_cost_case *c = sq_cost_cases; c->op; c++)
+        if (strcmp(c->op, op->name) == 0 && c->pass == pass)
+            return true;
+    return false;
+}
+
+static void check_is_counted(const sq_call *call, const sq_tensor_list *list, const char *shape)
+{
+    (void)list;
+    (void)shape;
+    if (!has_case(call->op, call->pass))
+        fail_msg("no case for %s %s", call->op->name, sq_pass_name(call->pass));
+}
+
+static void every_pass_is_counted_in_a_large_call(void **state)
+{
+    (void)state;
+    each_call(check_is_counted);
+    for (const sq_cost_case *c = sq_cost_cases; c->op; c++) {
+        sq_call call;
+        sq_tensor_list list;
+        sq_error err = {.status = SQ_OK};
+        double held = 0;
+        if (sq_call_parse(sq_op_find(c->op), c->pass, SQ_DTYPE_BF16, c->shape, &call, &err) !=
+                SQ_OK ||
+            sq_call_shape(&call, &list, &err) != SQ_OK)
+            fail_msg("%s %s: %s", c->op, c->shape, err.message);
+        held += bytes_of(list.in, call.in, 0, list.n_in);
+        held += bytes_of(list.out, call.out, 0, list.n_out);
+        const sq_cost cost = sq_op_cost(call.op, c->pass, call.dtype, call.axis);
+        if (cost.bytes_read + cost.bytes_written < FOUR_L2 || held > MOST_HELD)
+            fail_msg("%s %s %s moves %g bytes and holds %g", c->op, sq_pass_name(c->pass), c->shape,
+                     cost.bytes_read + cost.bytes_written, held);
+        if (!c->is_compulsory && !*c->why)
+            fail_msg("%s %s: what moves besides?", c->op, sq_pass_name(c->pass));
+        if (c->tensor > 0 && cost.matrix_flops == 0)
+            fail_msg("%s %s has no products", c->op, sq_pass_name(c->pass));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -233,6 +280,7 @@ int main(void)
         cmocka_unit_test(attention_counts_each_visible_pair),
         cmocka_unit_test(linear_counts_each_product),
         cmocka_unit_test(work_grows_with_the_batch),
+        cmocka_unit_test(every_pass_is_counted_in_a_large_call),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
