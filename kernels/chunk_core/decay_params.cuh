@@ -13,6 +13,7 @@
 
 #include "kernels/hw/convert.cuh"
 #include "kernels/op.h"
+#include "kernels/shared/decay_layout.h"
 
 /* Where the decays come from. GAMMA: of the head's number. STEP: ssd's dt. LOG: a natural logarithm
  * for each step, ROWS: for each step and row of the state. */
@@ -203,6 +204,48 @@ static inline sq_decay_tensor sq_decay_view(const sq_tensor *t)
 static inline sq_decay_matrix sq_decay_states(const sq_tensor *t)
 {
     return {(float *)t->data, t->stride[0], t->stride[1], t->stride[2]};
+}
+
+/* What every operator has of the above; its kind and the rest are its own. */
+static inline sq_decay_params sq_decay_params_of(const sq_call *call, const sq_decay_layout *layout)
+{
+    const sq_axis_value *axis = call->axis;
+    sq_decay_params p = {};
+    p.q = sq_decay_view(&call->in[layout->in.q]);
+    p.k = sq_decay_view(&call->in[layout->in.k]);
+    p.v = sq_decay_view(&call->in[layout->in.v]);
+    if (layout->in.gate >= 0)
+        p.dt = sq_decay_view(&call->in[layout->in.gate]);
+    p.initial = sq_decay_states(&call->in[layout->in.initial]);
+    if (call->pass != SQ_PASS_BWD) {
+        p.o = sq_decay_view(&call->out[SQ_DECAY_OUT_O]);
+        p.final = sq_decay_states(&call->out[SQ_DECAY_OUT_FINAL]);
+    }
+    p.length = (int)call->in[layout->in.v].dim[1];
+    p.batch = (int)axis[SQ_AXIS_B];
+    p.heads = (int)axis[SQ_DECAY_AXIS_H];
+    p.heads_per_group = p.heads / (int)axis[layout->axis.groups];
+    p.keys = (int)axis[layout->axis.keys];
+    p.values = (int)axis[layout->axis.values];
+    p.chunk = layout->axis.chunk < 0 ? 0 : sq_axis_int(axis, layout->axis.chunk);
+    p.scale = (float)sq_decay_layout_scale(layout, axis);
+    p.segments = 1;
+    return p;
+}
+
+static inline sq_decay_grads sq_decay_grads_of(const sq_call *call, const sq_decay_layout *layout)
+{
+    const sq_tensor *of_outputs = &call->in[layout->in.count];
+    sq_decay_grads g = {};
+    g.d_o = sq_decay_view(&of_outputs[SQ_DECAY_OUT_O]);
+    g.d_final = sq_decay_states(&of_outputs[SQ_DECAY_OUT_FINAL]);
+    g.d_q = sq_decay_view(&call->out[layout->in.q]);
+    g.d_k = sq_decay_view(&call->out[layout->in.k]);
+    g.d_v = sq_decay_view(&call->out[layout->in.v]);
+    if (layout->in.gate >= 0)
+        g.d_dt = sq_decay_view(&call->out[layout->in.gate]);
+    g.d_initial = sq_decay_states(&call->out[layout->in.initial]);
+    return g;
 }
 
 #endif

@@ -52,6 +52,13 @@ struct sq_decay_naive {
         return call->pass == SQ_PASS_STEP ? sq_decay_step_launch(call, PARAMS(call), err)
                                           : sq_decay_naive_launch(call, PARAMS(call), err);
     }
+    static constexpr sq_provider provider()
+    {
+        return {"cuda/naive", "one warp per column of the state, step by step",
+                supports,     NULL,
+                NULL,         launch,
+                NULL,         passes};
+    }
 };
 
 template <sq_decay_params_fn PARAMS>
@@ -107,6 +114,17 @@ struct sq_decay_tile {
                    ? sq_decay_tile_backward(call, PARAMS(call), GRADS(call), err)
                    : sq_decay_tile_forward(call, PARAMS(call), err);
     }
+    static constexpr sq_provider provider()
+    {
+        return {"cuda/chunkwise",
+                "states of chunks first, then all chunks on 64 x 64 tiles; any shape",
+                supports,
+                workspace,
+                NULL,
+                launch,
+                NULL,
+                passes};
+    }
 };
 
 /* By chunks where tensor cores can, else step by step; one step as the naive provider; backward by
@@ -146,6 +164,18 @@ struct sq_decay_portable {
         if (call->pass == SQ_PASS_BWD)
             return tile::launch(call, plan, err);
         return has_chunks(call) ? chunks::launch(call, plan, err) : steps::launch(call, plan, err);
+    }
+    static constexpr sq_provider provider()
+    {
+        return {"cuda/portable",
+                "chunks on tensor cores (16 bit), state in registers; segments where states are "
+                "few; decays by channel step by step",
+                supports,
+                workspace,
+                NULL,
+                launch,
+                NULL,
+                passes};
     }
 };
 

@@ -34,8 +34,7 @@
 #include <stdlib.h>
 
 #include "kernels/retention/retention.h"
-#include "kernels/shared/decay_scan.h"
-#include "kernels/shared/decay_slice.h"
+#include "kernels/shared/qkv_recurrence.h"
 #include "kernels/shared/rows.h"
 
 static const char *const norms[] = {"none", "decay", "paper", "torchscale", NULL};
@@ -71,68 +70,35 @@ static sq_status check(sq_axis_value *axis, sq_error *err)
     return SQ_OK;
 }
 
-/* RetNet's heads: 256 key channels, values twice as wide. */
+static const sq_decay_cut cuts[IN_COUNT] = {
+    [IN_Q] = {0, 2, -1}, [IN_K] = {0, 2, -1}, [IN_V] = {0, 2, 3}, [IN_INITIAL] = {0, 1, 3}};
+
+const sq_decay_layout sq_retention_layout = {
+    .axis = {AXIS_H, AXIS_K, AXIS_V, -1, AXIS_CHUNK, AXIS_INITIAL, AXIS_FINAL},
+    .in = {IN_Q, IN_K, IN_V, -1, IN_INITIAL, IN_COUNT},
+    .cuts = cuts,
+};
+
+/* RetNet's heads: values twice as wide as keys. */
 static sq_status at_width(int64_t width, sq_axis_value *axis, sq_error *err)
 {
-    if (width < 256 || width % 256 != 0)
-        return sq_fail(err, SQ_BAD_SHAPE, "width %lld is not a multiple of K=256",
-                       (long long)width);
-    axis[AXIS_H] = (double)(width / 256);
-    axis[AXIS_K] = 256;
-    axis[AXIS_V] = 512;
-    return SQ_OK;
+    return sq_qkv_at_width(width, 256, 512, axis, err);
 }
 
 static sq_status tensors(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis,
                          sq_tensor_list *list, sq_error *err)
 {
-    const bool is_step = pass == SQ_PASS_STEP;
-    if ((pass != SQ_PASS_FWD && !is_step) || (is_step && needs_scores(axis)))
-        return sq_fail(err, SQ_UNSUPPORTED, "retention with norm=%s has no pass %s",
-                       norms[(int)axis[AXIS_NORM]], sq_pass_name(pass));
-    int64_t b = sq_axis_int(axis, AXIS_B), l = is_step ? 1 : sq_axis_int(axis, AXIS_L);
-    int64_t h = sq_axis_int(axis, AXIS_H), k = sq_axis_int(axis, AXIS_K);
-    int64_t v = sq_axis_int(axis, AXIS_V);
-    const sq_draw normal = {SQ_DRAW_NORMAL, 0.0f, 1.0f, 0};
-    const sq_tensor_spec state = {"initial_state", SQ_DTYPE_F32, 4, {b, h, k, v}, -1, normal};
-    *list = (sq_tensor_list){.n_in = IN_COUNT, .n_out = OUT_COUNT};
-    list->in[IN_Q] = (sq_tensor_spec){"q", dtype, 4, {b, l, h, k}, 1, normal};
-    list->in[IN_K] = (sq_tensor_spec){"k", dtype, 4, {b, l, h, k}, 1, normal};
-    list->in[IN_V] = (sq_tensor_spec){"v", dtype, 4, {b, l, h, v}, 1, normal};
-    list->out[OUT_O] = (sq_tensor_spec){"o", dtype, 4, {b, l, h, v}, 1, {0}};
-    if (is_step || axis[AXIS_INITIAL] != 0)
-        list->in[IN_INITIAL] = state;
-    if (is_step || axis[AXIS_FINAL] != 0) {
-        list->out[OUT_FINAL] = state;
-        list->out[OUT_FINAL].name = "final_state";
-    }
-    return SQ_OK;
+    if (pass == SQ_PASS_STEP && needs_scores(axis))
+        return sq_fail(err, SQ_UNSUPPORTED, "retention with norm=%s has no pass step",
+                       norms[(int)axis[AXIS_NORM]]);
+    return sq_qkv_tensors("retention", &sq_retention_layout, pass, dtype, axis, list, err);
 }
 
-/* Two multiply-adds per state element and step (update, read-out), both matrix products in the
- * chunkwise form; backward five: the state again, its gradient, and the products that give dq, dk
- * and dv. That is the limit of small chunks: the T H (K + V) Q flop of the products inside chunks
- * of Q, and the decay of S at every step of the plain recurrence, are each avoidable by the other
- * form, so neither is compulsory. The decays are constants: no special function. norm=torchscale
- * alone needs all scores, of which this counts none: the floor of the others. */
+/* The decays are constants: no special function. norm=torchscale alone needs all scores, of which
+ * this counts none: the floor of the others. */
 static sq_cost cost(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis)
 {
-    const bool is_step = pass == SQ_PASS_STEP, is_backward = pass == SQ_PASS_BWD;
-    const double states = axis[AXIS_B] * axis[AXIS_H];
-    const double initial = is_step || axis[AXIS_INITIAL] != 0;
-    const double final = is_step || axis[AXIS_FINAL] != 0;
-    const sq_decay_scan_shape shape = {
-        .tokens = axis[AXIS_B] * (is_step ? 1 : axis[AXIS_L]),
-        .heads = axis[AXIS_H],
-        .groups = axis[AXIS_H],
-        .keys = axis[AXIS_K],
-        .values = axis[AXIS_V],
-        .states_read = states * (initial + (is_backward ? final : 0)),
-        .states_written = states * (is_backward ? initial : final),
-    };
-    sq_cost c = sq_decay_scan_cost(pass, dtype, &shape);
-    c.flops += shape.tokens * shape.heads * shape.values;
-    return c;
+    return sq_qkv_cost(&sq_retention_layout, pass, dtype, axis, 0);
 }
 
 /* f32: the decays of a chunk come from multiples of one logarithm (2^-24 of at most 92 bits: 4e-6
@@ -201,13 +167,8 @@ static double divisor(const sq_call *call, int64_t b, int64_t t, int64_t h)
 sq_decay_scan sq_retention_scan(const sq_call *call, double *row)
 {
     const sq_tensor *v = &call->in[IN_V];
-    sq_decay_scan scan = {.q = &call->in[IN_Q],
-                          .k = &call->in[IN_K],
-                          .v = v,
-                          .initial = &call->in[IN_INITIAL],
-                          .scale = 1 / sqrt(call->axis[AXIS_K]),
-                          .chunk = sq_axis_int(call->axis, AXIS_CHUNK),
-                          .gate = gate_of};
+    sq_decay_scan scan = sq_decay_scan_of(call, &sq_retention_layout);
+    scan.gate = gate_of;
     if (call->axis[AXIS_NORM] == NORM_NONE)
         return scan;
     scan.row = row;
@@ -226,10 +187,7 @@ static sq_status reference(const sq_call *call, sq_error *err)
     double *row = malloc((size_t)(dim[0] * dim[1] * dim[2]) * sizeof *row);
     if (!row)
         return sq_fail(err, SQ_OUT_OF_MEMORY, "retention: no memory for the normalisers");
-    sq_decay_scan scan = sq_retention_scan(call, row);
-    scan.o = &call->out[OUT_O];
-    scan.final = &call->out[OUT_FINAL];
-    sq_status status = sq_decay_scan_reference(call, &scan, err);
+    sq_status status = sq_decay_layout_reference(call, sq_retention_scan(call, row), err);
     free(row);
     return status;
 }
@@ -242,29 +200,15 @@ static double scores_work(const sq_axis_value *axis)
 static double reference_work(const sq_axis_value *axis)
 {
     return axis[AXIS_B] * axis[AXIS_H] * scores_work(axis) +
-           sq_decay_scan_work(axis[AXIS_B], axis[AXIS_L], axis[AXIS_H], axis[AXIS_K], axis[AXIS_V],
-                              axis[AXIS_CHUNK]);
+           sq_decay_layout_work(&sq_retention_layout, axis);
 }
 
-/* One batch row and head (which `first` names), all steps, as many value columns as the work allows
- * (at least one). */
+/* `first` names the slice's head. */
 static sq_status slice(const sq_call *whole, sq_pick pick, sq_call *sub, char *what, size_t size)
 {
-    static const sq_decay_cut in_cuts[IN_COUNT] = {
-        [IN_Q] = {0, 2, -1}, [IN_K] = {0, 2, -1}, [IN_V] = {0, 2, 3}, [IN_INITIAL] = {0, 1, 3}};
-    static const sq_decay_cut out_cuts[OUT_COUNT] = {[OUT_O] = {0, 2, 3}, [OUT_FINAL] = {0, 1, 3}};
-    const sq_axis_value *axis = whole->axis;
-    const int64_t heads = sq_axis_int(axis, AXIS_H), columns = sq_axis_int(axis, AXIS_V);
-    const int64_t count = sq_decay_scan_columns(
-        axis[AXIS_L], axis[AXIS_K], columns, axis[AXIS_CHUNK], pick.max_work - scores_work(axis));
-    const sq_decay_part part =
-        sq_decay_part_pick(pick, sq_axis_int(axis, AXIS_B), heads, columns, count, what, size);
-    *sub = *whole;
-    sub->axis[AXIS_B] = sub->axis[AXIS_H] = 1;
-    sub->axis[AXIS_FIRST] += (double)part.h;
-    sub->axis[AXIS_V] = (double)count;
-    sq_decay_cut_tensors(sub->in, in_cuts, IN_COUNT, part, heads);
-    sq_decay_cut_tensors(sub->out, out_cuts, OUT_COUNT, part, heads);
+    pick.max_work -= scores_work(whole->axis);
+    const int64_t head = sq_decay_slice(&sq_retention_layout, whole, pick, sub, what, size);
+    sub->axis[AXIS_FIRST] += (double)head;
     return SQ_OK;
 }
 

@@ -4,46 +4,20 @@
 #include "kernels/retention/parallel.cuh"
 #include "kernels/retention/retention.h"
 
-#include <math.h>
-
 static sq_decay_params params(const sq_call *call)
 {
     const sq_axis_value *axis = call->axis;
-    sq_decay_params p = {};
+    sq_decay_params p = sq_decay_params_of(call, &sq_retention_layout);
     p.kind = SQ_DECAY_GAMMA;
-    p.q = sq_decay_view(&call->in[IN_Q]);
-    p.k = sq_decay_view(&call->in[IN_K]);
-    p.v = sq_decay_view(&call->in[IN_V]);
-    p.initial = sq_decay_states(&call->in[IN_INITIAL]);
-    if (call->pass != SQ_PASS_BWD) {
-        p.o = sq_decay_view(&call->out[OUT_O]);
-        p.final = sq_decay_states(&call->out[OUT_FINAL]);
-    }
-    p.length = (int)call->in[IN_V].dim[1];
-    p.batch = (int)axis[AXIS_B];
-    p.heads = (int)axis[AXIS_H];
-    p.heads_per_group = 1;
-    p.keys = (int)axis[AXIS_K];
-    p.values = (int)axis[AXIS_V];
-    p.chunk = sq_axis_int(axis, AXIS_CHUNK);
-    p.scale = (float)(1 / sqrt(axis[AXIS_K]));
     p.first_head = (int)axis[AXIS_FIRST];
     p.has_norm = axis[AXIS_NORM] != NORM_NONE;
     p.past = (int)sq_retention_past(call);
-    p.segments = 1;
     return p;
 }
 
 static sq_decay_grads grads(const sq_call *call)
 {
-    sq_decay_grads g = {};
-    g.d_o = sq_decay_view(&call->in[IN_COUNT + OUT_O]);
-    g.d_final = sq_decay_states(&call->in[IN_COUNT + OUT_FINAL]);
-    g.d_q = sq_decay_view(&call->out[IN_Q]);
-    g.d_k = sq_decay_view(&call->out[IN_K]);
-    g.d_v = sq_decay_view(&call->out[IN_V]);
-    g.d_initial = sq_decay_states(&call->out[IN_INITIAL]);
-    return g;
+    return sq_decay_grads_of(call, &sq_retention_layout);
 }
 
 /* The normalisers that look at all scores. */

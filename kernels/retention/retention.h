@@ -4,7 +4,7 @@
 #define SQ_KERNELS_RETENTION_RETENTION_H
 
 #include "kernels/op.h"
-#include "kernels/shared/decay_scan.h"
+#include "kernels/shared/decay_layout.h"
 
 enum {
     AXIS_B,
@@ -20,12 +20,13 @@ enum {
     AXIS_FINAL
 };
 enum { IN_Q, IN_K, IN_V, IN_INITIAL, IN_COUNT };
-enum { OUT_O, OUT_FINAL, OUT_COUNT };
 enum { NORM_NONE, NORM_DECAY, NORM_PAPER, NORM_TORCHSCALE };
 
 #ifdef __cplusplus
 extern "C" {
 #endif
+extern const sq_decay_layout sq_retention_layout;
+
 /* Steps before the first of the call's tensors. */
 static inline double sq_retention_past(const sq_call *call)
 {

@@ -10,10 +10,9 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "kernels/shared/decay_scan.h"
 #include "kernels/shared/rows.h"
 
-enum { IN_DO = IN_COUNT, IN_DFINAL };
+enum { IN_DO = IN_COUNT };
 
 /* One (b, h). Rows of L steps by K; slope: dr_t f_t. z: z_t, then dz_t. */
 typedef struct {
@@ -133,12 +132,7 @@ sq_status sq_retention_backward(const sq_call *call, sq_error *err)
     if (!memory)
         return sq_fail(err, SQ_OUT_OF_MEMORY, "retention backward: %zu rows", rows);
     const sq_decay_scan scan = sq_retention_scan(call, memory);
-    const sq_decay_scan_grads grads = {.d_o = &call->in[IN_DO],
-                                       .d_q = &call->out[IN_Q],
-                                       .d_k = &call->out[IN_K],
-                                       .d_v = &call->out[IN_V],
-                                       .d_initial = &call->out[IN_INITIAL],
-                                       .d_final = &call->in[IN_DFINAL]};
+    const sq_decay_scan_grads grads = sq_decay_scan_grads_of(call, &sq_retention_layout);
     sq_status status = is_paper ? run_paper(call, scan, grads, memory + rows, err)
                                 : sq_decay_scan_backward(call, &scan, &grads, err);
     free(memory);

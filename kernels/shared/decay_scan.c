@@ -247,23 +247,6 @@ int64_t sq_decay_scan_columns(double length, double keys, int64_t values, double
     return blocks < 1 ? (values < BLOCK ? values : BLOCK) : (int64_t)blocks * BLOCK;
 }
 
-sq_cost sq_decay_scan_cost(sq_pass pass, sq_dtype dtype, const sq_decay_scan_shape *s)
-{
-    const bool is_backward = pass == SQ_PASS_BWD;
-    const double state = s->keys * s->values, products = is_backward ? 5 : 2;
-    const double rows = s->tokens * s->heads * s->values;
-    const double columns = s->tokens * s->groups * s->keys, size = (double)sq_dtype_size(dtype);
-    const double flops = 2 * products * s->tokens * s->heads * state;
-    return (sq_cost){
-        .flops = flops,
-        .matrix_flops = dtype == SQ_DTYPE_F32 ? 0 : flops,
-        .bytes_read =
-            size * (2 * columns + (is_backward ? 2 : 1) * rows) + 4 * s->states_read * state,
-        .bytes_written =
-            size * ((is_backward ? 2 : 0) * columns + rows) + 4 * s->states_written * state,
-    };
-}
-
 /* f32: the operators say where their decays' rounding comes from.
  *
  * bf16: rounding of o is 1.7e-3 rms. A chunkwise provider also rounds the weighted scores (1.7e-3

@@ -64,14 +64,6 @@ double sq_decay_scan_work(double batch, double length, double heads, double keys
 int64_t sq_decay_scan_columns(double length, double keys, int64_t values, double chunk,
                               double max_work);
 
-/* Compulsory work of the recurrence alone. `tokens` steps of all sequences, `heads`, `groups` of
- * queries and keys; states: how many (K, V) matrices are read and written in f32. */
-typedef struct {
-    double tokens, heads, groups, keys, values, states_read, states_written;
-} sq_decay_scan_shape;
-
-sq_cost sq_decay_scan_cost(sq_pass pass, sq_dtype dtype, const sq_decay_scan_shape *shape);
-
 /* Of outputs and states, in pass bwd of all gradients. is_gated: o is multiplied by silu(z). */
 sq_tolerance sq_decay_scan_tolerance(sq_pass pass, sq_dtype dtype, bool is_gated);
 

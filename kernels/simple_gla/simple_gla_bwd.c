@@ -3,10 +3,7 @@
 
 #include <stdlib.h>
 
-#include "kernels/shared/decay_scan.h"
 #include "kernels/shared/rows.h"
-
-enum { IN_DO = IN_COUNT, IN_DFINAL };
 
 sq_status sq_simple_gla_backward(const sq_call *call, sq_error *err)
 {
@@ -16,13 +13,8 @@ sq_status sq_simple_gla_backward(const sq_call *call, sq_error *err)
     if (!d_log_decay)
         return sq_fail(err, SQ_OUT_OF_MEMORY, "simple_gla backward: %lld gates", (long long)gates);
     const sq_decay_scan scan = sq_simple_gla_scan(call);
-    const sq_decay_scan_grads grads = {.d_o = &call->in[IN_DO],
-                                       .d_q = &call->out[IN_Q],
-                                       .d_k = &call->out[IN_K],
-                                       .d_v = &call->out[IN_V],
-                                       .d_initial = &call->out[IN_INITIAL],
-                                       .d_final = &call->in[IN_DFINAL],
-                                       .d_log_decay = d_log_decay};
+    sq_decay_scan_grads grads = sq_decay_scan_grads_of(call, &sq_simple_gla_layout);
+    grads.d_log_decay = d_log_decay;
     sq_status status = sq_decay_scan_backward(call, &scan, &grads, err);
     for (int64_t i = 0; status == SQ_OK && i < gates; i++)
         sq_store3(dg, i / dg->dim[2] / dg->dim[1], i / dg->dim[2] % dg->dim[1], i % dg->dim[2],

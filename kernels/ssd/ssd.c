@@ -29,8 +29,6 @@
 #include <math.h>
 
 #include "kernels/ssd/ssd.h"
-#include "kernels/shared/decay_scan.h"
-#include "kernels/shared/decay_slice.h"
 #include "kernels/shared/rows.h"
 
 static const sq_axis axes[] = {
@@ -66,6 +64,19 @@ static sq_status check(sq_axis_value *axis, sq_error *err)
                        axis[AXIS_DT_MIN]);
     return SQ_OK;
 }
+
+static const sq_decay_cut cuts[IN_COUNT] = {
+    [IN_X] = {0, 2, 3},         [IN_DT] = {0, 2, -1}, [IN_A] = {-1, 0, -1},
+    [IN_B] = {0, 2, -1},        [IN_C] = {0, 2, -1},  [IN_D] = {-1, 0, 1},
+    [IN_BIAS] = {-1, 0, -1},    [IN_Z] = {0, 2, 3},   [IN_INITIAL] = {0, 1, 3},
+    [IN_SEQ_IDX] = {0, -1, -1},
+};
+
+const sq_decay_layout sq_ssd_layout = {
+    .axis = {AXIS_G, AXIS_N, AXIS_P, -1, AXIS_CHUNK, AXIS_INITIAL, AXIS_FINAL},
+    .in = {IN_C, IN_B, IN_X, IN_DT, IN_INITIAL, IN_COUNT},
+    .cuts = cuts,
+};
 
 /* Mamba-2 expands the model twice and cuts it into heads of 64. */
 static sq_status at_width(int64_t width, sq_axis_value *axis, sq_error *err)
@@ -116,7 +127,7 @@ static void optional_tensors(bool is_step, sq_dtype dtype, const sq_axis_value *
     if (!is_step && axis[AXIS_DOCUMENTS] != 0)
         list->in[IN_SEQ_IDX] = (sq_tensor_spec){"seq_idx", SQ_DTYPE_I32, 2, {b, l}, 1, documents};
     if (is_step || axis[AXIS_FINAL] != 0)
-        list->out[OUT_FINAL] =
+        list->out[SQ_DECAY_OUT_FINAL] =
             (sq_tensor_spec){"final_state", SQ_DTYPE_F32, 4, {b, h, n, p}, -1, {0}};
 }
 
@@ -133,44 +144,29 @@ static sq_status tensors(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis
     int64_t n = sq_axis_int(axis, AXIS_N), g = sq_axis_int(axis, AXIS_G);
     const sq_draw normal = {SQ_DRAW_NORMAL, 0.0f, 1.0f, 0};
     const sq_draw decay = {SQ_DRAW_UNIFORM, -16.0f, -1.0f, 0};
-    *list = (sq_tensor_list){.n_in = IN_COUNT, .n_out = OUT_COUNT};
+    *list = (sq_tensor_list){.n_in = IN_COUNT, .n_out = SQ_DECAY_OUT_COUNT};
     list->in[IN_X] = (sq_tensor_spec){"x", dtype, 4, {b, l, h, p}, 1, normal};
     list->in[IN_DT] =
         (sq_tensor_spec){"dt", dtype, 3, {b, l, h}, 1, draw_dt(axis[AXIS_SOFTPLUS] != 0)};
     list->in[IN_A] = (sq_tensor_spec){"A", SQ_DTYPE_F32, 1, {h}, -1, decay};
     list->in[IN_B] = (sq_tensor_spec){"B", dtype, 4, {b, l, g, n}, 1, normal};
     list->in[IN_C] = (sq_tensor_spec){"C", dtype, 4, {b, l, g, n}, 1, normal};
-    list->out[OUT_Y] = (sq_tensor_spec){"y", dtype, 4, {b, l, h, p}, 1, {0}};
+    list->out[SQ_DECAY_OUT_O] = (sq_tensor_spec){"y", dtype, 4, {b, l, h, p}, 1, {0}};
     optional_tensors(is_step, dtype, axis, list);
     return SQ_OK;
 }
 
-/* Two multiply-adds per state element and step (update, read-out), both matrix products in the
- * chunkwise form; backward five: the state again, its gradient, and the products that give dC, dB
- * and dx. That is the limit of small chunks: the T (H P + G N) Q flop of the products inside chunks
- * of Q, and the decay of S at every step of the plain recurrence, are each avoidable by the other
- * form, so neither is compulsory. The rest, of each value: d_t x_t, D x_t, the gate (2 more special
- * functions); of each head's step: d_t A and the bias. Backward each of them twice. */
+/* The recurrence's, and of each value: d_t x_t, D x_t, the gate (2 more special functions); of each
+ * head's step: d_t A and the bias. Backward each of them twice. */
 static sq_cost cost(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis)
 {
     const bool is_step = pass == SQ_PASS_STEP, is_backward = pass == SQ_PASS_BWD;
-    const double tokens = axis[AXIS_B] * (is_step ? 1 : axis[AXIS_L]), h = axis[AXIS_H];
+    const double tokens = sq_op_tokens(pass, axis), h = axis[AXIS_H];
     const double p = axis[AXIS_P], size = (double)sq_dtype_size(dtype);
     const double bias = axis[AXIS_BIAS], skip = axis[AXIS_SKIP] != 0, gate = axis[AXIS_GATE];
-    const double times = is_backward ? 2 : 1, states = axis[AXIS_B] * h;
-    const double initial = is_step || axis[AXIS_INITIAL] != 0;
-    const double final = is_step || axis[AXIS_FINAL] != 0;
+    const double times = is_backward ? 2 : 1;
     const double weights = h * (1 + bias + (axis[AXIS_SKIP] == SKIP_CHANNEL ? p : skip));
-    const sq_decay_scan_shape shape = {
-        .tokens = tokens,
-        .heads = h,
-        .groups = axis[AXIS_G],
-        .keys = axis[AXIS_N],
-        .values = p,
-        .states_read = states * (initial + (is_backward ? final : 0)),
-        .states_written = states * (is_backward ? initial : final),
-    };
-    sq_cost c = sq_decay_scan_cost(pass, dtype, &shape);
+    sq_cost c = sq_decay_layout_cost(&sq_ssd_layout, pass, dtype, axis);
     c.flops += times * tokens * h * (p * (1 + 2 * skip + 2 * gate) + 1 + bias);
     c.special = times * tokens * h * (1 + 2 * axis[AXIS_SOFTPLUS] + 2 * gate * p);
     c.bytes_read += size * tokens * h * (1 + gate * p) + 4 * weights +
@@ -235,53 +231,27 @@ static double skip_of(const sq_call *call, int64_t h, int64_t p)
 
 sq_decay_scan sq_ssd_scan(const sq_call *call)
 {
-    return (sq_decay_scan){.q = &call->in[IN_C],
-                           .k = &call->in[IN_B],
-                           .v = &call->in[IN_X],
-                           .z = &call->in[IN_Z],
-                           .initial = &call->in[IN_INITIAL],
-                           .scale = 1,
-                           .chunk = sq_axis_int(call->axis, AXIS_CHUNK),
-                           .gate = gate_of,
-                           .skip = skip_of};
+    sq_decay_scan scan = sq_decay_scan_of(call, &sq_ssd_layout);
+    scan.z = &call->in[IN_Z];
+    scan.scale = 1;
+    scan.gate = gate_of;
+    scan.skip = skip_of;
+    return scan;
 }
 
 static sq_status reference(const sq_call *call, sq_error *err)
 {
-    sq_decay_scan scan = sq_ssd_scan(call);
-    scan.o = &call->out[OUT_Y];
-    scan.final = &call->out[OUT_FINAL];
-    return sq_decay_scan_reference(call, &scan, err);
+    return sq_decay_layout_reference(call, sq_ssd_scan(call), err);
 }
 
 static double reference_work(const sq_axis_value *axis)
 {
-    return sq_decay_scan_work(axis[AXIS_B], axis[AXIS_L], axis[AXIS_H], axis[AXIS_N], axis[AXIS_P],
-                              axis[AXIS_CHUNK]);
+    return sq_decay_layout_work(&sq_ssd_layout, axis);
 }
 
-/* One batch row and head, all steps, as many columns of the head as the work allows (at least one).
- */
 static sq_status slice(const sq_call *whole, sq_pick pick, sq_call *sub, char *what, size_t size)
 {
-    static const sq_decay_cut in_cuts[IN_COUNT] = {
-        [IN_X] = {0, 2, 3},         [IN_DT] = {0, 2, -1}, [IN_A] = {-1, 0, -1},
-        [IN_B] = {0, 2, -1},        [IN_C] = {0, 2, -1},  [IN_D] = {-1, 0, 1},
-        [IN_BIAS] = {-1, 0, -1},    [IN_Z] = {0, 2, 3},   [IN_INITIAL] = {0, 1, 3},
-        [IN_SEQ_IDX] = {0, -1, -1},
-    };
-    static const sq_decay_cut out_cuts[OUT_COUNT] = {[OUT_Y] = {0, 2, 3}, [OUT_FINAL] = {0, 1, 3}};
-    const sq_axis_value *axis = whole->axis;
-    const int64_t heads = sq_axis_int(axis, AXIS_H), channels = sq_axis_int(axis, AXIS_P);
-    const int64_t count = sq_decay_scan_columns(axis[AXIS_L], axis[AXIS_N], channels,
-                                                axis[AXIS_CHUNK], pick.max_work);
-    const sq_decay_part part =
-        sq_decay_part_pick(pick, sq_axis_int(axis, AXIS_B), heads, channels, count, what, size);
-    *sub = *whole;
-    sub->axis[AXIS_B] = sub->axis[AXIS_H] = sub->axis[AXIS_G] = 1;
-    sub->axis[AXIS_P] = (double)count;
-    sq_decay_cut_tensors(sub->in, in_cuts, IN_COUNT, part, heads);
-    sq_decay_cut_tensors(sub->out, out_cuts, OUT_COUNT, part, heads);
+    sq_decay_slice(&sq_ssd_layout, whole, pick, sub, what, size);
     return SQ_OK;
 }
 

@@ -3,7 +3,7 @@
 #define SQ_KERNELS_SSD_SSD_H
 
 #include "kernels/op.h"
-#include "kernels/shared/decay_scan.h"
+#include "kernels/shared/decay_layout.h"
 
 enum {
     AXIS_B,
@@ -24,12 +24,13 @@ enum {
     AXIS_DOCUMENTS
 };
 enum { IN_X, IN_DT, IN_A, IN_B, IN_C, IN_D, IN_BIAS, IN_Z, IN_INITIAL, IN_SEQ_IDX, IN_COUNT };
-enum { OUT_Y, OUT_FINAL, OUT_COUNT };
 enum { SKIP_NONE, SKIP_HEAD, SKIP_CHANNEL };
 
 #ifdef __cplusplus
 extern "C" {
 #endif
+extern const sq_decay_layout sq_ssd_layout;
+
 /* The recurrence of a call whose tensors are those of pass fwd (or begin with them): C, B, x are
  * its queries, keys and values. */
 sq_decay_scan sq_ssd_scan(const sq_call *call);

@@ -12,10 +12,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "kernels/shared/decay_scan.h"
 #include "kernels/shared/rows.h"
-
-enum { IN_DY = IN_COUNT, IN_DFINAL };
 
 /* d(d_t) / d(s_t). */
 static double step_slope(const sq_call *call, double raw)
@@ -77,16 +74,11 @@ sq_status sq_ssd_backward(const sq_call *call, sq_error *err)
     if (!memory)
         return sq_fail(err, SQ_OUT_OF_MEMORY, "ssd backward: %zu gates", gates);
     const sq_decay_scan scan = sq_ssd_scan(call);
-    const sq_decay_scan_grads grads = {.d_o = &call->in[IN_DY],
-                                       .d_q = &call->out[IN_C],
-                                       .d_k = &call->out[IN_B],
-                                       .d_v = &call->out[IN_X],
-                                       .d_z = &call->out[IN_Z],
-                                       .d_initial = &call->out[IN_INITIAL],
-                                       .d_final = &call->in[IN_DFINAL],
-                                       .d_log_decay = memory,
-                                       .d_weight = memory + gates,
-                                       .d_skip = memory + 2 * gates};
+    sq_decay_scan_grads grads = sq_decay_scan_grads_of(call, &sq_ssd_layout);
+    grads.d_z = &call->out[IN_Z];
+    grads.d_log_decay = memory;
+    grads.d_weight = memory + gates;
+    grads.d_skip = memory + 2 * gates;
     sq_status status = sq_decay_scan_backward(call, &scan, &grads, err);
     for (int64_t h = 0; status == SQ_OK && h < dim[2]; h++)
         run_head(call, h, &grads);
