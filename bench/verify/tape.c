@@ -54,9 +54,11 @@ void sq_tape_refuse(sq_tape *tape, sq_status status, const char *format, ...)
         tape->status = sq_fail(&tape->error, status, "%s", message);
 }
 
-/* Room for one more of a list that grows by one; NULL after a failure. */
+/* Room for one more of a list that grows by one. NULL after a failure, with the list as it was. */
 static void *grow(sq_tape *tape, void *list, int count, size_t size)
 {
+    if (tape->status != SQ_OK)
+        return NULL;
     void *grown = count % 64 ? list : realloc(list, (size_t)(count + 64) * size);
     if (!grown)
         sq_tape_refuse(tape, SQ_OUT_OF_MEMORY, "no memory for the steps of a case");
@@ -73,7 +75,7 @@ const sq_tape_variable *sq_tape_variable_at(const sq_tape *tape, sq_var v)
 sq_var sq_tape_add_variable(sq_tape *tape, int rank, const int64_t *dim)
 {
     void *grown = grow(tape, tape->variable, tape->variables, sizeof *tape->variable);
-    if (tape->status != SQ_OK || !grown)
+    if (!grown)
         return SQ_VAR_NONE;
     tape->variable = grown;
     sq_tape_variable *v = &tape->variable[tape->variables];
@@ -188,7 +190,7 @@ void sq_tape_output(sq_tape *tape, const char *name, sq_var v)
 sq_tape_step *sq_tape_add_step(sq_tape *tape, sq_tape_step step)
 {
     void *grown = grow(tape, tape->step, tape->steps, sizeof *tape->step);
-    if (tape->status != SQ_OK || !grown)
+    if (!grown)
         return NULL;
     tape->step = grown;
     tape->step[tape->steps] = step;
