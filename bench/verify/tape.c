@@ -248,14 +248,26 @@ static int64_t index_before(const sq_tape_variable *v, const char *order, int64_
     return index;
 }
 
-/* Whether order names each of `rank` dims once. */
+/* Whether order names each of `rank` dims once, and makes no more dims than a tensor may have. */
 static bool is_order(const char *order, int rank)
 {
     unsigned seen = 0;
+    const bool is_short = strlen(order) <= SQ_MAX_RANK;
+    for (; *order; order++) {
+        const unsigned dim = *order == '.' ? 0 : 1u << (unsigned)(*order - '0');
+        if (seen & dim)
+            return false;
+        seen |= dim;
+    }
+    return is_short && seen == (1u << (unsigned)rank) - 1;
+}
+
+int sq_tape_order_rank(const char *order)
+{
+    int rank = 0;
     for (; *order; order++)
-        if (*order != '.')
-            seen |= 1u << (unsigned)(*order - '0');
-    return seen == (1u << (unsigned)rank) - 1;
+        rank += *order != '.';
+    return rank;
 }
 
 sq_var sq_tape_layout(sq_tape *tape, sq_var v, const char *order)
@@ -266,7 +278,7 @@ sq_var sq_tape_layout(sq_tape *tape, sq_var v, const char *order)
     sq_var out;
     if (!of)
         return SQ_VAR_NONE;
-    if (!is_order(order, of->rank) || rank > SQ_MAX_RANK) {
+    if (!is_order(order, of->rank)) {
         sq_tape_refuse(tape, SQ_BAD_ARGUMENT, "a tensor of %d dims has no order %s", of->rank,
                        order);
         return SQ_VAR_NONE;
@@ -282,16 +294,19 @@ sq_var sq_tape_layout(sq_tape *tape, sq_var v, const char *order)
 sq_var sq_tape_layout_back(sq_tape *tape, sq_var v, const char *order)
 {
     const sq_tape_variable *of = sq_tape_variable_at(tape, v);
+    const int rank = sq_tape_order_rank(order);
     int64_t dim[SQ_MAX_RANK];
-    int rank = 0;
     sq_var out;
-    if (!of || (int)strlen(order) != of->rank)
+    if (!of)
         return SQ_VAR_NONE;
+    if ((int)strlen(order) != of->rank || !is_order(order, rank)) {
+        sq_tape_refuse(tape, SQ_BAD_ARGUMENT, "a tensor of %d dims was not ordered by %s", of->rank,
+                       order);
+        return SQ_VAR_NONE;
+    }
     for (int d = 0; d < of->rank; d++)
-        if (order[d] != '.') {
+        if (order[d] != '.')
             dim[order[d] - '0'] = of->dim[d];
-            rank++;
-        }
     int64_t *map = add_gather(tape, v, SQ_VAR_NONE, rank, dim, &out);
     for (int64_t i = 0; map && i < tape->variable[out].count; i++)
         map[index_before(&tape->variable[out], order, i)] = i;
@@ -334,10 +349,8 @@ sq_var sq_tape_part(sq_tape *tape, sq_var v, int at, int64_t start, int64_t coun
     dim[at] = count;
     int64_t *map = add_gather(tape, v, SQ_VAR_NONE, of->rank, dim, &out);
     of = &tape->variable[v];
-    for (int64_t i = 0; map && i < tape->variable[out].count; i++) {
-        const bool is_one = of->dim[at] == 1;
-        map[i] = index_in(of->rank, dim, of->dim, is_one ? -1 : at, start, i);
-    }
+    for (int64_t i = 0; map && i < tape->variable[out].count; i++)
+        map[i] = index_in(of->rank, dim, of->dim, at, start, i);
     return out;
 }
 

@@ -55,6 +55,7 @@ void sq_tape_output(sq_tape *tape, const char *name, sq_var v);
 sq_var sq_tape_layout(sq_tape *tape, sq_var v, const char *order);
 /* The inverse: v has the dims that `order` makes. */
 sq_var sq_tape_layout_back(sq_tape *tape, sq_var v, const char *order);
+int sq_tape_order_rank(const char *order); /* of the tensor that `order` takes */
 sq_var sq_tape_shape(sq_tape *tape, sq_var v, int rank, const int64_t *dim); /* row-major */
 sq_var sq_tape_part(sq_tape *tape, sq_var v, int dim, int64_t start, int64_t count);
 sq_var sq_tape_join(sq_tape *tape, sq_var a, sq_var b, int dim);

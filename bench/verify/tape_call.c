@@ -66,7 +66,8 @@ int sq_tape_call(sq_tape *tape, const char *op, const sq_tape_bind *binds, const
     if (tape->status != SQ_OK)
         return SQ_VAR_NONE;
     sq_tape_operator *o = calloc(1, sizeof *o);
-    const sq_status s = o ? shape_call(tape, o, op, text, &why) : SQ_OUT_OF_MEMORY;
+    const sq_status s = o ? shape_call(tape, o, op, text, &why)
+                          : sq_fail(&why, SQ_OUT_OF_MEMORY, "no memory for a call of %s", op);
     if (s != SQ_OK) {
         /* What the operator's axes cannot say is not computed by it. */
         sq_tape_refuse(tape, s == SQ_BAD_ARGUMENT ? SQ_UNSUPPORTED : s, "%.350s", why.message);
@@ -106,8 +107,10 @@ sq_var sq_tape_compute(sq_tape *tape, sq_tape_function function, const sq_var *i
 {
     const sq_var out = sq_tape_add_variable(tape, rank, dim);
     sq_tape_computation *c = out >= 0 ? calloc(1, sizeof *c) : NULL;
-    if (!c)
+    if (!c) {
+        sq_tape_refuse(tape, SQ_OUT_OF_MEMORY, "no memory for the steps of a case");
         return SQ_VAR_NONE;
+    }
     c->function = function;
     for (; in[c->n_in] >= 0 && c->n_in < 4; c->n_in++)
         c->in[c->n_in] = in[c->n_in];

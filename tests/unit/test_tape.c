@@ -40,10 +40,54 @@ static void a_refusal_at_the_border_of_a_block(void **state)
     a_refused_tape_stays_whole(128);
 }
 
+static void expect_refused(sq_var (*arrange)(sq_tape *, sq_var, const char *), const char *order)
+{
+    sq_error err = {.status = SQ_OK};
+    sq_tape *tape = sq_tape_new(NULL, SQ_DTYPE_F32);
+    assert_non_null(tape);
+    const sq_var v = sq_tape_constant(tape, 1, 2, (int64_t[]){3, 5});
+    assert_int_equal(arrange(tape, v, order), SQ_VAR_NONE);
+    assert_int_equal(sq_tape_status(tape, &err), SQ_BAD_ARGUMENT);
+    assert_non_null(strstr(err.message, order));
+    sq_tape_free(tape);
+}
+
+static void an_order_names_each_dim_once(void **state)
+{
+    (void)state;
+    static const char *const wrong[] = {"0", "00", "11", "001", "012", "0.....1", "1......0"};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
+        expect_refused(sq_tape_layout, wrong[i]);
+    expect_refused(sq_tape_layout_back, "0");   /* of one dim */
+    expect_refused(sq_tape_layout_back, "00");  /* one of them twice */
+    expect_refused(sq_tape_layout_back, "12");  /* not the first */
+    expect_refused(sq_tape_layout_back, "0.1"); /* of three dims */
+}
+
+static void orders_lead_back(void **state)
+{
+    (void)state;
+    sq_error err = {.status = SQ_OK};
+    sq_tape *tape = sq_tape_new(NULL, SQ_DTYPE_F32);
+    assert_non_null(tape);
+    const sq_var v = sq_tape_constant(tape, 1, 2, (int64_t[]){3, 5});
+    const sq_var turned = sq_tape_layout(tape, v, "1.0");
+    assert_int_equal(sq_tape_rank(tape, turned), 3);
+    assert_int_equal(sq_tape_dim(tape, turned, 0), 5);
+    assert_int_equal(sq_tape_dim(tape, turned, 1), 1);
+    const sq_var back = sq_tape_layout_back(tape, turned, "1.0");
+    assert_int_equal(sq_tape_rank(tape, back), 2);
+    assert_int_equal(sq_tape_dim(tape, back, 0), 3);
+    assert_int_equal(sq_tape_status(tape, &err), SQ_OK);
+    sq_tape_free(tape);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_refusal_at_the_border_of_a_block),
+        cmocka_unit_test(an_order_names_each_dim_once),
+        cmocka_unit_test(orders_lead_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -42,14 +42,6 @@ sq_status sq_subject_lacks(bool is_asked, const char *what, sq_error *why)
 
 /* --- the tape of a row --- */
 
-static int digits(const char *order)
-{
-    int n = 0;
-    for (; *order; order++)
-        n += *order != '.';
-    return n;
-}
-
 /* The row for our tensor of that name whose rank the case stores under one of the roles. */
 static const sq_subject_tensor *find_row(const sq_subject_tensor *row, const sq_golden *golden,
                                          const char *const *roles, const char *ours)
@@ -57,7 +49,8 @@ static const sq_subject_tensor *find_row(const sq_subject_tensor *row, const sq_
     for (; row->ours; row++)
         for (const char *const *role = roles; *role; role++) {
             const sq_stored_tensor *stored = sq_golden_tensor(golden, *role, row->golden);
-            if (strcmp(row->ours, ours) == 0 && stored && stored->rank == digits(row->order))
+            if (strcmp(row->ours, ours) == 0 && stored &&
+                stored->rank == sq_tape_order_rank(row->order))
                 return row;
         }
     return NULL;
