@@ -8,12 +8,12 @@
 
 /* --- pointwise functions --- */
 
-static double first(double a, double b)
+static double mul_by_a(double a, double b)
 {
     (void)a;
     return b;
 }
-static double second(double a, double b)
+static double mul_by_b(double a, double b)
 {
     (void)b;
     return a;
@@ -80,7 +80,7 @@ static double minus_exponential(double a, double b)
     return -exp(a);
 }
 
-const sq_pointwise sq_pointwise_add = {add, one, one}, sq_pointwise_mul = {mul, first, second},
+const sq_pointwise sq_pointwise_add = {add, one, one}, sq_pointwise_mul = {mul, mul_by_a, mul_by_b},
                    sq_pointwise_silu = {silu, silu_by, NULL},
                    sq_pointwise_gelu = {gelu, gelu_by, NULL},
                    sq_pointwise_relu = {relu, relu_by, NULL},
@@ -191,7 +191,7 @@ int sq_tape_uses(const sq_tape *tape, const char *provider)
     return uses;
 }
 
-/* Whether an earlier call's operator has it, or an earlier entry of its own list. */
+/* Whether an earlier call's operator has it. */
 static bool is_repeated(const sq_tape *tape, const sq_rig *rig, int step, const char *name)
 {
     for (int i = 0; i < step; i++)

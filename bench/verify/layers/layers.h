@@ -31,6 +31,8 @@ sq_var sq_layer_linear(sq_tape *tape, sq_var x, const char *weight, const char *
 sq_var sq_layer_heads(sq_tape *tape, sq_var x, int64_t start, int64_t count, int64_t heads);
 /* (B, L, H, P) -> (B, L, H P). */
 sq_var sq_layer_join_heads(sq_tape *tape, sq_var x);
+/* v behind `list` along dim; list SQ_VAR_NONE: v is its start. */
+sq_var sq_layer_append(sq_tape *tape, sq_var list, sq_var v, int dim);
 
 #ifdef __cplusplus
 }

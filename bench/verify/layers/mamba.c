@@ -209,7 +209,7 @@ static sq_var by_steps(sq_tape *t, const mamba2_form *f, sq_var hidden, sq_var c
         const sq_var token = sq_tape_part(t, hidden, 1, i, 1);
         const sq_var y = f ? mamba2_mixer(t, f, token, &m, true, &conv_input)
                            : mamba_mixer(t, token, &m, true, &conv_input);
-        all = i == 0 ? y : sq_tape_join(t, all, y, 1);
+        all = sq_layer_append(t, all, y, 1);
     }
     return all;
 }

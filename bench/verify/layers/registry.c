@@ -29,6 +29,11 @@ sq_var sq_layer_linear(sq_tape *tape, sq_var x, const char *weight, const char *
     return sq_tape_result(tape, call, "y");
 }
 
+sq_var sq_layer_append(sq_tape *tape, sq_var list, sq_var v, int dim)
+{
+    return list == SQ_VAR_NONE ? v : sq_tape_join(tape, list, v, dim);
+}
+
 sq_var sq_layer_heads(sq_tape *tape, sq_var x, int64_t start, int64_t count, int64_t heads)
 {
     const sq_var part = sq_tape_part(tape, x, 2, start, count);

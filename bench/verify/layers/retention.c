@@ -171,7 +171,7 @@ static sq_var by_chunks(sq_tape *t, const projected *p, int64_t chunk)
         const int64_t size[] = {p->batch, count, p->heads, p->key, p->value, chunk, 0};
         const sq_var core = sq_tape_compute(t, scale_chunk, in, size, 4,
                                             (int64_t[]){p->batch, count, p->heads, p->value});
-        all = all < 0 ? core : sq_tape_join(t, all, core, 1);
+        all = sq_layer_append(t, all, core, 1);
     }
     return all;
 }

@@ -5,12 +5,6 @@
 
 #include "bench/verify/layers/layers.h"
 
-/* list, with v behind it along dim `at`. */
-static sq_var append(sq_tape *t, sq_var list, sq_var v, int at)
-{
-    return list == SQ_VAR_NONE ? v : sq_tape_join(t, list, v, at);
-}
-
 /* --- selective_state_update: inputs (steps, B, ...), heads and their channels are channels --- */
 
 /* Step `step` of a leaf as (B, 1, last) or, with groups, (B, 1, groups, last); none where absent.
@@ -76,8 +70,8 @@ static void state_update(sq_tape *t, const sq_golden *g)
     for (int64_t step = 0; step < (int64_t)sq_golden_number(g, "steps", 1); step++) {
         const int call = update_state(t, g, step, state);
         state = sq_tape_result(t, call, "final_state");
-        y = append(t, y, sq_tape_layout(t, sq_tape_result(t, call, "y"), "102"), 0);
-        after = append(t, after, sq_tape_layout(t, state, ".012"), 0);
+        y = sq_layer_append(t, y, sq_tape_layout(t, sq_tape_result(t, call, "y"), "102"), 0);
+        after = sq_layer_append(t, after, sq_tape_layout(t, state, ".012"), 0);
     }
     put_steps(t, g, "y", y);
     put_steps(t, g, "state_after", after);
@@ -119,8 +113,8 @@ static sq_var inputs_before(sq_tape *t, const slots *s, sq_var state, sq_var x, 
     for (int64_t row = 0; row < sq_tape_dim(t, x, 0); row++) {
         sq_var of_row = SQ_VAR_NONE;
         for (int64_t time = -count; time < 0; time++)
-            of_row = append(t, of_row, input_at(t, s, state, x, row, time), 1);
-        all = append(t, all, of_row, 0);
+            of_row = sq_layer_append(t, of_row, input_at(t, s, state, x, row, time), 1);
+        all = sq_layer_append(t, all, of_row, 0);
     }
     return all;
 }
@@ -136,9 +130,9 @@ static sq_var next_state(sq_tape *t, const slots *s, sq_var state, sq_var x)
         for (int64_t slot = 0; slot < s->slots; slot++) {
             const int64_t age = (slot - turned + s->slots) % s->slots; /* 0: the oldest */
             const int64_t time = length - s->slots + age;
-            of_row = append(t, of_row, input_at(t, s, state, x, row, time), 1);
+            of_row = sq_layer_append(t, of_row, input_at(t, s, state, x, row, time), 1);
         }
-        all = append(t, all, of_row, 0);
+        all = sq_layer_append(t, all, of_row, 0);
     }
     return all;
 }
@@ -169,9 +163,9 @@ static void conv_update(sq_tape *t, const sq_golden *g)
     for (int call = 0; sq_golden_item(g, "chunks", call, 0) > 0; call++) {
         const int64_t length = (int64_t)sq_golden_item(g, "chunks", call, 0);
         const sq_var x = sq_tape_part(t, all, 1, s.tokens_before, length);
-        y = append(t, y, update_conv(t, g, x, inputs_before(t, &s, state, x, past)), 1);
+        y = sq_layer_append(t, y, update_conv(t, g, x, inputs_before(t, &s, state, x, past)), 1);
         state = next_state(t, &s, state, x);
-        after = append(t, after, sq_tape_layout(t, state, ".021"), 0);
+        after = sq_layer_append(t, after, sq_tape_layout(t, state, ".021"), 0);
         s.tokens_before += length;
     }
     sq_tape_output(t, "y", sq_tape_layout(t, y, "021"));
