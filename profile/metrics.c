@@ -1,8 +1,8 @@
 /* metrics: every number that a run may carry, in one table.
  *
  * source: "derived", "timed", "nvml", "traced", or "cupti:" and the CUPTI metric that counts it, or
- * "pm:" and the one that samples it over time, as GH100 has them. Which are taken together, and their
- * names on other chips, is said in profile/sets/.
+ * "pm:" and the one that samples it over time, as GH100 has them. Which are taken together, and
+ * their names on other chips, is said in profile/sets/.
  */
 #include "profile/profile.h"
 
@@ -10,7 +10,10 @@
 
 #define OF_ELAPSED ".avg.pct_of_peak_sustained_elapsed"
 #define OF_ACTIVE ".avg.pct_of_peak_sustained_active"
-#define COUNTED(name, unit, better, cupti, doc) {name, unit, better, "cupti:" cupti, doc}
+#define COUNTED(name, unit, better, cupti, doc)                                                    \
+    {                                                                                              \
+        name, unit, better, "cupti:" cupti, doc                                                    \
+    }
 #define INSTRUCTIONS(name, pipe, doc)                                                              \
     COUNTED("inst_" name, "instruction", "", "sm__inst_executed_pipe_" pipe ".sum",                \
             "warp instructions: " doc)
@@ -20,7 +23,10 @@
 #define THREADS(op, doc)                                                                           \
     COUNTED("thread_" op, "instruction", "",                                                       \
             "sm__sass_thread_inst_executed_op_" op "_pred_on.sum", "of threads: " doc)
-#define SAMPLED(name, unit, cupti, doc) {name, unit, "", "pm:" cupti, doc}
+#define SAMPLED(name, unit, cupti, doc)                                                            \
+    {                                                                                              \
+        name, unit, "", "pm:" cupti, doc                                                           \
+    }
 
 const sq_metric_def sq_metrics[] = {
     /* derived from the cell */
@@ -48,14 +54,12 @@ const sq_metric_def sq_metrics[] = {
     {"phase_proof_ms", "ms", "lower", "derived",
      "the first launch and its proof, or the comparison of its checksum"},
     {"phase_warmup_ms", "ms", "lower", "derived", "warm-up launches"},
-    {"phase_samples_ms", "ms", "lower", "derived",
-     "samples and the cache state before each"},
+    {"phase_samples_ms", "ms", "lower", "derived", "samples and the cache state before each"},
     {"phase_figures_ms", "ms", "lower", "derived",
      "graph and batch figures of a launch-bound cell, and statistics"},
     {"phase_vitals_ms", "ms", "lower", "derived", "asking the driver, before and after"},
     {"phase_energy_ms", "ms", "lower", "derived", "energy of a launch, and of the idle GPU"},
-    {"phase_teardown_ms", "ms", "lower", "derived",
-     "the last checksum and giving the memory back"},
+    {"phase_teardown_ms", "ms", "lower", "derived", "the last checksum and giving the memory back"},
     {"phase_counters_ms", "ms", "lower", "derived",
      "counters and kernel trace in their own worker; for the first run of a cell"},
     /* timed */
@@ -91,14 +95,17 @@ const sq_metric_def sq_metrics[] = {
     {"gpu_processes", "process", "lower", "nvml",
      "other processes with compute contexts on the GPU after the run"},
     {"energy_j_per_launch", "J", "lower", "nvml",
-     "energy of one plain call, back to back and so hot (rotating cells: inputs in turn), idle "
-     "power subtracted; spread: width of its interval"},
+     "energy of one launch, back to back and so hot (rotating cells: inputs in turn), idle power "
+     "subtracted; spread: width of its interval"},
     {"energy_j_per_token", "J", "lower", "nvml", "energy_j_per_launch over the tokens of a launch"},
     {"energy_is_hot", "1", "", "derived",
      "1: the energy is of calls that find their inputs in the cache, also where the cell's samples "
      "do not; 0: sets of inputs took turns"},
+    {"energy_is_graph", "1", "", "derived",
+     "1: the energy is of launches by a graph (those below 20 us, where it can be captured), 0: of "
+     "plain calls"},
     {"idle_power_w", "W", "", "nvml", "power with nothing running, before the runs of the process"},
-    {"load_power_w", "W", "", "nvml", "power while plain calls run back to back"},
+    {"load_power_w", "W", "", "nvml", "power while launches run back to back"},
     {"cooldown_s", "s", "lower", "derived", "rest before the run (--cooldown)"},
     /* traced */
     {"activity_ns", "ns", "lower", "traced",
@@ -129,11 +136,11 @@ const sq_metric_def sq_metrics[] = {
     COUNTED("l2_data_pct", "%", "", "lts__d_sectors" OF_ELAPSED, "L2 data banks, of their peak"),
     COUNTED("l2_out_pct", "%", "", "lts__lts2xbar_cycles_active" OF_ELAPSED,
             "port from L2 towards the SMs, of its peak"),
-    COUNTED("l2_hit_pct", "%", "",
-            "LTS.TriageCompute.lts__average_t_sector_hit_rate_realtime.pct",
+    COUNTED("l2_hit_pct", "%", "", "LTS.TriageCompute.lts__average_t_sector_hit_rate_realtime.pct",
             "L2 sector hit rate, one-pass measure (differs from l2_hit_exact_pct)"),
-    COUNTED("l2_hit_exact_pct", "%", "", "lts__t_sector_hit_rate.pct",
-            "L2 sector hit rate, two-pass measure; traffic between the halves of L2 counts as well"),
+    COUNTED(
+        "l2_hit_exact_pct", "%", "", "lts__t_sector_hit_rate.pct",
+        "L2 sector hit rate, two-pass measure; traffic between the halves of L2 counts as well"),
     COUNTED("l2_sectors", "sector", "lower", "lts__t_sectors.sum",
             "sectors of 32 bytes looked up in L2, by every client"),
     COUNTED("l2_sectors_read", "sector", "lower", "lts__t_sectors_op_read.sum",
@@ -264,7 +271,8 @@ const sq_metric_def sq_metrics[] = {
     {"counted_flops_f64", "FLOP", "", "derived",
      "f64 arithmetic outside the tensor cores, from thread_d*; a multiply-add counts 2"},
     {"counted_flops_f16", "FLOP", "", "derived",
-     "f16 arithmetic outside the tensor cores, from thread_h*, packed pairs as the chip counts them"},
+     "f16 arithmetic outside the tensor cores, from thread_h*, packed pairs as the chip counts "
+     "them"},
     /* sampled over time: columns of a timeline, never stored */
     SAMPLED("pm_sm_hz", "Hz", "gpc__cycles_elapsed.avg.per_second", "clock of the SMs"),
     SAMPLED("pm_sys_hz", "Hz", "sys__cycles_elapsed.avg.per_second", "system clock"),
@@ -293,13 +301,12 @@ const sq_metric_def sq_metrics[] = {
             "device memory writes, of the peak"),
     SAMPLED("pm_l2_pct", "%", "LTS.TriageCompute.lts__t_sector_throughput" OF_ELAPSED,
             "L2 lookups, of the peak"),
-    SAMPLED("pm_l2_hit_pct", "%",
-            "LTS.TriageCompute.lts__average_t_sector_hit_rate_realtime.pct", "L2 hit rate"),
+    SAMPLED("pm_l2_hit_pct", "%", "LTS.TriageCompute.lts__average_t_sector_hit_rate_realtime.pct",
+            "L2 hit rate"),
     SAMPLED("pm_l2_hit_sm_pct", "%",
             "LTS.TriageCompute.lts__average_t_sector_hit_rate_srcunit_tex_realtime.pct",
             "L2 hit rate of the SMs' lookups"),
-    SAMPLED("pm_l1_pct", "%", "SM_A.TriageCompute.l1tex__throughput" OF_ELAPSED,
-            "L1, of the peak"),
+    SAMPLED("pm_l1_pct", "%", "SM_A.TriageCompute.l1tex__throughput" OF_ELAPSED, "L1, of the peak"),
     SAMPLED("pm_shared_pct", "%",
             "SM_A.TriageCompute.l1tex__data_pipe_lsu_wavefronts_mem_shared" OF_ELAPSED,
             "shared memory, of the peak"),

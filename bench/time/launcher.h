@@ -23,6 +23,10 @@ typedef struct {
 sq_status sq_launcher_open(const sq_sampling *what, int launches, sq_launcher *out, sq_error *err);
 void sq_launcher_close(sq_launcher *launcher);
 
+/* Below it the front end of a launch is a visible part of its time, and plain calls back to back
+ * follow the host's pace. */
+#define SQ_LAUNCH_BOUND_NS 20e3
+
 /* One launch as the mode says; a sq_launch_fn. */
 sq_status sq_launcher_launch(void *launcher, sq_error *err);
 

@@ -28,8 +28,7 @@ typedef struct {
 typedef struct {
     const sq_energy_plan *plan;
     sq_nvml *nvml;
-    sq_job *job; /* NULL: idle */
-    int chunk;   /* launches */
+    const sq_job_load *load; /* NULL: idle */
     sq_alive_fn alive;
     void *alive_arg;
     double last_alive;
@@ -45,9 +44,9 @@ typedef struct {
 static sq_status step(window *w, sq_error *err)
 {
     double launches = w->marks[w->n_marks - 1].launches;
-    if (w->job) {
-        SQ_TRY(sq_load_run(w->job, w->chunk, err));
-        launches += w->chunk;
+    if (w->load) {
+        SQ_TRY(sq_load_run(w->load, err));
+        launches += w->load->chunk;
     } else {
         poll(NULL, 0, (int)(1e3 * IDLE_STEP_SECONDS));
     }
@@ -223,6 +222,7 @@ static sq_status add_figures(const window *w, double tokens, const sq_power *idl
     sq_power load = power_of(w);
     launch_energy e = energy_of(w, &load, idle);
     double spread = 2 * e.half / e.joules;
+    SQ_TRY(sq_record_add_number(record, "energy_is_graph", w->load->graph != NULL));
     SQ_TRY(add_power(record, "idle_power_w", idle));
     SQ_TRY(add_power(record, "load_power_w", &load));
     SQ_TRY(sq_record_add_measured(record, "energy_j_per_launch", e.joules, e.launches, spread,
@@ -235,15 +235,13 @@ sq_status sq_energy_measure(sq_job *job, sq_nvml *nvml, const sq_energy_plan *pl
                             double launch_seconds, const sq_power *idle, sq_alive_fn alive,
                             void *alive_arg, sq_record *record, sq_error *err)
 {
-    window w = {.plan = plan,
-                .nvml = nvml,
-                .job = job,
-                .chunk = sq_load_chunk(launch_seconds, CHUNK_SECONDS),
-                .alive = alive,
-                .alive_arg = alive_arg};
+    sq_job_load load;
+    SQ_TRY(sq_load_open(job, launch_seconds, CHUNK_SECONDS, &load, err));
+    window w = {.plan = plan, .nvml = nvml, .load = &load, .alive = alive, .alive_arg = alive_arg};
     sq_status status = open_and_watch(&w, plan->load_seconds, err);
     if (status == SQ_OK)
         status = add_figures(&w, job->tokens, idle, record);
     free_window(&w);
+    sq_load_close(&load);
     return status;
 }

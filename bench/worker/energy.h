@@ -1,9 +1,11 @@
 /* energy: joules of a launch, by the driver's total-energy counter.
  *
- * Plain calls are repeated back to back (hot, unless the job has copies that take turns: clearing the
- * cache would be measured along) for a while that begins and ends at ticks of the counter; the
- * power that the GPU takes with nothing running, measured the same way before, is subtracted. The
- * interval comes from one tick of energy in the window and the interval of the idle power.
+ * Launches are repeated back to back (hot, unless the job has copies that take turns: clearing the
+ * cache would be measured along; short ones by a graph, else the host's pace would decide how much
+ * of the power between idle and full is theirs) for a while that begins and ends at ticks of the
+ * counter; the power that the GPU takes with nothing running, measured the same way before, is
+ * subtracted. The interval comes from one tick of energy in the window and the interval of the idle
+ * power.
  */
 #ifndef SQ_BENCH_WORKER_ENERGY_H
 #define SQ_BENCH_WORKER_ENERGY_H
@@ -36,8 +38,8 @@ sq_status sq_energy_idle(sq_nvml *nvml, const sq_energy_plan *plan, sq_alive_fn 
                          void *alive_arg, sq_power *out, sq_error *err);
 
 /* Runs the job (prepared; its launch takes about launch_seconds) and adds energy_j_per_launch,
- * energy_j_per_token, load_power_w and idle_power_w to the record, absent ones with their reason.
- * An error is a failed launch. */
+ * energy_j_per_token, energy_is_graph, load_power_w and idle_power_w to the record, absent ones
+ * with their reason. An error is a failed launch. */
 sq_status sq_energy_measure(sq_job *job, sq_nvml *nvml, const sq_energy_plan *plan,
                             double launch_seconds, const sq_power *idle, sq_alive_fn alive,
                             void *alive_arg, sq_record *record, sq_error *err);

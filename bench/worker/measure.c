@@ -6,10 +6,8 @@
 #include <stdlib.h>
 
 #include "bench/judge.h"
+#include "bench/time/launcher.h"
 #include "bench/worker/phases.h"
-
-/* Below it the front end of a launch is a visible part of its time. */
-#define LAUNCH_BOUND_NS 20e3
 
 static sqt_policy policy_of(const sq_policy *policy)
 {
@@ -70,7 +68,7 @@ static sq_status add_figure(const sq_sampling *what, sq_launch mode, sq_record *
 static sq_status add_figures(const sq_sampling *what, sq_record *record, sq_error *err)
 {
     bool is_cell = record->cell.subject[0] != 0; /* else a probe of the device */
-    bool is_launch_bound = record->stats.n > 0 && record->stats.median < LAUNCH_BOUND_NS;
+    bool is_launch_bound = record->stats.n > 0 && record->stats.median < SQ_LAUNCH_BOUND_NS;
     if (!is_cell || !is_launch_bound || !what->backend->capture)
         return SQ_OK;
     SQ_TRY(add_figure(what, SQ_LAUNCH_BATCH, record, err));

@@ -12,9 +12,9 @@
 /* The first launch loads the kernel, so the second one is the measure. */
 static sq_status time_launch(sq_job *job, double *seconds, sq_error *err)
 {
-    SQ_TRY(sq_load_run(job, 1, err));
+    SQ_TRY(sq_job_run_once(job, err));
     double start = sq_job_clock();
-    SQ_TRY(sq_load_run(job, 1, err));
+    SQ_TRY(sq_job_run_once(job, err));
     *seconds = sq_job_clock() - start;
     return SQ_OK;
 }
@@ -33,17 +33,17 @@ static sq_status stop_clock(sq_job *job, double *mhz, sq_error *err)
 }
 
 /* Chunks until `interval` is over. */
-static sq_status take_point(sq_job *job, sq_nvml *nvml, int chunk, double interval,
+static sq_status take_point(const sq_job_load *load, sq_nvml *nvml, double interval,
                             sq_sustain_point *point, sq_error *err)
 {
     double start = sq_job_clock(), now = start;
     int launches = 0;
-    SQ_TRY(start_clock(job, err));
+    SQ_TRY(start_clock(load->job, err));
     for (; now - start < interval; now = sq_job_clock()) {
-        SQ_TRY(sq_load_run(job, chunk, err));
-        launches += chunk;
+        SQ_TRY(sq_load_run(load, err));
+        launches += load->chunk;
     }
-    SQ_TRY(stop_clock(job, &point->sm_mhz, err));
+    SQ_TRY(stop_clock(load->job, &point->sm_mhz, err));
     point->launches_per_s = launches / (now - start);
     point->power_w = sq_nvml_power_w(nvml);
     point->temperature_c = sq_nvml_temperature_c(nvml);
@@ -58,11 +58,11 @@ sq_status sq_sustain_run(sq_job *job, sq_nvml *nvml, double seconds, double inte
     *n = 0;
     alive(alive_arg);
     SQ_TRY(time_launch(job, &launch_seconds, err));
-    int chunk = sq_load_chunk(launch_seconds, fmin(CHUNK_SECONDS, interval));
+    const sq_job_load load = sq_load_plain(job, launch_seconds, fmin(CHUNK_SECONDS, interval));
     double start = sq_job_clock(), last_alive = start, now = start;
     while (now - start < seconds && *n < SQ_SUSTAIN_MAX_POINTS) {
         sq_sustain_point *point = &points[(*n)++];
-        SQ_TRY(take_point(job, nvml, chunk, interval, point, err));
+        SQ_TRY(take_point(&load, nvml, interval, point, err));
         now = sq_job_clock();
         point->seconds = now - start;
         if (now - last_alive >= ALIVE_SECONDS) {

@@ -120,6 +120,7 @@ static void test_a_launch_costs_what_it_costs(void **state)
                  launch_value->spread / 2 * launch_value->value);
     assert_true(launch_value->n > 10 && launch_value->n <= launches);
     assert_true(launch_value->spread > 0);
+    assert_true(find("energy_is_graph")->value == 0); /* a millisecond is no short launch */
     assert_true(find("energy_j_per_token")->value == launch_value->value / TOKENS);
     assert_true(find("idle_power_w")->value == idle.watts);
     assert_true(find("load_power_w")->value > idle.watts);

@@ -130,23 +130,107 @@ static void test_copies_take_turns(void **state)
     (void)state;
     job.copies = 3;
     job.copy = 0;
-    assert_int_equal(sq_load_run(&job, 7, NULL), SQ_OK);
+    const sq_job_load seven = {.job = &job, .chunk = 7, .graph_launches = 1};
+    assert_int_equal(sq_load_run(&seven, NULL), SQ_OK);
     assert_int_equal(launches, 7);
     assert_int_equal(job.copy, 7 % 3);
     job.copies = 1;
     job.copy = 0;
-    assert_int_equal(sq_load_run(&job, 7, NULL), SQ_OK);
+    assert_int_equal(sq_load_run(&seven, NULL), SQ_OK);
     assert_int_equal(job.copy, 0);
 }
 
 static void test_chunks(void **state)
 {
     (void)state;
-    assert_int_equal(sq_load_chunk(1e-3, 20e-3), 20);
-    assert_int_equal(sq_load_chunk(2.0, 20e-3), 1);
-    assert_int_equal(sq_load_chunk(0, 20e-3), 10000); /* below the clock's resolution */
-    assert_int_equal(sq_load_run(&job, 7, NULL), SQ_OK);
-    assert_int_equal(launches, 7);
+    assert_int_equal(sq_load_plain(&job, 1e-3, 20e-3).chunk, 20);
+    assert_int_equal(sq_load_plain(&job, 2.0, 20e-3).chunk, 1);
+    assert_int_equal(sq_load_plain(&job, 0, 20e-3).chunk, 10000); /* below the clock's resolution */
+}
+
+/* --- graphs --- */
+
+static sq_status capture_status;
+static int captured, replays, graphs;
+
+static sq_status capture(sq_backend_device *device, sq_launch_fn fn, void *arg, int n, void **graph,
+                         sq_error *err)
+{
+    (void)device, (void)fn, (void)arg;
+    if (capture_status != SQ_OK)
+        return sq_fail(err, capture_status, "no graph of this");
+    captured = n;
+    graphs++;
+    *graph = &captured;
+    return SQ_OK;
+}
+
+static sq_status replay(sq_backend_device *device, void *graph, sq_error *err)
+{
+    (void)device, (void)err;
+    assert_ptr_equal(graph, &captured);
+    replays++;
+    return SQ_OK;
+}
+
+static void discard(sq_backend_device *device, void *graph)
+{
+    (void)device;
+    assert_ptr_equal(graph, &captured);
+    graphs--;
+}
+
+static void have_graphs(sq_status status)
+{
+    backend.capture = capture;
+    backend.replay = replay;
+    backend.discard = discard;
+    capture_status = status;
+    captured = replays = graphs = 0;
+}
+
+static void test_short_launches_are_replayed(void **state)
+{
+    (void)state;
+    sq_job_load load;
+    have_graphs(SQ_OK);
+    job.copies = 7;
+    assert_int_equal(sq_load_open(&job, 10e-6, 5e-3, &load, NULL), SQ_OK);
+    job.copies = 1;
+    assert_int_equal(captured, 105); /* 1 ms and one, in whole turns of the copies */
+    assert_int_equal(load.chunk, 525);
+    assert_int_equal(sq_load_run(&load, NULL), SQ_OK);
+    assert_int_equal(replays, 5);
+    assert_int_equal(launches, 0);
+    sq_load_close(&load);
+    assert_int_equal(graphs, 0);
+}
+
+static void test_long_launches_are_plain(void **state)
+{
+    (void)state;
+    sq_job_load load;
+    have_graphs(SQ_OK);
+    assert_int_equal(sq_load_open(&job, 1e-3, 5e-3, &load, NULL), SQ_OK);
+    assert_int_equal(sq_load_run(&load, NULL), SQ_OK);
+    assert_int_equal(launches, 5);
+    assert_int_equal(captured, 0);
+    sq_load_close(&load);
+}
+
+static void test_what_cannot_be_captured_is_plain(void **state)
+{
+    (void)state;
+    sq_job_load load;
+    sq_error err = {.message = ""};
+    have_graphs(SQ_UNSUPPORTED);
+    assert_int_equal(sq_load_open(&job, 19e-6, 100e-6, &load, &err), SQ_OK);
+    assert_int_equal(sq_load_run(&load, NULL), SQ_OK);
+    assert_int_equal(launches, 5);
+    sq_load_close(&load);
+    have_graphs(SQ_DEVICE);
+    assert_int_equal(sq_load_open(&job, 19e-6, 100e-6, &load, &err), SQ_DEVICE);
+    assert_string_equal(err.message, "no graph of this");
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -159,6 +243,9 @@ int main(void)
         TEST(test_a_failed_launch_ends_it),
         TEST(test_copies_take_turns),
         TEST(test_chunks),
+        TEST(test_short_launches_are_replayed),
+        TEST(test_long_launches_are_plain),
+        TEST(test_what_cannot_be_captured_is_plain),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
