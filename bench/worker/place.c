@@ -124,13 +124,15 @@ static sq_status fill_input(const sq_place *place, int i, sq_tensor *buffer, sq_
                                                    place->seed, (uint32_t)i, err);
 }
 
-static sq_status make_saved(const sq_place *place, void **saved, sq_error *err)
+/* call->saved stays NULL where a provider saves nothing. */
+static sq_status make_saved(const sq_rig *rig, size_t bytes, sq_guarded *saved, sq_call *call,
+                            sq_error *err)
 {
-    const sq_rig *rig = place->rig;
-    if (place->saved_bytes == 0)
+    if (bytes == 0)
         return SQ_OK;
-    SQ_TRY(rig->backend->alloc(rig->device, place->saved_bytes, saved, err));
-    return rig->backend->poison(rig->device, *saved, place->saved_bytes, err);
+    SQ_TRY(sq_guarded_alloc(rig, bytes, saved, err));
+    call->saved = saved->data;
+    return SQ_OK;
 }
 
 sq_status sq_place_fill(sq_place *place, uint64_t seed, size_t workspace_bytes, size_t saved_bytes,
@@ -138,7 +140,6 @@ sq_status sq_place_fill(sq_place *place, uint64_t seed, size_t workspace_bytes, 
 {
     const sq_rig *rig = place->rig;
     place->seed = seed;
-    place->saved_bytes = saved_bytes;
     for (int i = 0; i < place->list.n_in; i++)
         if (place->list.in[i].name)
             SQ_TRY(fill_input(place, i, &place->buffer[i], &place->call.in[i], err));
@@ -153,9 +154,7 @@ sq_status sq_place_fill(sq_place *place, uint64_t seed, size_t workspace_bytes, 
     place->call.workspace = place->workspace.data;
     place->call.workspace_bytes = workspace_bytes;
     place->call.stream = rig->backend->stream(rig->device);
-    SQ_TRY(make_saved(place, &place->saved, err));
-    place->call.saved = place->saved;
-    return SQ_OK;
+    return make_saved(rig, saved_bytes, &place->saved, &place->call, err);
 }
 
 sq_status sq_place_fill_copy(const sq_place *place, sq_place_copy *copy, sq_error *err)
@@ -168,9 +167,7 @@ sq_status sq_place_fill_copy(const sq_place *place, sq_place_copy *copy, sq_erro
         copy->buffer[i].data = NULL;
         SQ_TRY(fill_input(place, i, &copy->buffer[i], &copy->call.in[i], err));
     }
-    SQ_TRY(make_saved(place, &copy->saved, err));
-    copy->call.saved = copy->saved;
-    return SQ_OK;
+    return make_saved(place->rig, place->saved.bytes, &copy->saved, &copy->call, err);
 }
 
 static void free_inputs(const sq_place *place, sq_tensor *buffer)
@@ -184,8 +181,7 @@ static void free_inputs(const sq_place *place, sq_tensor *buffer)
 void sq_place_free_copy(const sq_place *place, sq_place_copy *copy)
 {
     free_inputs(place, copy->buffer);
-    place->rig->backend->free(place->rig->device, copy->saved);
-    copy->saved = NULL;
+    sq_guarded_free(place->rig, &copy->saved);
 }
 
 void sq_place_free(sq_place *place)
@@ -194,15 +190,30 @@ void sq_place_free(sq_place *place)
     for (int i = 0; i < SQ_MAX_OUT; i++)
         sq_guarded_free(place->rig, &place->out[i]);
     sq_guarded_free(place->rig, &place->workspace);
-    place->rig->backend->free(place->rig->device, place->saved);
-    place->saved = NULL;
+    sq_guarded_free(place->rig, &place->saved);
+}
+
+/* Of what the forward pass of a backward call wrote: no guard before it, one behind. */
+static sq_status check_value(const sq_place *place, int i, sq_error *err)
+{
+    bool is_intact = true;
+    const sq_tensor *value = &place->buffer[i];
+    if (!place->list.in[i].name || !is_value(place, i))
+        return SQ_OK;
+    SQ_TRY(check_zone(place->rig, (char *)value->data + sq_tensor_bytes(value), &is_intact, err));
+    if (!is_intact)
+        return sq_fail(err, SQ_MISMATCH, "a kernel wrote outside %s", place->list.in[i].name);
+    return SQ_OK;
 }
 
 sq_status sq_place_check_guards(const sq_place *place, sq_error *err)
 {
+    for (int i = 0; i < place->list.n_in; i++)
+        SQ_TRY(check_value(place, i, err));
     for (int i = 0; i < place->list.n_out; i++)
         if (place->list.out[i].name)
             SQ_TRY(sq_guarded_check(place->rig, &place->out[i], place->list.out[i].name, err));
+    SQ_TRY(sq_guarded_check(place->rig, &place->saved, "what it saves for its backward pass", err));
     return sq_guarded_check(place->rig, &place->workspace, "its workspace", err);
 }
 

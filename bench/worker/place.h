@@ -35,9 +35,7 @@ typedef struct {
     sq_tensor_list list;
     uint64_t seed;
     sq_tensor buffer[SQ_MAX_IN]; /* the dense tensor that call.in[i] is a view of */
-    sq_guarded out[SQ_MAX_OUT], workspace;
-    size_t saved_bytes;
-    void *saved;
+    sq_guarded out[SQ_MAX_OUT], workspace, saved;
 } sq_place;
 
 /* Lays out the tensors of a checked call without memory: strides are final, data is NULL. */
@@ -55,7 +53,7 @@ void sq_place_free(sq_place *place);
 typedef struct {
     sq_call call;
     sq_tensor buffer[SQ_MAX_IN];
-    void *saved;
+    sq_guarded saved;
 } sq_place_copy;
 
 /* Bytes of one such set. */
