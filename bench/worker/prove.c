@@ -201,6 +201,15 @@ static sq_status mask_gradients(const sq_place *place, const sq_call *sub, sq_er
     return SQ_OK;
 }
 
+static sq_status take_slice(const sq_call *call, sq_pick pick, sq_call *sub, char *what,
+                            size_t size, sq_error *err)
+{
+    sq_status status = call->op->slice(call, pick, sub, what, size);
+    if (status != SQ_OK)
+        return sq_fail(err, status, "%s: no slice of this call can be drawn", call->op->name);
+    return SQ_OK;
+}
+
 static sq_status slice_backward(const sq_place *place, sq_launch_fn launch, void *arg, sq_pick pick,
                                 sq_call *sub, char *what, size_t size, sq_error *err)
 {
@@ -209,7 +218,7 @@ static sq_status slice_backward(const sq_place *place, sq_launch_fn launch, void
         return sq_fail(err, SQ_UNSUPPORTED, "%s: gradients of this size cannot be proved",
                        forward.op->name);
     pick.max_work /= backward_work;
-    SQ_TRY(place->call.op->slice(&forward, pick, &part, what, size));
+    SQ_TRY(take_slice(&forward, pick, &part, what, size, err));
     *sub = backward_part(place, &forward, &part);
     SQ_TRY(mask_gradients(place, sub, err));
     SQ_TRY(launch(arg, err));
@@ -224,15 +233,11 @@ static sq_status draw_sub(const sq_place *place, sq_launch_fn launch, void *arg,
     const sq_op *op = place->call.op;
     const bool is_backward = place->list.first_value > 0;
     const double work = op->reference_work(place->call.axis) * (is_backward ? backward_work : 1);
-    sq_status status = SQ_OK;
     *sub = place->call;
-    if (work > pick.max_work && is_backward)
-        status = slice_backward(place, launch, arg, pick, sub, what, size, err);
-    else if (work > pick.max_work)
-        status = op->slice(&place->call, pick, sub, what, size);
-    if (status != SQ_OK && err && err->status == SQ_OK)
-        return sq_fail(err, status, "%s: no slice of this call can be drawn", op->name);
-    return status;
+    if (work <= pick.max_work)
+        return SQ_OK;
+    return is_backward ? slice_backward(place, launch, arg, pick, sub, what, size, err)
+                       : take_slice(&place->call, pick, sub, what, size, err);
 }
 
 sq_status sq_prove_place(const sq_place *place, sq_launch_fn launch, void *arg, double max_work,
@@ -241,14 +246,15 @@ sq_status sq_prove_place(const sq_place *place, sq_launch_fn launch, void *arg, 
     sq_call sub = place->call, host = place->call;
     char what[sizeof proof->checks[0].slice] = "";
     sq_proof_init(proof);
-    sq_error overrun;
+    sq_error overrun = {.status = SQ_OK};
     sq_status guards = sq_place_check_guards(place, &overrun);
     if (guards == SQ_MISMATCH) {
         proof->is_ok = false;
         snprintf(proof->reason, sizeof proof->reason, "%.300s", overrun.message);
         return SQ_OK;
     }
-    SQ_TRY(guards);
+    if (guards != SQ_OK)
+        return sq_fail(err, guards, "%.400s", overrun.message);
     sq_pick pick = {.seed = seed, .max_work = max_work};
     SQ_TRY(draw_sub(place, launch, arg, pick, &sub, what, sizeof what, err));
     sq_status status = prove_sub(place, &sub, &host, what, proof, err);
