@@ -36,14 +36,13 @@ static sq_status soil(void *arg, sq_error *err)
 }
 
 /* A hot launch follows another one; a rotating one follows those of the other copies. */
+static const sq_launch_fn resets[SQ_CACHE_COUNT] = {
+    [SQ_CACHE_CLEAN_COLD] = cool, [SQ_CACHE_DIRTY_COLD] = soil};
+
 static sq_launches launches_of(const sq_task *task, sq_job *job)
 {
-    static const sq_launch_fn resets[SQ_CACHE_COUNT] = {
-        [SQ_CACHE_CLEAN_COLD] = cool, [SQ_CACHE_DIRTY_COLD] = soil};
-    return (sq_launches){.launch = sq_job_launch_next,
-                         .reset = resets[task->cell.cache],
-                         .sync = wait,
-                         .arg = job};
+    return (sq_launches){
+        .launch = sq_job_launch_next, .reset = resets[task->cell.cache], .sync = wait, .arg = job};
 }
 
 static sq_status open_profiler(sq_session *session, sq_error *err)
@@ -154,8 +153,8 @@ static sq_status launch_bare(sq_session *session, const sq_task *task, const sq_
 {
     char key[SQ_KEY_MAX];
     SQ_TRY(prepare(session, task, rig, job, err));
-    if (task->cell.cache != SQ_CACHE_HOT)
-        SQ_TRY(rig->backend->cool(rig->device, err));
+    if (resets[task->cell.cache])
+        SQ_TRY(resets[task->cell.cache](*job, err));
     SQ_TRY(wait(*job, err));
     session->on_stage(session->arg, "launch");
     sq_cell_key(&task->cell, key);
