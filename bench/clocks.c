@@ -69,7 +69,7 @@ static void keep(const char *pci, sq_clock clock, int socket)
     leave_files(socket);
     sq_status status = sq_nvml_open(pci, &nvml, &told);
     if (status == SQ_OK)
-        status = sq_nvml_lock_clocks(nvml, clock == SQ_CLOCK_BASE ? -1 : clock, &told);
+        status = sq_nvml_lock_clocks(nvml, clock, &told);
     tell(socket, status, &told);
     if (status == SQ_OK) {
         wait_for_the_end(socket);
@@ -97,12 +97,12 @@ static sq_status hear(const sq_clocks *clocks, sq_error *err)
     return told.status == SQ_OK ? SQ_OK : sq_fail(err, told.status, "%.400s", told.message);
 }
 
-static void reap(sq_clocks *clocks, bool is_well)
+/* A keeper that waits for the driver is left alone: it unlocks, and ends, as soon as that answers.
+ */
+static void part(sq_clocks *clocks, bool is_waiting)
 {
-    if (!is_well)
-        kill(clocks->keeper, SIGKILL);
     close(clocks->socket);
-    while (waitpid(clocks->keeper, NULL, 0) < 0 && errno == EINTR)
+    while (!is_waiting && waitpid(clocks->keeper, NULL, 0) < 0 && errno == EINTR)
         ;
     free(clocks);
 }
@@ -128,9 +128,6 @@ sq_status sq_clocks_lock(const sq_device *device, sq_clock clock, sq_clocks **ou
     *out = NULL;
     if (clock == SQ_CLOCK_UNLOCKED)
         return SQ_OK;
-    if (strcmp(device->backend, "cuda") != 0)
-        return sq_fail(err, SQ_UNSUPPORTED, "--lock-clocks: device %s has no clocks to lock",
-                       device->backend);
     sq_clocks *clocks = calloc(1, sizeof *clocks);
     if (!clocks)
         return sq_fail(err, SQ_OUT_OF_MEMORY, "no memory to lock clocks");
@@ -144,7 +141,7 @@ sq_status sq_clocks_lock(const sq_device *device, sq_clock clock, sq_clocks **ou
     if (status == SQ_OK)
         *out = clocks;
     else
-        reap(clocks, status != SQ_TIMEOUT);
+        part(clocks, status == SQ_TIMEOUT);
     return status;
 }
 
@@ -166,6 +163,6 @@ sq_status sq_clocks_unlock(sq_clocks *clocks, sq_error *err)
     sq_status status = hear(clocks, err);
     if (status == SQ_IO)
         status = unlock_here(clocks->pci, err);
-    reap(clocks, status != SQ_TIMEOUT);
+    part(clocks, status == SQ_TIMEOUT);
     return status;
 }

@@ -14,9 +14,10 @@ extern "C" {
 
 typedef struct sq_clocks sq_clocks;
 
-/* Locks the clocks of a GPU; *out is NULL for SQ_CLOCK_UNLOCKED and after a failure, and nothing is
- * locked then. Errors: those of sq_nvml_open and sq_nvml_lock_clocks; SQ_UNSUPPORTED for a device
- * that is no GPU; SQ_IO where there is no process to be had. */
+/* Locks the clocks of a CUDA device; *out is NULL for SQ_CLOCK_UNLOCKED and after a failure, and
+ * nothing is locked then. Errors: those of sq_nvml_open and sq_nvml_lock_clocks; SQ_IO where there
+ * is no process to be had; SQ_TIMEOUT where the driver does not answer: what it was asked for is
+ * undone when it does. */
 sq_status sq_clocks_lock(const sq_device *device, sq_clock clock, sq_clocks **out, sq_error *err);
 
 /* Unlocks, and waits until that is done. NULL: nothing to do. After an error the clocks may still

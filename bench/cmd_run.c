@@ -223,8 +223,8 @@ static sq_status measure_locked(sq_run *run, sq_db *db, const sq_campaign *campa
     sq_clocks *clocks = NULL;
     sq_status s = sq_clocks_lock(&run->target.device, run->clock, &clocks, err);
     if (s != SQ_OK && s != SQ_BAD_ARGUMENT)
-        err->status = SQ_DEVICE; /* what this machine does not allow */
-    SQ_TRY(s == SQ_OK ? SQ_OK : err->status);
+        s = err->status = SQ_DEVICE; /* what this machine does not allow */
+    SQ_TRY(s);
     s = sq_run_measure(run, db, campaign, result, err);
     unlocked->status = sq_clocks_unlock(clocks, unlocked);
     if (unlocked->status != SQ_OK)
