@@ -360,6 +360,7 @@ sq_status sq_run_plan(sq_run *run, sq_error *err)
                                .replicates = run->replicates,
                                .is_random = run->is_random,
                                .clock = run->clock,
+                               .is_untimed = sq_given_has(&run->given, "profile"),
                                .counters = run->counters,
                                .seed = run->seed};
     sq_plan_free(&run->plan);

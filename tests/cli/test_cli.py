@@ -303,6 +303,13 @@ class Store(Folder):
         self.assertGreater(len(argv), 2000)
         self.assertEqual(shlex.split(argv), ["seqmark", *words])
 
+    def test_a_bare_launch_of_a_cell_that_was_measured_at_a_locked_clock(self):
+        locked = KEY.replace("unlocked", "locked@1200")
+        self.fine("run", "--cell", locked, "--device", "cpu", "--profile")
+        result = self.seqmark("run", "--cell", locked, "--device", "cpu", "--dry-run")
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("the cell's key says locked@1200", result.stderr)
+
     def test_other_profilers_get_bare_launches(self):
         result = self.seqmark("run", "--cell", KEY, "--device", "cpu", "--profile",
                               "--db", self.path("none.db"))
