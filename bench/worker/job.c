@@ -87,8 +87,7 @@ sq_status sq_job_launch_copy(void *arg, int copy, sq_error *err)
 sq_status sq_job_launch_next(void *arg, sq_error *err)
 {
     const sq_job *job = arg;
-    return sq_job_launch_copy(arg, job->copies > 1 ? (job->copy + 1) % job->copies : job->copy,
-                              err);
+    return sq_job_launch_copy(arg, (job->copy + 1) % job->copies, err);
 }
 
 sq_status sq_job_run_once(sq_job *job, sq_error *err)

@@ -26,8 +26,7 @@ static int multiple_of(int unit, int least)
 static sq_status capture(sq_job_load *load, double launch_ns, sq_error *err)
 {
     const sq_rig *rig = load->job->rig;
-    int turns = load->job->copies > 1 ? load->job->copies : 1;
-    int launches = multiple_of(turns, sq_launcher_batch(launch_ns));
+    int launches = multiple_of(load->job->copies, sq_launcher_batch(launch_ns));
     SQ_TRY(rig->backend->capture(rig->device, sq_job_launch_next, load->job, launches, &load->graph,
                                  err));
     load->graph_launches = launches;

@@ -40,7 +40,7 @@ static sq_status launch(sq_job *job, sq_error *err)
 }
 
 static const sq_job_ops ops = {.launch = launch};
-static sq_job job = {.ops = &ops, .rig = &rig, .tokens = TOKENS};
+static sq_job job = {.ops = &ops, .rig = &rig, .copies = 1, .tokens = TOKENS};
 
 static void on_alive(void *arg)
 {

@@ -29,7 +29,7 @@ static sq_status launch(sq_job *job, sq_error *err)
 }
 
 static const sq_job_ops ops = {.launch = launch};
-static sq_job job = {.ops = &ops, .rig = &rig};
+static sq_job job = {.ops = &ops, .rig = &rig, .copies = 1};
 
 static sq_status start_clock(sq_backend_device *device, sq_error *err)
 {
