@@ -2,8 +2,10 @@
 """What gpu-check.sh found, as evidence.json, and whether that is still about this code.
 
 usage: gpu_evidence.py operators ROOT all|changed
-       gpu_evidence.py write ROOT BUILD WORK SCOPE SECONDS   logs of gpu-check.sh to stdout; 1: something failed
+       gpu_evidence.py cases ROOT --small|--once OP...       lines "NAME ARGUMENTS" that divide the op tests
+       gpu_evidence.py write ROOT SEQMARK WORK SCOPE SECONDS logs of gpu-check.sh to stdout; 1: something failed
        gpu_evidence.py summary EVIDENCE
+       gpu_evidence.py costs EVIDENCE                        the table of cost() against counters, in Markdown
        gpu_evidence.py stale ROOT                            a line; always 0
 """
 import collections
@@ -17,6 +19,12 @@ import sys
 COUNTS = re.compile(r"^(\d+) passed, (\d+) failed(?: \((\d+) )?", re.M)
 ERRORS = re.compile(r"ERROR SUMMARY: (\d+) error|RACECHECK SUMMARY: (\d+) hazards? displayed \((\d+) error")
 TOOLS = ["memcheck", "initcheck", "synccheck", "racecheck"]
+SETS = {"--small": "all small cases", "--once": "every small shape once, types and layouts in turn"}
+MANY_CASES = 1000
+SKIPPED = 77
+STOPPED = (124, 143)  # timeout's own exit code, and that of what it ended
+COSTS = ("op", "pass", "provider", "shape", "mb_read", "read", "mb_written", "written", "bytes", "tensor", "moves",
+         "verdict")
 
 
 def digest(root, files):
@@ -52,39 +60,96 @@ def changed(root):
     return [name for name, value in now["operators"].items() if then.get("operators", {}).get(name) != value]
 
 
+def cases(root, option, names):
+    """The op tests in parts that run side by side: by operator, those of many cases by type; the longest first, by
+    the counts of the committed evidence."""
+    known = committed(root).get("tests", {})
+    count = {name: known.get(name, {}).get("passed", MANY_CASES) for name in names}
+    parts = []
+    for name in names:
+        if option == "--small" and count[name] >= MANY_CASES:
+            parts += [(count[name] / 3, f"{name}.{dtype} {name} all all {dtype}") for dtype in ("f32", "bf16", "f16")]
+        else:
+            parts.append((count[name], f"{name} {name}"))
+    return [f"{line} {option}" for _, line in sorted(parts, reverse=True)]
+
+
 # --- what was found ---
 
+def plan(work):
+    """What was to be run: by name, its last argument."""
+    path = work / "plan"
+    lines = path.read_text().splitlines() if path.exists() else []
+    return {line.split()[0]: line.split()[-1] for line in lines}
+
+
 def ended(text):
-    found = re.search(r"^exit (\d+)\s*\Z", text, re.M)
-    return int(found[1]) if found else None
+    """Exit code and seconds of a log; None where it was stopped."""
+    found = re.search(r"^exit (\d+) (\d+)\s*\Z", text, re.M)
+    return (int(found[1]), int(found[2])) if found else None
 
 
 def logs(work, kind):
-    return {p.name.split(".", 1)[1]: p.read_text(errors="replace") for p in sorted(work.glob(kind + ".*"))}
+    """By name, what was written; of those that the time was too short for, nothing."""
+    names = {name.split(".", 1)[1] for name in plan(work) if name.split(".", 1)[0] == kind}
+    found = {p.name.split(".", 1)[1]: p.read_text(errors="replace") for p in sorted(work.glob(kind + ".*"))}
+    return dict(sorted({**dict.fromkeys(names, ""), **found}.items()))
 
 
 def rows(text):
     return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
 
 
+def state_of(text, good=(0,)):
+    end = ended(text)
+    if end is None or end[0] in STOPPED:
+        return "stopped"
+    return "ok" if end[0] in good else "skipped" if end[0] == SKIPPED else "failed"
+
+
 def tests(work, kind):
     """By test: counts of its last lines, or that it was skipped, stopped or crashed."""
     result = {}
     for name, text in logs(work, kind).items():
-        code = ended(text)
         found = [tuple(int(n or 0) for n in row) for row in COUNTS.findall(text)]
         passed, failed, unsupported = (sum(column) for column in zip(*found)) if found else (0, 0, 0)
-        state = {None: "stopped", 0: "ok", 77: "skipped"}.get(code, "failed")
-        result[name] = {"state": state, "passed": passed, "failed": failed, "unsupported": unsupported}
+        result[name] = {"state": state_of(text), "passed": passed, "failed": failed, "unsupported": unsupported}
+        if kind == "large":
+            result[name]["no_room"] = len(re.findall(r"^skip ", text, re.M))
     return result
+
+
+def number(text):
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def costs(work):
+    """What test_gpu_costs counted over cost(): a row an operator, pass and provider."""
+    result = {"state": "not run", "passed": 0, "failed": 0, "unsupported": 0, "rows": []}
+    for name, found in tests(work, "costs").items():
+        result.update(found)
+        for line in logs(work, "costs")[name].splitlines():
+            cells = [cell.strip() for cell in line.strip("|").split("|")]
+            if line.startswith("| ") and len(cells) == len(COSTS) and cells[-1] in ("ok", "FAIL"):
+                result["rows"].append(dict(zip(COSTS, map(number, cells))))
+    return result
+
+
+def costs_table(found):
+    heads = ("operator", "pass", "provider", "shape", "MB read", "counted / cost", "MB written", "counted / cost",
+             "all bytes", "tensor operations", "moves", "")
+    lines = ["| " + " | ".join(heads) + " |", "|---|---|---|---|" + "---:|" * 6 + "---|---|"]
+    return "\n".join(lines + ["| " + " | ".join(str(row[c]) for c in COSTS) + " |" for row in found["rows"]])
 
 
 def golden(work):
     result = {}
     for dtype, text in logs(work, "golden").items():
         verdicts = collections.Counter(row["verdict"] for row in rows(text))
-        state = {None: "stopped", 0: "ok", 6: "ok"}.get(ended(text), "failed")
-        result[dtype] = {"state": state, **{v: verdicts[v] for v in ("ok", "mismatch", "unsupported")}}
+        result[dtype] = {"state": state_of(text, (0, 6)), **{v: verdicts[v] for v in ("ok", "mismatch", "unsupported")}}
     return result
 
 
@@ -92,9 +157,9 @@ def fuzz(work):
     """How many cells, how many of them wrong, and by operator and pass the cell nearest to its bound."""
     result, worst = {"state": "ok", "cells": 0, "wrong": 0}, {}
     for text in logs(work, "fuzz").values():
-        code = ended(text)
-        if code != 0:
-            result["state"] = "stopped" if code is None and result["state"] == "ok" else "failed"
+        state = state_of(text)
+        if state != "ok" and result["state"] != "failed":
+            result["state"] = "stopped" if state == "stopped" else "failed"
         for row in rows(text):
             result["cells"] += int(row["cells"])
             result["wrong"] += int(row["wrong"])
@@ -110,22 +175,38 @@ def fuzz(work):
 
 
 def sanitizers(work):
+    """By tool; an operator is named where any part of it has errors or did not end."""
     result = {}
     for tool in TOOLS:
         found = logs(work, tool)
         if not found:
             continue
-        errors, dirty, stopped = 0, [], []
+        errors, counted, dirty, stopped = 0, 0, set(), set()
+        chosen = {option for name, option in plan(work).items() if name.startswith(tool + ".")}
         for name, text in found.items():
             numbers = [int(a or c) for a, _, c in ERRORS.findall(text)]
+            count = COUNTS.search(text)
+            op = name.split(".")[0]
             if ended(text) is None or not numbers:
-                stopped.append(name)
+                stopped.add(op)
             errors += sum(numbers)
             if sum(numbers):
-                dirty.append(name)
-        counts = [COUNTS.search(text) for text in found.values()]
-        result[tool] = {"errors": errors, "with_errors": dirty, "not_finished": stopped,
-                        "cases": sum(int(c[1]) for c in counts if c)}
+                dirty.add(op)
+            counted += int(count[1]) if count else 0
+        result[tool] = {"errors": errors, "with_errors": sorted(dirty), "not_finished": sorted(stopped),
+                        "cases": counted, "set": "; ".join(SETS[option] for option in sorted(chosen))}
+    return result
+
+
+def spent(work):
+    """Seconds of the processes of each kind, and the longest of them."""
+    result = {}
+    for kind in ("tests", "costs", "golden", "fuzz", "large", *TOOLS, "suite"):
+        ends = {name: ended(text) for name, text in logs(work, kind).items()}
+        times = {name: end[1] for name, end in ends.items() if end}
+        if times:
+            longest = max(times, key=times.get)
+            result[kind] = {"seconds": sum(times.values()), "longest": longest, "longest_seconds": times[longest]}
     return result
 
 
@@ -142,9 +223,9 @@ def device():
         return ["", ""]
 
 
-def version(build):
+def version(seqmark):
     try:
-        return subprocess.run([str(build / "seqmark"), "--version"], capture_output=True, text=True,
+        return subprocess.run([str(seqmark), "--version"], capture_output=True, text=True,
                               check=False).stdout.strip()
     except OSError:
         return ""
@@ -152,16 +233,18 @@ def version(build):
 
 def is_bad(found):
     states = [t["state"] for kind in ("tests", "large", "golden") for t in found[kind].values()]
+    states.append(found["costs"]["state"])
     return (any(state in ("failed", "stopped") for state in states) or found["fuzz"]["state"] != "ok" or
             found["fuzz"]["wrong"] > 0 or
             any(s["errors"] or s["not_finished"] for s in found["sanitizers"].values()))
 
 
-def write(root, build, work, scope, seconds):
+def write(root, seqmark, work, scope, seconds):
     name, driver = device()
     random, worst = fuzz(work)
-    found = {**hashes(root), "scope": scope, "build": version(build), "device": name, "driver": driver,
-             "seconds": int(seconds), "tests": tests(work, "tests"), "large": tests(work, "large"),
+    found = {**hashes(root), "scope": scope, "build": version(seqmark), "device": name, "driver": driver,
+             "seconds": int(seconds), "spent": spent(work), "tests": tests(work, "tests"),
+             "costs": costs(work), "large": tests(work, "large"),
              "golden": golden(work), "fuzz": random, "worst": worst, "sanitizers": sanitizers(work)}
     if suites(work):
         found["suites"] = suites(work)
@@ -180,11 +263,18 @@ def summary(path):
             if test["state"] not in ("ok", "skipped") or test["failed"]:
                 print(f"{kind} {name}: {test['state']}, {test['failed']} failed")
     print(f"tests: {total['passed']} passed, {total['failed']} failed, {total['unsupported']} unsupported")
+    print("costs:", {key: value for key, value in found["costs"].items() if key != "rows"})
+    for row in found["costs"]["rows"]:
+        if row["verdict"] != "ok":
+            print(f"cost of {row['op']} {row['pass']} {row['provider']}: read {row['read']}, written {row['written']}, "
+                  f"tensor {row['tensor']}")
     for dtype, counts in found["golden"].items():
         print(f"golden {dtype}: {counts}")
     print(f"fuzz: {found['fuzz']}")
     for tool, result in found["sanitizers"].items():
         print(f"{tool}: {result}")
+    for kind, of in found["spent"].items():
+        print(f"{kind}: {of['seconds']} s of processes, longest {of['longest']}, {of['longest_seconds']} s")
     print(f"status {found['status']}")
 
 
@@ -203,10 +293,14 @@ def main(words):
     verb, path = words[0], pathlib.Path(words[1]).resolve()
     if verb == "operators":
         print(" ".join(operators(path) if words[2] == "all" else changed(path)))
+    elif verb == "cases":
+        print("".join(line + "\n" for line in cases(path, words[2], words[3:])), end="")
     elif verb == "write":
         return write(path, pathlib.Path(words[2]), pathlib.Path(words[3]), *words[4:6])
     elif verb == "summary":
         summary(path)
+    elif verb == "costs":
+        print(costs_table(json.loads(path.read_text())["costs"]))
     elif verb == "stale":
         print(stale(path))
     else:

@@ -14,7 +14,7 @@ import tempfile
 import unittest
 
 SOURCE = pathlib.Path(sys.argv[1]).resolve()
-PYTHON = "#!/usr/bin/env python3\nimport sys\n"
+PYTHON, SHELL = "#!/usr/bin/env python3\nimport sys\n", "#!/usr/bin/env bash\n"
 OPS_TEST = """
 if "--large" in sys.argv:
     print("18 passed, 0 failed (0 unsupported or not applicable)")
@@ -37,11 +37,27 @@ else:
     sys.exit(6)
 """
 SANITIZER = """
-print("250 passed, 0 failed (1 unsupported or not applicable)")
-if sys.argv[2] == "racecheck":
-    print("========= RACECHECK SUMMARY: 0 hazards displayed (0 errors, 0 warnings)")
-else:
-    print("========= ERROR SUMMARY: %d errors" % (TOOL_ERRORS if sys.argv[2] == "initcheck" else 0))
+tool=$2
+echo "${*:2}" >>"$LOG"
+case "$tool $*" in "racecheck "*" ssd "*) sleep "$SLEEP" ;; esac
+echo "250 passed, 0 failed (1 unsupported or not applicable)"
+if [ "$tool" = racecheck ]; then
+    echo "========= RACECHECK SUMMARY: 0 hazards displayed (0 errors, 0 warnings)"
+else
+    [ "$tool" = initcheck ] || TOOL_ERRORS=0
+    echo "========= ERROR SUMMARY: $TOOL_ERRORS errors"
+fi
+"""
+COSTS_TEST = """
+print("a sweep of the cache writes 250.0 MB")
+print("| operator | pass | provider | shape | MB read | counted / cost | MB written | counted / cost | all bytes "
+      "| tensor operations | moves | |")
+print("|---|---|---|---|---:|---:|---:|---:|---:|---:|---|---|")
+print("| ssd | fwd | cuda/portable | B=16 | 402.7 | 1.012 | 134.2 | 0.999 | 1.009 | 1.310 | compulsory | ok |")
+print("| rope | bwd | cuda/portable | B=32 | 268.4 | %.3f | 268.4 | 1.000 | 1.000 | - | compulsory | %s |"
+      % (COST, "ok" if COST >= 0.98 else "FAIL"))
+print("%d passed, %d failed (1 unsupported or not applicable)" % ((2, 0) if COST >= 0.98 else (1, 1)))
+sys.exit(COST < 0.98)
 """
 
 
@@ -56,6 +72,9 @@ class Committed(unittest.TestCase):
         if found["status"] != 0:
             print("GPU evidence: golden", found["golden"], "fuzz", found["fuzz"], "sanitizers not finished",
                   [of["not_finished"] for of in found["sanitizers"].values()])
+        for row in found.get("costs", {"rows": []})["rows"]:
+            if row["verdict"] != "ok":
+                print("GPU evidence: cost", row)
         result = subprocess.run([SOURCE / "scripts/gpu_evidence.py", "stale", SOURCE], text=True,
                                 capture_output=True, check=True)
         self.assertTrue(result.stdout.startswith("GPU evidence: "))
@@ -71,27 +90,35 @@ class Check(unittest.TestCase):
             self.program(f"build/tests/test_gpu_{name}", 'print("2 passed, 0 failed")')
         self.program("build/seqmark", SEQMARK)
         self.program("bin/nvidia-smi", 'print("NVIDIA H100 80GB HBM3, 580.1")')
-        self.fakes("", 0)
+        self.fakes()
 
     def tearDown(self):
         self.holder.cleanup()
 
-    def program(self, name, text):
+    def program(self, name, text, start=PYTHON):
         path = self.folder / name
         path.parent.mkdir(exist_ok=True)
-        path.write_text(PYTHON + text, "utf-8")
+        path.write_text(start + text, "utf-8")
         path.chmod(0o755)
 
-    def fakes(self, bad, errors):
+    def fakes(self, bad="", errors=0, cost=1.0, sleep=0):
         self.program("build/tests/test_gpu_ops", f"BAD = {bad!r}\n" + OPS_TEST)
-        self.program("bin/compute-sanitizer", f"TOOL_ERRORS = {errors}\n" + SANITIZER)
+        self.program("build/tests/test_gpu_costs", f"COST = {cost}\n" + COSTS_TEST)
+        head = f"TOOL_ERRORS={errors} SLEEP={sleep} LOG={self.folder}/sanitized\n"
+        self.program("bin/compute-sanitizer", head + SANITIZER, SHELL)
 
-    def check(self, *words):
+    def check(self, *words, **environment):
         out = self.folder / "out"
+        environment["PATH"] = f"{self.folder}/bin:{os.environ['PATH']}"
         result = subprocess.run([SOURCE / "scripts/gpu-check.sh", self.folder / "build", out, *words],
                                 capture_output=True, text=True, check=False, timeout=300,
-                                env={**os.environ, "PATH": f"{self.folder}/bin:{os.environ['PATH']}"})
+                                env={**os.environ, **environment})
         return result, json.loads((out / "evidence.json").read_text("utf-8"))
+
+    def sanitized(self):
+        """Tool and arguments of test_gpu_ops of all runs."""
+        lines = (self.folder / "sanitized").read_text("utf-8").splitlines()
+        return [(line.split()[0], *line.split("test_gpu_ops ")[1].split()) for line in lines]
 
     def test_all_is_well(self):
         result, found = self.check()
@@ -100,28 +127,75 @@ class Check(unittest.TestCase):
                          (0, "NVIDIA H100 80GB HBM3", "580.1", "seqmark 0.1.0 abc"))
         self.assertEqual(found["tests"]["ssd"], {"state": "ok", "passed": 5, "failed": 0, "unsupported": 2})
         self.assertEqual(found["tests"]["measure"]["passed"], 2)
-        self.assertEqual(found["large"]["all"]["passed"], 18)
+        self.assertEqual(found["large"]["all"], {"state": "ok", "passed": 18, "failed": 0, "unsupported": 0, "no_room": 0})
         self.assertEqual(found["golden"]["f16"], {"state": "ok", "ok": 1, "mismatch": 0, "unsupported": 1})
         self.assertEqual(found["worst"]["ssd"]["fwd"],
                          {"rel_l2": 3e-3, "tolerance": 1e-2, "cell": "bf16 cell"})
         operators = len(found["operators"])
         self.assertEqual(found["fuzz"], {"state": "ok", "cells": 8 * operators, "wrong": 0})
+        memchecks = [words for words in self.sanitized() if words[0] == "memcheck"]
         self.assertEqual(found["sanitizers"]["memcheck"],
-                         {"errors": 0, "with_errors": [], "not_finished": [], "cases": 250 * operators})
+                         {"errors": 0, "with_errors": [], "not_finished": [], "cases": 250 * len(memchecks),
+                          "set": "all small cases"})
         self.assertEqual(sorted(found["sanitizers"]), ["initcheck", "memcheck", "racecheck", "synccheck"])
+        self.assertEqual((found["costs"]["state"], found["costs"]["passed"], len(found["costs"]["rows"])), ("ok", 2, 2))
+        self.assertEqual(found["costs"]["rows"][0]["read"], 1.012)
+        self.assertEqual(found["spent"]["costs"]["longest"], "all")
+
+    def test_sanitizers_divide_the_cases(self):
+        _, found = self.check("sanitizers")
+        names, runs = sorted(found["operators"]), self.sanitized()
+        self.assertEqual(sorted(words[1] for words in runs if words[0] == "racecheck"), names)
+        self.assertEqual({words[-1] for words in runs if words[0] == "racecheck"}, {"--once"})
+        self.assertIn("types and layouts in turn", found["sanitizers"]["racecheck"]["set"])
+        for tool in ("memcheck", "initcheck", "synccheck"):
+            parts = {name: sorted(words[2:] for words in runs if words[:2] == (tool, name)) for name in names}
+            whole, by_type = [("--small",)], [("all", "all", t, "--small") for t in ("bf16", "f16", "f32")]
+            self.assertTrue(all(part in (whole, by_type) for part in parts.values()), parts)
+            self.assertEqual(parts["ssd"], by_type)
+            self.assertEqual(parts["rope"], whole)
+
+    def test_what_the_time_was_too_short_for_is_named(self):
+        self.fakes(sleep=60)
+        result, found = self.check("sanitizers", GPU_CHECK_SECONDS="4")
+        self.assertEqual((result.returncode, found["status"]), (1, 1))
+        self.assertIn("ssd", found["sanitizers"]["racecheck"]["not_finished"])
+        self.assertLess(found["seconds"], 30)
+        _, found = self.check("tests", "fuzz", GPU_CHECK_SECONDS="0")
+        self.assertEqual({of["state"] for of in found["tests"].values()} - {"ok"}, {"stopped"})
+        self.assertEqual(sorted(set(found["operators"]) - set(found["tests"])), [])
+        self.assertEqual((found["fuzz"]["state"], found["status"]), ("stopped", 1))
+
+    def test_an_installed_tree_has_its_programs_in_bin(self):
+        self.program("build/bin/seqmark", SEQMARK)
+        (self.folder / "build/seqmark").unlink()
+        _, found = self.check("golden")
+        self.assertEqual((found["build"], found["golden"]["f32"]["state"]), ("seqmark 0.1.0 abc", "ok"))
+
+    def test_a_cost_that_is_too_high_is_no_success(self):
+        self.fakes(cost=0.9)
+        result, found = self.check("costs")
+        self.assertEqual((result.returncode, found["costs"]["state"], found["costs"]["failed"]), (1, "failed", 1))
+        self.assertIn("cost of rope bwd cuda/portable: read 0.9", result.stdout)
+        table = subprocess.run([SOURCE / "scripts/gpu_evidence.py", "costs", self.folder / "out/evidence.json"],
+                               capture_output=True, text=True, check=True).stdout.splitlines()
+        self.assertEqual({line.count("|") for line in table}, {13})
+        self.assertIn("| rope | bwd |", table[3])
 
     def test_a_failed_test_is_kept_with_its_log(self):
-        self.fakes("ssd", 0)
+        self.fakes(bad="ssd")
         result, found = self.check("tests")
         self.assertEqual((result.returncode, found["status"]), (1, 1))
         self.assertEqual(found["tests"]["ssd"]["failed"], 2)
         self.assertIn("FAIL ssd: wrong", (self.folder / "out/log.txt").read_text("utf-8"))
 
     def test_what_a_sanitizer_finds_is_no_success(self):
-        self.fakes("", 2)
+        self.fakes(errors=2)
         result, found = self.check("sanitizers")
         self.assertEqual((result.returncode, found["status"]), (1, 1))
-        self.assertEqual(found["sanitizers"]["initcheck"]["errors"], 2 * len(found["operators"]))
+        self.assertEqual(found["sanitizers"]["initcheck"]["errors"],
+                         2 * len([words for words in self.sanitized() if words[0] == "initcheck"]))
+        self.assertEqual(found["sanitizers"]["initcheck"]["with_errors"], sorted(found["operators"]))
 
     def test_a_program_that_is_missing_is_no_success(self):
         (self.folder / "build/tests/test_gpu_ops").unlink()
@@ -139,7 +213,7 @@ class Check(unittest.TestCase):
         def say(*words):
             return subprocess.run([*script, *words], capture_output=True, text=True, check=False).stdout
 
-        written = say("write", root, self.folder / "build", self.folder, "all", "1")
+        written = say("write", root, self.folder / "build/seqmark", self.folder, "all", "1")
         (root / "tests/gpu/evidence.json").write_text(written, "utf-8")
         self.assertEqual(say("operators", root, "changed"), "\n")
         self.assertIn("of this code", say("stale", root))

@@ -1,10 +1,12 @@
 /* The one GPU test runner: what the backend promises; every CUDA provider of every operator, and
  * every block, against the CPU reference; then the properties that hold whatever the numbers are.
  *
- *   test_gpu_ops [OP|FAMILY [PROVIDER [SHAPE [DTYPE [PASS]]]]] [--large|--small|--backend]
+ *   test_gpu_ops [OP|FAMILY [PROVIDER [SHAPE [DTYPE [PASS]]]]] [--large|--small|--once|--backend]
  *
+ * "all" in place of a name selects all.
  * --large: shapes beyond 2^31 elements instead, where at least 40 GB are free.
  * --small: only cases whose reference is cheap, for runs under compute-sanitizer.
+ * --once: of those every shape of every provider and pass once, types and layouts in turn.
  * --backend: only what the backend promises.
  * Exits 77 with the reason where there is no device, 1 where a case failed.
  */
@@ -17,14 +19,14 @@
 #include "tests/support/op_cases.h"
 #include "tests/support/properties.h"
 
-#define MAX_WORK 5e7       /* of one proof: the whole of nearly all test shapes */
+#define MAX_WORK 5e7 /* of one proof: the whole of nearly all test shapes */
 #define SMALL_MAX_WORK 2e5
 #define LARGE_MAX_WORK 2e6 /* of one slice of a large call */
 #define PROPERTY_MAX_WORK 2e7
 enum { LARGE_SEEDS = 12, EXIT_SKIP = 77 };
 static const size_t large_bytes = (size_t)40 << 30;
 
-static const char *const options[] = {"--large", "--small", "--backend", NULL};
+static const char *const options[] = {"--large", "--small", "--once", "--backend", NULL};
 
 /* What block cells may name: every mixer has these. */
 static const char *const block_providers[] = {"cuda/portable", "cuda/naive", NULL};
@@ -78,6 +80,7 @@ int main(int argc, char **argv)
     sq_rig rig = {.backend = &sq_backend_cuda, .providers = sq_providers_cuda};
     const char *option = sq_case_filter_parse(argc, argv, &filter);
     int known = 0;
+    filter.is_once = option && strcmp(option, "--once") == 0;
     if (option && sq_find_name("option", option, options, &known, &err) != SQ_OK) {
         fprintf(stderr, "%s\n", err.message);
         return 1;

@@ -42,6 +42,25 @@ static void every_shape_and_layout_agrees(void **state)
     rig.backend->close(rig.device);
 }
 
+/* Once: one case for each shape and pass, whatever the type; all types and layouts between them. */
+static void once_is_every_shape_and_pass_once(void **state)
+{
+    (void)state;
+    sq_rig rig = open_rig();
+    sq_case_filter one = {.program = "", .op = "layernorm"};
+    sq_case_counts all = {0}, once = {0}, f16 = {0};
+    sq_op_cases_run_cheap(&rig, &one, 1e4, &all);
+    one.is_once = true;
+    sq_op_cases_run_cheap(&rig, &one, 1e4, &once);
+    one.dtype = "f16";
+    sq_op_cases_run_cheap(&rig, &one, 1e4, &f16);
+    assert_true(once.passed > 0);
+    assert_int_equal(all.passed, 6 * once.passed);
+    assert_int_equal(f16.passed, once.passed);
+    assert_int_equal(all.failed + once.failed + f16.failed, 0);
+    rig.backend->close(rig.device);
+}
+
 /* A slice is a small call of its own; its result must be that part of the whole call's result. */
 static void prove_slices_of(const sq_rig *rig, const sq_op *op, const char *shape)
 {
@@ -149,6 +168,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_shape_and_layout_agrees),
+        cmocka_unit_test(once_is_every_shape_and_pass_once),
         cmocka_unit_test(slices_agree_with_the_whole),
         cmocka_unit_test(bf16_is_near_f32),
         cmocka_unit_test(matrix_flops_are_of_16_bit_types),

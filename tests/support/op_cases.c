@@ -26,7 +26,7 @@ const char *sq_case_filter_parse(int argc, char **argv, sq_case_filter *filter)
         if (strncmp(argv[i], "--", 2) == 0)
             option = option ? option : argv[i];
         else if (n < 5)
-            *slot[n++] = argv[i];
+            *slot[n++] = strcmp(argv[i], "all") == 0 ? NULL : argv[i];
     }
     return option;
 }
@@ -130,17 +130,53 @@ sq_status sq_op_case_prove_slices(const sq_rig *rig, const sq_op_case *c, double
 
 /* --- all of them --- */
 
+enum { LAYOUTS = 2, COMBINATIONS = SQ_DTYPE_COUNT * LAYOUTS };
+
+static sq_op_case combination(sq_op_case c, int i)
+{
+    c.dtype = (sq_dtype)(i % SQ_DTYPE_COUNT);
+    c.layout = (sq_layout)(i / SQ_DTYPE_COUNT % LAYOUTS);
+    return c;
+}
+
+static bool is_wanted(const sq_case_filter *filter, const sq_op_case *c)
+{
+    return sq_case_is_selected(filter->dtype, sq_dtype_name(c->dtype));
+}
+
+/* The shape's turn, or the next one after it that the provider supports. */
+static void run_turn(const sq_rig *rig, const sq_case_filter *filter, sq_op_case c, double max_work,
+                     sq_case_counts *counts)
+{
+    sq_status status = SQ_UNSUPPORTED;
+    int turn = (int)c.pass;
+    for (const char *const *shape = c.op->test_shapes; *shape && *shape != c.shape; shape++)
+        turn++;
+    for (int i = 0; i < COMBINATIONS && status == SQ_UNSUPPORTED; i++) {
+        sq_error err = {.status = SQ_OK};
+        c = combination(c, turn + i);
+        if (!is_wanted(filter, &c))
+            continue;
+        status = run_case(rig, &c, max_work, &err);
+        if (status != SQ_UNSUPPORTED)
+            count(filter, &c, status, &err, counts);
+    }
+    counts->unsupported += status == SQ_UNSUPPORTED;
+}
+
 static void run_pass(const sq_rig *rig, const sq_case_filter *filter, sq_op_case c, double max_work,
                      sq_case_counts *counts)
 {
-    for (int dtype = 0; dtype < SQ_DTYPE_COUNT; dtype++)
-        for (int layout = SQ_LAYOUT_DENSE; layout <= SQ_LAYOUT_STRIDED; layout++) {
-            sq_error err = {.status = SQ_OK};
-            c.dtype = (sq_dtype)dtype;
-            c.layout = (sq_layout)layout;
-            if (sq_case_is_selected(filter->dtype, sq_dtype_name(c.dtype)))
-                count(filter, &c, run_case(rig, &c, max_work, &err), &err, counts);
-        }
+    if (filter->is_once) {
+        run_turn(rig, filter, c, max_work, counts);
+        return;
+    }
+    for (int i = 0; i < COMBINATIONS; i++) {
+        sq_error err = {.status = SQ_OK};
+        c = combination(c, i);
+        if (is_wanted(filter, &c))
+            count(filter, &c, run_case(rig, &c, max_work, &err), &err, counts);
+    }
 }
 
 static void run_shape(const sq_rig *rig, const sq_case_filter *filter, sq_op_case c,

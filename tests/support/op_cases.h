@@ -13,9 +13,11 @@
 
 enum { SQ_CASE_SEED = 20240 };
 
-/* NULL: all. `program` is what the replay command starts with. */
+/* NULL: all. `program` is what the replay command starts with. is_once: every shape of every pass
+ * in one type and layout, which take turns, so that a provider's shapes together meet them all. */
 typedef struct {
     const char *program, *op, *provider, *shape, *dtype, *pass;
+    bool is_once;
 } sq_case_filter;
 
 typedef struct {
@@ -31,8 +33,8 @@ typedef struct {
     sq_pass pass;
 } sq_op_case;
 
-/* "OP PROVIDER SHAPE DTYPE PASS" from argv[1..]; absent ones select all. Returns the first argument that
- * starts with "--", or NULL. */
+/* "OP PROVIDER SHAPE DTYPE PASS" from argv[1..]; absent ones and "all" select all. Returns the
+ * first argument that starts with "--", or NULL. */
 const char *sq_case_filter_parse(int argc, char **argv, sq_case_filter *filter);
 
 /* Runs all cases that the filter selects, prints a line with the replay command for each failing
