@@ -51,7 +51,7 @@ void sq_subject_each_axis(bool (*visit)(const sq_axis *axis, void *arg), void *a
 
 sq_status sq_subject_check(const sq_subject *subject, sq_cell *cell, sq_error *err)
 {
-    return subject->op ? subject->op->check(cell->value, err)
+    return subject->op ? sq_op_check(subject->op, cell->value, err)
                        : subject->family->check(cell->value, err);
 }
 

@@ -116,7 +116,7 @@ struct sq_op {
     bool is_mixer;      /* moves information along the sequence: compared at equal width */
     const sq_axis *axes;
     /* Resolves dependent defaults in place (0 = "same as ...") and refuses impossible shapes with
-     * the rule they break (SQ_BAD_SHAPE). */
+     * the rule they break (SQ_BAD_SHAPE). NULL: the axes' ranges are all there is. */
     sq_status (*check)(sq_axis_value *axis, sq_error *err);
     /* Sets the axes to this mixer's shape at model width `width`; NULL where width has no meaning.
      * SQ_BAD_SHAPE where the width does not divide into heads. */
@@ -171,6 +171,8 @@ const sq_provider *sq_providers_cuda(const sq_op *op); /* kernels/registry_cuda.
 #endif
 const sq_provider *sq_provider_find(sq_providers_fn providers, const sq_op *op, const char *name);
 
+/* op->check, where there is one. */
+sq_status sq_op_check(const sq_op *op, sq_axis_value *axis, sq_error *err);
 /* The tensors of any pass; refuses one of more than 2^56 bytes (SQ_BAD_SHAPE): below that, no sum
  * over the tensors of a call or a block leaves 64 bits. SQ_UNSUPPORTED for a pass the operator has
  * not. */

@@ -30,6 +30,11 @@ const sq_op *sq_op_find(const char *name)
     return NULL;
 }
 
+sq_status sq_op_check(const sq_op *op, sq_axis_value *axis, sq_error *err)
+{
+    return op->check ? op->check(axis, err) : SQ_OK;
+}
+
 static sq_status check_bytes(const char *op, const sq_tensor_spec *spec, int n, sq_error *err)
 {
     const size_t most = (size_t)1 << 56;
@@ -214,7 +219,7 @@ sq_status sq_call_parse(const sq_op *op, sq_pass pass, sq_dtype dtype, const cha
 {
     *call = (sq_call){.op = op, .pass = pass, .dtype = dtype};
     SQ_TRY(sq_axis_parse_assignments(op->axes, shape, call->axis, err));
-    SQ_TRY(op->check(call->axis, err));
+    SQ_TRY(sq_op_check(op, call->axis, err));
     sq_tensor_list list;
     return sq_call_shape(call, &list, err);
 }

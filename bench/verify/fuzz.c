@@ -71,7 +71,7 @@ static sq_status roll_shape(dice *d, const sq_op *op, sq_axis_value *value, sq_e
     for (int i = 0; op->axes[i].name; i++)
         if (!is_near || roll(d, 4) == 0)
             value[i] = roll_axis(d, &op->axes[i], i);
-    return op->check(value, err);
+    return sq_op_check(op, value, err);
 }
 
 static const sq_op *roll_op(dice *d, const char *wanted)

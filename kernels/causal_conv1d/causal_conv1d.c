@@ -22,8 +22,8 @@
 #include "kernels/op.h"
 
 #include <math.h>
-#include <stdio.h>
 
+#include "kernels/shared/channels.h"
 #include "kernels/shared/rows.h"
 
 static const sq_axis axes[] = {
@@ -49,9 +49,7 @@ static sq_status check(sq_axis_value *axis, sq_error *err)
 /* Mamba's: on the expanded channels. */
 static sq_status at_width(int64_t width, sq_axis_value *axis, sq_error *err)
 {
-    (void)err;
-    axis[AXIS_D] = (double)(2 * width);
-    return SQ_OK;
+    return sq_channels_at_width(2 * width, axis, err);
 }
 
 static sq_status tensors(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis,
@@ -156,24 +154,15 @@ static double reference_work(const sq_axis_value *axis)
 static sq_status slice(const sq_call *whole, sq_pick pick, sq_call *sub, char *what, size_t size)
 {
     const sq_axis_value *axis = whole->axis;
-    double channel_work = reference_work(axis) / (axis[AXIS_B] * axis[AXIS_D]);
-    int64_t count = (int64_t)fmax(1, fmin(axis[AXIS_D], pick.max_work / channel_work));
-    int64_t b = sq_pick_start(pick, 0, sq_axis_int(axis, AXIS_B), 1);
-    int64_t d = sq_pick_start(pick, 1, sq_axis_int(axis, AXIS_D), count);
-    *sub = *whole;
-    sub->axis[AXIS_B] = 1;
-    sub->axis[AXIS_D] = (double)count;
+    const double work = reference_work(axis) / (axis[AXIS_B] * axis[AXIS_D]);
+    const int64_t count = sq_channels_within(whole, pick, work, 1);
+    const sq_channel_part part = sq_channel_part_pick(whole, pick, count, 1, sub, what, size);
     sq_tensor *const by_row[] = {&sub->in[IN_X], &sub->in[IN_INITIAL], &sub->out[OUT_Y],
                                  &sub->out[OUT_FINAL]};
     for (size_t i = 0; i < sizeof by_row / sizeof by_row[0]; i++)
-        if (by_row[i]->rank) {
-            *by_row[i] = sq_tensor_slice(by_row[i], 0, b, 1);
-            *by_row[i] = sq_tensor_slice(by_row[i], 2, d, count);
-        }
-    sub->in[IN_W] = sq_tensor_slice(&whole->in[IN_W], 0, d, count);
-    if (whole->in[IN_BIAS].rank)
-        sub->in[IN_BIAS] = sq_tensor_slice(&whole->in[IN_BIAS], 0, d, count);
-    snprintf(what, size, "b=%lld d=%lld..%lld", (long long)b, (long long)d, (long long)(d + count));
+        sq_channel_cut(by_row[i], 0, 2, part);
+    sq_channel_cut(&sub->in[IN_W], -1, 0, part);
+    sq_channel_cut(&sub->in[IN_BIAS], -1, 0, part);
     return SQ_OK;
 }
 

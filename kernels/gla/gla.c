@@ -33,13 +33,6 @@ static const sq_axis axes[] = {
     {.name = NULL},
 };
 
-static sq_status check(sq_axis_value *axis, sq_error *err)
-{
-    (void)axis;
-    (void)err;
-    return SQ_OK;
-}
-
 static const sq_decay_cut cuts[IN_COUNT] = {[IN_Q] = {0, 2, -1},
                                             [IN_K] = {0, 2, -1},
                                             [IN_V] = {0, 2, 3},
@@ -129,7 +122,6 @@ const sq_op sq_op_gla = {
     .doc = "S_t = diag(exp(gk_t)) S_{t-1} + k_t v_t^T; o_t = scale S_t^T q_t",
     .is_mixer = true,
     .axes = axes,
-    .check = check,
     .at_width = at_width,
     .tensors = tensors,
     .cost = cost,

@@ -34,13 +34,6 @@ static const sq_axis axes[] = {
     {.name = NULL},
 };
 
-static sq_status check(sq_axis_value *axis, sq_error *err)
-{
-    (void)axis;
-    (void)err;
-    return SQ_OK; /* the axes' ranges are all there is */
-}
-
 sq_norm sq_group_norm_norm(sq_pass pass, const sq_axis_value *axis)
 {
     return (sq_norm){.batch = sq_axis_int(axis, AXIS_B),
@@ -85,7 +78,6 @@ const sq_op sq_op_group_norm = {
     .doc = "y = x / sqrt(mean(x^2) + eps) * w + b of each head; layer: less its mean first",
     .is_mixer = false,
     .axes = axes,
-    .check = check,
     .at_width = at_width,
     .tensors = tensors,
     .cost = cost,

@@ -27,7 +27,9 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "kernels/shared/channels.h"
 #include "kernels/shared/rows.h"
 
 static const sq_axis axes[] = {
@@ -41,20 +43,6 @@ static const sq_axis axes[] = {
     {"shift", "shift", "added to the window", SQ_AXIS_REAL, 0, -10, 10, NULL},
     {.name = NULL},
 };
-
-static sq_status check(sq_axis_value *axis, sq_error *err)
-{
-    (void)axis;
-    (void)err;
-    return SQ_OK; /* the axes' ranges are all there is */
-}
-
-static sq_status at_width(int64_t width, sq_axis_value *axis, sq_error *err)
-{
-    (void)err;
-    axis[AXIS_D] = (double)width;
-    return SQ_OK;
-}
 
 static sq_status tensors(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis,
                          sq_tensor_list *list, sq_error *err)
@@ -201,26 +189,20 @@ static sq_status slice(const sq_call *whole, sq_pick pick, sq_call *sub, char *w
 {
     const sq_axis_value *axis = whole->axis;
     const double channels = fmax(1, fmin(axis[AXIS_D], 64));
-    const int64_t count = (int64_t)channels;
     const int64_t steps =
         (int64_t)fmax(1, fmin(axis[AXIS_L], pick.max_work / step_work(axis, channels)));
-    const int64_t b = sq_pick_start(pick, 0, sq_axis_int(axis, AXIS_B), 1);
-    const int64_t d = sq_pick_start(pick, 1, sq_axis_int(axis, AXIS_D), count);
     const int64_t t = sq_pick_start(pick, 2, sq_axis_int(axis, AXIS_L), steps);
-    *sub = *whole;
-    sub->axis[AXIS_B] = 1;
-    sub->axis[AXIS_D] = channels;
+    const sq_channel_part part =
+        sq_channel_part_pick(whole, pick, (int64_t)channels, 1, sub, what, size);
     sub->axis[AXIS_L] = (double)steps;
     sub->in[IN_Z] = sq_tensor_slice(&whole->in[IN_Z], 0, t, steps);
     sub->in[IN_T] = sq_tensor_slice(&whole->in[IN_T], 0, t, steps);
     sub->out[0] = sq_tensor_slice(&whole->out[0], 2, t, steps);
     sq_tensor *const by_filter[] = {&sub->in[IN_OUT], &sub->in[IN_DELTA], &sub->out[0]};
-    for (size_t i = 0; i < sizeof by_filter / sizeof by_filter[0]; i++) {
-        *by_filter[i] = sq_tensor_slice(by_filter[i], 0, b, 1);
-        *by_filter[i] = sq_tensor_slice(by_filter[i], 1, d, count);
-    }
-    snprintf(what, size, "b=%lld d=%lld..%lld t=%lld..%lld", (long long)b, (long long)d,
-             (long long)(d + count), (long long)t, (long long)(t + steps));
+    for (size_t i = 0; i < sizeof by_filter / sizeof by_filter[0]; i++)
+        sq_channel_cut(by_filter[i], 0, 1, part);
+    const size_t end = strlen(what);
+    snprintf(what + end, size - end, " t=%lld..%lld", (long long)t, (long long)(t + steps));
     return SQ_OK;
 }
 
@@ -240,8 +222,7 @@ const sq_op sq_op_hyena_filter = {
     .doc = "h_t = mlp(z_t) (e^(-t |delta|) + shift), with sin(freq x) between the layers",
     .is_mixer = false,
     .axes = axes,
-    .check = check,
-    .at_width = at_width,
+    .at_width = sq_channels_at_width,
     .tensors = tensors,
     .cost = cost,
     .tolerance = tolerance,

@@ -17,6 +17,8 @@
  */
 #include "kernels/layernorm/layernorm.h"
 
+#include "kernels/shared/channels.h"
+
 enum { AXIS_B, AXIS_L, AXIS_D, AXIS_WEIGHT, AXIS_BIAS, AXIS_RESIDUAL, AXIS_EPS };
 
 static const sq_axis axes[] = {
@@ -31,13 +33,6 @@ static const sq_axis axes[] = {
     {.name = NULL},
 };
 
-static sq_status check(sq_axis_value *axis, sq_error *err)
-{
-    (void)axis;
-    (void)err;
-    return SQ_OK; /* the axes' ranges are all there is */
-}
-
 sq_norm sq_layernorm_norm(sq_pass pass, const sq_axis_value *axis)
 {
     return (sq_norm){.batch = sq_axis_int(axis, AXIS_B),
@@ -49,13 +44,6 @@ sq_norm sq_layernorm_norm(sq_pass pass, const sq_axis_value *axis)
                      .has_bias = axis[AXIS_BIAS] != 0,
                      .residual = (int)axis[AXIS_RESIDUAL],
                      .eps = axis[AXIS_EPS]};
-}
-
-static sq_status at_width(int64_t width, sq_axis_value *axis, sq_error *err)
-{
-    (void)err;
-    axis[AXIS_D] = (double)width;
-    return SQ_OK;
 }
 
 SQ_NORM_FUNCTIONS(sq_layernorm_norm)
@@ -83,8 +71,7 @@ const sq_op sq_op_layernorm = {
     .doc = "y = (x - mean(x)) / sqrt(var(x) + eps) * w + b",
     .is_mixer = false,
     .axes = axes,
-    .check = check,
-    .at_width = at_width,
+    .at_width = sq_channels_at_width,
     .tensors = tensors,
     .cost = cost,
     .tolerance = tolerance,

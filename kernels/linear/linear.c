@@ -39,13 +39,6 @@ static const sq_axis axes[] = {
     {.name = NULL},
 };
 
-static sq_status check(sq_axis_value *axis, sq_error *err)
-{
-    (void)axis;
-    (void)err;
-    return SQ_OK; /* the axes' ranges are all there is */
-}
-
 static sq_status at_width(int64_t width, sq_axis_value *axis, sq_error *err)
 {
     (void)err;
@@ -303,7 +296,6 @@ const sq_op sq_op_linear = {
     .doc = "y = act(x W^T [+ b]) [+ r]",
     .is_mixer = false,
     .axes = axes,
-    .check = check,
     .at_width = at_width,
     .tensors = tensors,
     .cost = cost,

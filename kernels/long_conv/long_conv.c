@@ -32,6 +32,7 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "kernels/shared/channels.h"
 #include "kernels/shared/rows.h"
 
 static const sq_axis axes[] = {
@@ -58,13 +59,6 @@ static sq_status check(sq_axis_value *axis, sq_error *err)
     if (axis[AXIS_HEAD] > 1 && axis[AXIS_GATE] != 1)
         return sq_fail(err, SQ_BAD_SHAPE, "head=%g: products of heads need gate=1",
                        axis[AXIS_HEAD]);
-    return SQ_OK;
-}
-
-static sq_status at_width(int64_t width, sq_axis_value *axis, sq_error *err)
-{
-    (void)err;
-    axis[AXIS_D] = (double)width;
     return SQ_OK;
 }
 
@@ -155,22 +149,13 @@ static sq_status slice(const sq_call *whole, sq_pick pick, sq_call *sub, char *w
     const sq_axis_value *axis = whole->axis;
     double rows = axis[AXIS_HEAD] > 1 ? axis[AXIS_D] : floor(pick.max_work / row_work(axis));
     int64_t count = (int64_t)fmax(1, fmin(axis[AXIS_D], rows));
-    int64_t b = sq_pick_start(pick, 0, sq_axis_int(axis, AXIS_B), 1);
-    int64_t d = sq_pick_start(pick, 1, sq_axis_int(axis, AXIS_D), count);
-    *sub = *whole;
-    sub->axis[AXIS_B] = 1;
-    sub->axis[AXIS_D] = (double)count;
-    sq_tensor *rows_of[] = {&sub->in[IN_V], &sub->in[IN_X1], &sub->in[IN_X0], &sub->out[0]};
+    const sq_channel_part part = sq_channel_part_pick(whole, pick, count, 1, sub, what, size);
+    sq_tensor *const rows_of[] = {&sub->in[IN_V], &sub->in[IN_X1], &sub->in[IN_X0], &sub->out[0]};
     for (size_t i = 0; i < sizeof rows_of / sizeof rows_of[0]; i++)
-        if (rows_of[i]->rank) {
-            sq_tensor one = sq_tensor_slice(rows_of[i], 0, b, 1);
-            *rows_of[i] = sq_tensor_slice(&one, 2, d, count);
-        }
-    sq_tensor *filter_of[] = {&sub->in[IN_H], &sub->in[IN_BIAS], &sub->in[IN_R]};
-    for (size_t i = 0; i < sizeof filter_of / sizeof filter_of[0]; i++)
-        if (filter_of[i]->rank && axis[AXIS_HEAD] == 1)
-            *filter_of[i] = sq_tensor_slice(filter_of[i], 0, d, count);
-    snprintf(what, size, "b=%lld d=%lld..%lld", (long long)b, (long long)d, (long long)(d + count));
+        sq_channel_cut(rows_of[i], 0, 2, part);
+    sq_tensor *const filter_of[] = {&sub->in[IN_H], &sub->in[IN_BIAS], &sub->in[IN_R]};
+    for (size_t i = 0; axis[AXIS_HEAD] == 1 && i < sizeof filter_of / sizeof filter_of[0]; i++)
+        sq_channel_cut(filter_of[i], -1, 0, part);
     return SQ_OK;
 }
 
@@ -215,7 +200,7 @@ const sq_op sq_op_long_conv = {
     .is_mixer = true,
     .axes = axes,
     .check = check,
-    .at_width = at_width,
+    .at_width = sq_channels_at_width,
     .tensors = tensors,
     .cost = cost,
     .tolerance = tolerance,

@@ -24,6 +24,8 @@
  */
 #include "kernels/rmsnorm/rmsnorm.h"
 
+#include "kernels/shared/channels.h"
+
 enum {
     AXIS_B,
     AXIS_L,
@@ -74,13 +76,6 @@ sq_norm sq_rmsnorm_norm(sq_pass pass, const sq_axis_value *axis)
                      .eps = axis[AXIS_EPS]};
 }
 
-static sq_status at_width(int64_t width, sq_axis_value *axis, sq_error *err)
-{
-    (void)err;
-    axis[AXIS_D] = (double)width;
-    return SQ_OK;
-}
-
 SQ_NORM_FUNCTIONS(sq_rmsnorm_norm)
 
 static const char *const test_shapes[] = {
@@ -113,7 +108,7 @@ const sq_op sq_op_rmsnorm = {
     .is_mixer = false,
     .axes = axes,
     .check = check,
-    .at_width = at_width,
+    .at_width = sq_channels_at_width,
     .tensors = tensors,
     .cost = cost,
     .tolerance = tolerance,

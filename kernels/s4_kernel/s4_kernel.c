@@ -25,9 +25,8 @@
 #include "kernels/s4_kernel/s4_kernel.h"
 
 #include <math.h>
-#include <stdio.h>
 
-#include "kernels/shared/rows.h"
+#include "kernels/shared/channels.h"
 
 static const sq_axis axes[] = {
     {"B", "batch", "filters of a channel", SQ_AXIS_INT, 1, 1, 65536, NULL},
@@ -44,24 +43,16 @@ static const sq_axis axes[] = {
 
 static sq_status check(sq_axis_value *axis, sq_error *err)
 {
-    if (fmod(axis[AXIS_N], 2) != 0)
-        return sq_fail(err, SQ_BAD_SHAPE, "N=%g: states are pairs", axis[AXIS_N]);
-    if (axis[AXIS_S] == 0)
-        axis[AXIS_S] = axis[AXIS_D];
-    if (fmod(axis[AXIS_D], axis[AXIS_S]) != 0)
-        return sq_fail(err, SQ_BAD_SHAPE, "S=%g does not divide D=%g", axis[AXIS_S], axis[AXIS_D]);
-    return SQ_OK;
+    return sq_ssm_check(axis[AXIS_N], axis[AXIS_D], &axis[AXIS_S], err);
 }
 
 static sq_status at_width(int64_t width, sq_axis_value *axis, sq_error *err)
 {
-    (void)err;
-    axis[AXIS_D] = (double)width;
     axis[AXIS_S] = 1;
-    return SQ_OK;
+    return sq_channels_at_width(width, axis, err);
 }
 
-/* Drawn near the start of S4: a = -1/2 + i pi n, p and b of order 1, dt from 0.001 to 0.1. */
+/* p and b of order 1, as S4 starts. */
 static sq_status tensors(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis,
                          sq_tensor_list *list, sq_error *err)
 {
@@ -71,14 +62,9 @@ static sq_status tensors(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis
     const int64_t b = sq_axis_int(axis, AXIS_B), l = sq_axis_int(axis, AXIS_L);
     const int64_t d = sq_axis_int(axis, AXIS_D), s = sq_axis_int(axis, AXIS_S);
     const int64_t n = sq_axis_int(axis, AXIS_N) / 2, r = sq_axis_int(axis, AXIS_R);
-    const sq_draw steps = {SQ_DRAW_UNIFORM, -6.9078f, -2.3026f, 0};
-    const sq_draw decay = {SQ_DRAW_NORMAL, -0.6931f, 0.2f, 0};
-    const sq_draw frequency = {SQ_DRAW_RAMP, 0.0f, 3.14159265f, n};
     const sq_draw normal = {SQ_DRAW_NORMAL, 0.0f, 0.7f, 0};
     *list = (sq_tensor_list){.n_in = IN_COUNT, .n_out = 1};
-    list->in[IN_LOG_DT] = (sq_tensor_spec){"log_dt", SQ_DTYPE_F32, 1, {d}, -1, steps};
-    list->in[IN_A_REAL] = (sq_tensor_spec){"a_real", SQ_DTYPE_F32, 2, {s, n}, -1, decay};
-    list->in[IN_A_IMAG] = (sq_tensor_spec){"a_imag", SQ_DTYPE_F32, 2, {s, n}, -1, frequency};
+    sq_ssm_list(&list->in[IN_LOG_DT], d, s, n);
     list->in[IN_GAIN] = (sq_tensor_spec){"b", SQ_DTYPE_F32, 3, {s, n, 2}, -1, normal};
     list->in[IN_P] = (sq_tensor_spec){"p", SQ_DTYPE_F32, 4, {r, s, n, 2}, -1, normal};
     list->in[IN_C] = (sq_tensor_spec){"c", SQ_DTYPE_F32, 4, {b, d, n, 2}, -1, normal};
@@ -130,23 +116,13 @@ static double reference_work(const sq_axis_value *axis)
 static sq_status slice(const sq_call *whole, sq_pick pick, sq_call *sub, char *what, size_t size)
 {
     const sq_axis_value *axis = whole->axis;
-    const int64_t copies = sq_axis_int(axis, AXIS_S), channels = sq_axis_int(axis, AXIS_D);
-    const double row = reference_work(axis) / (axis[AXIS_B] * axis[AXIS_D]);
-    const int64_t turns =
-        (int64_t)fmax(1, fmin((double)(channels / copies), pick.max_work / row / (double)copies));
-    const int64_t count = turns * copies;
-    const int64_t b = sq_pick_start(pick, 0, sq_axis_int(axis, AXIS_B), 1);
-    const int64_t d = copies * sq_pick_start(pick, 1, channels / copies, turns);
-    *sub = *whole;
-    sub->axis[AXIS_B] = 1;
-    sub->axis[AXIS_D] = (double)count;
-    sub->in[IN_LOG_DT] = sq_tensor_slice(&whole->in[IN_LOG_DT], 0, d, count);
-    sq_tensor *const by_filter[] = {&sub->in[IN_C], &sub->out[0]};
-    for (size_t i = 0; i < sizeof by_filter / sizeof by_filter[0]; i++) {
-        *by_filter[i] = sq_tensor_slice(by_filter[i], 0, b, 1);
-        *by_filter[i] = sq_tensor_slice(by_filter[i], 1, d, count);
-    }
-    snprintf(what, size, "b=%lld d=%lld..%lld", (long long)b, (long long)d, (long long)(d + count));
+    const int64_t copies = sq_axis_int(axis, AXIS_S);
+    const double work = reference_work(axis) / (axis[AXIS_B] * axis[AXIS_D]);
+    const int64_t count = sq_channels_within(whole, pick, work, copies);
+    const sq_channel_part part = sq_channel_part_pick(whole, pick, count, copies, sub, what, size);
+    sq_channel_cut(&sub->in[IN_LOG_DT], -1, 0, part);
+    sq_channel_cut(&sub->in[IN_C], 0, 1, part);
+    sq_channel_cut(&sub->out[0], 0, 1, part);
     return SQ_OK;
 }
 

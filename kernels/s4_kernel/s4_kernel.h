@@ -5,7 +5,7 @@
 
 #include "kernels/op.h"
 #include "kernels/shared/fft.h"
-#include "kernels/shared/ssm.h"
+#include "kernels/shared/ssm_op.h"
 
 enum { AXIS_B, AXIS_L, AXIS_D, AXIS_N, AXIS_R, AXIS_S, AXIS_CONJUGATE };
 enum { IN_LOG_DT, IN_A_REAL, IN_A_IMAG, IN_GAIN, IN_P, IN_C, IN_COUNT };
@@ -191,8 +191,6 @@ sq_status sq_s4_kernel_reference(const sq_call *call, sq_error *err);
 sq_s4_mode sq_s4_mode_of(const sq_call *call, int64_t d, int64_t n);
 /* The sums of filter b of channel d at a point. */
 sq_s4_sums sq_s4_sums_of(const sq_call *call, int64_t b, int64_t d, const sq_s4_point *at);
-/* Element (i, j, k) of a tensor with a last dim of real and imaginary part. */
-sq_c64 sq_s4_load(const sq_tensor *t, int64_t i, int64_t j, int64_t k);
 
 /* s4_kernel_bwd.c */
 sq_status sq_s4_kernel_backward(const sq_call *call, sq_error *err);

@@ -16,13 +16,6 @@
 
 enum { IN_DH = IN_COUNT };
 
-static void store_pair(const sq_tensor *t, int64_t i, int64_t j, int64_t k, sq_c64 value)
-{
-    const int64_t at = sq_offset3(t, i, j, k);
-    sq_store(t->data, t->dtype, at, value.re);
-    sq_store(t->data, t->dtype, at + t->stride[t->rank - 1], value.im);
-}
-
 /* One filter of a channel: mode[n] grows; its c is written. z: L points. */
 static void run_row(const sq_call *call, int64_t b, int64_t d, const sq_any_fft *fft, sq_c64 *z,
                     sq_c64 *scratch, sq_s4_mode_gradient *mode)
@@ -42,11 +35,12 @@ static void run_row(const sq_call *call, int64_t b, int64_t d, const sq_any_fft 
         const sq_s4_sums dsums = sq_s4_sums_back(&solved, at.g, rank, sq_c64_scale(z[j], weight));
         for (int64_t n = 0; n < modes; n++) {
             const sq_s4_mode m = sq_s4_mode_of(call, d, n);
-            sq_s4_mode_back(&dsums, &m, sq_s4_load(&call->in[IN_C], b, d, n), &at, rank, &mode[n]);
+            sq_s4_mode_back(&dsums, &m, sq_pair_load(&call->in[IN_C], b, d, n), &at, rank,
+                            &mode[n]);
         }
     }
     for (int64_t n = 0; n < modes; n++)
-        store_pair(&call->out[IN_C], b, d, n, mode[n].c);
+        sq_pair_store(&call->out[IN_C], b, d, n, mode[n].c);
 }
 
 /* false: no memory. */
@@ -63,8 +57,7 @@ static bool run_channel(const sq_call *call, int64_t d, const sq_any_fft *fft,
 /* Mode n of copy s: the sum over its channels. mode: (D, modes). */
 static void write_mode(const sq_call *call, int64_t s, int64_t n, const sq_s4_mode_gradient *mode)
 {
-    const sq_tensor *real = &call->out[IN_A_REAL], *imag = &call->out[IN_A_IMAG];
-    const int64_t copies = real->dim[0], modes = real->dim[1];
+    const int64_t copies = call->out[IN_A_REAL].dim[0], modes = call->out[IN_A_REAL].dim[1];
     const int rank = (int)call->axis[AXIS_R];
     sq_s4_mode_gradient sum = {.log_dt = 0};
     for (int64_t d = s; d < call->in[IN_LOG_DT].dim[0]; d += copies) {
@@ -75,13 +68,11 @@ static void write_mode(const sq_call *call, int64_t s, int64_t n, const sq_s4_mo
             sum.p[k] = sq_c64_add(sum.p[k], one->p[k]);
     }
     const double sign = call->axis[AXIS_CONJUGATE] != 0 ? -1 : 1;
-    sq_store(real->data, real->dtype, s * real->stride[0] + n * real->stride[1],
-             sq_ssm_d_a_real(sq_s4_mode_of(call, s, n).a, sum.a));
-    sq_store(imag->data, imag->dtype, s * imag->stride[0] + n * imag->stride[1],
-             sq_ssm_d_a_imag(sign, sum.a));
-    store_pair(&call->out[IN_GAIN], s, n, 0, sum.b);
+    sq_ssm_store_pole_gradient(&call->out[IN_LOG_DT], s, n, sq_s4_mode_of(call, s, n).a, sign,
+                               sum.a);
+    sq_pair_store(&call->out[IN_GAIN], s, n, 0, sum.b);
     for (int k = 0; k < rank; k++)
-        store_pair(&call->out[IN_P], k, s, n, sum.p[k]);
+        sq_pair_store(&call->out[IN_P], k, s, n, sum.p[k]);
 }
 
 static void write_modes(const sq_call *call, const sq_s4_mode_gradient *mode)

@@ -6,23 +6,14 @@
 
 #include "kernels/shared/rows.h"
 
-sq_c64 sq_s4_load(const sq_tensor *t, int64_t i, int64_t j, int64_t k)
-{
-    const int64_t at = sq_offset3(t, i, j, k), step = t->stride[t->rank - 1];
-    return sq_c64_of(sq_load(t->data, t->dtype, at), sq_load(t->data, t->dtype, at + step));
-}
-
 sq_s4_mode sq_s4_mode_of(const sq_call *call, int64_t d, int64_t n)
 {
-    const sq_tensor *real = &call->in[IN_A_REAL], *imag = &call->in[IN_A_IMAG];
-    const int64_t s = d % real->dim[0], rank = sq_axis_int(call->axis, AXIS_R);
+    const int64_t s = d % call->in[IN_A_REAL].dim[0], rank = sq_axis_int(call->axis, AXIS_R);
     sq_s4_mode m = {.dt = exp(sq_load1(&call->in[IN_LOG_DT], d))};
-    m.a = sq_ssm_pole(sq_load(real->data, real->dtype, s * real->stride[0] + n * real->stride[1]),
-                      sq_load(imag->data, imag->dtype, s * imag->stride[0] + n * imag->stride[1]),
-                      call->axis[AXIS_CONJUGATE] != 0 ? -1 : 1);
-    m.b = sq_s4_load(&call->in[IN_GAIN], s, n, 0);
+    m.a = sq_ssm_load_pole(&call->in[IN_LOG_DT], s, n, call->axis[AXIS_CONJUGATE] != 0 ? -1 : 1);
+    m.b = sq_pair_load(&call->in[IN_GAIN], s, n, 0);
     for (int64_t k = 0; k < rank; k++)
-        m.p[k] = sq_s4_load(&call->in[IN_P], k, s, n);
+        m.p[k] = sq_pair_load(&call->in[IN_P], k, s, n);
     return m;
 }
 
@@ -32,7 +23,7 @@ sq_s4_sums sq_s4_sums_of(const sq_call *call, int64_t b, int64_t d, const sq_s4_
     sq_s4_sums sums = {.cb = {0, 0}};
     for (int64_t n = 0; n < call->in[IN_C].dim[2]; n++) {
         const sq_s4_mode m = sq_s4_mode_of(call, d, n);
-        sq_s4_add_mode(&sums, &m, sq_s4_load(&call->in[IN_C], b, d, n), at, rank);
+        sq_s4_add_mode(&sums, &m, sq_pair_load(&call->in[IN_C], b, d, n), at, rank);
     }
     return sums;
 }

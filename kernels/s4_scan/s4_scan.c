@@ -27,12 +27,10 @@
 #include "kernels/s4_scan/s4_scan.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 
+#include "kernels/shared/channels.h"
 #include "kernels/shared/rows.h"
-
-static const char *const rules[] = {"zoh", "bilinear", NULL};
 
 static const sq_axis axes[] = {
     {"B", "batch", "sequences", SQ_AXIS_INT, 1, 1, 65536, NULL},
@@ -42,7 +40,8 @@ static const sq_axis axes[] = {
     {"R", "rank", "rank of the correction; 0: diagonal", SQ_AXIS_INT, 0, 0, MAX_RANK, NULL},
     {"S", "copies", "state spaces that the channels share in turn; 0: one for each", SQ_AXIS_INT, 0,
      0, 1 << 18, NULL},
-    {"disc", "discretisation", "zero-order hold or bilinear", SQ_AXIS_CHOICE, 1, 0, 1, rules},
+    {"disc", "discretisation", "zero-order hold or bilinear", SQ_AXIS_CHOICE, 1, 0, 1,
+     sq_ssm_rules},
     {"conjugate", "conjugate", "1: the stored imaginary parts are negated", SQ_AXIS_INT, 0, 0, 1,
      NULL},
     {"initial", "initial", "1: the sequence goes on from a state", SQ_AXIS_INT, 0, 0, 1, NULL},
@@ -52,12 +51,7 @@ static const sq_axis axes[] = {
 
 static sq_status check(sq_axis_value *axis, sq_error *err)
 {
-    if (fmod(axis[AXIS_N], 2) != 0)
-        return sq_fail(err, SQ_BAD_SHAPE, "N=%g: states are pairs", axis[AXIS_N]);
-    if (axis[AXIS_S] == 0)
-        axis[AXIS_S] = axis[AXIS_D];
-    if (fmod(axis[AXIS_D], axis[AXIS_S]) != 0)
-        return sq_fail(err, SQ_BAD_SHAPE, "S=%g does not divide D=%g", axis[AXIS_S], axis[AXIS_D]);
+    SQ_TRY(sq_ssm_check(axis[AXIS_N], axis[AXIS_D], &axis[AXIS_S], err));
     if (axis[AXIS_R] > 0 && axis[AXIS_DISC] != SQ_SSM_BILINEAR)
         return sq_fail(err, SQ_BAD_SHAPE, "R=%g: a low rank is discretised bilinearly alone",
                        axis[AXIS_R]);
@@ -66,13 +60,10 @@ static sq_status check(sq_axis_value *axis, sq_error *err)
 
 static sq_status at_width(int64_t width, sq_axis_value *axis, sq_error *err)
 {
-    (void)err;
-    axis[AXIS_D] = (double)width;
     axis[AXIS_S] = 0;
-    return SQ_OK;
+    return sq_channels_at_width(width, axis, err);
 }
 
-/* Drawn as S4D-Lin starts: a = -1/2 + i pi n, dt from 0.001 to 0.1. */
 static sq_status tensors(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis,
                          sq_tensor_list *list, sq_error *err)
 {
@@ -81,16 +72,11 @@ static sq_status tensors(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis
     const int64_t b = sq_axis_int(axis, AXIS_B), l = is_step ? 1 : sq_axis_int(axis, AXIS_L);
     const int64_t d = sq_axis_int(axis, AXIS_D), s = sq_axis_int(axis, AXIS_S);
     const int64_t n = sq_axis_int(axis, AXIS_N) / 2, r = sq_axis_int(axis, AXIS_R);
-    const sq_draw steps = {SQ_DRAW_UNIFORM, -6.9078f, -2.3026f, 0};
-    const sq_draw decay = {SQ_DRAW_NORMAL, -0.6931f, 0.2f, 0};
-    const sq_draw frequency = {SQ_DRAW_RAMP, 0.0f, 3.14159265f, n};
     const sq_draw normal = {SQ_DRAW_NORMAL, 0.0f, 1.0f, 0}, gain = {SQ_DRAW_NORMAL, 1, 0.2f, 0};
     const sq_draw weight = {SQ_DRAW_NORMAL, 0.0f, 0.7f, 0};
     *list = (sq_tensor_list){.n_in = IN_COUNT, .n_out = OUT_COUNT};
     list->in[IN_U] = (sq_tensor_spec){"u", dtype, 3, {b, l, d}, 1, normal};
-    list->in[IN_LOG_DT] = (sq_tensor_spec){"log_dt", SQ_DTYPE_F32, 1, {d}, -1, steps};
-    list->in[IN_A_REAL] = (sq_tensor_spec){"a_real", SQ_DTYPE_F32, 2, {s, n}, -1, decay};
-    list->in[IN_A_IMAG] = (sq_tensor_spec){"a_imag", SQ_DTYPE_F32, 2, {s, n}, -1, frequency};
+    sq_ssm_list(&list->in[IN_LOG_DT], d, s, n);
     list->in[IN_GAIN] = (sq_tensor_spec){"b", SQ_DTYPE_F32, 3, {s, n, 2}, -1, gain};
     if (r > 0)
         list->in[IN_P] = (sq_tensor_spec){"p", SQ_DTYPE_F32, 4, {r, s, n, 2}, -1, weight};
@@ -138,12 +124,6 @@ static sq_tolerance tolerance(sq_pass pass, sq_dtype dtype, const sq_axis_value 
 
 /* --- reference --- */
 
-sq_c64 sq_s4_scan_load(const sq_tensor *t, int64_t i, int64_t j, int64_t k)
-{
-    const int64_t at = sq_offset3(t, i, j, k), step = t->stride[t->rank - 1];
-    return sq_c64_of(sq_load(t->data, t->dtype, at), sq_load(t->data, t->dtype, at + step));
-}
-
 void sq_s4_scan_channel_read(const sq_call *call, int64_t d, sq_s4_scan_mode *mode,
                              sq_s4_scan_channel *out)
 {
@@ -156,14 +136,13 @@ void sq_s4_scan_channel_read(const sq_call *call, int64_t d, sq_s4_scan_mode *mo
     out->skip = sq_load1(&in[IN_SKIP], d);
     for (int64_t n = 0; n < out->modes; n++) {
         sq_s4_scan_mode *m = &mode[n];
-        m->a =
-            sq_ssm_pole(sq_load3(&in[IN_A_REAL], s, n, 0), sq_load3(&in[IN_A_IMAG], s, n, 0), sign);
-        m->b = sq_s4_scan_load(&in[IN_GAIN], s, n, 0);
-        m->c = sq_s4_scan_load(&in[IN_C], d, n, 0);
+        m->a = sq_ssm_load_pole(&in[IN_LOG_DT], s, n, sign);
+        m->b = sq_pair_load(&in[IN_GAIN], s, n, 0);
+        m->c = sq_pair_load(&in[IN_C], d, n, 0);
         m->step = sq_ssm_discretise((int)call->axis[AXIS_DISC], out->dt, m->a);
         m->r = sq_c64_inv(sq_c64_of(1 - out->dt / 2 * m->a.re, -out->dt / 2 * m->a.im));
         for (int k = 0; k < out->rank; k++)
-            m->p[k] = sq_s4_scan_load(&in[IN_P], k, s, n);
+            m->p[k] = sq_pair_load(&in[IN_P], k, s, n);
         for (int i = 0; i < out->rank; i++)
             for (int k = 0; k < out->rank; k++)
                 out->gram.at[i][k] += sq_s4_scan_dot(m->p[i], sq_c64_mul(m->r, m->p[k]));
@@ -206,7 +185,7 @@ static void run_sequence(const sq_s4_scan_channel *p, int64_t batch, sq_c64 *x)
     const sq_tensor *u = &p->call->in[IN_U], *initial = &p->call->in[IN_INITIAL];
     const sq_tensor *final = &p->call->out[OUT_FINAL];
     for (int64_t n = 0; n < p->modes; n++)
-        x[n] = initial->data ? sq_s4_scan_load(initial, batch, p->d, n) : sq_c64_of(0, 0);
+        x[n] = initial->data ? sq_pair_load(initial, batch, p->d, n) : sq_c64_of(0, 0);
     for (int64_t t = 0; t < u->dim[1]; t++) {
         const double in = sq_load3(u, batch, t, p->d);
         double sum = p->skip * in;
@@ -215,11 +194,8 @@ static void run_sequence(const sq_s4_scan_channel *p, int64_t batch, sq_c64 *x)
             sum += 2 * sq_c64_mul(p->mode[n].c, x[n]).re;
         sq_store3(&p->call->out[OUT_Y], batch, t, p->d, sum);
     }
-    for (int64_t n = 0; final->data && n < p->modes; n++) {
-        const int64_t at = sq_offset3(final, batch, p->d, n);
-        sq_store(final->data, final->dtype, at, x[n].re);
-        sq_store(final->data, final->dtype, at + final->stride[3], x[n].im);
-    }
+    for (int64_t n = 0; final->data && n < p->modes; n++)
+        sq_pair_store(final, batch, p->d, n, x[n]);
 }
 
 static sq_status reference(const sq_call *call, sq_error *err)
@@ -254,34 +230,20 @@ static sq_status slice(const sq_call *whole, sq_pick pick, sq_call *sub, char *w
 {
     const sq_axis_value *axis = whole->axis;
     const int64_t copies = sq_axis_int(axis, AXIS_S), channels = sq_axis_int(axis, AXIS_D);
-    const double row = reference_work(axis) / (axis[AXIS_B] * axis[AXIS_D]);
+    const double work = reference_work(axis) / (axis[AXIS_B] * axis[AXIS_D]);
     const bool is_own = copies == channels;
-    const int64_t turn = is_own ? 1 : copies;
-    const int64_t turns =
-        (int64_t)fmax(1, fmin((double)(channels / turn), pick.max_work / row / (double)turn));
-    const int64_t count = turns * turn, b = sq_pick_start(pick, 0, sq_axis_int(axis, AXIS_B), 1);
-    const int64_t d = turn * sq_pick_start(pick, 1, channels / turn, turns);
-    *sub = *whole;
-    sub->axis[AXIS_B] = 1;
-    sub->axis[AXIS_D] = (double)count;
+    const int64_t turn = is_own ? 1 : copies, count = sq_channels_within(whole, pick, work, turn);
+    const sq_channel_part part = sq_channel_part_pick(whole, pick, count, turn, sub, what, size);
     sub->axis[AXIS_S] = (double)(is_own ? count : copies);
-    sq_tensor *const by_row[] = {&sub->in[IN_U], &sub->out[OUT_Y]};
-    sq_tensor *const states[] = {&sub->in[IN_INITIAL], &sub->out[OUT_FINAL]};
-    for (size_t i = 0; i < 2; i++) {
-        *by_row[i] = sq_tensor_slice(by_row[i], 0, b, 1);
-        *by_row[i] = sq_tensor_slice(by_row[i], 2, d, count);
-        if (states[i]->rank) {
-            *states[i] = sq_tensor_slice(states[i], 0, b, 1);
-            *states[i] = sq_tensor_slice(states[i], 1, d, count);
-        }
-    }
+    sq_channel_cut(&sub->in[IN_U], 0, 2, part);
+    sq_channel_cut(&sub->out[OUT_Y], 0, 2, part);
+    sq_channel_cut(&sub->in[IN_INITIAL], 0, 1, part);
+    sq_channel_cut(&sub->out[OUT_FINAL], 0, 1, part);
     static const int by_channel[] = {IN_LOG_DT, IN_C, IN_SKIP};
     for (size_t i = 0; i < sizeof by_channel / sizeof by_channel[0]; i++)
-        sub->in[by_channel[i]] = sq_tensor_slice(&whole->in[by_channel[i]], 0, d, count);
+        sq_channel_cut(&sub->in[by_channel[i]], -1, 0, part);
     for (int i = IN_A_REAL; i <= IN_P && is_own; i++)
-        if (whole->in[i].rank)
-            sub->in[i] = sq_tensor_slice(&whole->in[i], i == IN_P, d, count);
-    snprintf(what, size, "b=%lld d=%lld..%lld", (long long)b, (long long)d, (long long)(d + count));
+        sq_channel_cut(&sub->in[i], -1, i == IN_P, part);
     return SQ_OK;
 }
 

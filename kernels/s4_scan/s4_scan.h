@@ -3,7 +3,7 @@
 #define SQ_KERNELS_S4_SCAN_S4_SCAN_H
 
 #include "kernels/op.h"
-#include "kernels/shared/ssm.h"
+#include "kernels/shared/ssm_op.h"
 
 enum {
     AXIS_B,
@@ -70,7 +70,6 @@ void sq_s4_scan_channel_read(const sq_call *call, int64_t d, sq_s4_scan_mode *mo
                              sq_s4_scan_channel *out);
 /* next = the state after x and input u; they may be the same. */
 void sq_s4_scan_step(const sq_s4_scan_channel *p, double u, const sq_c64 *x, sq_c64 *next);
-sq_c64 sq_s4_scan_load(const sq_tensor *t, int64_t i, int64_t j, int64_t k);
 
 /* s4_scan_bwd.c: the reference of pass bwd. */
 sq_status sq_s4_scan_backward(const sq_call *call, sq_error *err);

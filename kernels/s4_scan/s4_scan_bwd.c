@@ -143,8 +143,8 @@ static void run_sequence(channel *p, int64_t batch)
     const sq_tensor *dfinal = &call->in[IN_DFINAL], *dinitial = &call->out[IN_INITIAL];
     const int64_t modes = p->own.modes, d = p->own.d;
     for (int64_t n = 0; n < modes; n++) {
-        p->state[n] = initial->data ? sq_s4_scan_load(initial, batch, d, n) : sq_c64_of(0, 0);
-        p->dx[n] = dfinal->data ? sq_s4_scan_load(dfinal, batch, d, n) : sq_c64_of(0, 0);
+        p->state[n] = initial->data ? sq_pair_load(initial, batch, d, n) : sq_c64_of(0, 0);
+        p->dx[n] = dfinal->data ? sq_pair_load(dfinal, batch, d, n) : sq_c64_of(0, 0);
     }
     for (int64_t t = 0; t < u->dim[1]; t++)
         sq_s4_scan_step(&p->own, sq_load3(u, batch, t, d), p->state + t * modes,
@@ -161,11 +161,8 @@ static void run_sequence(channel *p, int64_t batch)
             p->own.rank > 0 ? low_rank_back(p, in, before) : diagonal_back(p, in, before);
         sq_store3(&call->out[IN_U], batch, t, d, du + p->own.skip * dy);
     }
-    for (int64_t n = 0; dinitial->data && n < modes; n++) {
-        const int64_t at = sq_offset3(dinitial, batch, d, n);
-        sq_store(dinitial->data, dinitial->dtype, at, p->dx[n].re);
-        sq_store(dinitial->data, dinitial->dtype, at + dinitial->stride[3], p->dx[n].im);
-    }
+    for (int64_t n = 0; dinitial->data && n < modes; n++)
+        sq_pair_store(dinitial, batch, d, n, p->dx[n]);
 }
 
 /* From M, r and the discretised modes to the parameters; the gradient of ln dt. */
@@ -202,13 +199,6 @@ static double parameters_back(channel *p)
     return log_dt + h * p->half;
 }
 
-static void store_pair(const sq_tensor *t, int64_t i, int64_t j, int64_t k, sq_c64 value)
-{
-    const int64_t at = sq_offset3(t, i, j, k);
-    sq_store(t->data, t->dtype, at, value.re);
-    sq_store(t->data, t->dtype, at + t->stride[t->rank - 1], value.im);
-}
-
 /* false: no memory. gradient: the channel's modes, zeros. */
 static bool run_channel(const sq_call *call, int64_t d, mode_gradient *gradient)
 {
@@ -228,7 +218,7 @@ static bool run_channel(const sq_call *call, int64_t d, mode_gradient *gradient)
     sq_store(out[IN_LOG_DT].data, out[IN_LOG_DT].dtype, d * out[IN_LOG_DT].stride[0], log_dt);
     sq_store(out[IN_SKIP].data, out[IN_SKIP].dtype, d * out[IN_SKIP].stride[0], p.skip);
     for (int64_t n = 0; n < modes; n++)
-        store_pair(&out[IN_C], d, n, 0, gradient[n].c);
+        sq_pair_store(&out[IN_C], d, n, 0, gradient[n].c);
     free(mode);
     return true;
 }
@@ -248,12 +238,11 @@ static void write_mode(const sq_call *call, int64_t s, int64_t n, const mode_gra
         for (int k = 0; k < rank; k++)
             sum.p[k] = sq_c64_add(sum.p[k], one->p[k]);
     }
-    const sq_c64 a = sq_ssm_pole(sq_load3(&in[IN_A_REAL], s, n, 0), 0, sign);
-    sq_store3(&out[IN_A_REAL], s, n, 0, sq_ssm_d_a_real(a, sum.a));
-    sq_store3(&out[IN_A_IMAG], s, n, 0, sq_ssm_d_a_imag(sign, sum.a));
-    store_pair(&out[IN_GAIN], s, n, 0, sum.b);
+    const sq_c64 a = sq_ssm_load_pole(&in[IN_LOG_DT], s, n, sign);
+    sq_ssm_store_pole_gradient(&out[IN_LOG_DT], s, n, a, sign, sum.a);
+    sq_pair_store(&out[IN_GAIN], s, n, 0, sum.b);
     for (int k = 0; k < rank; k++)
-        store_pair(&out[IN_P], k, s, n, sum.p[k]);
+        sq_pair_store(&out[IN_P], k, s, n, sum.p[k]);
 }
 
 sq_status sq_s4_scan_backward(const sq_call *call, sq_error *err)

@@ -24,11 +24,9 @@
 #include "kernels/s4d_kernel/s4d_kernel.h"
 
 #include <math.h>
-#include <stdio.h>
 
+#include "kernels/shared/channels.h"
 #include "kernels/shared/rows.h"
-
-static const char *const rules[] = {"zoh", "bilinear", NULL};
 
 static const sq_axis axes[] = {
     {"B", "batch", "filters of a channel", SQ_AXIS_INT, 1, 1, 65536, NULL},
@@ -37,7 +35,8 @@ static const sq_axis axes[] = {
     {"N", "states", "states, half of them stored", SQ_AXIS_INT, 64, 2, 1024, NULL},
     {"S", "copies", "state spaces that the channels share in turn; 0: one for each", SQ_AXIS_INT, 0,
      0, 1 << 18, NULL},
-    {"disc", "discretisation", "zero-order hold or bilinear", SQ_AXIS_CHOICE, 0, 0, 1, rules},
+    {"disc", "discretisation", "zero-order hold or bilinear", SQ_AXIS_CHOICE, 0, 0, 1,
+     sq_ssm_rules},
     {"conjugate", "conjugate", "1: the stored imaginary parts are negated", SQ_AXIS_INT, 0, 0, 1,
      NULL},
     {"input", "input", "1: the input has weights b of its own", SQ_AXIS_INT, 1, 0, 1, NULL},
@@ -46,24 +45,15 @@ static const sq_axis axes[] = {
 
 static sq_status check(sq_axis_value *axis, sq_error *err)
 {
-    if (fmod(axis[AXIS_N], 2) != 0)
-        return sq_fail(err, SQ_BAD_SHAPE, "N=%g: states are pairs", axis[AXIS_N]);
-    if (axis[AXIS_S] == 0)
-        axis[AXIS_S] = axis[AXIS_D];
-    if (fmod(axis[AXIS_D], axis[AXIS_S]) != 0)
-        return sq_fail(err, SQ_BAD_SHAPE, "S=%g does not divide D=%g", axis[AXIS_S], axis[AXIS_D]);
-    return SQ_OK;
+    return sq_ssm_check(axis[AXIS_N], axis[AXIS_D], &axis[AXIS_S], err);
 }
 
 static sq_status at_width(int64_t width, sq_axis_value *axis, sq_error *err)
 {
-    (void)err;
-    axis[AXIS_D] = (double)width;
     axis[AXIS_S] = 0;
-    return SQ_OK;
+    return sq_channels_at_width(width, axis, err);
 }
 
-/* Drawn as S4D-Lin starts: a = -1/2 + i pi n, dt from 0.001 to 0.1. */
 static sq_status tensors(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis,
                          sq_tensor_list *list, sq_error *err)
 {
@@ -73,14 +63,9 @@ static sq_status tensors(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis
     const int64_t b = sq_axis_int(axis, AXIS_B), l = sq_axis_int(axis, AXIS_L);
     const int64_t d = sq_axis_int(axis, AXIS_D), s = sq_axis_int(axis, AXIS_S);
     const int64_t n = sq_axis_int(axis, AXIS_N) / 2;
-    const sq_draw steps = {SQ_DRAW_UNIFORM, -6.9078f, -2.3026f, 0};
-    const sq_draw decay = {SQ_DRAW_NORMAL, -0.6931f, 0.2f, 0};
-    const sq_draw frequency = {SQ_DRAW_RAMP, 0.0f, 3.14159265f, n};
     const sq_draw gain = {SQ_DRAW_NORMAL, 1.0f, 0.2f, 0}, normal = {SQ_DRAW_NORMAL, 0.0f, 0.7f, 0};
     *list = (sq_tensor_list){.n_in = IN_COUNT, .n_out = 1};
-    list->in[IN_LOG_DT] = (sq_tensor_spec){"log_dt", SQ_DTYPE_F32, 1, {d}, -1, steps};
-    list->in[IN_A_REAL] = (sq_tensor_spec){"a_real", SQ_DTYPE_F32, 2, {s, n}, -1, decay};
-    list->in[IN_A_IMAG] = (sq_tensor_spec){"a_imag", SQ_DTYPE_F32, 2, {s, n}, -1, frequency};
+    sq_ssm_list(&list->in[IN_LOG_DT], d, s, n);
     if (axis[AXIS_INPUT] != 0)
         list->in[IN_GAIN] = (sq_tensor_spec){"b", SQ_DTYPE_F32, 3, {s, n, 2}, -1, gain};
     list->in[IN_C] = (sq_tensor_spec){"c", SQ_DTYPE_F32, 4, {b, d, n, 2}, -1, normal};
@@ -117,24 +102,15 @@ static sq_tolerance tolerance(sq_pass pass, sq_dtype dtype, const sq_axis_value 
     return (sq_tolerance){.rel_l2 = 5e-6, .max_abs = 1e-4};
 }
 
-sq_c64 sq_s4d_load(const sq_tensor *t, int64_t i, int64_t j, int64_t k)
-{
-    const int64_t at = sq_offset3(t, i, j, k), step = t->stride[t->rank - 1];
-    return sq_c64_of(sq_load(t->data, t->dtype, at), sq_load(t->data, t->dtype, at + step));
-}
-
 sq_s4d_mode sq_s4d_mode_of(const sq_call *call, int64_t d, int64_t n)
 {
-    const sq_tensor *real = &call->in[IN_A_REAL], *imag = &call->in[IN_A_IMAG];
     const sq_tensor *b = &call->in[IN_GAIN];
-    const int64_t s = d % real->dim[0];
+    const int64_t s = d % call->in[IN_A_REAL].dim[0];
     sq_s4d_mode m = {.dt = exp(sq_load1(&call->in[IN_LOG_DT], d)), .b = {1, 0}};
     m.sign = call->axis[AXIS_CONJUGATE] != 0 ? -1 : 1;
-    m.a = sq_ssm_pole(sq_load(real->data, real->dtype, s * real->stride[0] + n * real->stride[1]),
-                      sq_load(imag->data, imag->dtype, s * imag->stride[0] + n * imag->stride[1]),
-                      m.sign);
+    m.a = sq_ssm_load_pole(&call->in[IN_LOG_DT], s, n, m.sign);
     if (b->data)
-        m.b = sq_s4d_load(b, s, n, 0);
+        m.b = sq_pair_load(b, s, n, 0);
     m.step = sq_ssm_discretise((int)call->axis[AXIS_DISC], m.dt, m.a);
     return m;
 }
@@ -152,7 +128,7 @@ static void run_row(const sq_call *call, int64_t b, int64_t d, const sq_tensor *
             const sq_c64 log_z =
                 sq_c64_of(log(hypot(m.step.z.re, m.step.z.im)), atan2(m.step.z.im, m.step.z.re));
             const sq_c64 c =
-                sq_c64_mul(sq_s4d_load(&call->in[IN_C], b, d, n), sq_c64_mul(m.b, m.step.f));
+                sq_c64_mul(sq_pair_load(&call->in[IN_C], b, d, n), sq_c64_mul(m.b, m.step.f));
             sq_c64 power =
                 start == 0 ? c : sq_c64_mul(c, sq_c64_exp(sq_c64_scale(log_z, (double)start)));
             for (int64_t i = 0; i < end; i++, power = sq_c64_mul(power, m.step.z))
@@ -184,27 +160,17 @@ static sq_status slice(const sq_call *whole, sq_pick pick, sq_call *sub, char *w
 {
     const sq_axis_value *axis = whole->axis;
     const int64_t copies = sq_axis_int(axis, AXIS_S), channels = sq_axis_int(axis, AXIS_D);
-    const double row = reference_work(axis) / (axis[AXIS_B] * axis[AXIS_D]);
+    const double work = reference_work(axis) / (axis[AXIS_B] * axis[AXIS_D]);
     const bool is_shared = copies < channels;
-    int64_t count = (int64_t)fmax(1, fmin((double)channels, pick.max_work / row));
-    if (is_shared)
-        count = copies;
-    const int64_t b = sq_pick_start(pick, 0, sq_axis_int(axis, AXIS_B), 1);
-    const int64_t d = is_shared ? copies * sq_pick_start(pick, 1, channels / copies, 1)
-                                : sq_pick_start(pick, 1, channels, count);
-    *sub = *whole;
-    sub->axis[AXIS_B] = 1;
-    sub->axis[AXIS_D] = sub->axis[AXIS_S] = (double)count;
-    sub->in[IN_LOG_DT] = sq_tensor_slice(&whole->in[IN_LOG_DT], 0, d, count);
+    const int64_t turn = is_shared ? copies : 1;
+    const int64_t count = is_shared ? copies : sq_channels_within(whole, pick, work, turn);
+    const sq_channel_part part = sq_channel_part_pick(whole, pick, count, turn, sub, what, size);
+    sub->axis[AXIS_S] = (double)count;
+    sq_channel_cut(&sub->in[IN_LOG_DT], -1, 0, part);
     for (int i = IN_A_REAL; i <= IN_GAIN && !is_shared; i++)
-        if (whole->in[i].rank)
-            sub->in[i] = sq_tensor_slice(&whole->in[i], 0, d, count);
-    sq_tensor *const by_filter[] = {&sub->in[IN_C], &sub->out[0]};
-    for (size_t i = 0; i < sizeof by_filter / sizeof by_filter[0]; i++) {
-        *by_filter[i] = sq_tensor_slice(by_filter[i], 0, b, 1);
-        *by_filter[i] = sq_tensor_slice(by_filter[i], 1, d, count);
-    }
-    snprintf(what, size, "b=%lld d=%lld..%lld", (long long)b, (long long)d, (long long)(d + count));
+        sq_channel_cut(&sub->in[i], -1, 0, part);
+    sq_channel_cut(&sub->in[IN_C], 0, 1, part);
+    sq_channel_cut(&sub->out[0], 0, 1, part);
     return SQ_OK;
 }
 

@@ -4,7 +4,7 @@
 #define SQ_KERNELS_S4D_KERNEL_S4D_KERNEL_H
 
 #include "kernels/op.h"
-#include "kernels/shared/ssm.h"
+#include "kernels/shared/ssm_op.h"
 
 enum { AXIS_B, AXIS_L, AXIS_D, AXIS_N, AXIS_S, AXIS_DISC, AXIS_CONJUGATE, AXIS_INPUT };
 enum { IN_LOG_DT, IN_A_REAL, IN_A_IMAG, IN_GAIN, IN_C, IN_COUNT };
@@ -21,8 +21,6 @@ typedef struct {
 } sq_s4d_mode;
 
 sq_s4d_mode sq_s4d_mode_of(const sq_call *call, int64_t d, int64_t n);
-/* Element (i, j, k) of a tensor with a last dim of real and imaginary part. */
-sq_c64 sq_s4d_load(const sq_tensor *t, int64_t i, int64_t j, int64_t k);
 
 /* s4d_kernel_bwd.c: the reference of pass bwd. */
 sq_status sq_s4d_kernel_backward(const sq_call *call, sq_error *err);

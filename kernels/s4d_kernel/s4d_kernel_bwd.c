@@ -16,12 +16,6 @@
 
 enum { IN_DH = IN_COUNT };
 
-static void store_pair(const sq_tensor *t, int64_t at, sq_c64 value)
-{
-    sq_store(t->data, t->dtype, at, value.re);
-    sq_store(t->data, t->dtype, at + t->stride[t->rank - 1], value.im);
-}
-
 /* P and Q of one filter and mode. */
 static void sum_taps(const sq_tensor *dh, int64_t b, int64_t d, sq_c64 z, sq_c64 *p, sq_c64 *q)
 {
@@ -46,10 +40,10 @@ static double run_mode(const sq_call *call, int64_t d, int64_t n, sq_c64 *da, sq
     sq_ssm_mode gradient = {.z = {0, 0}};
     double dlog_dt;
     for (int64_t b = 0; b < dc->dim[0]; b++) {
-        const sq_c64 c = sq_s4d_load(&call->in[IN_C], b, d, n);
+        const sq_c64 c = sq_pair_load(&call->in[IN_C], b, d, n);
         sq_c64 p, q;
         sum_taps(&call->in[IN_DH], b, d, m.step.z, &p, &q);
-        store_pair(dc, sq_offset3(dc, b, d, n), sq_c64_conj_mul(gain, p));
+        sq_pair_store(dc, b, d, n, sq_c64_conj_mul(gain, p));
         dgain = sq_c64_add(dgain, sq_c64_conj_mul(c, p));
         gradient.z = sq_c64_add(gradient.z, sq_c64_conj_mul(sq_c64_mul(c, gain), q));
     }
@@ -62,9 +56,8 @@ static double run_mode(const sq_call *call, int64_t d, int64_t n, sq_c64 *da, sq
 /* All channels of state space s, one mode: log_dt[d] grows by the mode's share. */
 static void run_modes(const sq_call *call, int64_t s, int64_t n, double *log_dt)
 {
-    const sq_tensor *real = &call->out[IN_A_REAL], *imag = &call->out[IN_A_IMAG];
     const sq_tensor *b = &call->out[IN_GAIN];
-    const int64_t channels = call->in[IN_LOG_DT].dim[0], copies = real->dim[0];
+    const int64_t channels = call->in[IN_LOG_DT].dim[0], copies = call->out[IN_A_REAL].dim[0];
     sq_c64 da = sq_c64_of(0, 0), db = sq_c64_of(0, 0);
     const sq_s4d_mode m = sq_s4d_mode_of(call, s, n);
     for (int64_t d = s; d < channels; d += copies) {
@@ -73,12 +66,9 @@ static void run_modes(const sq_call *call, int64_t s, int64_t n, double *log_dt)
         da = sq_c64_add(da, a_one);
         db = sq_c64_add(db, b_one);
     }
-    sq_store(real->data, real->dtype, s * real->stride[0] + n * real->stride[1],
-             sq_ssm_d_a_real(m.a, da));
-    sq_store(imag->data, imag->dtype, s * imag->stride[0] + n * imag->stride[1],
-             sq_ssm_d_a_imag(m.sign, da));
+    sq_ssm_store_pole_gradient(&call->out[IN_LOG_DT], s, n, m.a, m.sign, da);
     if (b->data)
-        store_pair(b, sq_offset3(b, s, n, 0), db);
+        sq_pair_store(b, s, n, 0, db);
 }
 
 sq_status sq_s4d_kernel_backward(const sq_call *call, sq_error *err)

@@ -21,9 +21,9 @@
 #include "kernels/shift_ssm/shift_ssm.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 
+#include "kernels/shared/channels.h"
 #include "kernels/shared/rows.h"
 
 static const sq_axis axes[] = {
@@ -35,20 +35,6 @@ static const sq_axis axes[] = {
     {"final", "final", "1: the last state is handed on", SQ_AXIS_INT, 0, 0, 1, NULL},
     {.name = NULL},
 };
-
-static sq_status check(sq_axis_value *axis, sq_error *err)
-{
-    (void)axis;
-    (void)err;
-    return SQ_OK; /* the axes' ranges are all there is */
-}
-
-static sq_status at_width(int64_t width, sq_axis_value *axis, sq_error *err)
-{
-    (void)err;
-    axis[AXIS_D] = (double)width;
-    return SQ_OK;
-}
 
 static sq_status tensors(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis,
                          sq_tensor_list *list, sq_error *err)
@@ -175,26 +161,15 @@ static double reference_work(const sq_axis_value *axis)
 static sq_status slice(const sq_call *whole, sq_pick pick, sq_call *sub, char *what, size_t size)
 {
     const sq_axis_value *axis = whole->axis;
-    const double channel_work = reference_work(axis) / (axis[AXIS_B] * axis[AXIS_D]);
-    const int64_t count = (int64_t)fmax(1, fmin(axis[AXIS_D], pick.max_work / channel_work));
-    const int64_t b = sq_pick_start(pick, 0, sq_axis_int(axis, AXIS_B), 1);
-    const int64_t d = sq_pick_start(pick, 1, sq_axis_int(axis, AXIS_D), count);
-    *sub = *whole;
-    sub->axis[AXIS_B] = 1;
-    sub->axis[AXIS_D] = (double)count;
-    sq_tensor *const by_row[] = {&sub->in[IN_U], &sub->out[OUT_Y]};
-    sq_tensor *const states[] = {&sub->in[IN_INITIAL], &sub->out[OUT_FINAL]};
-    for (size_t i = 0; i < 2; i++) {
-        *by_row[i] = sq_tensor_slice(by_row[i], 0, b, 1);
-        *by_row[i] = sq_tensor_slice(by_row[i], 2, d, count);
-        if (states[i]->rank) {
-            *states[i] = sq_tensor_slice(states[i], 0, b, 1);
-            *states[i] = sq_tensor_slice(states[i], 1, d, count);
-        }
-    }
+    const double work = reference_work(axis) / (axis[AXIS_B] * axis[AXIS_D]);
+    const int64_t count = sq_channels_within(whole, pick, work, 1);
+    const sq_channel_part part = sq_channel_part_pick(whole, pick, count, 1, sub, what, size);
+    sq_channel_cut(&sub->in[IN_U], 0, 2, part);
+    sq_channel_cut(&sub->out[OUT_Y], 0, 2, part);
+    sq_channel_cut(&sub->in[IN_INITIAL], 0, 1, part);
+    sq_channel_cut(&sub->out[OUT_FINAL], 0, 1, part);
     for (int i = IN_GAIN; i <= IN_SKIP; i++)
-        sub->in[i] = sq_tensor_slice(&whole->in[i], 0, d, count);
-    snprintf(what, size, "b=%lld d=%lld..%lld", (long long)b, (long long)d, (long long)(d + count));
+        sq_channel_cut(&sub->in[i], -1, 0, part);
     return SQ_OK;
 }
 
@@ -215,8 +190,7 @@ const sq_op sq_op_shift_ssm = {
     .doc = "y_t = sum_n c_n x_t[n] + skip u_t, x_t[n] = x_{t-1}[n-1] + b_n u_t",
     .is_mixer = false,
     .axes = axes,
-    .check = check,
-    .at_width = at_width,
+    .at_width = sq_channels_at_width,
     .tensors = tensors,
     .cost = cost,
     .tolerance = tolerance,

@@ -63,7 +63,7 @@ sq_status sq_specimen_new_op(const sq_op *op, const sq_provider *provider, sq_pa
                          .pass = pass,
                          .causality_bound = op->causality_bound};
     SQ_TRY(parse_axes(op->axes, shape, set, out->axis, err));
-    SQ_TRY(op->check(out->axis, err));
+    SQ_TRY(sq_op_check(op, out->axis, err));
     out->tolerance = op->tolerance(pass, dtype, out->axis);
     return add_op_tensors(out, err);
 }

@@ -548,7 +548,7 @@ static bool has_pass(const sq_op *op, sq_pass pass)
     sq_axis_value axis[SQ_MAX_AXES];
     sq_tensor_list list;
     sq_axis_defaults(op->axes, axis);
-    assert_int_equal(op->check(axis, NULL), SQ_OK);
+    assert_int_equal(sq_op_check(op, axis, NULL), SQ_OK);
     return sq_op_tensors(op, pass, SQ_DTYPE_BF16, axis, &list, NULL) == SQ_OK;
 }
 
