@@ -69,6 +69,23 @@ double sq_golden_item(const sq_golden *golden, const char *option, int index, do
     return number_of(json_array_get(option_of(golden, option), (size_t)index), fallback);
 }
 
+static int64_t integer_of(const json_t *json, int64_t fallback)
+{
+    const double number = number_of(json, NAN), most = 0x1p53;
+    return isnan(number) ? fallback : (int64_t)fmin(fmax(number, -most), most);
+}
+
+int64_t sq_golden_integer(const sq_golden *golden, const char *option, int64_t fallback)
+{
+    return integer_of(option_of(golden, option), fallback);
+}
+
+int64_t sq_golden_integer_item(const sq_golden *golden, const char *option, int index,
+                               int64_t fallback)
+{
+    return integer_of(json_array_get(option_of(golden, option), (size_t)index), fallback);
+}
+
 const char *sq_golden_text(const sq_golden *golden, const char *option)
 {
     const char *text = json_string_value(option_of(golden, option));

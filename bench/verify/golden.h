@@ -29,6 +29,10 @@ void sq_golden_close(sq_golden *golden);
 double sq_golden_number(const sq_golden *golden, const char *option, double fallback);
 /* A number inside an option that is a list. */
 double sq_golden_item(const sq_golden *golden, const char *option, int index, double fallback);
+/* The same as whole numbers, cut to what sums of a few hold. */
+int64_t sq_golden_integer(const sq_golden *golden, const char *option, int64_t fallback);
+int64_t sq_golden_integer_item(const sq_golden *golden, const char *option, int index,
+                               int64_t fallback);
 /* A text of the options, or "". */
 const char *sq_golden_text(const sq_golden *golden, const char *option);
 /* How far the official code in f32 was from this data, over the largest magnitude: the worst tensor

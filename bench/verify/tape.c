@@ -72,18 +72,31 @@ const sq_tape_variable *sq_tape_variable_at(const sq_tape *tape, sq_var v)
     return tape->status == SQ_OK && v >= 0 && v < tape->variables ? &tape->variable[v] : NULL;
 }
 
+/* False where the dims are too many, or make no size. */
+static bool count_elements(int rank, const int64_t *dim, int64_t *count)
+{
+    size_t bytes = sizeof(double);
+    bool is_size = rank <= SQ_MAX_RANK;
+    for (int d = 0; is_size && d < rank; d++)
+        is_size = sq_mul(&bytes, dim[d]);
+    *count = (int64_t)(bytes / sizeof(double));
+    return is_size;
+}
+
 sq_var sq_tape_add_variable(sq_tape *tape, int rank, const int64_t *dim)
 {
+    int64_t count = 0;
+    if (!count_elements(rank, dim, &count)) {
+        sq_tape_refuse(tape, SQ_BAD_SHAPE, "a tensor of %d dims makes no size", rank);
+        return SQ_VAR_NONE;
+    }
     void *grown = grow(tape, tape->variable, tape->variables, sizeof *tape->variable);
     if (!grown)
         return SQ_VAR_NONE;
     tape->variable = grown;
     sq_tape_variable *v = &tape->variable[tape->variables];
-    *v = (sq_tape_variable){.rank = rank, .count = 1};
-    for (int d = 0; d < rank; d++) {
-        v->dim[d] = dim[d];
-        v->count *= dim[d];
-    }
+    *v = (sq_tape_variable){.rank = rank, .count = count};
+    memcpy(v->dim, dim, (size_t)rank * sizeof *dim);
     v->value = calloc((size_t)v->count + 1, sizeof *v->value);
     v->gradient = calloc((size_t)v->count + 1, sizeof *v->gradient);
     tape->variables++;
@@ -316,13 +329,11 @@ sq_var sq_tape_layout_back(sq_tape *tape, sq_var v, const char *order)
 sq_var sq_tape_shape(sq_tape *tape, sq_var v, int rank, const int64_t *dim)
 {
     const sq_tape_variable *of = sq_tape_variable_at(tape, v);
-    int64_t count = 1;
+    int64_t count = 0;
     sq_var out;
-    for (int d = 0; d < rank; d++)
-        count *= dim[d];
     if (!of)
         return SQ_VAR_NONE;
-    if (count != of->count) {
+    if (!count_elements(rank, dim, &count) || count != of->count) {
         sq_tape_refuse(tape, SQ_BAD_ARGUMENT, "a tensor of %lld elements is no shape of %lld",
                        (long long)of->count, (long long)count);
         return SQ_VAR_NONE;

@@ -120,6 +120,57 @@ class Tampered(unittest.TestCase):
         self.assertIn("No such file", verify(self.case).stderr)
 
 
+class Malformed(unittest.TestCase):
+    """A number of case.json may be anything: it is refused or makes the case wrong, and the worker lives."""
+    NUMBERS = (0, -1, 0.5, 1e300, -1e300)
+
+    @staticmethod
+    def smallest():
+        """The smallest case of each subject: its folder and its case.json."""
+        found = {}
+        for path in sorted(DATA.glob("*/case.json"), key=lambda p: (p.parent / "data.safetensors").stat().st_size):
+            case = json.loads(path.read_text())
+            found.setdefault(case["subject"], (path.parent, case))
+        return found.values()
+
+    @classmethod
+    def variants(cls, options):
+        """Name and options, with one number replaced."""
+        for key, value in options.items():
+            for at, item in enumerate(value) if isinstance(value, list) else [(None, value)]:
+                if isinstance(item, bool) or not isinstance(item, (int, float)):
+                    continue
+                for bad in cls.NUMBERS:
+                    changed = bad if at is None else [*value[:at], bad, *value[at + 1:]]
+                    yield f"{key}.{at}.{bad}", {**options, key: changed}
+
+    def setUp(self):
+        self.holder = tempfile.TemporaryDirectory()
+        self.tree = pathlib.Path(self.holder.name)
+        self.cases = 0
+        for folder, case in self.smallest():
+            for name, options in self.variants(case["options"]):
+                made = self.tree / f"{folder.name}.{name}"
+                made.mkdir()
+                (made / "case.json").write_text(json.dumps({**case, "options": options}))
+                (made / "data.safetensors").symlink_to((folder / "data.safetensors").resolve())
+                self.cases += 1
+
+    def tearDown(self):
+        self.holder.cleanup()
+
+    def test_no_number_ends_the_worker(self):
+        _, found = rows(self.tree)
+        self.assertEqual(len(found), self.cases)
+        self.assertGreater(self.cases, 500)
+        ended = [(r["case"], r["reason"]) for r in found if not r["kind"] and "refuses" not in r["reason"]]
+        self.assertEqual(ended, [])
+        reasons = "\n".join(r["reason"] for r in found)
+        for text in ("head_dim: 0 is not from 1", "heads: 0 is not from 1", "recurrent_chunk_size: -1 is not from 1",
+                     "steps: 9007199254740992 is not from 1"):
+            self.assertTrue(text in reasons, text)
+
+
 class Cells(unittest.TestCase):
     CELL = "ssd@cpu/ref/fwd/bf16/B=2,L=37,H=4,P=16,N=8/clean-cold,plain,unlocked"
 

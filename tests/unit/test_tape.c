@@ -82,12 +82,27 @@ static void orders_lead_back(void **state)
     sq_tape_free(tape);
 }
 
+static void dims_make_a_size(void **state)
+{
+    (void)state;
+    const int64_t much = (int64_t)1 << 40, wrong[][2] = {{-1, 1}, {4, -4}, {much, much}};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        sq_error err = {.status = SQ_OK};
+        sq_tape *tape = sq_tape_new(NULL, SQ_DTYPE_F32);
+        assert_non_null(tape);
+        assert_int_equal(sq_tape_constant(tape, 0, 2, wrong[i]), SQ_VAR_NONE);
+        assert_int_equal(sq_tape_status(tape, &err), SQ_BAD_SHAPE);
+        sq_tape_free(tape);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_refusal_at_the_border_of_a_block),
         cmocka_unit_test(an_order_names_each_dim_once),
         cmocka_unit_test(orders_lead_back),
+        cmocka_unit_test(dims_make_a_size),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -26,9 +26,9 @@ static void neox(sq_tape *t, const sq_golden *g, const char *positions)
 {
     const sq_var hidden = sq_tape_leaf(t, "hidden_states");
     const int64_t batch = sq_tape_dim(t, hidden, 0), length = sq_tape_dim(t, hidden, 1);
-    const int64_t heads = (int64_t)sq_golden_number(g, "heads", 1);
-    const int64_t width = (int64_t)sq_golden_number(g, "hidden_size", 1), d = width / heads;
-    const int64_t start = (int64_t)sq_golden_number(g, "duplicated_from", (double)d);
+    const int64_t heads = sq_layer_count(t, g, "heads", 1);
+    const int64_t width = sq_layer_count(t, g, "hidden_size", 1), d = width / heads;
+    const int64_t start = sq_golden_integer(g, "duplicated_from", d);
     const int64_t wide = start < d ? (2 * d - start + 7) / 8 * 8 : d;
     const sq_var rows =
         sq_layer_linear(t, hidden, "query_key_value.weight", "query_key_value.bias");
@@ -64,7 +64,7 @@ static void attention_hard_alibi(sq_tape *t, const sq_golden *g)
 {
     char masked[64];
     snprintf(masked, sizeof masked, ",pos=hard-alibi,masked=%lld",
-             (long long)sq_golden_number(g, "num_masked_heads", 0));
+             (long long)sq_golden_integer(g, "num_masked_heads", 0));
     neox(t, g, masked);
 }
 

@@ -25,6 +25,11 @@ extern const sq_verify_layer sq_layers_attention[], sq_layers_long_conv[], sq_la
 
 /* --- parts --- */
 
+/* An option that counts things, and may therefore divide: refuses one below 1 or beyond a million,
+ * and is 1 then. */
+int64_t sq_layer_count(sq_tape *tape, const sq_golden *golden, const char *option,
+                       int64_t fallback);
+
 /* y = x W^T (+ b): x (B, L, K); weight a leaf (N, K), bias a leaf (N) or NULL. */
 sq_var sq_layer_linear(sq_tape *tape, sq_var x, const char *weight, const char *bias);
 /* (B, L, start..start+count) of the last axis, split into heads where heads > 0. */

@@ -91,7 +91,7 @@ static void hyena(sq_tape *t, const sq_golden *g)
 {
     const sq_var u = sq_tape_leaf(t, "u");
     const int64_t length = sq_tape_dim(t, u, 1), width = sq_tape_dim(t, u, 2);
-    const int order = (int)sq_golden_number(g, "order", 2), last = order - 2;
+    const int order = (int)sq_layer_count(t, g, "order", 2), last = order - 2;
     if (order < 2 || sq_golden_number(g, "num_heads", 1) > 1) {
         sq_tape_refuse(t, SQ_UNSUPPORTED, "no Hyena of order %d with several heads", order);
         return;
@@ -100,7 +100,7 @@ static void hyena(sq_tape *t, const sq_golden *g)
     const sq_var taps = implicit_filter(t, g, order - 1, width, length);
     const sq_var bias = by_filter(t, "filter_fn.bias", order - 1, width, 1);
     sq_var v = sq_tape_part(t, x, 2, order * width, width);
-    for (int i = 0; i <= last; i++) {
+    for (int i = 0; i <= last && v >= 0; i++) {
         const sq_var gate = sq_tape_part(t, x, 2, (order - 1 - i) * width, width);
         const int call = sq_tape_call(
             t, "long_conv",
@@ -210,7 +210,7 @@ static sq_var products(sq_tape *t, const h3_shape *s, sq_var k, sq_var v)
  * channel). y: of the whole sequence, whose first steps the prompt gives. */
 static void decode(sq_tape *t, const sq_golden *g, const h3_shape *s, const sq_var *qkv, sq_var y)
 {
-    const int64_t prompt = (int64_t)sq_golden_number(g, "prompt", (double)s->length);
+    const int64_t prompt = sq_layer_count(t, g, "prompt", s->length);
     const int64_t rest = s->length - prompt;
     sq_var shift_state, state, part[3];
     for (int i = 0; i < 3; i++)
@@ -242,8 +242,8 @@ static void h3(sq_tape *t, const sq_golden *g)
         .batch = sq_tape_dim(t, u, 0),
         .length = sq_tape_dim(t, u, 1),
         .width = sq_tape_dim(t, u, 2),
-        .head = (int64_t)sq_golden_number(g, "head_dim", 1),
-        .states = (int64_t)sq_golden_number(g, "d_state", 64),
+        .head = sq_layer_count(t, g, "head_dim", 1),
+        .states = sq_layer_count(t, g, "d_state", 64),
         .rule = strcmp(sq_golden_text(g, "disc"), "zoh") == 0 ? "zoh" : "bilinear",
     };
     const sq_var qkv[] = {sq_layer_linear(t, u, "q_proj.weight", "q_proj.bias"),

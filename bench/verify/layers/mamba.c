@@ -167,11 +167,11 @@ static sq_var mamba2_inner_of(sq_tape *t, const mamba2_form *f, sq_var rows, mem
 static mamba2_form form_of(sq_tape *t, const sq_golden *g)
 {
     const bool has_norm = sq_golden_number(g, "rmsnorm", 1) != 0;
-    const int64_t groups = (int64_t)sq_golden_number(g, "ngroups", 1);
+    const int64_t groups = sq_layer_count(t, g, "ngroups", 1);
     return (mamba2_form){
         .heads = sq_tape_dim(t, sq_tape_leaf(t, "dt_bias"), 0),
-        .width = (int64_t)sq_golden_number(g, "headdim", 64),
-        .state = (int64_t)sq_golden_number(g, "d_state", 128),
+        .width = sq_layer_count(t, g, "headdim", 64),
+        .state = sq_layer_count(t, g, "d_state", 128),
         .groups = groups,
         .dt_min = sq_golden_item(g, "dt_limit", 0, 0),
         .dt_max = sq_golden_item(g, "dt_limit", 1, 0),
@@ -254,8 +254,8 @@ static void mamba2_inner(sq_tape *t, const sq_golden *g)
     mamba2_form f = form_of(t, g);
     memory m = {SQ_VAR_NONE, SQ_VAR_NONE};
     sq_var x;
-    f.state = (int64_t)sq_golden_number(g, "dstate", 128);
-    f.groups = (int64_t)sq_golden_number(g, "groups", 1);
+    f.state = sq_layer_count(t, g, "dstate", 128);
+    f.groups = sq_layer_count(t, g, "groups", 1);
     f.has_norm = sq_tape_has(t, "rmsnorm_weight");
     f.eps = sq_golden_number(g, "rmsnorm_eps", 1e-5);
     f.conv_weight = "conv1d_weight";

@@ -17,6 +17,17 @@ const sq_verify_layer *sq_verify_layer_find(const char *subject)
     return NULL;
 }
 
+int64_t sq_layer_count(sq_tape *tape, const sq_golden *golden, const char *option, int64_t fallback)
+{
+    enum { MOST = 1000000 };
+    const int64_t count = sq_golden_integer(golden, option, fallback);
+    if (count >= 1 && count <= MOST)
+        return count;
+    sq_tape_refuse(tape, SQ_UNSUPPORTED, "%s: %lld is not from 1 to %d", option, (long long)count,
+                   MOST);
+    return 1;
+}
+
 sq_var sq_layer_linear(sq_tape *tape, sq_var x, const char *weight, const char *bias)
 {
     const sq_var w = sq_tape_leaf(tape, weight);

@@ -22,7 +22,7 @@ static sq_var turned(sq_tape *t, const projected *p, sq_var x)
 static projected project(sq_tape *t, const sq_golden *g)
 {
     const sq_var x = sq_tape_leaf(t, "x");
-    const int64_t heads = (int64_t)sq_golden_number(g, "heads", 1);
+    const int64_t heads = sq_layer_count(t, g, "heads", 1);
     const sq_var q = sq_layer_linear(t, x, "q_proj.weight", NULL);
     const sq_var k = sq_layer_linear(t, x, "k_proj.weight", NULL);
     const sq_var v = sq_layer_linear(t, x, "v_proj.weight", NULL);
@@ -162,7 +162,7 @@ static sq_var by_chunks(sq_tape *t, const projected *p, int64_t chunk)
 {
     const int64_t shape[] = {p->batch, p->heads, p->key, p->value};
     sq_var state = sq_tape_constant(t, 0, 4, shape), all = SQ_VAR_NONE;
-    for (int64_t start = 0; start < p->length; start += chunk) {
+    for (int64_t start = 0; start < p->length && state >= 0; start += chunk) {
         const int64_t left = p->length - start, count = left < chunk ? left : chunk;
         const sq_var border = state;
         const sq_var o = retain(t, p, start, count, "none", border, &state);
@@ -182,8 +182,7 @@ static void multi_scale_retention(sq_tape *t, const sq_golden *g)
     sq_var state;
     const sq_var parallel = retain(t, &p, 0, p.length, "torchscale", SQ_VAR_NONE, NULL);
     const sq_var recurrent = retain(t, &p, 0, p.length, "decay", SQ_VAR_NONE, &state);
-    const sq_var chunkwise =
-        by_chunks(t, &p, (int64_t)sq_golden_number(g, "recurrent_chunk_size", 512));
+    const sq_var chunkwise = by_chunks(t, &p, sq_layer_count(t, g, "recurrent_chunk_size", 512));
     sq_tape_output(t, "core_parallel", parallel);
     sq_tape_output(t, "core_recurrent", recurrent);
     sq_tape_output(t, "core_chunkwise", chunkwise);

@@ -27,7 +27,7 @@ static sq_var attended(sq_tape *t, const sq_golden *g, sq_var x)
     static const char bias[] = "self_attn.relative_attention_bias.weight";
     const bool has_bias = sq_golden_number(g, "has_relative_attention_bias", 0) != 0;
     const int64_t width = sq_tape_dim(t, x, 2);
-    const int64_t heads = (int64_t)sq_golden_number(g, "heads", 1);
+    const int64_t heads = sq_layer_count(t, g, "heads", 1);
     sq_var qkv[3];
     for (int i = 0; i < 3; i++)
         qkv[i] = sq_layer_heads(t, sq_layer_linear(t, x, weights[i], NULL), 0, width, heads);
@@ -40,9 +40,9 @@ static sq_var attended(sq_tape *t, const sq_golden *g, sq_var x)
         t, "local_attention", binds,
         "B=%lld,L=%lld,H=%lld,D=%lld,block=%lld,buckets=%lld,distance=%lld",
         (long long)sq_tape_dim(t, x, 0), (long long)sq_tape_dim(t, x, 1), (long long)heads,
-        (long long)(width / heads), (long long)sq_golden_number(g, "local_radius", 511) + 1,
-        has_bias ? (long long)sq_golden_number(g, "relative_attention_num_buckets", 32) : 0,
-        (long long)sq_golden_number(g, "relative_attention_max_distance", 128));
+        (long long)(width / heads), (long long)sq_golden_integer(g, "local_radius", 511) + 1,
+        has_bias ? (long long)sq_golden_integer(g, "relative_attention_num_buckets", 32) : 0,
+        (long long)sq_golden_integer(g, "relative_attention_max_distance", 128));
     const sq_var rows = sq_layer_join_heads(t, sq_tape_result(t, call, "o"));
     return sq_layer_linear(t, rows, "self_attn.o.weight", NULL);
 }

@@ -71,7 +71,7 @@ static void put_diagonal(sq_tape *t, const sq_golden *g, const char *name, sq_s4
 
 static void s4_init(sq_tape *t, const sq_golden *g)
 {
-    legs l = {.n = (int64_t)sq_golden_number(g, "N", 0)};
+    legs l = {.n = sq_golden_integer(g, "N", 0)};
     l.modes = l.n / 2;
     if (l.n < 2 || l.n % 2 != 0 || l.n > 1024) {
         sq_tape_refuse(t, SQ_UNSUPPORTED, "no start of %lld states", (long long)l.n);

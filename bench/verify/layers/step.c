@@ -30,7 +30,7 @@ static int update_state(sq_tape *t, const sq_golden *g, int64_t step, sq_var sta
 {
     const int64_t batch = sq_tape_dim(t, state, 0), channels = sq_tape_dim(t, state, 1);
     const int64_t states = sq_tape_dim(t, state, 2);
-    const int64_t groups = (int64_t)sq_golden_number(g, "ngroups", 1);
+    const int64_t groups = sq_layer_count(t, g, "ngroups", 1);
     const sq_var rates = sq_tape_shape(t, sq_tape_leaf(t, "A"), 2, (int64_t[]){channels, states});
     return sq_tape_call(t, "selective_scan",
                         (sq_tape_bind[]){{"u", token_of(t, "x", step, 0, channels)},
@@ -67,7 +67,8 @@ static void state_update(sq_tape *t, const sq_golden *g)
         channels *= sq_tape_dim(t, first, d);
     const int64_t dim[] = {sq_tape_dim(t, first, 0), channels, sq_tape_dim(t, first, rank - 1)};
     sq_var state = sq_tape_shape(t, first, 3, dim), y = SQ_VAR_NONE, after = SQ_VAR_NONE;
-    for (int64_t step = 0; step < (int64_t)sq_golden_number(g, "steps", 1); step++) {
+    const int64_t steps = sq_layer_count(t, g, "steps", 1);
+    for (int64_t step = 0; step < steps && state >= 0; step++) {
         const int call = update_state(t, g, step, state);
         state = sq_tape_result(t, call, "final_state");
         y = sq_layer_append(t, y, sq_tape_layout(t, sq_tape_result(t, call, "y"), "102"), 0);
@@ -86,6 +87,17 @@ typedef struct {
     bool is_circular;
     int64_t slots, tokens_before;
 } slots;
+
+/* Whether there are slots, and where they turn a start for every batch row. */
+static bool has_slots(sq_tape *t, const slots *s, int64_t batch)
+{
+    const sq_stored_tensor *start = sq_golden_tensor(s->golden, "input", "cache_seqlens");
+    const bool has = s->slots >= 1 &&
+                     (!s->is_circular || (start->type == SQ_STORED_I32 && start->count == batch));
+    if (!has)
+        sq_tape_refuse(t, SQ_BAD_ARGUMENT, "conv_state has no slot for each batch row");
+    return has;
+}
 
 static int64_t slot_of(const slots *s, int64_t row, int64_t time)
 {
@@ -160,8 +172,11 @@ static void conv_update(sq_tape *t, const sq_golden *g)
     slots s = {.golden = g,
                .is_circular = sq_golden_tensor(g, "input", "cache_seqlens") != NULL,
                .slots = sq_tape_dim(t, state, 1)};
-    for (int call = 0; sq_golden_item(g, "chunks", call, 0) > 0; call++) {
-        const int64_t length = (int64_t)sq_golden_item(g, "chunks", call, 0);
+    int64_t length;
+    if (!has_slots(t, &s, sq_tape_dim(t, all, 0)))
+        return;
+    for (int call = 0; state >= 0 && (length = sq_golden_integer_item(g, "chunks", call, 0)) > 0;
+         call++) {
         const sq_var x = sq_tape_part(t, all, 1, s.tokens_before, length);
         y = sq_layer_append(t, y, update_conv(t, g, x, inputs_before(t, &s, state, x, past)), 1);
         state = next_state(t, &s, state, x);

@@ -14,8 +14,8 @@ static const char *position_of(const sq_golden *g)
  * queries are given from the first key on. */
 static sq_status attention(const sq_golden *g, sq_text *shape, sq_error *why)
 {
-    const long long left = (long long)sq_golden_item(g, "window_size", 0, -1);
-    const long long right = (long long)sq_golden_item(g, "window_size", 1, -1);
+    const long long left = sq_golden_integer_item(g, "window_size", 0, -1);
+    const long long right = sq_golden_integer_item(g, "window_size", 1, -1);
     const long long l = sq_subject_integer(g, "seqlen_q"), lk = sq_subject_integer(g, "seqlen_k");
     const bool is_causal = sq_golden_number(g, "causal", 0) != 0 || right == 0;
     const bool is_rotary = sq_golden_number(g, "rotary_dim", 0) > 0;

@@ -5,7 +5,7 @@
 static long long dim(const sq_golden *g, int from_last)
 {
     const int rank = sq_golden_item(g, "shape", 2, 0) > 0 ? 3 : 2, at = rank - 1 - from_last;
-    return at < 0 ? 1 : (long long)sq_golden_item(g, "shape", at, 0);
+    return at < 0 ? 1 : sq_golden_integer_item(g, "shape", at, 0);
 }
 
 /* The options that all norms of rows share. */
@@ -20,13 +20,12 @@ static void print_shared(const sq_golden *g, sq_text *shape)
 static sq_status rms_norm(const sq_golden *g, sq_text *shape, sq_error *why)
 {
     (void)why;
-    const double group = sq_golden_number(g, "group_size", (double)dim(g, 0));
+    const long long group = sq_golden_integer(g, "group_size", dim(g, 0));
     const char *gate = !sq_subject_has_input(g, "z")                     ? "none"
                        : sq_golden_number(g, "norm_before_gate", 0) != 0 ? "post"
                                                                          : "pre";
     print_shared(g, shape);
-    sq_text_printf(shape, ",groups=%lld,gate=%s", group > 0 ? dim(g, 0) / (long long)group : 0,
-                   gate);
+    sq_text_printf(shape, ",groups=%lld,gate=%s", group > 0 ? dim(g, 0) / group : 0, gate);
     return SQ_OK;
 }
 

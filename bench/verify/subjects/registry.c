@@ -22,7 +22,7 @@ const sq_verify_subject *sq_verify_subject_find(const char *subject)
 
 long long sq_subject_integer(const sq_golden *golden, const char *option)
 {
-    return (long long)sq_golden_number(golden, option, 0);
+    return sq_golden_integer(golden, option, 0);
 }
 
 bool sq_subject_has_input(const sq_golden *golden, const char *name)
