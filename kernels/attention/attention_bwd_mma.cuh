@@ -11,6 +11,13 @@
 #include "kernels/attention/attention_bwd_tile.cuh"
 #include "kernels/attention/attention_mma.cuh"
 
+/* P is about 1/L, from L = 2^14 on subnormal in f16: as an operand it takes a factor that leaves
+ * it normal down to 2^-28. */
+template <typename T>
+constexpr float attention_p_factor = 1.0f;
+template <>
+constexpr float attention_p_factor<__half> = 16384.0f;
+
 /* D padded head dim, BN columns a tile. Rows' first tensor gets a gradient from dS, the second
  * (keys: V) from P; a build has one or both, since at D = 256 the sums fill the registers. */
 template <typename Element, int D_, int BN_, int BLOCKS_PER_SM_, bool IS_DQ_, bool HAS_DS_,
@@ -147,10 +154,11 @@ attention_bwd_sum_bias(const attention_bwd_params &p, const float (&ds)[1][S::BN
     return beyond;
 }
 
-/* sum += X B for the warp's rows; b: the lane's address of the columns' tile, transposed. */
+/* sum += factor X B for the warp's rows; b: the lane's address of the columns' tile, transposed. */
 template <typename S>
 __device__ __forceinline__ void attention_bwd_add(float (&sum)[S::D / 8][4],
-                                                  const float (&x)[1][S::BN / 8][4], uint32_t b)
+                                                  const float (&x)[1][S::BN / 8][4], float factor,
+                                                  uint32_t b)
 {
     using T = typename S::T;
 #pragma unroll
@@ -158,7 +166,8 @@ __device__ __forceinline__ void attention_bwd_add(float (&sum)[S::D / 8][4],
         uint32_t a[4];
 #pragma unroll
         for (int i = 0; i < 4; i++)
-            a[i] = sq_pack2<T>(x[0][2 * k + i / 2][i % 2 * 2], x[0][2 * k + i / 2][i % 2 * 2 + 1]);
+            a[i] = sq_pack2<T>(x[0][2 * k + i / 2][i % 2 * 2] * factor,
+                               x[0][2 * k + i / 2][i % 2 * 2 + 1] * factor);
 #pragma unroll
         for (int n = 0; n < S::D / 16; n++) {
             uint32_t r[4];
@@ -213,7 +222,7 @@ attention_bwd_finish(const attention_bwd_params &p, const attention_tile &t,
                                (T *)p.dk + t.b * p.dk_b + t.h * p.dk_h + t.row * p.dk_l, p.dk_l,
                                t.count, p.f.d / 8);
     if constexpr (S::HAS_P)
-        attention_bwd_store<S>(from_p, 1.0f, tiles + S::ROW_BYTES,
+        attention_bwd_store<S>(from_p, 1.0f / attention_p_factor<T>, tiles + S::ROW_BYTES,
                                (T *)p.dv + t.b * p.dv_b + t.h * p.dv_h + t.row * p.dv_l, p.dv_l,
                                t.count, p.f.d / 8);
 }
@@ -284,12 +293,13 @@ __global__ void __launch_bounds__(S::THREADS, S::BLOCKS_PER_SM)
         attention_bwd_probabilities<S>(prob, p, w, t.row + warp_row + lane / 4,
                                        w.tile * S::BN + lane % 4 * 2, facts, lse);
         if constexpr (S::HAS_P)
-            attention_bwd_add<S>(from_p, prob, stage + S::COLUMN_BYTES + in_a);
+            attention_bwd_add<S>(from_p, prob, attention_p_factor<T>,
+                                 stage + S::COLUMN_BYTES + in_a);
         if constexpr (S::HAS_DS) {
             float ds[1][S::BN / 8][4];
             attention_scores<S>(ds, own + S::ROW_BYTES, stage + S::COLUMN_BYTES + in_b);
             attention_bwd_ds<S>(ds, prob, facts, lse + S::BN);
-            attention_bwd_add<S>(from_ds, ds, stage + in_a);
+            attention_bwd_add<S>(from_ds, ds, 1.0f, stage + in_a);
             if constexpr (S::HAS_BIAS)
                 beyond = attention_bwd_sum_bias<S>(
                     p, ds, ds_tile + thread / 32 * S::DS_WARP, bias_sums + thread / 32 * p.f.biases,
