@@ -49,6 +49,7 @@ static void run_all(const sq_rig *rig, const sq_case_filter *filter, sq_case_cou
     if (!filter->op)
         sq_backend_cases_run(rig, counts);
     sq_op_cases_run(rig, filter, MAX_WORK, counts);
+    sq_op_cases_run_long(rig, filter, counts);
     for (const char *const *provider = block_providers; *provider; provider++) {
         sq_block_cases_run(rig, filter, *provider, MAX_WORK, counts);
         sq_properties_of_blocks(rig, filter, *provider, counts);

@@ -1,6 +1,7 @@
 /* op_cases: see op_cases.h. */
 #include "tests/support/op_cases.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -246,6 +247,62 @@ void sq_op_cases_run(const sq_rig *rig, const sq_case_filter *filter, double max
                      sq_case_counts *counts)
 {
     each_provider(rig, filter, max_work, run_provider, counts);
+}
+
+/* --- probabilities below the normal numbers of f16 --- */
+
+/* Each is about 1/Lk = 2^-17, and their sums over the queries, dV, are normal numbers. */
+static const char *const long_shape = "B=1,L=128,Lk=131072,H=1,D=16,causal=0";
+
+/* The largest elements are 40 times the root mean square, and rounding them alone leaves max_abs:
+ * rel_l2 is judged. */
+static sq_status judge_rel_l2(const sq_proof *proof, sq_error *err)
+{
+    if (proof->n_checks == 0)
+        return sq_fail(err, SQ_MISMATCH, "%s", proof->reason);
+    for (int i = 0; i < proof->n_checks; i++) {
+        const sq_check *check = &proof->checks[i];
+        if (!(check->rel_l2 <= check->tolerance_rel_l2))
+            return sq_fail(err, SQ_MISMATCH, "%s: rel_l2 %.3g (allowed %.3g)", check->tensor,
+                           check->rel_l2, check->tolerance_rel_l2);
+    }
+    return SQ_OK;
+}
+
+static sq_status prove_long(sq_job *job, sq_error *err)
+{
+    double setup_ns;
+    sq_proof proof;
+    SQ_TRY(job->ops->prepare(job, SQ_CASE_SEED, &setup_ns, err));
+    SQ_TRY(sq_job_run_once(job, err));
+    SQ_TRY(job->ops->prove(job, INFINITY, &proof, err));
+    return judge_rel_l2(&proof, err);
+}
+
+static void run_long(const sq_rig *rig, const sq_case_filter *filter, sq_op_case c, double max_work,
+                     sq_case_counts *counts)
+{
+    sq_error err = {.status = SQ_OK};
+    sq_job *job;
+    (void)max_work;
+    c.shape = long_shape, c.dtype = SQ_DTYPE_F16, c.pass = SQ_PASS_BWD;
+    if (!sq_provider_has(c.provider, c.pass) || !sq_case_is_selected(filter->shape, c.shape) ||
+        !sq_case_is_selected(filter->dtype, sq_dtype_name(c.dtype)) ||
+        !sq_case_is_selected(filter->pass, sq_pass_name(c.pass)))
+        return;
+    sq_status status = open_case(rig, &c, &job, &err);
+    if (status == SQ_OK)
+        status = prove_long(job, &err);
+    sq_job_free(job);
+    count(filter, &c, status, &err, counts);
+}
+
+void sq_op_cases_run_long(const sq_rig *rig, const sq_case_filter *filter, sq_case_counts *counts)
+{
+    sq_case_filter attention = *filter;
+    attention.op = "attention";
+    if (sq_case_is_selected(filter->op, attention.op))
+        each_provider(rig, &attention, INFINITY, run_long, counts);
 }
 
 /* --- beyond 2^31 elements --- */

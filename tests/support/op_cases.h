@@ -51,6 +51,10 @@ void sq_op_cases_run_cheap(const sq_rig *rig, const sq_case_filter *filter, doub
 bool sq_case_is_cheap(const sq_op *op, const char *shape, double max_work);
 bool sq_case_is_selected(const char *wanted, const char *name); /* wanted NULL: always */
 
+/* Gradients of attention over so many keys that a probability is below the normal numbers of f16,
+ * whole: a slice's own gradients would be below them, too. */
+void sq_op_cases_run_long(const sq_rig *rig, const sq_case_filter *filter, sq_case_counts *counts);
+
 /* Calls whose largest tensor has more than 2^31 elements, proved by slices that are drawn `seeds`
  * times, half of each tensor lying beyond. Skips what the device has no room for, and says so. */
 void sq_op_cases_run_large(const sq_rig *rig, const sq_case_filter *filter, double max_work,
