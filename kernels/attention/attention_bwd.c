@@ -135,17 +135,22 @@ sq_status sq_attention_gradient(const sq_attention_rules *rules, const sq_attent
                     : SQ_OK;
 }
 
-sq_status sq_attention_backward(const sq_call *call, sq_error *err)
+sq_attention_gradients sq_attention_gradients_of(const sq_call *call, int d_o)
 {
-    const sq_attention_rules rules = sq_attention_rules_of(SQ_PASS_BWD, call->axis);
-    const sq_attention_gradients t = {
+    return (sq_attention_gradients){
         .q = &call->in[IN_Q],
         .k = &call->in[IN_K],
         .v = &call->in[IN_V],
-        .d_o = &call->in[IN_DO],
+        .d_o = &call->in[d_o],
         .dq = &call->out[IN_Q],
         .dk = &call->out[IN_K],
         .dv = &call->out[IN_V],
     };
+}
+
+sq_status sq_attention_backward(const sq_call *call, sq_error *err)
+{
+    const sq_attention_rules rules = sq_attention_rules_of(SQ_PASS_BWD, call->axis);
+    const sq_attention_gradients t = sq_attention_gradients_of(call, IN_DO);
     return sq_attention_gradient(&rules, &t, err);
 }

@@ -21,35 +21,6 @@ struct attention_bwd_simt_shape {
     static constexpr int SHARED_BYTES = 2 * (ROW_BYTES + COLUMN_BYTES + P_BYTES);
 };
 
-/* acc[i][j] = row (y + 8 i) . column (x + 16 j) */
-template <typename S>
-__device__ __forceinline__ void
-attention_bwd_simt_product(float (&acc)[8][2], const unsigned char *rows,
-                           const unsigned char *columns, int x, int y)
-{
-#pragma unroll
-    for (int i = 0; i < 8; i++)
-        acc[i][0] = acc[i][1] = 0.0f;
-#pragma unroll 2
-    for (int c = 0; c < S::CHUNKS; c++) {
-        float4 b[2];
-#pragma unroll
-        for (int j = 0; j < 2; j++)
-            b[j] = attention_read4(columns + sq_tile_offset<S::CHUNKS>(x + 16 * j, c));
-#pragma unroll
-        for (int i = 0; i < 8; i++) {
-            const float4 a = attention_read4(rows + sq_tile_offset<S::CHUNKS>(y + 8 * i, c));
-#pragma unroll
-            for (int j = 0; j < 2; j++) {
-                acc[i][j] = fmaf(a.x, b[j].x, acc[i][j]);
-                acc[i][j] = fmaf(a.y, b[j].y, acc[i][j]);
-                acc[i][j] = fmaf(a.z, b[j].z, acc[i][j]);
-                acc[i][j] = fmaf(a.w, b[j].w, acc[i][j]);
-            }
-        }
-    }
-}
-
 template <typename S>
 __device__ __forceinline__ void attention_bwd_simt_put(unsigned char *tile, int row, int column,
                                                        float value)
@@ -154,8 +125,8 @@ __global__ void __launch_bounds__(S::THREADS, 2)
         sq_copy_wait<0>();
         __syncthreads(); /* the tiles are here */
         float s[8][2], dp[8][2];
-        attention_bwd_simt_product<S>(s, rows, columns, x, y);
-        attention_bwd_simt_product<S>(dp, rows + S::ROW_BYTES, columns + S::COLUMN_BYTES, x, y);
+        attention_simt_products<S>(s, rows, columns, x, y);
+        attention_simt_products<S>(dp, rows + S::ROW_BYTES, columns + S::COLUMN_BYTES, x, y);
         const attention_head_bias bias = attention_bias_of(p.f, w.head);
 #pragma unroll
         for (int i = 0; i < 8; i++)

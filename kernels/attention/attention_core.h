@@ -58,6 +58,9 @@ typedef struct {
     double *bias;
 } sq_attention_gradients;
 
+/* Of a backward call whose inputs begin with q, k, v; d_o: the position of its gradient. */
+sq_attention_gradients sq_attention_gradients_of(const sq_call *call, int d_o);
+
 sq_status sq_attention_gradient(const sq_attention_rules *rules, const sq_attention_gradients *t,
                                 sq_error *err);
 

@@ -25,27 +25,28 @@ __device__ __forceinline__ float4 attention_read4(const unsigned char *at)
     return *(const float4 *)at;
 }
 
-/* acc[i][j] = q_row(y + 8 i) . k_row(x + 16 j) */
-template <typename S>
-__device__ __forceinline__ void attention_simt_scores(float (&acc)[8][4], const unsigned char *q,
-                                                      const unsigned char *k, int x, int y)
+/* acc[i][j] = row (y + 8 i) . column (x + 16 j) */
+template <typename S, int N>
+__device__ __forceinline__ void attention_simt_products(float (&acc)[8][N],
+                                                        const unsigned char *rows,
+                                                        const unsigned char *columns, int x, int y)
 {
 #pragma unroll
     for (int i = 0; i < 8; i++)
 #pragma unroll
-        for (int j = 0; j < 4; j++)
+        for (int j = 0; j < N; j++)
             acc[i][j] = 0.0f;
 #pragma unroll 2
     for (int c = 0; c < S::CHUNKS; c++) {
-        float4 b[4];
+        float4 b[N];
 #pragma unroll
-        for (int j = 0; j < 4; j++)
-            b[j] = attention_read4(k + sq_tile_offset<S::CHUNKS>(x + 16 * j, c));
+        for (int j = 0; j < N; j++)
+            b[j] = attention_read4(columns + sq_tile_offset<S::CHUNKS>(x + 16 * j, c));
 #pragma unroll
         for (int i = 0; i < 8; i++) {
-            const float4 a = attention_read4(q + sq_tile_offset<S::CHUNKS>(y + 8 * i, c));
+            const float4 a = attention_read4(rows + sq_tile_offset<S::CHUNKS>(y + 8 * i, c));
 #pragma unroll
-            for (int j = 0; j < 4; j++) {
+            for (int j = 0; j < N; j++) {
                 acc[i][j] = fmaf(a.x, b[j].x, acc[i][j]);
                 acc[i][j] = fmaf(a.y, b[j].y, acc[i][j]);
                 acc[i][j] = fmaf(a.z, b[j].z, acc[i][j]);
@@ -175,7 +176,7 @@ __global__ void __launch_bounds__(S::THREADS, 2)
         __syncthreads(); /* keys are here; everybody is done with the values before */
         copy(v_tile, v, p.v_l, tile);
         float s[8][4];
-        attention_simt_scores<S>(s, q_tile, k_tile, x, y);
+        attention_simt_products<S>(s, q_tile, k_tile, x, y);
         __syncthreads(); /* everybody is done with the keys */
         if (tile > range.first)
             copy(k_tile, k, p.k_l, tile - 1);

@@ -10,6 +10,11 @@
 
 typedef sq_decay_params (*sq_decay_params_fn)(const sq_call *call);
 typedef sq_decay_grads (*sq_decay_grads_fn)(const sq_call *backward);
+typedef sq_status (*sq_decay_supports_fn)(const sq_call *call, const sq_decay_params &p,
+                                          const sq_device *device, sq_error *why);
+typedef size_t (*sq_decay_workspace_fn)(const sq_call *call, const sq_decay_params &p);
+typedef sq_status (*sq_decay_launch_fn)(const sq_call *call, const sq_decay_params &p,
+                                        sq_error *err);
 
 /* decay_naive.cu: one warp per column of the state, step by step. */
 sq_status sq_decay_naive_supports(const sq_call *call, const sq_decay_params &p,
@@ -61,39 +66,28 @@ struct sq_decay_naive {
     }
 };
 
-template <sq_decay_params_fn PARAMS>
-struct sq_decay_steps {
+/* A kernel that has pass fwd alone. */
+template <sq_decay_params_fn PARAMS, sq_decay_supports_fn SUPPORTS, sq_decay_workspace_fn WORKSPACE,
+          sq_decay_launch_fn LAUNCH>
+struct sq_decay_forward {
     static sq_status supports(const sq_call *call, const sq_device *device, sq_error *why)
     {
-        return sq_decay_steps_supports(call, PARAMS(call), device, why);
+        return SUPPORTS(call, PARAMS(call), device, why);
     }
-    static size_t workspace(const sq_call *call)
-    {
-        return sq_decay_steps_workspace(call, PARAMS(call));
-    }
+    static size_t workspace(const sq_call *call) { return WORKSPACE(call, PARAMS(call)); }
     static sq_status launch(const sq_call *call, void *plan, sq_error *err)
     {
         (void)plan;
-        return sq_decay_steps_launch(call, PARAMS(call), err);
+        return LAUNCH(call, PARAMS(call), err);
     }
 };
 
 template <sq_decay_params_fn PARAMS>
-struct sq_decay_chunks {
-    static sq_status supports(const sq_call *call, const sq_device *device, sq_error *why)
-    {
-        return sq_decay_chunks_supports(call, PARAMS(call), device, why);
-    }
-    static size_t workspace(const sq_call *call)
-    {
-        return sq_decay_chunks_workspace(call, PARAMS(call));
-    }
-    static sq_status launch(const sq_call *call, void *plan, sq_error *err)
-    {
-        (void)plan;
-        return sq_decay_chunks_launch(call, PARAMS(call), err);
-    }
-};
+using sq_decay_steps = sq_decay_forward<PARAMS, sq_decay_steps_supports, sq_decay_steps_workspace,
+                                        sq_decay_steps_launch>;
+template <sq_decay_params_fn PARAMS>
+using sq_decay_chunks = sq_decay_forward<PARAMS, sq_decay_chunks_supports,
+                                         sq_decay_chunks_workspace, sq_decay_chunks_launch>;
 
 /* Any shape by chunks of 64. */
 template <sq_decay_params_fn PARAMS, sq_decay_grads_fn GRADS>

@@ -214,12 +214,7 @@ static __global__ void __launch_bounds__(SQ_TILE_THREADS) sq_rows_keys_kernel(sq
     sq_tile_load_steps<T>(c, q, c.p.q, u, head, key, c.p.keys);
     sq_tile_load_steps<T>(c, k, c.p.k, u, head, key, c.p.keys);
     for (int column = 0; column < c.p.values; column += SQ_TILE) {
-        __syncthreads();
-        sq_tile_load_steps<T>(c, d_o, c.g.d_o, u, head, column, c.p.values);
-        sq_tile_load_steps<T>(c, v, c.p.v, u, head, column, c.p.values);
-        sq_tile_load_state<T>(c, s, c.before, u, key, column);
-        sq_tile_load_state<T>(c, g, c.after, u, key, column);
-        __syncthreads();
+        sq_tile_load_values<T>(c, u, key, column, d_o, v, s, g);
         dp.add_nt(d_o, v);
         of_state.add_nt(d_o, s);
         of_gradient.add_nt(v, g);

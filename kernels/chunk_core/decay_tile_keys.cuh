@@ -158,12 +158,7 @@ static __global__ void __launch_bounds__(SQ_TILE_THREADS) sq_tile_keys_kernel(sq
         __syncthreads(); /* nobody reads the last head's factors any more */
         sq_tile_fill_gates<T>(c, u, &m->gates);
         for (int column = 0; column < c.p.values; column += SQ_TILE) {
-            __syncthreads();
-            sq_tile_load_steps<T>(c, d_o, c.g.d_o, u, head, column, c.p.values);
-            sq_tile_load_steps<T>(c, v, c.p.v, u, head, column, c.p.values);
-            sq_tile_load_state<T>(c, s, c.before, u, key, column);
-            sq_tile_load_state<T>(c, g, c.after, u, key, column);
-            __syncthreads();
+            sq_tile_load_values<T>(c, u, key, column, d_o, v, s, g);
             dp.add_nt(d_o, v);
             from_state.add_nt(d_o, s);
             from_gradient.add_nt(v, g);

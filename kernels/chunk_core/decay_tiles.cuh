@@ -73,6 +73,22 @@ __device__ __forceinline__ void sq_tile_load_state(const sq_decay_tiled &c, cons
               c.p.keys - key, c.p.values - column, c.is_vector);
 }
 
+/* What the products over 64 value columns read: do and v of the chunk, S before it and G after it,
+ * behind a barrier on either side. */
+template <typename T>
+__device__ __forceinline__ void sq_tile_load_values(const sq_decay_tiled &c, const sq_tile_unit &u,
+                                                    int key, int column, const sq_tile<T> &d_o,
+                                                    const sq_tile<T> &v, const sq_tile<T> &s,
+                                                    const sq_tile<T> &g)
+{
+    __syncthreads();
+    sq_tile_load_steps<T>(c, d_o, c.g.d_o, u, u.head, column, c.p.values);
+    sq_tile_load_steps<T>(c, v, c.p.v, u, u.head, column, c.p.values);
+    sq_tile_load_state<T>(c, s, c.before, u, key, column);
+    sq_tile_load_state<T>(c, g, c.after, u, key, column);
+    __syncthreads();
+}
+
 /* Warp 0 makes the unit's factors; the caller synchronises. */
 template <typename T>
 __device__ __forceinline__ void sq_tile_fill_gates(const sq_decay_tiled &c, const sq_tile_unit &u,

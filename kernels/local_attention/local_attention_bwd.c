@@ -27,16 +27,8 @@ sq_status sq_local_attention_backward(const sq_call *call, sq_error *err)
     rules.bias = table;
     rules.biases = sq_local_attention_biases(call->axis);
     double *gradient = calloc((size_t)(rules.heads * rules.biases), sizeof *gradient);
-    const sq_attention_gradients t = {
-        .q = &call->in[IN_Q],
-        .k = &call->in[IN_K],
-        .v = &call->in[IN_V],
-        .d_o = &call->in[IN_DO],
-        .dq = &call->out[IN_Q],
-        .dk = &call->out[IN_K],
-        .dv = &call->out[IN_V],
-        .bias = has_bias ? gradient : NULL,
-    };
+    sq_attention_gradients t = sq_attention_gradients_of(call, IN_DO);
+    t.bias = has_bias ? gradient : NULL;
     sq_status status = SQ_OK;
     if (!gradient || (has_bias && !table))
         status = sq_fail(err, SQ_OUT_OF_MEMORY, "local_attention: no memory for the biases");
