@@ -421,6 +421,7 @@ sq_status sq_ask_timeline(sq_asker *asker, const sq_plan_item *item, sq_curve *o
     list_columns(json_object_get(answer, "metrics"), columns, &n_columns);
     sq_status s = take_rows(json_object_get(answer, "rows"), columns, n_columns, out, err);
     out->interval_ns = sq_message_number(answer, "interval_ns");
+    out->n_dropped = (int)json_integer_value(json_object_get(answer, "dropped"));
     for (int i = 0; s == SQ_OK && i < out->n_rows; i++)
         sq_curve_row(out, i)[0] *= 1e-9;
     add_reason(answer, out);

@@ -15,7 +15,7 @@
  *   {"do":"profile","cell":KEY,"seed":"S",   {"is":"record","record":{..}} (values and kernels only;
  *    "set":"basic"}                           set: as --counters, basic where it is not said)
  *   {"do":"timeline","cell":KEY,"seed":"S"}  {"is":"timeline","validity":"ok","interval_ns":..,
- *                                             "launches":N,"metrics":["pm_busy_pct",..],
+ *                                             "launches":N,"dropped":N,"metrics":["pm_busy_pct",..],
  *                                             "rows":[[ns since the first, a number a metric],..]}
  *   {"do":"launch","cell":KEY,"seed":"S"}    {"is":"done"} (one launch, nothing attached)
  *   {"do":"prove","cell":KEY,"seed":"S",     {"is":"record","record":{..}} (status, checksum,

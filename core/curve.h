@@ -16,6 +16,7 @@ typedef struct {
     int n_columns, n_rows;
     double *cell;       /* owned */
     double interval_ns; /* between rows where it is fixed, else NAN */
+    int n_dropped;      /* rows that were not kept, since they lie long before all others */
     char reason[320];   /* why there are no rows; else empty */
 } sq_curve;
 

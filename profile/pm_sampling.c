@@ -23,6 +23,8 @@ void sq_timeline_free(sq_timeline *timeline)
 #define SAMPLES_PER_LAUNCH 100.0
 #define SHORTEST_INTERVAL 10e-6 /* below it the hardware buffer overflows on a large GPU */
 #define LONGEST_INTERVAL 1e-3
+#define EARLY_INTERVALS 100.0 /* no sample is this late after the one before, once they come */
+#define EARLY_SHARE 10        /* at most a tenth of the samples is early */
 enum { LEAST_LAUNCHES = 3, MOST_LAUNCHES = 64, MAX_SAMPLES = 20000, BUFFER_BYTES = 256 << 20 };
 
 typedef struct {
@@ -256,6 +258,22 @@ static sq_status read_samples(sampler *s, size_t n, sq_timeline *out, sq_error *
     return SQ_OK;
 }
 
+/* The timer may have left a sample or two before it was started for good, up to seconds before the
+ * others: they are taken away, and time starts with the first that stays. */
+static void drop_early(sq_timeline *t)
+{
+    const int columns = 1 + t->n_metrics, most = t->n_rows > 2 ? 1 + t->n_rows / EARLY_SHARE : 0;
+    for (int i = 1; i <= most && i < t->n_rows; i++)
+        if (t->rows[i * columns] - t->rows[(i - 1) * columns] > EARLY_INTERVALS * t->interval_ns)
+            t->n_dropped = i;
+    t->n_rows -= t->n_dropped;
+    memmove(t->rows, t->rows + (size_t)t->n_dropped * columns,
+            (size_t)t->n_rows * columns * sizeof *t->rows);
+    const double start = t->rows[0];
+    for (int i = 0; i < t->n_rows; i++)
+        t->rows[i * columns] -= start;
+}
+
 static sq_status sample(sampler *s, sq_timeline *out, sq_error *err)
 {
     size_t n = 0;
@@ -264,7 +282,9 @@ static sq_status sample(sampler *s, sq_timeline *out, sq_error *err)
     SQ_TRY(run(s, out->n_launches, err));
     SQ_TRY(decode(s, &n, err));
     SQ_TRY(name_columns(s, out, err));
-    return read_samples(s, n, out, err);
+    SQ_TRY(read_samples(s, n, out, err));
+    drop_early(out);
+    return SQ_OK;
 }
 
 sq_status sq_profiler_timeline(sq_profiler *p, const sq_launches *launches, sq_timeline *timeline,

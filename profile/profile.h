@@ -51,6 +51,7 @@ int sq_profiler_passes(const sq_profiler *profiler);
 typedef struct {
     double interval_ns;
     int n_metrics, n_rows, n_launches;
+    int n_dropped; /* samples not kept: taken long before all others */
     char (*metrics)[96];
     double *rows;
     char validity[96]; /* "ok", or why there are no rows */

@@ -97,6 +97,7 @@ static void add_series(sq_text *out, const char *key, const sq_curve *series, co
     add_string(out, words);
     add_text_field(out, "reason", series->reason);
     add_number_field(out, "interval_ns", series->interval_ns);
+    add_number_field(out, "dropped", series->n_dropped);
     add_rows(out, "rows", sq_curve_table(series));
     sq_text_add(out, "}");
 }

@@ -351,6 +351,11 @@ void sq_curve_timeline_text(const sq_profile *p, const sq_curve *s, char *out, s
     snprintf(out, size, "%d samples over %s%s%s; the whole device is sampled, other work included.",
              s->n_rows, length, isnan(s->interval_ns) ? "" : ", one every ",
              isnan(s->interval_ns) ? "" : interval);
+    if (s->n_dropped) {
+        const size_t used = strlen(out);
+        snprintf(out + used, size - used, " Dropped: %d taken long before the first of them.",
+                 s->n_dropped);
+    }
     add_repeat(p, out, size);
 }
 

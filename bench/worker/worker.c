@@ -296,9 +296,10 @@ static sq_status do_timeline(server *s, const json_t *request, sq_error *err)
     json_t *metrics = json_array();
     for (int i = 0; i < timeline.n_metrics; i++)
         json_array_append_new(metrics, json_string(timeline.metrics[i]));
-    reply(s, json_pack("{ss ss so si so so}", "is", "timeline", "validity", timeline.validity,
+    reply(s, json_pack("{ss ss so si si so so}", "is", "timeline", "validity", timeline.validity,
                        "interval_ns", write_number(timeline.interval_ns), "launches",
-                       timeline.n_launches, "metrics", metrics, "rows", write_rows(&timeline)));
+                       timeline.n_launches, "dropped", timeline.n_dropped, "metrics", metrics,
+                       "rows", write_rows(&timeline)));
     sq_timeline_free(&timeline);
     return SQ_OK;
 }

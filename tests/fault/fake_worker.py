@@ -132,7 +132,7 @@ def timeline():
         say({"is": "timeline", "interval_ns": None, "metrics": [], "rows": [],
              "validity": "refused: no permission"})
     else:
-        say({"is": "timeline", "interval_ns": 10000, "metrics": ["pm_issue_pct", "pm_l2_pct"],
+        say({"is": "timeline", "interval_ns": 10000, "metrics": ["pm_issue_pct", "pm_l2_pct"], "dropped": 1,
              "validity": "ok", "rows": [[10000 * i, 50.0, None] for i in range(100)]})
 
 

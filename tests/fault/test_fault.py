@@ -245,7 +245,8 @@ class Profile(Bench):
         rows = shown["timeline"]["rows"]
         self.assertAlmostEqual(rows[-1]["seconds"], 99e-5)
         self.assertEqual((rows[0]["pm_issue_pct"], rows[0]["pm_l2_pct"]), (50, None))
-        self.assertEqual(shown["timeline"]["interval_ns"], 10000)
+        self.assertEqual((shown["timeline"]["interval_ns"], shown["timeline"]["dropped"]), (10000, 1))
+        self.assertIn("Dropped: 1 taken long before", shown["timeline"]["words"])
 
     def test_bad_curves_are_absent_with_a_reason(self):
         shown = self.profile("sustain-garbage", "--sustain", "1s")

@@ -360,6 +360,8 @@ static CUptiResult CUPTIAPI fake_cuptiPmSamplingCounterDataGetSampleInfo(
     CUpti_PmSampling_CounterData_GetSampleInfo_Params *p)
 {
     p->startTimestamp = 1700000000000000000u + 50000 * p->sampleIndex;
+    if (p->sampleIndex < fake.gap_at)
+        p->startTimestamp -= fake.gap_ns;
     p->endTimestamp = p->startTimestamp + 50000;
     return result_of("cuptiPmSamplingCounterDataGetSampleInfo");
 }

@@ -24,6 +24,8 @@ typedef struct {
     bool has_no_stamps;
     bool has_time_trigger;
     bool overflows;
+    size_t gap_at; /* samples before this one come gap_ns earlier; 0: none */
+    uint64_t gap_ns;
     /* what was seen */
     int launches, counted, resets, ranges_open, hosts_open, ranges_enabled, kinds_enabled;
     bool is_sampling;

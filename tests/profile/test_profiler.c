@@ -384,6 +384,43 @@ static void test_a_timeline(void **state)
     sq_timeline_free(&t);
 }
 
+/* A sample that lies 1.7 s before the others, as one card gave, is not kept. */
+static void test_early_samples_are_dropped(void **state)
+{
+    (void)state;
+    for (size_t early = 1; early <= 3; early += 2) {
+        fake_reset();
+        fake.gap_at = early;
+        fake.gap_ns = 1700000000;
+        sq_timeline t = sample();
+        assert_int_equal(t.n_dropped, early);
+        assert_int_equal(t.n_rows, FAKE_SAMPLES - (int)early);
+        assert_true(t.rows[0] == 0);
+        for (int i = 0; i < t.n_rows; i++)
+            assert_true(t.rows[i * (1 + t.n_metrics)] == 50000.0 * i);
+        sq_timeline_free(&t);
+    }
+}
+
+/* Pauses within the series, or of a few intervals, are the device's. */
+static void test_other_pauses_are_kept(void **state)
+{
+    (void)state;
+    static const struct {
+        size_t at;
+        uint64_t ns;
+    } pauses[] = {{FAKE_SAMPLES / 2, 1700000000}, {1, 500000}};
+    for (int i = 0; i < 2; i++) {
+        fake_reset();
+        fake.gap_at = pauses[i].at;
+        fake.gap_ns = pauses[i].ns;
+        sq_timeline t = sample();
+        assert_int_equal(t.n_dropped, 0);
+        assert_int_equal(t.n_rows, FAKE_SAMPLES);
+        sq_timeline_free(&t);
+    }
+}
+
 static void test_a_card_without_nvlink_or_fixed_timer(void **state)
 {
     (void)state;
@@ -482,6 +519,8 @@ int main(void)
         TEST(test_kernels_without_timestamps),
         TEST(test_a_launch_without_kernels),
         TEST(test_a_timeline),
+        TEST(test_early_samples_are_dropped),
+        TEST(test_other_pauses_are_kept),
         TEST(test_a_card_without_nvlink_or_fixed_timer),
         TEST(test_refused_timelines),
         TEST(test_an_overflowed_timeline),

@@ -379,6 +379,9 @@ static void test_sustain_words(void **state)
     fixture_expect(text, "one after the other, inputs in turn.");
     sq_curve_timeline_text(&hot, &s, text, sizeof text);
     fixture_expect(text, "other work included. Plain calls one after the other, hot.");
+    s.n_dropped = 2;
+    sq_curve_timeline_text(&hot, &s, text, sizeof text);
+    fixture_expect(text, "Dropped: 2 taken long before the first of them. Plain calls");
     for (int i = 0; i < s.n_rows; i++)
         s.cell[(size_t)i * 5 + 2] = NAN;
     sq_curve_sustain_text(&cold, &s, text, sizeof text);
