@@ -32,7 +32,7 @@ limit=${GPU_CHECK_SECONDS:-$limit}
 parts=" ${*:-tests costs golden fuzz large sanitizers} "
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
-export OMP_WAIT_POLICY=passive build work
+export OMP_NUM_THREADS=2 OMP_WAIT_POLICY=passive build work
 seqmark="$build/seqmark"
 [ -x "$seqmark" ] || seqmark="$build/bin/seqmark"
 ops_test="$build/tests/test_gpu_ops"
@@ -72,13 +72,13 @@ run_all() {
 } | run_all "tests that measure, one by one" 1
 {
     if wants large && [ "$scope" = all ]; then
-        echo "large.all env OMP_NUM_THREADS=2 $ops_test --large"
+        echo "large.all $ops_test --large"
     fi
     if wants tests; then
         [ "$scope" = all ] && echo "tests.backend $ops_test --backend"
-        for name in $operators; do echo "tests.$name env OMP_NUM_THREADS=2 $ops_test $name"; done
+        for name in $operators; do echo "tests.$name $ops_test $name"; done
         [ -n "$operators" ] && for name in $families; do
-            echo "tests.$name env OMP_NUM_THREADS=2 $ops_test $name"
+            echo "tests.$name $ops_test $name"
         done
     fi
     if wants golden; then
@@ -94,11 +94,13 @@ run_all() {
     fi
     if wants sanitizers; then
         for tool in $tools; do
-            # API errors are the tests' own business: one of them asks for more memory than there is.
+            # API errors are the tests' own business: one of them asks for more memory than there is. Each
+            # sanitizer takes a port of its own; ten are all that it looks for otherwise.
             # shellcheck disable=SC2086
             $evidence cases "$root" "${tool#*:}" $operators | while read -r name arguments; do
                 echo "${tool%:*}.$name env OMP_NUM_THREADS=1 compute-sanitizer --tool ${tool%:*}" \
-                    "--report-api-errors no --error-exitcode 3 --print-limit 20 $ops_test $arguments"
+                    "--report-api-errors no --error-exitcode 3 --print-limit 20 --max-connections 64" \
+                    "--launch-timeout 120 $ops_test $arguments"
             done
         done
     fi
