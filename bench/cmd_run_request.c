@@ -1,6 +1,4 @@
 /* cmd_run_request: from the words of a command line to a plan. */
-#include <ctype.h>
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -174,11 +172,7 @@ static sq_status read_seed(sq_run *run, sq_error *err)
 {
     const sq_setting *s = sq_settings_get(&run->campaign, "seed");
     if (s) {
-        char *end = s->value;
-        errno = 0;
-        if (isdigit((unsigned char)s->value[0])) /* strtoull would take blanks and signs */
-            run->seed = strtoull(s->value, &end, 10);
-        if (end == s->value || *end || errno == ERANGE)
+        if (!sq_parse_seed(s->value, &run->seed))
             return sq_fail(err, SQ_BAD_ARGUMENT,
                            "%s: seed: \"%s\" is no whole number below 2^64", s->origin, s->value);
         return SQ_OK;

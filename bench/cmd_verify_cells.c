@@ -21,11 +21,10 @@ bool sq_verify_is_of_cells(const sq_given *given)
 static sq_status given_seed(const sq_given *given, uint64_t *out, sq_error *err)
 {
     const char *text = sq_given_value(given, "seed", "1");
-    char *end;
-    *out = strtoull(text, &end, 10);
-    return *text >= '0' && *text <= '9' && !*end
+    return sq_parse_seed(text, out)
                ? SQ_OK
-               : sq_fail(err, SQ_BAD_ARGUMENT, "--seed: \"%.40s\" is no whole number", text);
+               : sq_fail(err, SQ_BAD_ARGUMENT, "--seed: \"%.40s\" is no whole number below 2^64",
+                         text);
 }
 
 static sq_status given_number(const sq_given *given, const char *option, const char *fallback,

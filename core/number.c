@@ -1,5 +1,6 @@
 /* number: numbers as people write and read them. */
 #include <ctype.h>
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -76,6 +77,17 @@ bool sq_parse_number(const char *text, double *out)
         return false;
     *out = value;
     return true;
+}
+
+bool sq_parse_seed(const char *text, uint64_t *out)
+{
+    const size_t digits = strspn(text, "0123456789");
+    errno = 0;
+    const uint64_t seed = strtoull(text, NULL, 10);
+    const bool is_seed = digits > 0 && !text[digits] && errno == 0;
+    if (is_seed)
+        *out = seed;
+    return is_seed;
 }
 
 bool sq_parse_duration(const char *text, double *seconds)

@@ -307,6 +307,19 @@ static void scans_the_number_in_front(void **state)
     assert_ptr_equal(end, text);
 }
 
+static void reads_seeds(void **state)
+{
+    (void)state;
+    const char *bad[] = {"", " 1", "+1", "-1", "1k", "1.", "0x1", "18446744073709551616"};
+    uint64_t seed = 0;
+    assert_true(sq_parse_seed("18446744073709551615", &seed) && seed == UINT64_MAX);
+    assert_true(sq_parse_seed("007", &seed) && seed == 7);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        if (sq_parse_seed(bad[i], &seed))
+            fail_msg("\"%s\" was read as a seed", bad[i]);
+    assert_true(seed == 7);
+}
+
 static void reads_durations(void **state)
 {
     (void)state;
@@ -369,6 +382,7 @@ int main(void)
         cmocka_unit_test(reads_numbers),
         cmocka_unit_test(refuses_what_is_no_number),
         cmocka_unit_test(scans_the_number_in_front),
+        cmocka_unit_test(reads_seeds),
         cmocka_unit_test(reads_durations),
         cmocka_unit_test(formats_for_people),
     };
