@@ -119,14 +119,18 @@ void sq_verification_add(sq_verification_run *v, const json_t *answer)
                  sq_message_text(answer, "case", "?"), sq_message_text(answer, "reason", "?"));
 }
 
-/* A case that cannot be read, or that its worker did not survive. */
-static void add_broken(sq_verification_run *v, const char *name, const char *why)
+/* A case that cannot be read or made is neither right nor wrong, one that ends its worker is wrong. */
+static void add_unanswered(sq_verification_run *v, const char *name, bool is_refused)
 {
-    json_t *row = json_pack("{ss ss ss}", "case", name, "verdict", "unsupported", "reason", why);
-    add_row(v, row);
+    json_t *row = json_pack("{ss ss ss}", "case", name, "verdict",
+                            is_refused ? "unsupported" : "mismatch", "reason", v->why);
+    if (!is_refused)
+        sq_verification_add(v, row);
+    else
+        add_row(v, row);
+    if (is_refused && v->refused++ == 0)
+        snprintf(v->first_refused, sizeof v->first_refused, "%.400s: %.480s", name, v->why);
     json_decref(row);
-    if (v->broken++ == 0)
-        snprintf(v->first_broken, sizeof v->first_broken, "%s", why);
 }
 
 sq_status sq_verification_ask(sq_verification_run *v, const char *name, json_t *request,
@@ -147,7 +151,8 @@ sq_status sq_verification_ask(sq_verification_run *v, const char *name, json_t *
         return sq_fail(err, s, "interrupted");
     if (s == SQ_OK)
         return SQ_OK;
-    add_broken(v, name, why.message);
+    snprintf(v->why, sizeof v->why, "%.479s", why.message);
+    add_unanswered(v, name, s == SQ_BAD_ARGUMENT);
     if (s != SQ_BAD_ARGUMENT) { /* the worker is gone or confused */
         sq_client_kill(v->client);
         v->client = NULL;
@@ -185,17 +190,15 @@ static sq_status verify_folders(sq_verification_run *v, const sq_given *given, s
     return s;
 }
 
-/* A broken case is neither right nor wrong: with the unsupported ones. But a cell that kills its
- * worker is wrong. */
 static void conclude(const sq_verification_run *v, sq_outcome *outcome)
 {
-    const int all = v->ok + v->mismatches + v->unsupported + v->broken;
+    const int all = v->ok + v->mismatches + v->unsupported + v->refused;
     if (v->mismatches)
         sq_outcome_set(outcome, SQ_EXIT_WRONG, "%d of %d cases are wrong; first: %s", v->mismatches,
                        all, v->first_mismatch);
-    else if (v->broken)
-        sq_outcome_set(outcome, v->is_of_cells ? SQ_EXIT_WRONG : SQ_EXIT_FAILED,
-                       "%d cases could not be verified; first: %s", v->broken, v->first_broken);
+    else if (v->refused)
+        sq_outcome_set(outcome, SQ_EXIT_FAILED, "%d of %d cases could not be verified; first: %s",
+                       v->refused, all, v->first_refused);
     else if (v->unsupported)
         sq_outcome_set(outcome, SQ_EXIT_FAILED, "%d cases are right, %d unsupported", v->ok,
                        v->unsupported);
@@ -203,15 +206,15 @@ static void conclude(const sq_verification_run *v, sq_outcome *outcome)
 
 static sq_status run(const sq_given *given, sq_outcome *outcome, sq_error *err)
 {
-    sq_verification_run v = {.dtype = sq_given_value(given, "dtype", "f32"),
-                             .is_of_cells = sq_verify_is_of_cells(given)};
+    sq_verification_run v = {.dtype = sq_given_value(given, "dtype", "f32")};
     sq_dtype dtype;
     sq_format format;
     SQ_TRY(sq_dtype_parse(v.dtype, &dtype, err));
     SQ_TRY(sq_given_format(given, &format, err));
     if (!sq_given_value(given, "fuzz", NULL) && !(v.table = sq_table_new(columns)))
         return sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for a table");
-    sq_status s = v.is_of_cells ? sq_verify_cells(&v, given, err) : verify_folders(&v, given, err);
+    sq_status s = sq_verify_is_of_cells(given) ? sq_verify_cells(&v, given, err)
+                                               : verify_folders(&v, given, err);
     sq_client_stop(v.client);
     sq_target_close(&v.target);
     if (s != SQ_OK) {
@@ -232,8 +235,8 @@ void sq_cmd_verify(int argc, char **argv, sq_outcome *outcome)
             "that compute it, and compares with the official results. --cell proves one cell\n"
             "again, --fuzz cells drawn by seed; a row a provider and pass then, and for each "
             "wrong\n"
-            "cell the command that replays it. Exit code 4: a case is wrong; 6: a case has no\n"
-            "operator here.",
+            "cell the command that replays it. Exit code 4: a case is wrong, or ends its worker;\n"
+            "6: a case has no operator here, or could not be read or run.",
         .options = options};
     sq_error err = {.status = SQ_OK};
     sq_given given;

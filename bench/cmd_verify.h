@@ -10,16 +10,16 @@ typedef struct {
     sq_target target;
     sq_client *client; /* NULL: to be started */
     const char *dtype;
-    bool is_of_cells; /* not of golden data */
-    sq_table *table;  /* a row a case; of --fuzz a row for all cells of a kind */
-    int ok, mismatches, unsupported, broken;
-    char first_mismatch[1000], first_broken[480];
+    sq_table *table; /* a row a case; of --fuzz a row for all cells of a kind */
+    int ok, mismatches, unsupported, refused;
+    char first_mismatch[1000], first_refused[1000];
+    char why[480]; /* of the last case without an answer */
 } sq_verification_run;
 
 /* Counts an answer, and adds its row where there is a table. */
 void sq_verification_add(sq_verification_run *v, const json_t *answer);
-/* Takes the request. *answer is NULL where the worker refused or did not survive: that is a broken
- * case called `name`, and the next request starts a new worker. */
+/* Takes the request. *answer is NULL where there is none, which counts as a case called `name`:
+ * refused, or a mismatch where its worker did not survive; the next request starts a new one then. */
 sq_status sq_verification_ask(sq_verification_run *v, const char *name, json_t *request,
                               const char *kind, json_t **answer, sq_error *err);
 

@@ -7,6 +7,7 @@
 
 #include "bench/cmd_verify.h"
 #include "bench/exchange.h"
+#include "bench/verify/replay.h"
 
 static const char *const columns[] = {"op",    "provider",    "pass",      "dtype",      "cells",
                                       "wrong", "worst_error", "tolerance", "worst_cell", NULL};
@@ -56,12 +57,25 @@ static sq_status replay(sq_verification_run *v, const trial *t, json_t **answer,
                                "verification", answer, err);
 }
 
+/* What the worker would refuse is an error of the command line. */
+static sq_status check_trial(const trial *t, sq_error *err)
+{
+    sq_cell cell;
+    sq_subject subject;
+    sq_layout layout;
+    sq_values values;
+    SQ_TRY(sq_cell_parse(t->cell, &cell, &subject, err));
+    SQ_TRY(sq_layout_parse(t->layout, &layout, err));
+    return sq_values_parse(t->values, &values, err);
+}
+
 static sq_status verify_cell(sq_verification_run *v, const sq_given *given, sq_error *err)
 {
     trial t = {.cell = sq_given_value(given, "cell", NULL),
                .layout = sq_given_value(given, "layout", "dense"),
                .values = sq_given_value(given, "values", "usual")};
     json_t *answer = NULL;
+    SQ_TRY(check_trial(&t, err));
     SQ_TRY(given_seed(given, &t.seed, err));
     SQ_TRY(given_number(given, "proof-work", "2m", &t.max_work, err));
     SQ_TRY(sq_target_open(sq_given_value(given, "device", NULL), &v->target, err));
@@ -87,28 +101,17 @@ typedef struct {
     int count;
 } tallies;
 
-/* The parts of "op@vendor/name/pass/dtype/axes/modes" before the axes. */
-static bool read_key(const char *key, tally *out)
+static sq_status read_key(const char *key, tally *out, sq_error *err)
 {
-    char rest[SQ_KEY_MAX];
+    sq_cell cell;
+    sq_subject subject;
     *out = (tally){.worst = NAN, .tolerance = NAN};
-    snprintf(rest, sizeof rest, "%s", key);
-    char *at = strchr(rest, '@');
-    char *part = strrchr(rest, '/');      /* modes */
-    for (int i = 0; i < 3 && part; i++) { /* axes, dtype, pass */
-        *part = 0;
-        part = strrchr(rest, '/');
-        if (part && i == 1)
-            snprintf(out->dtype, sizeof out->dtype, "%.7s", part + 1);
-        if (part && i == 2)
-            snprintf(out->pass, sizeof out->pass, "%.7s", part + 1);
-    }
-    if (!at || !part || part < at)
-        return false;
-    *part = *at = 0;
-    snprintf(out->op, sizeof out->op, "%.63s", rest);
-    snprintf(out->provider, sizeof out->provider, "%.63s", at + 1);
-    return true;
+    SQ_TRY(sq_cell_parse(key, &cell, &subject, err));
+    snprintf(out->op, sizeof out->op, "%s", cell.subject);
+    snprintf(out->provider, sizeof out->provider, "%s", cell.provider);
+    snprintf(out->pass, sizeof out->pass, "%s", sq_pass_name(cell.pass));
+    snprintf(out->dtype, sizeof out->dtype, "%s", sq_dtype_name(cell.dtype));
+    return SQ_OK;
 }
 
 static tally *find_tally(tallies *all, const tally *key)
@@ -127,19 +130,19 @@ static tally *find_tally(tallies *all, const tally *key)
     return &all->item[all->count++];
 }
 
-/* answer NULL: the cell ended its worker. */
-static sq_status count(tallies *all, const char *cell, const json_t *answer, sq_error *err)
+/* answer NULL: there is none. */
+static sq_status count(tallies *all, const char *cell, const json_t *answer, bool is_wrong,
+                       sq_error *err)
 {
     tally key;
-    if (!read_key(cell, &key))
-        return sq_fail(err, SQ_INTERNAL, "a cell called %.200s", cell);
+    SQ_TRY(read_key(cell, &key, err));
     tally *t = find_tally(all, &key);
     if (!t)
         return sq_fail(err, SQ_OUT_OF_MEMORY, "no memory to count cells");
     const double error = sq_message_number(answer, "rel_l2");
     const double tolerance = sq_message_number(answer, "tolerance");
     t->cells++;
-    t->wrong += !answer || strcmp(sq_message_text(answer, "verdict", ""), "mismatch") == 0;
+    t->wrong += is_wrong;
     if (isnan(t->worst) || error / tolerance > t->worst / t->tolerance) {
         t->worst = error;
         t->tolerance = tolerance;
@@ -148,12 +151,13 @@ static sq_status count(tallies *all, const char *cell, const json_t *answer, sq_
     return SQ_OK;
 }
 
-static void print_replay(const sq_verification_run *v, const trial *t, const char *why)
+static void print_replay(const sq_verification_run *v, const trial *t, const char *what,
+                         const char *why)
 {
     fprintf(stderr,
-            "wrong: %s\n  seqmark verify --device %s --cell '%s' --seed %" PRIu64
+            "%s: %s\n  seqmark verify --device %s --cell '%s' --seed %" PRIu64
             " --layout %s --values %s --proof-work %.0f\n",
-            why, v->target.name, t->cell, t->seed, t->layout, t->values, t->max_work);
+            what, why, v->target.name, t->cell, t->seed, t->layout, t->values, t->max_work);
 }
 
 static sq_status draw(sq_verification_run *v, const sq_given *given, const trial *t,
@@ -180,15 +184,16 @@ static sq_status fuzz_one(sq_verification_run *v, const sq_given *given, trial *
     t->cell = sq_message_text(drawn, "cell", "?");
     t->layout = sq_message_text(drawn, "layout", "?");
     t->values = sq_message_text(drawn, "values", "?");
+    const int wrong_before = v->mismatches;
     sq_status s = replay(v, t, &answer, err);
-    if (s == SQ_OK)
-        s = count(all, t->cell, answer, err);
     if (answer)
         sq_verification_add(v, answer);
-    if (s == SQ_OK && !answer)
-        print_replay(v, t, v->first_broken);
-    else if (s == SQ_OK && strcmp(sq_message_text(answer, "verdict", ""), "mismatch") == 0)
-        print_replay(v, t, sq_message_text(answer, "reason", "?"));
+    const bool is_wrong = v->mismatches > wrong_before;
+    if (s == SQ_OK)
+        s = count(all, t->cell, answer, is_wrong, err);
+    if (s == SQ_OK && (is_wrong || !answer))
+        print_replay(v, t, is_wrong ? "wrong" : "not proved",
+                     answer ? sq_message_text(answer, "reason", "?") : v->why);
     json_decref(answer);
     json_decref(drawn);
     return s;
@@ -226,9 +231,12 @@ static sq_status list_tallies(sq_verification_run *v, tallies *all, sq_error *er
 
 static sq_status verify_fuzz(sq_verification_run *v, const sq_given *given, sq_error *err)
 {
+    const char *op = sq_given_value(given, "op", NULL);
     trial t = {.cell = NULL};
     tallies all = {.count = 0};
     double cells;
+    if (op && !sq_op_find(op))
+        return sq_fail_unknown(err, "operator", op, sq_op_names());
     SQ_TRY(given_seed(given, &t.seed, err));
     SQ_TRY(given_number(given, "fuzz", NULL, &cells, err));
     SQ_TRY(given_number(given, "proof-work", "2m", &t.max_work, err));

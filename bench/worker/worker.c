@@ -198,17 +198,21 @@ static sq_status do_check(server *s, const json_t *request, sq_error *err)
     return SQ_OK;
 }
 
-/* Sends the record, and leaves where the device does not recover from what happened. */
-static void send_record(server *s, sq_record *record)
+/* Whether the device does not recover from what happened. */
+static bool is_sick(const server *s)
 {
     const sq_rig *rig = &s->session.rig;
     sq_error err = {.status = SQ_OK};
-    bool is_sick = record->status == SQ_RUN_ERROR &&
-                   rig->backend->sync(rig->device, &err) != SQ_OK &&
-                   rig->backend->sync(rig->device, &err) != SQ_OK;
+    return rig->backend->sync(rig->device, &err) != SQ_OK &&
+           rig->backend->sync(rig->device, &err) != SQ_OK;
+}
+
+static void send_record(server *s, sq_record *record)
+{
+    const bool must_leave = record->status == SQ_RUN_ERROR && is_sick(s);
     reply(s, json_pack("{ss so}", "is", "record", "record", sq_wire_record(record)));
     sq_record_free(record);
-    if (is_sick && !s->is_gone)
+    if (must_leave && !s->is_gone)
         leave(s, SQ_WORKER_STICKY);
 }
 
@@ -355,6 +359,17 @@ static void send_verification(server *s, const sq_verification *v)
                        write_number(v->max_abs), "tolerance", write_number(v->tolerance)));
 }
 
+/* A failure that the device does not recover from ends this process as a crash does: it is no
+ * refusal, and the next request needs another process. */
+static sq_status refuse_or_leave(server *s, sq_status status, const sq_error *err)
+{
+    if (!is_sick(s))
+        return status;
+    fprintf(stderr, "%s\n", err->message);
+    leave(s, SQ_WORKER_STICKY);
+    return SQ_OK;
+}
+
 static sq_status do_verify(server *s, const json_t *request, sq_error *err)
 {
     const char *folder = json_string_value(json_object_get(request, "case"));
@@ -364,7 +379,9 @@ static sq_status do_verify(server *s, const json_t *request, sq_error *err)
     if (!folder || !dtype_name)
         return sq_fail(err, SQ_BAD_ARGUMENT, "verify: needs a case and a dtype");
     SQ_TRY(sq_dtype_parse(dtype_name, &dtype, err));
-    SQ_TRY(sq_verify_case(&s->session.rig, folder, dtype, &v, err));
+    const sq_status status = sq_verify_case(&s->session.rig, folder, dtype, &v, err);
+    if (status != SQ_OK)
+        return refuse_or_leave(s, status, err);
     send_verification(s, &v);
     return SQ_OK;
 }
@@ -395,8 +412,10 @@ static sq_status do_replay(server *s, const json_t *request, sq_error *err)
     sq_replay replay = {.cell = task.cell, .subject = task.subject, .seed = task.seed};
     SQ_TRY(sq_layout_parse(layout ? layout : "dense", &replay.layout, err));
     SQ_TRY(sq_values_parse(values ? values : "usual", &replay.values, err));
-    SQ_TRY(sq_replay_run(&s->session.rig, &replay,
-                         json_number_value(json_object_get(request, "max_work")), &v, err));
+    const double max_work = json_number_value(json_object_get(request, "max_work"));
+    const sq_status status = sq_replay_run(&s->session.rig, &replay, max_work, &v, err);
+    if (status != SQ_OK)
+        return refuse_or_leave(s, status, err);
     send_verification(s, &v);
     return SQ_OK;
 }

@@ -151,6 +151,51 @@ class Matrix(FakeGpu):
             self.assertRegex(validity, "^(refused: |unsupported: |no CUDA driver)")
 
 
+class Verify(FakeGpu):
+    """Which of them are wrong numbers, and which only cells that could not be run."""
+    CELL = f"rmsnorm@cuda/portable/fwd/f32/B=1,{BAD_CELL}D=256/clean-cold,plain,unlocked"
+
+    def verify(self, fault, *words):
+        command = [str(SEQMARK), "verify", "--device", "0", "-o", "jsonl", *words]
+        return subprocess.run(command, env=self.environment(fault), cwd=self.folder.name, capture_output=True,
+                              text=True, timeout=120, check=False)
+
+    def check_cell(self, fault, code, verdict, words):
+        result = self.verify(fault, "--cell", self.CELL)
+        self.assertEqual(result.returncode, code, result.stderr)
+        row = json.loads(result.stdout)
+        self.assertEqual(row["verdict"], verdict)
+        self.assertIn(words, row["reason"])
+
+    def test_a_cell_that_ends_its_worker_is_wrong(self):
+        self.check_cell("crash@128", 4, "mismatch", "signal 11")
+        self.check_cell("exit@128", 4, "mismatch", "exit code 9")
+        self.check_cell("sticky@128", 4, "mismatch", "illegal memory access")
+
+    def test_a_cell_that_could_not_be_run_is_not(self):
+        self.check_cell("unplanned@128", 6, "unsupported", "no room for a plan")
+        self.check_cell("fail@128", 6, "unsupported", "too many resources")
+
+    def fuzz(self, fault):
+        result = self.verify(fault, "--fuzz", "8", "--op", "rmsnorm")
+        kinds = [json.loads(line) for line in result.stdout.splitlines()]
+        self.assertEqual(sum(kind["cells"] for kind in kinds), 8)
+        return result, kinds
+
+    def test_fuzz_goes_on_and_counts_what_is_wrong(self):
+        for fault in ("crash", "sticky"):
+            result, kinds = self.fuzz(fault)
+            self.assertEqual(result.returncode, 4, result.stderr)
+            self.assertEqual(sum(kind["wrong"] for kind in kinds), 8)
+            self.assertEqual(result.stderr.count("wrong: the worker "), 8)
+
+    def test_fuzz_counts_no_refusal_as_wrong(self):
+        result, kinds = self.fuzz("unplanned")
+        self.assertEqual(result.returncode, 6, result.stderr)
+        self.assertEqual(sum(kind["wrong"] for kind in kinds), 0)
+        self.assertEqual(result.stderr.count("not proved: the worker refuses: no room for a plan"), 8)
+
+
 def add_fault_tests():
     for name, row in FAULTS.items():
         setattr(Matrix, f"test_{name}", lambda self, row=row: self.check(*row))

@@ -214,6 +214,12 @@ class Usage(unittest.TestCase):
         self.refused("needs the path of a case", DATA / CASE, "--fuzz", "1")
         self.refused("--fuzz", "--fuzz", "0")
         self.refused("--seed", "--fuzz", "1", "--seed", "x")
+        self.refused("below 2^64", "--fuzz", "1", "--seed", "18446744073709551616")
+        self.refused('did you mean "rmsnorm"', "--fuzz", "1", "--op", "rmsnrm")
+        self.refused("is not subject@provider/pass/dtype/axes/modes", "--cell", "garbage")
+        self.refused('did you mean "ssd"', "--cell", Cells.CELL.replace("ssd", "sssd", 1))
+        self.refused('unknown layout "sparse"', "--cell", Cells.CELL, "--layout", "sparse")
+        self.refused('did you mean "strong"', "--cell", Cells.CELL, "--values", "strongg")
         self.refused('did you mean "bf16"', DATA / CASE, "--dtype", "bf61")
 
 
