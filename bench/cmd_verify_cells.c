@@ -130,6 +130,12 @@ static tally *find_tally(tallies *all, const tally *key)
     return &all->item[all->count++];
 }
 
+/* How far towards its bound, or beyond; an infinite error beats any. */
+static double share_of(double error, double tolerance)
+{
+    return isinf(error) ? INFINITY : error / tolerance;
+}
+
 /* answer NULL: there is none. */
 static sq_status count(tallies *all, const char *cell, const json_t *answer, bool is_wrong,
                        sq_error *err)
@@ -139,11 +145,12 @@ static sq_status count(tallies *all, const char *cell, const json_t *answer, boo
     tally *t = find_tally(all, &key);
     if (!t)
         return sq_fail(err, SQ_OUT_OF_MEMORY, "no memory to count cells");
-    const double error = sq_message_number(answer, "rel_l2");
+    const double found = sq_message_number(answer, "rel_l2");
+    const double error = is_wrong && isnan(found) ? INFINITY : found; /* which has no JSON form */
     const double tolerance = sq_message_number(answer, "tolerance");
     t->cells++;
     t->wrong += is_wrong;
-    if (isnan(t->worst) || error / tolerance > t->worst / t->tolerance) {
+    if (isnan(t->worst) || share_of(error, tolerance) > share_of(t->worst, t->tolerance)) {
         t->worst = error;
         t->tolerance = tolerance;
         snprintf(t->worst_cell, sizeof t->worst_cell, "%.639s", cell);

@@ -11,6 +11,7 @@ usage: gpu_evidence.py operators ROOT all|changed
 import collections
 import hashlib
 import json
+import math
 import pathlib
 import re
 import subprocess
@@ -163,7 +164,8 @@ def fuzz(work):
         for row in rows(text):
             result["cells"] += int(row["cells"])
             result["wrong"] += int(row["wrong"])
-            share = (row["worst_error"] or 0) / (row["tolerance"] or 1)
+            is_infinite = row["worst_error"] is None and row["wrong"] > 0  # which has no JSON form
+            share = math.inf if is_infinite else (row["worst_error"] or 0) / (row["tolerance"] or 1)
             best = worst.setdefault(row["op"], {}).setdefault(row["pass"], {"share": -1.0})
             if share > best["share"]:
                 best.update(share=share, rel_l2=row["worst_error"], tolerance=row["tolerance"],

@@ -195,6 +195,13 @@ class Verify(FakeGpu):
         self.assertEqual(sum(kind["wrong"] for kind in kinds), 0)
         self.assertEqual(result.stderr.count("not proved: the worker refuses: no room for a plan"), 8)
 
+    def test_fuzz_names_the_cell_with_nan(self):
+        result, kinds = self.fuzz("nan")
+        self.assertEqual(result.returncode, 4, result.stderr)
+        for kind in kinds:
+            self.assertEqual((kind["wrong"], kind["worst_error"]), (kind["cells"], None))
+            self.assertIn(f"'{kind['worst_cell']}'", result.stderr)
+
 
 def add_fault_tests():
     for name, row in FAULTS.items():
