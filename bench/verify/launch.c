@@ -61,6 +61,12 @@ static sq_status place_private(const sq_rig *rig, const sq_provider *provider,
     return SQ_OK;
 }
 
+/* The provider's own forward pass writes it. */
+static bool is_value(const sq_tensor_list *list, int i)
+{
+    return list->first_value > 0 && i >= list->first_value;
+}
+
 static sq_status place(const sq_rig *rig, const sq_provider *provider, const sq_call *host,
                        const sq_tensor_list *list, placed *p, sq_error *err)
 {
@@ -72,8 +78,9 @@ static sq_status place(const sq_rig *rig, const sq_provider *provider, const sq_
             continue;
         SQ_TRY(sq_guarded_alloc(rig, sq_tensor_bytes(in), &p->in[i], err));
         in->data = p->in[i].data;
-        SQ_TRY(rig->backend->upload(rig->device, in->data, host->in[i].data, sq_tensor_bytes(in),
-                                    err));
+        if (!is_value(list, i))
+            SQ_TRY(rig->backend->upload(rig->device, in->data, host->in[i].data,
+                                        sq_tensor_bytes(in), err));
     }
     for (int i = 0; i < SQ_MAX_OUT; i++)
         if (host->out[i].data) {
@@ -112,6 +119,8 @@ static sq_status take_outputs(const sq_rig *rig, const placed *p, const sq_call 
 {
     SQ_TRY(sq_guarded_check(rig, &p->workspace, "its workspace", err));
     SQ_TRY(sq_guarded_check(rig, &p->saved, "what it saves", err));
+    for (int i = 0; i < list->n_in; i++)
+        SQ_TRY(sq_guarded_check(rig, &p->in[i], list->in[i].name, err));
     for (int i = 0; i < SQ_MAX_OUT; i++)
         if (host->out[i].data) {
             SQ_TRY(sq_guarded_check(rig, &p->out[i], list->out[i].name, err));

@@ -15,7 +15,8 @@ void sq_host_call_free(sq_call *call);
 
 /* Fills call->out from call->in. provider NULL: the reference. The provider's outputs and workspace
  * are poisoned between guard zones; SQ_MISMATCH where it wrote outside. Pass bwd follows the
- * provider's own forward pass. */
+ * provider's own forward pass, whose outputs are poisoned, too, and take the place of the values in
+ * call->in. */
 sq_status sq_host_call_run(const sq_rig *rig, const sq_provider *provider, const sq_call *call,
                            const sq_tensor_list *list, sq_error *err);
 
