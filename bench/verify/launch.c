@@ -1,40 +1,7 @@
 /* launch: see launch.h. */
 #include "bench/verify/launch.h"
 
-#include <stdlib.h>
-
 #include "bench/worker/place.h"
-
-static sq_status alloc_host(sq_tensor *t, const sq_tensor_spec *spec, sq_error *err)
-{
-    *t = (sq_tensor){.rank = 0};
-    if (!spec->name)
-        return SQ_OK;
-    *t = sq_tensor_dense(NULL, spec->dtype, spec->rank, spec->dim);
-    t->data = calloc(1, sq_tensor_bytes(t) + 1);
-    return t->data ? SQ_OK : sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for %.60s", spec->name);
-}
-
-sq_status sq_host_call_alloc(sq_call *call, const sq_tensor_list *list, sq_error *err)
-{
-    for (int i = 0; i < SQ_MAX_IN; i++)
-        call->in[i].data = NULL;
-    for (int i = 0; i < SQ_MAX_OUT; i++)
-        call->out[i].data = NULL;
-    for (int i = 0; i < list->n_in; i++)
-        SQ_TRY(alloc_host(&call->in[i], &list->in[i], err));
-    for (int i = 0; i < list->n_out; i++)
-        SQ_TRY(alloc_host(&call->out[i], &list->out[i], err));
-    return SQ_OK;
-}
-
-void sq_host_call_free(sq_call *call)
-{
-    for (int i = 0; i < SQ_MAX_IN; i++)
-        free(call->in[i].data);
-    for (int i = 0; i < SQ_MAX_OUT; i++)
-        free(call->out[i].data);
-}
 
 /* --- on the device --- */
 

@@ -1,17 +1,13 @@
-/* launch: one operator call on dense host tensors, by a provider on a rig or by the reference. */
+/* launch: one operator call on host tensors, by a provider on a rig or by the reference. */
 #ifndef SQ_BENCH_VERIFY_LAUNCH_H
 #define SQ_BENCH_VERIFY_LAUNCH_H
 
+#include "bench/worker/host_call.h"
 #include "bench/worker/rig.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
-
-/* Dense host memory for every tensor that `list` names; sq_host_call_free is due after a failure
- * too. */
-sq_status sq_host_call_alloc(sq_call *call, const sq_tensor_list *list, sq_error *err);
-void sq_host_call_free(sq_call *call);
 
 /* Fills call->out from call->in. provider NULL: the reference. The provider's outputs and workspace
  * are poisoned between guard zones; SQ_MISMATCH where it wrote outside. Pass bwd follows the

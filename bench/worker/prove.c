@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bench/worker/host_call.h"
+
 void sq_proof_init(sq_proof *proof)
 {
     *proof = (sq_proof){.is_ok = true};
@@ -67,37 +69,6 @@ sq_status sq_prove_tensor(const sq_rig *rig, const char *name, const sq_tensor *
 
 /* --- a placed call --- */
 
-/* Host memory for every tensor of a call; freed by free_host. */
-static sq_status host_tensors(const sq_tensor_list *list, const sq_call *sub, sq_call *host,
-                              sq_error *err)
-{
-    *host = *sub;
-    host->workspace = host->stream = NULL;
-    host->workspace_bytes = 0;
-    for (int i = 0; i < SQ_MAX_IN; i++)
-        host->in[i].data = NULL;
-    for (int i = 0; i < SQ_MAX_OUT; i++)
-        host->out[i].data = NULL;
-    for (int i = 0; i < list->n_in + list->n_out; i++) {
-        bool is_in = i < list->n_in;
-        sq_tensor *t = is_in ? &host->in[i] : &host->out[i - list->n_in];
-        if (!(is_in ? list->in[i].name : list->out[i - list->n_in].name))
-            continue;
-        *t = sq_tensor_dense(malloc(sq_tensor_bytes(t) + 1), t->dtype, t->rank, t->dim);
-        if (!t->data)
-            return sq_fail(err, SQ_OUT_OF_MEMORY, "proof: no host memory for the reference");
-    }
-    return SQ_OK;
-}
-
-static void free_host(sq_call *host)
-{
-    for (int i = 0; i < SQ_MAX_IN; i++)
-        free(host->in[i].data);
-    for (int i = 0; i < SQ_MAX_OUT; i++)
-        free(host->out[i].data);
-}
-
 /* Passes bwd and fwdbwd prove the forward outputs that they stand on, too. */
 static sq_status run_reference(const sq_tensor_list *list, sq_call *host, sq_error *err)
 {
@@ -144,7 +115,10 @@ static sq_status prove_sub(const sq_place *place, const sq_call *sub, sq_call *h
 {
     const sq_tensor_list *list = &place->list;
     const int n_drawn = list->first_value > 0 ? list->first_value : list->n_in;
-    SQ_TRY(host_tensors(list, sub, host, err));
+    *host = *sub;
+    host->workspace = host->stream = NULL;
+    host->workspace_bytes = 0;
+    SQ_TRY(sq_host_call_alloc(host, list, err));
     for (int i = 0; i < n_drawn; i++)
         if (list->in[i].name)
             sq_place_draw(place, i, &sub->in[i], host->in[i].data);
@@ -258,7 +232,7 @@ sq_status sq_prove_place(const sq_place *place, sq_launch_fn launch, void *arg, 
     sq_pick pick = {.seed = seed, .max_work = max_work};
     SQ_TRY(draw_sub(place, launch, arg, pick, &sub, what, sizeof what, err));
     sq_status status = prove_sub(place, &sub, &host, what, proof, err);
-    free_host(&host);
+    sq_host_call_free(&host);
     if (status == SQ_OK && what[0])
         status = mask_gradients(place, NULL, err);
     return status;
