@@ -10,20 +10,17 @@ typedef struct {
     sq_guarded in[SQ_MAX_IN], out[SQ_MAX_OUT], workspace, saved;
 } placed;
 
-/* What the provider asks for: the forward call of pass bwd runs in the same workspace. */
 static sq_status place_private(const sq_rig *rig, const sq_provider *provider,
                                const sq_tensor_list *list, placed *p, sq_error *err)
 {
-    const sq_call forward = sq_call_forward(&p->call, list);
-    size_t bytes = provider->workspace ? provider->workspace(&p->call) : 0;
-    if (list->first_value > 0 && provider->workspace && provider->workspace(&forward) > bytes)
-        bytes = provider->workspace(&forward);
-    SQ_TRY(sq_guarded_alloc(rig, bytes, &p->workspace, err));
+    size_t workspace, saved;
+    sq_place_private_bytes(provider, &p->call, list, &workspace, &saved);
+    SQ_TRY(sq_guarded_alloc(rig, workspace, &p->workspace, err));
     p->call.workspace = p->workspace.data;
-    p->call.workspace_bytes = bytes;
-    if (list->first_value == 0 || !provider->saved)
+    p->call.workspace_bytes = workspace;
+    if (saved == 0)
         return SQ_OK;
-    SQ_TRY(sq_guarded_alloc(rig, provider->saved(&forward), &p->saved, err));
+    SQ_TRY(sq_guarded_alloc(rig, saved, &p->saved, err));
     p->call.saved = p->saved.data;
     return SQ_OK;
 }

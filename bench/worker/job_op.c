@@ -119,22 +119,6 @@ sq_place *sq_job_place(sq_job *job)
 
 static const sq_job_ops ops = {prepare, launch, prove, checksum, release};
 
-/* What the provider asks for beside the tensors: the workspace serves one stage after the other. */
-static void plan_memory(op_job *self)
-{
-    const sq_provider *p = self->provider;
-    sq_call main = self->place.call;
-    sq_call forward = sq_call_forward(&main, &self->place.list);
-    if (self->is_backward)
-        main.pass = SQ_PASS_BWD;
-    if (p->workspace)
-        self->workspace_bytes = p->workspace(&main);
-    if (self->is_backward && p->workspace && p->workspace(&forward) > self->workspace_bytes)
-        self->workspace_bytes = p->workspace(&forward);
-    if (self->is_backward && p->saved)
-        self->saved_bytes = p->saved(&forward);
-}
-
 sq_status sq_job_new_op(const sq_rig *rig, const sq_call *call, const sq_provider *provider,
                         sq_layout layout, sq_job **job, sq_error *err)
 {
@@ -144,7 +128,8 @@ sq_status sq_job_new_op(const sq_rig *rig, const sq_call *call, const sq_provide
     SQ_TRY(sq_place_plan(rig, call, layout, &self.place, err));
     SQ_TRY(sq_provider_supports(provider, &self.place.call, &self.place.list,
                                 rig->backend->facts(rig->device), err));
-    plan_memory(&self);
+    sq_place_private_bytes(provider, &self.place.call, &self.place.list, &self.workspace_bytes,
+                           &self.saved_bytes);
     self.job.bytes = sq_place_bytes(&self.place) + self.workspace_bytes + self.saved_bytes;
     self.job.copy_bytes = sq_place_input_bytes(&self.place) + self.saved_bytes;
     self.job.cost = sq_op_cost(call->op, call->pass, call->dtype, call->axis);

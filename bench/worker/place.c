@@ -87,6 +87,23 @@ sq_status sq_place_plan(const sq_rig *rig, const sq_call *call, sq_layout layout
     return SQ_OK;
 }
 
+void sq_place_private_bytes(const sq_provider *provider, const sq_call *call,
+                            const sq_tensor_list *list, size_t *workspace, size_t *saved)
+{
+    const bool is_backward = list->first_value > 0;
+    sq_call main = *call;
+    if (is_backward)
+        main.pass = SQ_PASS_BWD;
+    *workspace = provider->workspace ? provider->workspace(&main) : 0;
+    *saved = 0;
+    if (!is_backward)
+        return;
+    const sq_call forward = sq_call_forward(call, list);
+    const size_t before = provider->workspace ? provider->workspace(&forward) : 0;
+    *workspace = before > *workspace ? before : *workspace;
+    *saved = provider->saved ? provider->saved(&forward) : 0;
+}
+
 size_t sq_place_input_bytes(const sq_place *place)
 {
     size_t bytes = 0;

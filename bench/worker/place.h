@@ -41,6 +41,10 @@ typedef struct {
 /* Lays out the tensors of a checked call without memory: strides are final, data is NULL. */
 sq_status sq_place_plan(const sq_rig *rig, const sq_call *call, sq_layout layout, sq_place *place,
                         sq_error *err);
+/* Bytes that the provider of a planned call asks for beside the tensors: workspace, which passes bwd
+ * and fwdbwd use for one pass after the other, and what a forward pass saves for the backward one. */
+void sq_place_private_bytes(const sq_provider *provider, const sq_call *call,
+                            const sq_tensor_list *list, size_t *workspace, size_t *saved);
 /* Bytes of the planned tensors, without what the provider asks for and guards. */
 size_t sq_place_bytes(const sq_place *place);
 /* Allocates, draws and poisons everything; the values of forward outputs are poisoned. After a
