@@ -7,7 +7,7 @@
 
 #include "bench/worker/job.h"
 
-enum { ATTEMPTS = 300, KINDS = 30, BACKWARD_WORK = 3 };
+enum { ATTEMPTS = 300, KINDS = 30 };
 static const size_t max_bytes = (size_t)256 << 20;
 
 typedef struct {
@@ -113,8 +113,7 @@ static sq_status is_taken(const sq_rig *rig, const sq_replay *r, const sq_provid
     sq_call call = {.op = op, .pass = r->cell.pass, .dtype = r->cell.dtype};
     sq_job *job = NULL;
     memcpy(call.axis, r->cell.value, sizeof call.axis);
-    const double passes = call.pass == SQ_PASS_BWD ? BACKWARD_WORK : 1;
-    if (passes * op->reference_work(call.axis) > max_work)
+    if (sq_prove_work(op, call.pass, call.axis) > max_work)
         return sq_fail(err, SQ_UNSUPPORTED, "too large");
     SQ_TRY(sq_job_new_op(rig, &call, provider, r->layout, &job, err));
     const bool is_small = job->bytes <= max_bytes;

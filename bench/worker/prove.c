@@ -8,6 +8,16 @@
 
 #include "bench/worker/host_call.h"
 
+/* A backward reference costs a few forward ones: dx and dw of each product, and the forward values
+ * again. */
+static const double backward_work = 4;
+
+double sq_prove_work(const sq_op *op, sq_pass pass, const sq_axis_value *axis)
+{
+    const bool is_backward = pass == SQ_PASS_BWD || pass == SQ_PASS_FWDBWD;
+    return op->reference_work(axis) * (is_backward ? backward_work : 1);
+}
+
 void sq_proof_init(sq_proof *proof)
 {
     *proof = (sq_proof){.is_ok = true};
@@ -129,10 +139,6 @@ static sq_status prove_sub(const sq_place *place, const sq_call *sub, sq_call *h
 
 /* --- slices of gradients --- */
 
-/* A backward reference costs a few forward ones: dx and dw of each product, and the forward values
- * again. */
-static const double backward_work = 4;
-
 /* The view of `target` that `part` is of `whole`, all of one shape; whole's dims lie one inside the
  * other, as those of a dense tensor do. */
 static sq_tensor view_like(const sq_tensor *part, const sq_tensor *whole, const sq_tensor *target)
@@ -206,7 +212,7 @@ static sq_status draw_sub(const sq_place *place, sq_launch_fn launch, void *arg,
 {
     const sq_op *op = place->call.op;
     const bool is_backward = place->list.first_value > 0;
-    const double work = op->reference_work(place->call.axis) * (is_backward ? backward_work : 1);
+    const double work = sq_prove_work(op, place->call.pass, place->call.axis);
     *sub = place->call;
     if (work <= pick.max_work)
         return SQ_OK;

@@ -35,6 +35,9 @@ sq_status sq_prove_tensor(const sq_rig *rig, const char *name, const sq_tensor *
                           const sq_tensor *want, sq_tolerance tolerance, const char *slice,
                           sq_proof *proof, sq_error *err);
 
+/* Multiply-adds that the reference of a whole call costs. */
+double sq_prove_work(const sq_op *op, sq_pass pass, const sq_axis_value *axis);
+
 /* Proves the outputs of a placed call that has run, guard zones included. launch: runs it again,
  * NULL where nobody can (no slice of pass bwd then); * max_work: multiply-adds that the reference
  * may cost; seed: which slice is drawn. An error is a failure to prove, a wrong output is
