@@ -15,6 +15,7 @@ typedef struct {
     sq_decay_params p;
     int tiles, value_tiles, norm;
     bool is_vector;
+    float *sums; /* (B, H, L): of each row's scores, for pass bwd; or NULL */
 } sq_parallel_params;
 
 /* What o is divided by, from the sum of the row's scores or their absolute values. */
@@ -76,6 +77,9 @@ static __global__ void __launch_bounds__(SQ_TILE_THREADS) sq_parallel_kernel(sq_
     }
     sq_tile_sum<T>::row_parts(sums.at, part);
     __syncthreads();
+    if (c.sums && column == 0 && (int)threadIdx.x < rows)
+        c.sums[((int64_t)b * c.p.heads + h) * c.p.length + first + threadIdx.x] =
+            sq_tile_row_sum<T>(part, (int)threadIdx.x);
 #pragma unroll
     for (int e = 0; e < 16; e++) {
         const int i = o.row(e), to = column + o.col(e);
@@ -96,10 +100,20 @@ static inline sq_status sq_parallel_supports(const sq_call *call, const sq_decay
     const int bytes =
         call->dtype == SQ_DTYPE_F32 ? sq_parallel_shared<float> : sq_parallel_shared<__half>;
     SQ_TRY(sq_supports_shared(device, (size_t)bytes, why));
-    const double tiles = (p.length + 63) / 64 * (double)((p.values + 63) / 64);
+    const int columns = call->pass == SQ_PASS_BWD && p.keys > p.values ? p.keys : p.values;
+    const double tiles = (p.length + 63) / 64 * (double)((columns + 63) / 64);
     if (tiles * p.heads * p.batch < 2147483648.0)
         return SQ_OK;
     return sq_fail(why, SQ_UNSUPPORTED, "%g blocks: at most 2^31 - 1", tiles * p.heads * p.batch);
+}
+
+/* Bytes of the sums of scores, of pass fwd for pass bwd. */
+static inline size_t sq_parallel_saved(const sq_call *call)
+{
+    const int64_t *dim = call->in[IN_V].dim;
+    const bool needs_sums =
+        call->axis[AXIS_NORM] == NORM_PAPER || call->axis[AXIS_NORM] == NORM_TORCHSCALE;
+    return needs_sums ? (size_t)(dim[0] * dim[1] * dim[2]) * sizeof(float) : 0;
 }
 
 static inline sq_status sq_parallel_launch(const sq_call *call, const sq_decay_params &p,
@@ -107,10 +121,13 @@ static inline sq_status sq_parallel_launch(const sq_call *call, const sq_decay_p
 {
     const int vector = 16 / (int)sq_dtype_size(call->dtype);
     const sq_parallel_params c = {
-        p, (int)sq_ceil_div(p.length, SQ_TILE), (int)sq_ceil_div(p.values, SQ_TILE),
+        p,
+        (int)sq_ceil_div(p.length, SQ_TILE),
+        (int)sq_ceil_div(p.values, SQ_TILE),
         (int)call->axis[AXIS_NORM],
         p.keys % vector == 0 && p.values % vector == 0 && sq_decay_has_vectors(p.q, vector) &&
-            sq_decay_has_vectors(p.k, vector) && sq_decay_has_vectors(p.v, vector)};
+            sq_decay_has_vectors(p.k, vector) && sq_decay_has_vectors(p.v, vector),
+        sq_parallel_saved(call) > 0 ? (float *)call->saved : NULL};
     const unsigned grid = (unsigned)((int64_t)c.tiles * c.value_tiles * p.heads * p.batch);
     return sq_with_type(call->dtype, err, [&](auto type) {
         using T = decltype(type);

@@ -1,7 +1,7 @@
 /* retention on CUDA: the shared recurrence kernels with one constant decay per head. */
 #include "kernels/chunk_core/decay_plan.cuh"
 #include "kernels/chunk_core/decay_providers.cuh"
-#include "kernels/retention/parallel.cuh"
+#include "kernels/retention/parallel_bwd.cuh"
 #include "kernels/retention/retention.h"
 
 static sq_decay_params params(const sq_call *call)
@@ -20,65 +20,51 @@ static sq_decay_grads grads(const sq_call *call)
     return sq_decay_grads_of(call, &sq_retention_layout);
 }
 
-/* The normalisers that look at all scores. */
-static sq_status supports_norm(const sq_call *call, sq_error *why)
+/* The normalisers that look at all scores: not of providers that keep states. */
+template <typename PROVIDER>
+static sq_status supports(const sq_call *call, const sq_device *device, sq_error *why)
 {
-    if (call->axis[AXIS_NORM] == NORM_NONE || call->axis[AXIS_NORM] == NORM_DECAY)
-        return SQ_OK;
-    return sq_fail(why, SQ_UNSUPPORTED, "keeps no scores: norm=none or decay only");
+    if (call->axis[AXIS_NORM] != NORM_NONE && call->axis[AXIS_NORM] != NORM_DECAY)
+        return sq_fail(why, SQ_UNSUPPORTED, "keeps no scores: norm=none or decay only");
+    return PROVIDER::supports(call, device, why);
 }
 
-static sq_status supports_naive(const sq_call *call, const sq_device *device, sq_error *why)
+template <typename PROVIDER>
+static constexpr sq_provider with_states()
 {
-    SQ_TRY(supports_norm(call, why));
-    return sq_decay_naive<params>::supports(call, device, why);
+    sq_provider provider = PROVIDER::provider();
+    provider.supports = supports<PROVIDER>;
+    return provider;
 }
 
-static sq_status supports_portable(const sq_call *call, const sq_device *device, sq_error *why)
-{
-    SQ_TRY(supports_norm(call, why));
-    return sq_decay_portable<params, grads>::supports(call, device, why);
-}
-
-static sq_status supports_chunkwise(const sq_call *call, const sq_device *device, sq_error *why)
-{
-    SQ_TRY(supports_norm(call, why));
-    return sq_decay_tile<params, grads>::supports(call, device, why);
-}
-
-static sq_status supports_recurrent(const sq_call *call, const sq_device *device, sq_error *why)
-{
-    SQ_TRY(supports_norm(call, why));
-    return sq_decay_steps<params>::supports(call, device, why);
-}
+/* --- all scores --- */
 
 static sq_status supports_parallel(const sq_call *call, const sq_device *device, sq_error *why)
 {
     return sq_parallel_supports(call, params(call), device, why);
 }
 
+static size_t workspace_parallel(const sq_call *call)
+{
+    return call->pass == SQ_PASS_BWD ? sq_parallel_bwd_workspace(params(call)) : 0;
+}
+
 static sq_status launch_parallel(const sq_call *call, void *plan, sq_error *err)
 {
     (void)plan;
-    return sq_parallel_launch(call, params(call), err);
+    return call->pass == SQ_PASS_BWD ? sq_parallel_backward(call, params(call), grads(call), err)
+                                     : sq_parallel_launch(call, params(call), err);
 }
 
-using naive = sq_decay_naive<params>;
 using recurrent = sq_decay_steps<params>;
-using portable = sq_decay_portable<params, grads>;
-using chunkwise = sq_decay_tile<params, grads>;
 
 extern "C" const sq_provider sq_cuda_retention[] = {
-    {"cuda/naive", "one warp per column of the state, step by step", supports_naive, NULL, NULL,
-     naive::launch, NULL, naive::passes},
-    {"cuda/parallel", "all scores, tile by tile: quadratic in time", supports_parallel, NULL, NULL,
-     launch_parallel, NULL},
-    {"cuda/recurrent", "step by step, state in registers", supports_recurrent, recurrent::workspace,
-     NULL, recurrent::launch, NULL},
-    {"cuda/chunkwise", "states of chunks first, then all chunks on 64 x 64 tiles; any shape",
-     supports_chunkwise, chunkwise::workspace, NULL, chunkwise::launch, NULL, chunkwise::passes},
-    {"cuda/portable",
-     "chunks on tensor cores (16 bit), state in registers; segments where states are few",
-     supports_portable, portable::workspace, NULL, portable::launch, NULL, portable::passes},
+    with_states<sq_decay_naive<params>>(),
+    {"cuda/parallel", "all scores, tile by tile: quadratic in time", supports_parallel,
+     workspace_parallel, NULL, launch_parallel, NULL, SQ_HAS_BWD, sq_parallel_saved},
+    {"cuda/recurrent", "step by step, state in registers", supports<recurrent>,
+     recurrent::workspace, NULL, recurrent::launch, NULL},
+    with_states<sq_decay_tile<params, grads>>(),
+    with_states<sq_decay_portable<params, grads>>(),
     {NULL},
 };

@@ -4,6 +4,8 @@
  *
  *   dr_t = -(do_t . o_t) / r_t              dq_t += dr_t f_t z_t
  *   dz_t = dr_t f_t q_t + gamma dz_{t+1}    dk_t += dz_t
+ *
+ * A single step has o_0 = +-v_0 then, and gradients of 0, exactly.
  */
 #include "kernels/retention/retention.h"
 
@@ -73,6 +75,9 @@ static void run_head(const job *j, const sq_tensor *dq, const sq_tensor *dk)
     }
     add_forward(j, gamma);
     add_backward(j, gamma);
+    const bool is_zero = j->length == 1 && j->slope[0] != 0;
+    for (int64_t n = 0; is_zero && n < j->keys; n++)
+        j->dq[n] = j->dk[n] = 0;
     const sq_tensor *out_q = &j->call->out[IN_Q], *out_k = &j->call->out[IN_K];
     for (int64_t t = 0; t < j->length; t++) {
         sq_row_write(out_q, sq_offset3(out_q, j->b, t, j->h), j->keys, row_of(j->dq, j, t));

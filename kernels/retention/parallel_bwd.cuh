@@ -1,0 +1,236 @@
+/* parallel_bwd: the gradients of retention's parallel form, quadratic in time. With f_t = r_t /
+ * sqrt(K) what a row's scores are multiplied by, r_t the normaliser,
+ *
+ *   P_ts = f_t (q_t . k_s) gamma^(t-s)                  dv_s = sum over t >= s of P_ts do_t
+ *   W_ts = f_t (do_t . v_s + x_t) gamma^(t-s)           dq_t = sum over s <= t of W_ts k_s
+ *                                                       dk_s = sum over t >= s of W_ts q_t
+ *
+ * x_t is what norm=paper's divisor |R_t|, the sum of the row's scores, has of the gradient where it
+ * is above 1: -sign(R_t) do_t . o_t; 0 elsewhere. That is retention_bwd.c with its slope_t = f_t
+ * x_t. (At t = 0 nothing is left of W then, o being v or -v: 0 exactly, not the rounding of two dot
+ * products.) One kernel makes all three: a block owns 64 rows and 64 columns of a gradient.
+ */
+#ifndef SQ_KERNELS_RETENTION_PARALLEL_BWD_CUH
+#define SQ_KERNELS_RETENTION_PARALLEL_BWD_CUH
+
+#include "kernels/hw/f16_range.cuh"
+#include "kernels/hw/reduce.cuh"
+#include "kernels/retention/parallel.cuh"
+
+/* Of each query, (B, H, L): f for P, f for W, and x. */
+typedef struct {
+    sq_decay_params p;
+    sq_decay_tensor o, d_o;
+    const float *sums;
+    float *factor, *slope, *extra;
+    int tiles, norm;
+} sq_parallel_facts;
+
+/* A tile of steps of a head a block, a step a warp at a time. */
+template <typename T>
+static __global__ void __launch_bounds__(SQ_TILE_THREADS)
+    sq_parallel_facts_kernel(sq_parallel_facts c)
+{
+    const int first = (int)blockIdx.x % c.tiles * SQ_TILE, head = (int)blockIdx.x / c.tiles;
+    const int h = head % c.p.heads, b = head / c.p.heads, lane = (int)threadIdx.x % 32;
+    const sq_decay_head facts = sq_decay_load_head(c.p, h);
+    const int end = min(first + (int)SQ_TILE, c.p.length);
+    for (int t = first + (int)threadIdx.x / 32; t < end; t += SQ_TILE_THREADS / 32) {
+        const int64_t at = (int64_t)head * c.p.length + t;
+        const float sum = c.sums ? c.sums[at] : 0.0f;
+        const bool is_divided = c.norm == NORM_PAPER && fabsf(sum) > 1.0f;
+        float dot = 0.0f;
+        if (is_divided) {
+            const T *o = sq_decay_at<T>(c.o, b, t, h), *d_o = sq_decay_at<T>(c.d_o, b, t, h);
+            for (int i = lane; i < c.p.values; i += 32)
+                dot = fmaf(sq_to_f32(o[i]), sq_to_f32(d_o[i]), dot);
+            dot = sq_warp_sum(dot);
+        }
+        if (lane == 0) {
+            const float f = sq_decay_output_scale(c.p, facts, t) / sq_parallel_divisor(c.norm, sum);
+            c.factor[at] = f;
+            c.slope[at] = t == 0 && is_divided ? 0.0f : f;
+            c.extra[at] = sum > 0.0f ? -dot : dot;
+        }
+    }
+}
+
+/* out_r = sum over c of W_rc z_c with W_rc = (x_r . y_c + extra) factor gamma^|r - c|: rows r are
+ * queries and c <= r their keys, or rows are keys and c >= r the queries that see them. extra may be
+ * NULL. */
+typedef struct {
+    sq_decay_params p;
+    sq_decay_tensor x, y, z, out;
+    int inner, outer; /* channels of x and y, of z and out */
+    const float *factor, *extra;
+    int tiles, outer_tiles;
+    bool is_of_keys, is_vector;
+} sq_parallel_gradient;
+
+template <typename T>
+constexpr int sq_parallel_bwd_shared = 3 * sq_tile_bytes<T> +
+                                       (2 * SQ_TILE + SQ_TILE_THREADS / 32) * (int)sizeof(float);
+
+/* What f16 weights of the block are multiplied by before they are rounded. */
+__device__ __forceinline__ float sq_parallel_factor(const float (&w)[16], float *scratch)
+{
+    float largest = 0.0f;
+#pragma unroll
+    for (int e = 0; e < 16; e++)
+        largest = fmaxf(largest, fabsf(w[e]));
+    largest = sq_warp_max(largest);
+    if (threadIdx.x % 32 == 0)
+        scratch[threadIdx.x / 32] = largest;
+    __syncthreads();
+#pragma unroll
+    for (int warp = 0; warp < SQ_TILE_THREADS / 32; warp++)
+        largest = fmaxf(largest, scratch[warp]);
+    return sq_f16_factor(largest);
+}
+
+/* The two facts of a tile's queries; of none beyond the last: no weight is left of 0. */
+__device__ __forceinline__ void sq_parallel_load_facts(const sq_parallel_gradient &c, int64_t head,
+                                                       int from, float *factor, float *extra)
+{
+    if (threadIdx.x >= SQ_TILE)
+        return;
+    const int t = from + (int)threadIdx.x;
+    const int64_t at = head * c.p.length + t;
+    factor[threadIdx.x] = t < c.p.length ? c.factor[at] : 0.0f;
+    extra[threadIdx.x] = c.extra && t < c.p.length ? c.extra[at] : 0.0f;
+}
+
+template <typename T>
+static __global__ void __launch_bounds__(SQ_TILE_THREADS)
+    sq_parallel_gradient_kernel(sq_parallel_gradient c)
+{
+    extern __shared__ __align__(512) unsigned char memory[];
+    const sq_tile<T> left = {memory}, right = {memory + sq_tile_bytes<T>};
+    const sq_tile<T> weights = {memory + 2 * sq_tile_bytes<T>};
+    float *factor = (float *)(memory + 3 * sq_tile_bytes<T>), *extra = factor + SQ_TILE;
+    float *scratch = extra + SQ_TILE;
+    const int column = (int)blockIdx.x % c.outer_tiles * SQ_TILE;
+    const int index = (int)blockIdx.x / c.outer_tiles, head = index / c.tiles;
+    const int h = head % c.p.heads, b = head / c.p.heads;
+    /* long rows first */
+    const int own = c.is_of_keys ? index % c.tiles : c.tiles - 1 - index % c.tiles;
+    const int first = own * SQ_TILE, rows = min((int)SQ_TILE, c.p.length - first);
+    const int end = c.is_of_keys ? c.tiles : own + 1;
+    const float rate = sq_decay_load_head(c.p, h).rate;
+    sq_tile_sum<T> sum;
+    sum.clear();
+    for (int tile = c.is_of_keys ? own : 0; tile < end; tile++) {
+        const int from = tile * SQ_TILE, others = min((int)SQ_TILE, c.p.length - from);
+        sq_tile_sum<T> product, added;
+        product.clear();
+        added.clear();
+        for (int inner = 0; inner < c.inner; inner += SQ_TILE) {
+            __syncthreads(); /* nobody reads the tiles and facts any more */
+            if (inner == 0)
+                sq_parallel_load_facts(c, head, c.is_of_keys ? from : first, factor, extra);
+            left.load(sq_decay_at<T>(c.x, b, first, h) + inner, c.x.time, rows, c.inner - inner,
+                      c.is_vector);
+            right.load(sq_decay_at<T>(c.y, b, from, h) + inner, c.y.time, others, c.inner - inner,
+                       c.is_vector);
+            __syncthreads();
+            product.add_nt(left, right);
+        }
+        __syncthreads();
+        right.load(sq_decay_at<T>(c.z, b, from, h) + column, c.z.time, others, c.outer - column,
+                   c.is_vector);
+        float w[16];
+#pragma unroll
+        for (int e = 0; e < 16; e++) {
+            const int row = product.row(e), col = product.col(e);
+            const int ahead = first + row - from - col, query = c.is_of_keys ? col : row;
+            const int distance = c.is_of_keys ? -ahead : ahead;
+            w[e] = distance >= 0 ? (product.at[e] + extra[query]) * factor[query] *
+                                       sq_exp2((float)distance * rate)
+                                 : 0.0f;
+        }
+        const float scale = sq_is_f16<T> ? sq_parallel_factor(w, scratch) : 1.0f;
+        const float back = sq_inverse_power(scale);
+#pragma unroll
+        for (int e = 0; e < 16; e++)
+            weights.put(product.row(e), product.col(e), w[e] * scale);
+        __syncthreads();
+        added.add_nn(weights, right);
+#pragma unroll
+        for (int e = 0; e < 16; e++)
+            sum.at[e] = fmaf(added.at[e], back, sum.at[e]);
+    }
+#pragma unroll
+    for (int e = 0; e < 16; e++) {
+        const int row = sum.row(e), to = column + sum.col(e);
+        if (row < rows && to < c.outer)
+            ((T *)sq_decay_at<T>(c.out, b, first + row, h))[to] = sq_from_f32<T>(sum.at[e]);
+    }
+}
+
+template <typename T>
+static sq_status sq_parallel_run_gradient(const sq_call *call, sq_parallel_gradient c,
+                                          sq_error *err)
+{
+    constexpr int bytes = sq_parallel_bwd_shared<T>;
+    c.outer_tiles = (int)sq_ceil_div(c.outer, SQ_TILE);
+    const unsigned grid = (unsigned)((int64_t)c.tiles * c.outer_tiles * c.p.heads * c.p.batch);
+    SQ_TRY(sq_allow_shared(sq_parallel_gradient_kernel<T>, bytes, err));
+    sq_parallel_gradient_kernel<T><<<grid, SQ_TILE_THREADS, bytes, sq_stream(call)>>>(c);
+    return sq_launched("parallel retention's gradient", err);
+}
+
+/* dq, dk and dv from the facts. */
+template <typename T>
+static sq_status sq_parallel_run_gradients(const sq_call *call, const sq_decay_grads &g,
+                                           const sq_parallel_facts &facts, bool is_vector,
+                                           sq_error *err)
+{
+    const sq_decay_params &p = facts.p;
+    sq_parallel_gradient dv = {};
+    dv.p = p, dv.factor = facts.factor, dv.tiles = facts.tiles, dv.is_vector = is_vector;
+    sq_parallel_gradient dq = dv, dk = dv;
+    dq.x = g.d_o, dq.y = p.v, dq.z = p.k, dq.out = g.d_q;
+    dk.x = p.v, dk.y = g.d_o, dk.z = p.q, dk.out = g.d_k;
+    dv.x = p.k, dv.y = p.q, dv.z = g.d_o, dv.out = g.d_v;
+    dq.inner = dk.inner = dv.outer = p.values;
+    dq.outer = dk.outer = dv.inner = p.keys;
+    dk.is_of_keys = dv.is_of_keys = true;
+    dq.factor = dk.factor = facts.slope;
+    dq.extra = dk.extra = facts.extra;
+    SQ_TRY(sq_parallel_run_gradient<T>(call, dq, err));
+    SQ_TRY(sq_parallel_run_gradient<T>(call, dk, err));
+    return sq_parallel_run_gradient<T>(call, dv, err);
+}
+
+/* The facts. */
+static inline size_t sq_parallel_bwd_workspace(const sq_decay_params &p)
+{
+    return 3 * sizeof(float) * (size_t)p.batch * (size_t)p.heads * (size_t)p.length;
+}
+
+static inline sq_status sq_parallel_backward(const sq_call *call, const sq_decay_params &p,
+                                             const sq_decay_grads &g, sq_error *err)
+{
+    const int vector = 16 / (int)sq_dtype_size(call->dtype);
+    const int tiles = (int)sq_ceil_div(p.length, SQ_TILE);
+    const int64_t queries = (int64_t)p.batch * p.heads * p.length;
+    sq_parallel_facts facts = {};
+    facts.p = p, facts.d_o = g.d_o, facts.tiles = tiles, facts.norm = (int)call->axis[AXIS_NORM];
+    facts.o = sq_decay_view(&call->in[IN_COUNT + SQ_DECAY_OUT_COUNT + SQ_DECAY_OUT_O]);
+    facts.sums = sq_parallel_saved(call) > 0 ? (const float *)call->saved : NULL;
+    facts.factor = (float *)call->workspace;
+    facts.slope = facts.factor + queries;
+    facts.extra = facts.slope + queries;
+    const bool is_vector = p.keys % vector == 0 && p.values % vector == 0 &&
+                           sq_decay_has_vectors(p.q, vector) && sq_decay_has_vectors(p.k, vector) &&
+                           sq_decay_has_vectors(p.v, vector) && sq_decay_has_vectors(g.d_o, vector);
+    return sq_with_type(call->dtype, err, [&](auto type) {
+        using T = decltype(type);
+        const unsigned grid = (unsigned)((int64_t)tiles * p.heads * p.batch);
+        sq_parallel_facts_kernel<T><<<grid, SQ_TILE_THREADS, 0, sq_stream(call)>>>(facts);
+        SQ_TRY(sq_launched("parallel retention's facts", err));
+        return sq_parallel_run_gradients<T>(call, g, facts, is_vector, err);
+    });
+}
+
+#endif
