@@ -43,11 +43,7 @@ __global__ void __launch_bounds__(ROW_THREADS)
     const int64_t b = c.b0 + blockIdx.z, row0 = blockIdx.z * c.nd + d0;
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
     constexpr int warps = ROW_THREADS / 32;
-    for (int i = warp; i < TILE_D; i += warps)
-        for (int k = lane; k < TILE_T; k += 32)
-            tile[i][k] =
-                a && d0 + i < c.nd && t0 + k < length ? a[(row0 + i) * row_stride + t0 + k] : 0.0f;
-    __syncthreads();
+    read_tile(tile, c, d0, t0, length, row_stride, a);
     /* Product d is (h P + j) P + i. */
     const int64_t d = d0 + lane, product = c.d0 + d, at = product / width;
     const int64_t gate = width == 1 ? at : at / width * width + product % width;
@@ -127,14 +123,10 @@ __global__ void __launch_bounds__(ROW_THREADS)
 {
     __shared__ float tile[TILE_D][TILE_T + 1];
     const int64_t t0 = (int64_t)blockIdx.x * TILE_T, d0 = (int64_t)blockIdx.y * TILE_D;
-    const int64_t b = c.b0 + blockIdx.z, row0 = blockIdx.z * c.nd + d0;
+    const int64_t b = c.b0 + blockIdx.z;
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
     constexpr int warps = ROW_THREADS / 32;
-    for (int i = warp; i < TILE_D; i += warps)
-        for (int k = lane; k < TILE_T; k += 32)
-            tile[i][k] =
-                d0 + i < c.nd && t0 + k < length ? du[(row0 + i) * row_stride + t0 + k] : 0.0f;
-    __syncthreads();
+    read_tile(tile, c, d0, t0, length, row_stride, du);
     const int64_t d = d0 + lane, channel = c.d0 + d;
     for (int k = warp; k < TILE_T; k += warps) {
         const int64_t t = t0 + k;
@@ -202,35 +194,42 @@ __device__ __forceinline__ float2 conj_multiply(float2 a, float2 b)
     return make_float2(fmaf(a.x, b.x, a.y * b.y), fmaf(a.x, b.y, -a.y * b.x));
 }
 
-/* sum[d][k] (+)= scale sum over the chunk's batch of conj(U) G, in the order of the batch.
- * is_first: sum is not read. Grid: (bins, min(nd, 65535)). */
-static __global__ void sum_filter_spectra(const float2 *u, const float2 *g, chunk c, int64_t bins,
-                                          int64_t stride, float scale, bool is_first, float2 *sum)
+/* Spectra of rows in `parts` parts of `bins` points, `stride` apart, and for each lag between two
+ * parts, -before to parts - 1, the sums of their products. A row of one part has the lag 0. */
+struct spectra_shape {
+    int64_t parts, before, bins, stride;
+};
+
+/* sum[d][lag][k] (+)= scale sum over the chunk's batch and the parts i of conj(U_i) G_{i + lag}, in
+ * this order. is_first: sum is not read. Grid: (bins, min(nd, 65535), lags). */
+static __global__ void sum_filter_spectra(const float2 *u, const float2 *g, chunk c,
+                                          spectra_shape s, float scale, bool is_first, float2 *sum)
 {
     const int64_t k = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
-    if (k >= bins)
+    const int64_t lag = (int64_t)blockIdx.z - s.before;
+    if (k >= s.bins)
         return;
     for (int64_t d = blockIdx.y; d < c.nd; d += gridDim.y) {
         float2 total = make_float2(0, 0);
-        for (int64_t b = 0; b < c.nb; b++) {
-            const int64_t at = (b * c.nd + d) * stride + k;
-            const float2 one = conj_multiply(u[at], g[at]);
-            total.x += one.x;
-            total.y += one.y;
-        }
-        float2 *out = &sum[d * stride + k];
+        for (int64_t b = 0; b < c.nb; b++)
+            for (int64_t i = max((int64_t)0, -lag); i < min(s.parts, s.parts - lag); i++) {
+                const int64_t at = ((b * c.nd + d) * s.parts + i) * s.stride + k;
+                const float2 one = conj_multiply(u[at], g[at + lag * s.stride]);
+                total.x += one.x;
+                total.y += one.y;
+            }
+        float2 *out = &sum[(d * gridDim.z + blockIdx.z) * s.stride + k];
         const float2 before = is_first ? make_float2(0, 0) : *out;
         *out = make_float2(fmaf(total.x, scale, before.x), fmaf(total.y, scale, before.y));
     }
 }
 
 inline sq_status launch_sum_spectra(const sq_call *call, const float2 *u, const float2 *g, chunk c,
-                                    int64_t bins, int64_t stride, float scale, float2 *sum,
-                                    sq_error *err)
+                                    spectra_shape s, float scale, float2 *sum, sq_error *err)
 {
-    const dim3 grid((unsigned)sq_ceil_div(bins, 256), (unsigned)min(c.nd, (int64_t)65535));
-    sum_filter_spectra<<<grid, 256, 0, sq_stream(call)>>>(u, g, c, bins, stride, scale, c.b0 == 0,
-                                                          sum);
+    const dim3 grid((unsigned)sq_ceil_div(s.bins, 256), (unsigned)min(c.nd, (int64_t)65535),
+                    (unsigned)(s.before + s.parts));
+    sum_filter_spectra<<<grid, 256, 0, sq_stream(call)>>>(u, g, c, s, scale, c.b0 == 0, sum);
     return sq_launched("long_conv sums of spectra", err);
 }
 
@@ -241,12 +240,24 @@ struct filter_gradients {
     int64_t h_stride, r_stride, bias_stride, length;
 };
 
-/* dh, dr and dbias from the taps of a chunk's products: tap t >= 0 of product d is
- * taps[d stride + t step], tap -s is ahead_sign taps[d stride + (row_length - s) step + ahead].
- * Grid: (t blocks, heads of the chunk). */
-static __global__ void write_filters(const float *taps, filter_gradients out, chunk c,
-                                     int64_t products, int64_t row_length, int64_t stride, int step,
-                                     int ahead, float ahead_sign)
+/* The gradients by tap of a chunk's products, on a circle of row_length steps. */
+struct circle_taps {
+    const float *rows;
+    int64_t row_length, stride;
+
+    __device__ __forceinline__ float past(int64_t product, int64_t t) const
+    {
+        return rows[product * stride + t];
+    }
+    __device__ __forceinline__ float ahead(int64_t product, int64_t s) const
+    {
+        return rows[product * stride + row_length - s];
+    }
+};
+
+/* dh, dr and dbias. Grid: (t blocks, heads of the chunk). */
+template <typename Taps>
+static __global__ void write_filters(Taps taps, filter_gradients out, chunk c, int64_t products)
 {
     const int64_t t = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
     if (t >= out.length)
@@ -254,11 +265,10 @@ static __global__ void write_filters(const float *taps, filter_gradients out, ch
     for (int64_t k = blockIdx.y; k < c.nd / products; k += gridDim.y) {
         const int64_t head = c.d0 / products + k;
         float past = 0, future = 0;
-        for (int64_t p = 0; p < products; p++) {
-            const float *row = taps + (k * products + p) * stride;
-            past += row[t * step];
-            if (t > 0)
-                future += ahead_sign * row[(row_length - t) * step + ahead];
+        for (int64_t p = k * products; p < (k + 1) * products; p++) {
+            past += taps.past(p, t);
+            if (t > 0 && out.r)
+                future += taps.ahead(p, t);
         }
         out.h[head * out.h_stride + t] = past;
         if (t == 0)
@@ -268,9 +278,8 @@ static __global__ void write_filters(const float *taps, filter_gradients out, ch
     }
 }
 
-inline sq_status launch_write_filters(const sq_call *call, chunk c, const float *taps,
-                                      int64_t row_length, int64_t stride, int step, int ahead,
-                                      float ahead_sign, sq_error *err)
+template <typename Taps>
+inline sq_status launch_write_filters(const sq_call *call, chunk c, const Taps &taps, sq_error *err)
 {
     const sq_tensor *h = &call->out[IN_H], *r = &call->out[IN_R], *bias = &call->out[IN_BIAS];
     const int64_t width = sq_axis_int(call->axis, AXIS_HEAD), products = width * width;
@@ -279,8 +288,7 @@ inline sq_status launch_write_filters(const sq_call *call, chunk c, const float 
                                   h->dim[1]};
     const dim3 grid((unsigned)sq_ceil_div(h->dim[1], 256),
                     (unsigned)min(c.nd / products, (int64_t)65535));
-    write_filters<<<grid, 256, 0, sq_stream(call)>>>(taps, out, c, products, row_length, stride,
-                                                     step, ahead, ahead_sign);
+    write_filters<<<grid, 256, 0, sq_stream(call)>>>(taps, out, c, products);
     return sq_launched("long_conv gradients of filters", err);
 }
 

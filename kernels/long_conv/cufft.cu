@@ -172,15 +172,16 @@ sq_status backward_chunk(const sq_call *call, const plans *p, chunk c, bool is_n
     SQ_TRY(launch_gather_gradient(call, c, n, stride, needs_value(call) ? (float *)a : NULL,
                                   (float *)g, err));
     SQ_TRY(execute(p->forward, g, CUFFT_FORWARD, work, call, err));
-    SQ_TRY(launch_sum_spectra(call, (const float2 *)u, (const float2 *)g, c, n / 2 + 1, stride / 2,
-                              1.0f / (float)n, (float2 *)dfilter, err));
+    SQ_TRY(launch_sum_spectra(call, (const float2 *)u, (const float2 *)g, c,
+                              {1, 0, n / 2 + 1, stride / 2}, 1.0f / (float)n, (float2 *)dfilter,
+                              err));
     SQ_TRY(launch_product<true>(call, at, c, g, a, filter, err));
     SQ_TRY(execute(p->inverse, a, CUFFT_INVERSE, work, call, err));
     SQ_TRY(launch_scatter_gradient(call, c, stride, (const float *)a, err));
     if (c.b0 + c.nb < call->in[IN_V].dim[0])
         return SQ_OK;
     SQ_TRY(execute(p->filter_back, dfilter, CUFFT_INVERSE, work, call, err));
-    return launch_write_filters(call, c, (const float *)dfilter, n, stride, 1, 0, 1.0f, err);
+    return launch_write_filters(call, c, circle_taps{(const float *)dfilter, n, stride}, err);
 }
 
 } // namespace

@@ -5,8 +5,9 @@
  * plain product below X^M and from there on. Weighted by exp(i pi t / 2M) it becomes cyclic, so
  * complex transforms of M points give all 2 M - 1 coefficients: no zero padding, no separation of
  * real spectra. A block of outputs j of a longer convolution, cut into parts of M, is
- *   sum_i lo(h_i u_{j-i}) + hi(h_i u_{j-i-1}) = Re sum_i h_i (u_{j-i} - i u_{j-i-1})   mod X^M - i,
- * so a transform takes block j as real part and minus block j - 1 as imaginary part (0 for j = 0).
+ *   sum_i lo(h_{j-i} u_i) + hi(h_{j-i-1} u_i) = Re sum_i (h_{j-i} - i h_{j-i-1}) u_i   mod X^M - i,
+ * so the filter's transform l takes its taps l as real part and minus its taps l - 1 as imaginary
+ * part (0 where there are none), and the inputs' none but their own.
  *
  * Transforms: decimation in frequency forward, the exact mirror of it back, so that the spectrum
  * never needs to be in order. M / 16 threads hold 16 points each in registers; the first pass has

@@ -15,16 +15,18 @@
  * Source    Poli et al.: Hyena Hierarchy (2302.10866), definition 3.1 and algorithm 3; Fu et al.:
  *           Hungry Hungry Hippos (2212.14052), section 3.1 and algorithm 1; the skip "bias", the
  *           filter r that looks ahead and the order of H3's channels as in the authors' programs
- * Symbols   B: batch;  L: sequence length;  D: channels;  P: channels of a head;  F = D / P:
- * filters in[0]     v   (B, L, D)  dtype            in[1]  x1  (B, L, D)  dtype, if gate in[2] x0
- * (B, L, D)  dtype, gate = 1  in[3]  h   (F, L)     f32: one filter per channel in[4]     bias  (F)
- * f32              in[5]  r   (F, L)     f32, if not causal out[0]    y   (B, L, D)  dtype u, a and
- * the sum stay in f32 (reference: f64) Needs     P divides D; P > 1 only with gate = 1 Errors
- * SQ_BAD_SHAPE; SQ_UNSUPPORTED for pass step where not causal; SQ_OUT_OF_MEMORY
- *           (reference) Cost counted as
- * real transforms of n = 2 L points (2.5 n log2 n each): B D P of u, as many back and F of the
- * filter, 6 (L + 1) a product of spectra, 4 an element for gates and skip, 9 for gelu. A direct sum
- * would do B D P L (L + 1). Reads v, x1, x0, h, bias, r once; writes y once
+ * Symbols   B: batch;  L: sequence length;  D: channels;  P: channels of a head;  F = D / P: filters
+ * in[0]     v   (B, L, D)  dtype            in[1]  x1  (B, L, D)  dtype, if gate
+ * in[2]     x0  (B, L, D)  dtype, gate = 1  in[3]  h   (F, L)     f32: one filter per channel
+ * in[4]     bias  (F)      f32              in[5]  r   (F, L)     f32, if not causal
+ * out[0]    y   (B, L, D)  dtype            u, a and the sum stay in f32 (reference: f64)
+ * Needs     P divides D; P > 1 only with gate = 1
+ * Errors    SQ_BAD_SHAPE; SQ_UNSUPPORTED for pass step where not causal: the token that comes next
+ *           changes the outputs of all before it, so there is no step; SQ_OUT_OF_MEMORY (reference)
+ * Cost      counted as real transforms of n = 2 L points (2.5 n log2 n each): B D P of u, as many
+ *           back and F of the filter, 6 (L + 1) a product of spectra, 4 an element for gates and
+ *           skip, 9 for gelu. A direct sum would do B D P L (L + 1). Reads v, x1, x0, h, bias, r
+ *           once; writes y once
  */
 #include "kernels/long_conv/long_conv.h"
 #include "kernels/op.h"
@@ -184,6 +186,8 @@ static const char *const test_shapes[] = {
     "B=2,L=67,D=35,gate=0,causal=0",
     "B=1,L=600,D=9,gelu=1,causal=0",
     "B=1,L=9001,D=3,causal=0",
+    "B=2,L=16500,D=4,head=2,gelu=1",
+    "B=1,L=24577,D=2,causal=0", /* one step is all that the last part has */
     "B=2,L=3,D=8,head=2",
     "B=2,L=65,D=36,head=4",
     "B=1,L=700,D=9,head=3,gelu=1,causal=0",

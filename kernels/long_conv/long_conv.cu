@@ -102,9 +102,6 @@ sq_status supports_portable(const sq_call *call, const sq_device *device, sq_err
     if (call->pass == SQ_PASS_STEP)
         return supports_step(call, why);
     SQ_TRY(sq_supports_shared(device, block_fft<MAX_LOG2_M>::BYTES, why));
-    const bool looks_ahead = call->axis[AXIS_CAUSAL] == 0 || call->pass != SQ_PASS_FWD;
-    if (looks_ahead && call->in[IN_V].dim[1] > 1 << MAX_LOG2_M)
-        return sq_fail(why, SQ_UNSUPPORTED, "L > %d: parts look back alone", 1 << MAX_LOG2_M);
     return sq_supports_types(call, why);
 }
 
@@ -134,13 +131,13 @@ sq_status launch_portable(const sq_call *call, void *plan, sq_error *err)
     args.spectra = (float2 *)(workspace + at.filter_bytes + at.rows_bytes);
     args.f = filters_of(call);
     args.products = products_of(call) / call->in[IN_H].dim[0];
-    args.length = dim[1];
-    args.parts = at.parts;
+    args.parts = at.cut.parts;
+    args.before = at.cut.before;
     return for_each_chunk(at.size, dim[0], products_of(call), [&](chunk c, bool is_new_filter) {
         args.c = c;
-        SQ_TRY(launch_gather(call, c, at.row_length, at.row_length, args.rows, err));
-        SQ_TRY(convolve_chunk_of(at.log2_m, args, is_new_filter, sq_stream(call), err));
-        return launch_scatter(call, c, at.row_length, args.rows, err);
+        SQ_TRY(launch_gather(call, c, at.cut.length, at.cut.length, args.rows, err));
+        SQ_TRY(convolve_chunk_of(at.cut.log2_m, args, is_new_filter, sq_stream(call), err));
+        return launch_scatter(call, c, at.cut.length, args.rows, err);
     });
 }
 

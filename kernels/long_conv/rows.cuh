@@ -141,6 +141,25 @@ __global__ void __launch_bounds__(ROW_THREADS)
     }
 }
 
+/* tile[i][k] = row d0 + i of the chunk at step t0 + k; 0 beyond the chunk and from `length` on, and
+ * where there are no rows. By the whole block, which synchronises. */
+__device__ __forceinline__ void read_tile(float (&tile)[TILE_D][TILE_T + 1], const chunk &c,
+                                          int64_t d0, int64_t t0, int64_t length,
+                                          int64_t row_stride, const float *rows)
+{
+    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+    constexpr int warps = ROW_THREADS / 32;
+#pragma unroll
+    for (int i = 0; i < TILE_D / warps; i++) {
+        const int row_d = warp + i * warps;
+        const int64_t row = (blockIdx.z * c.nd + d0 + row_d) * row_stride + t0;
+#pragma unroll
+        for (int k = lane; k < TILE_T; k += 32)
+            tile[row_d][k] = rows && d0 + row_d < c.nd && t0 + k < length ? rows[row + k] : 0.0f;
+    }
+    __syncthreads();
+}
+
 /* a, or gelu(a) */
 __device__ __forceinline__ float activated(float a, bool is_gelu)
 {
@@ -158,15 +177,7 @@ __global__ void __launch_bounds__(ROW_THREADS)
     const int64_t b = c.b0 + blockIdx.z;
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
     constexpr int warps = ROW_THREADS / 32;
-#pragma unroll
-    for (int i = 0; i < TILE_D / warps; i++) {
-        const int row_d = warp + i * warps;
-        const float *row = rows + (blockIdx.z * c.nd + d0 + row_d) * row_stride + t0;
-#pragma unroll
-        for (int k = lane; k < TILE_T; k += 32)
-            tile[row_d][k] = d0 + row_d < c.nd && t0 + k < length ? row[k] : 0.0f;
-    }
-    __syncthreads();
+    read_tile(tile, c, d0, t0, length, row_stride, rows);
     const int64_t d = d0 + lane;
 #pragma unroll
     for (int i = 0; i < TILE_T / warps; i++) {
@@ -221,6 +232,12 @@ struct filters {
     __device__ __forceinline__ float ahead(int64_t head, int64_t s) const
     {
         return r && s < length ? r[head * r_stride + s] : 0.0f;
+    }
+
+    /* Of any lag: how far an input lies before the output. */
+    __device__ __forceinline__ float tap(int64_t head, int64_t lag) const
+    {
+        return lag < 0 ? ahead(head, -lag) : past(head, lag);
     }
 };
 
