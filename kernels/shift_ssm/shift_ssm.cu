@@ -57,6 +57,7 @@ struct parameters {
 parameters parameters_of(const sq_call *call)
 {
     const sq_tensor *in = call->in;
+    const bool has_final = call->pass != SQ_PASS_BWD; /* whose outputs are gradients of inputs */
     return {(const float *)in[IN_GAIN].data,
             (const float *)in[IN_C].data,
             (const float *)in[IN_SKIP].data,
@@ -68,7 +69,7 @@ parameters parameters_of(const sq_call *call)
             in[IN_U].dim[2],
             (int)in[IN_C].dim[1],
             states_of(&in[IN_INITIAL]),
-            states_of(&call->out[OUT_FINAL])};
+            has_final ? states_of(&call->out[OUT_FINAL]) : states{}};
 }
 
 /* taps[j][lane] = sum_i b_i c_{i+j}, the skip at j = 0. A thread has every WARPS-th tap. */
