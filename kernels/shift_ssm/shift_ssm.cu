@@ -223,11 +223,12 @@ struct backward_args {
     int segments;
 };
 
-/* Adds a tile's products dy_t u_{t-j} to a thread's taps j0 .. j0 + STEPS - 1: the inputs slide. */
+/* Adds a tile's products dy_t u_{t-j} to a thread's taps j0 .. j0 + STEPS - 1: the inputs slide.
+ * The tile has a sum of its own, so that rounding grows with the root of the number of tiles. */
 __device__ void add_products(const float *dy, const float *u, int past, int j0, float *sum)
 {
     const int lane = threadIdx.x % CHANNELS;
-    float window[STEPS];
+    float window[STEPS], part[STEPS] = {};
 #pragma unroll
     for (int i = 1; i < STEPS; i++) {
         const int at = past - j0 - i; /* of step -i */
@@ -242,8 +243,11 @@ __device__ void add_products(const float *dy, const float *u, int past, int j0, 
         window[0] = at >= 0 ? u[at * CHANNELS + lane] : 0.0f;
 #pragma unroll
         for (int i = 0; i < STEPS; i++)
-            sum[i] = fmaf(out, window[i], sum[i]);
+            part[i] = fmaf(out, window[i], part[i]);
     }
+#pragma unroll
+    for (int i = 0; i < STEPS; i++)
+        sum[i] += part[i];
 }
 
 /* Gradients of the taps, the skip among them. Grid: (segments, channels / 32). Shared memory: N - 1
@@ -279,14 +283,18 @@ __global__ void __launch_bounds__(THREADS) tap_gradients(tokens<T> u, tokens<T> 
         }
 }
 
-/* What b_n and c_n get from the states at both ends of all sequences. */
+/* What b_n and c_n get from the states at both ends of all sequences, each of which has a sum of
+ * its own. */
 template <typename T>
 __device__ float b_from_final(tokens<T> u, const backward_args &a, int64_t d, int n)
 {
     float sum = 0;
-    for (int64_t b = 0; a.dfinal.data && b < a.p.batch; b++)
+    for (int64_t b = 0; a.dfinal.data && b < a.p.batch; b++) {
+        float own = 0;
         for (int j = 0; n + j < a.p.count && j < a.p.length; j++)
-            sum = fmaf(a.dfinal.at(b, d)[n + j], sq_to_f32(u.at(b, a.p.length - 1 - j, d)), sum);
+            own = fmaf(a.dfinal.at(b, d)[n + j], sq_to_f32(u.at(b, a.p.length - 1 - j, d)), own);
+        sum += own;
+    }
     return sum;
 }
 
@@ -294,9 +302,12 @@ template <typename T>
 __device__ float c_from_initial(tokens<T> dy, const backward_args &a, int64_t d, int n)
 {
     float sum = 0;
-    for (int64_t b = 0; a.p.initial.data && b < a.p.batch; b++)
+    for (int64_t b = 0; a.p.initial.data && b < a.p.batch; b++) {
+        float own = 0;
         for (int t = 0; t < n && t < a.p.length; t++)
-            sum = fmaf(sq_to_f32(dy.at(b, t, d)), a.p.initial.at(b, d)[n - t - 1], sum);
+            own = fmaf(sq_to_f32(dy.at(b, t, d)), a.p.initial.at(b, d)[n - t - 1], own);
+        sum += own;
+    }
     return sum;
 }
 
