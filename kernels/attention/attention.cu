@@ -32,6 +32,15 @@ static size_t rotated_bytes(const sq_call *call)
     return is_rotated ? padded_bytes(&call->in[IN_Q]) + padded_bytes(&call->in[IN_K]) : 0;
 }
 
+/* Refuses queries and keys that cannot be turned. */
+static sq_status supports_rotation(const sq_call *call, sq_error *why)
+{
+    if (sq_attention_rules_of(call->pass, call->axis).rotation.dims == 0)
+        return SQ_OK;
+    SQ_TRY(sq_rotary_fits(&call->in[IN_Q], why));
+    return sq_rotary_fits(&call->in[IN_K], why);
+}
+
 /* The call on turned queries and keys, which it writes to the workspace. */
 static sq_status rotate_inputs(const sq_call *call, sq_call *rotated, sq_error *err)
 {
@@ -108,6 +117,7 @@ static sq_status supports_naive(const sq_call *call, const sq_device *, sq_error
 {
     if (naive_blocks(call) > INT32_MAX)
         return sq_fail(why, SQ_UNSUPPORTED, "B*L*H over 2^33 rows");
+    SQ_TRY(supports_rotation(call, why));
     return sq_supports_types(call, why);
 }
 
@@ -180,6 +190,7 @@ static sq_status supports_portable(const sq_call *call, const sq_device *device,
     SQ_TRY(sq_supports_types(call, why));
     if (call->pass == SQ_PASS_STEP)
         return supports_step(call, why);
+    SQ_TRY(supports_rotation(call, why));
     return is_backward(call) ? supports_backward(call, device, why)
                              : sq_attention_portable_supports(tensors, device, why);
 }

@@ -259,14 +259,10 @@ sq_status sq_linear_product(const linear_params *p, sq_dtype dtype, cudaStream_t
 
 static sq_status supports_portable(const sq_call *call, const sq_device *device, sq_error *why)
 {
-    const int64_t m = sq_ceil_div(call->in[IN_X].dim[0] * call->in[IN_X].dim[1], TILE);
-    const int64_t k = sq_ceil_div(call->in[IN_W].dim[1], TILE);
-    const int64_t n = sq_ceil_div(call->in[IN_W].dim[0], TILE);
-    if (m * n > INT32_MAX ||
-        (call->pass == SQ_PASS_BWD && (m * k > INT32_MAX || n * k > INT32_MAX)))
+    if (portable_blocks(params_of(call)) > INT32_MAX)
         return sq_fail(why, SQ_UNSUPPORTED, "over 2^31 tiles of an output");
-    if (call->pass == SQ_PASS_BWD && m > INT32_MAX / TILE)
-        return sq_fail(why, SQ_UNSUPPORTED, "over 2^31 rows to sum");
+    if (call->pass == SQ_PASS_BWD)
+        SQ_TRY(sq_linear_backward_supports(call, why));
     SQ_TRY(sq_supports_shared(device, linear_mma_shape::SHARED_BYTES, why));
     return sq_supports_types(call, why);
 }

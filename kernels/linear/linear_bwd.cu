@@ -56,6 +56,22 @@ static backward_plan plan_of(const sq_call *call)
     return p;
 }
 
+static int64_t tiles_of(int64_t rows, int64_t columns)
+{
+    return sq_ceil_div(rows, TILE) * sq_ceil_div(columns, TILE);
+}
+
+sq_status sq_linear_backward_supports(const sq_call *call, sq_error *why)
+{
+    const backward_plan p = plan_of(call);
+    if (p.m > INT32_MAX - 7)
+        return sq_fail(why, SQ_UNSUPPORTED, "over 2^31 rows to sum");
+    if (tiles_of(p.n, p.k) > INT32_MAX || tiles_of(p.padded, p.k) > INT32_MAX ||
+        tiles_of(p.padded, p.n) > INT32_MAX)
+        return sq_fail(why, SQ_UNSUPPORTED, "over 2^31 tiles to transpose");
+    return SQ_OK;
+}
+
 size_t sq_linear_backward_workspace(const sq_call *call)
 {
     return call->pass == SQ_PASS_BWD ? plan_of(call).bytes : 0;
@@ -105,9 +121,7 @@ __global__ void __launch_bounds__(THREADS) linear_transpose(const __grid_constan
 template <typename T>
 static sq_status transpose(const transposition &t, cudaStream_t stream, sq_error *err)
 {
-    const int64_t blocks = sq_ceil_div(t.padded, TILE) * sq_ceil_div(t.columns, TILE);
-    if (blocks > INT32_MAX)
-        return sq_fail(err, SQ_UNSUPPORTED, "linear: over 2^31 tiles to transpose");
+    const int64_t blocks = tiles_of(t.padded, t.columns);
     linear_transpose<T><<<(unsigned)blocks, THREADS, 0, stream>>>(t);
     return sq_launched("linear transposition", err);
 }

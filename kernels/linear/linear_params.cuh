@@ -73,6 +73,7 @@ __device__ __forceinline__ float linear_act_slope(int act, float a)
 sq_status sq_linear_product(const linear_params *p, sq_dtype dtype, cudaStream_t stream,
                             sq_error *err);
 /* linear_bwd.cu: cuda/portable, pass bwd. */
+sq_status sq_linear_backward_supports(const sq_call *call, sq_error *why);
 size_t sq_linear_backward_workspace(const sq_call *call);
 sq_status sq_linear_cuda_backward(const sq_call *call, sq_error *err);
 /* linear_bwd.cu, for every provider: db (db NULL: nothing) from rows of dz, parts in workspace; and

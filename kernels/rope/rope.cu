@@ -156,10 +156,7 @@ static rotary_params params_of(const sq_rotation *r, const sq_tensor *x, const s
 template <typename T, int V>
 static sq_status launch(const rotary_params *p, cudaStream_t stream, sq_error *err)
 {
-    const int64_t blocks = sq_ceil_div(p->count, THREADS);
-    if (blocks > INT32_MAX)
-        return sq_fail(err, SQ_UNSUPPORTED, "rotation of over 2^39 vectors");
-    rotary<T, V><<<(unsigned)blocks, THREADS, 0, stream>>>(*p);
+    rotary<T, V><<<(unsigned)sq_ceil_div(p->count, THREADS), THREADS, 0, stream>>>(*p);
     return sq_launched("rotation cuda/portable", err);
 }
 
@@ -176,8 +173,17 @@ sq_status sq_rotary_launch(const sq_rotation *rotation, const sq_tensor *x, cons
     });
 }
 
+sq_status sq_rotary_fits(const sq_tensor *x, sq_error *why)
+{
+    const int64_t units = x->dim[0] * x->dim[1] * sq_ceil_div(x->dim[2], HEADS) * x->dim[3];
+    if (sq_ceil_div(units, THREADS) > INT32_MAX)
+        return sq_fail(why, SQ_UNSUPPORTED, "B*L*(H/%d)*D over 2^39", HEADS);
+    return SQ_OK;
+}
+
 sq_status sq_rotary_supports(const sq_call *call, const sq_device *, sq_error *why)
 {
+    SQ_TRY(sq_rotary_fits(&call->out[0], why));
     return sq_supports_types(call, why);
 }
 

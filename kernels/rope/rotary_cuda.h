@@ -7,8 +7,11 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+/* Refuses an x, (B, L, H, D), of more elements than a launch has threads for. */
+sq_status sq_rotary_fits(const sq_tensor *x, sq_error *why);
+
 /* y = x turned (is_gradient: turned back), (B, L, H, D) each, row l at position first + l; y may be
- * x. stream: a cudaStream_t. */
+ * x. x fits. stream: a cudaStream_t. */
 sq_status sq_rotary_launch(const sq_rotation *rotation, const sq_tensor *x, const sq_tensor *y,
                            int64_t first, bool is_gradient, void *stream, sq_error *err);
 
