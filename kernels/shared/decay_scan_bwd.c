@@ -27,6 +27,7 @@ typedef struct {
     const sq_decay_scan *scan;
     const sq_decay_scan_grads *grads;
     int64_t b, g, length, keys, values;
+    double *d_skip; /* of this sequence: (H, V) */
     double *q, *k, *dq, *dk, *v, *d_o, *dv, *state, *q_dot_dq, *decay, *d_row, *y, *z;
 } job;
 
@@ -211,8 +212,7 @@ static void add_skip_gradient(const job *j, int64_t h)
         double sum = 0;
         for (int64_t t = 0; t < j->length; t++)
             sum += j->d_o[t * j->values + c] * j->v[t * j->values + c];
-#pragma omp atomic
-        j->grads->d_skip[h * j->values + c] += sum;
+        j->d_skip[h * j->values + c] += sum;
     }
 }
 
@@ -260,21 +260,28 @@ static bool run_job(job *j)
     return true;
 }
 
+/* Every sequence has its own gradient of the skip, so that the order of sums is fixed. */
 sq_status sq_decay_scan_backward(const sq_call *call, const sq_decay_scan *scan,
                                  const sq_decay_scan_grads *grads, sq_error *err)
 {
-    bool is_short = false;
-    if (grads->d_skip)
-        clear(grads->d_skip, scan->v->dim[2] * scan->v->dim[3]);
+    const int64_t batch = scan->v->dim[0];
+    const int64_t skips = grads->d_skip ? scan->v->dim[2] * scan->v->dim[3] : 0;
+    double *d_skip = calloc((size_t)(batch * skips) + 1, sizeof *d_skip);
+    bool is_short = !d_skip;
 #pragma omp parallel for collapse(2) schedule(dynamic) reduction(|| : is_short)
-    for (int64_t b = 0; b < scan->v->dim[0]; b++)
+    for (int64_t b = 0; b < batch; b++)
         for (int64_t g = 0; g < scan->k->dim[2]; g++) {
             job j = {.call = call, .scan = scan, .grads = grads, .b = b, .g = g};
+            j.d_skip = d_skip + b * skips;
             j.length = scan->v->dim[1];
             j.keys = scan->k->dim[3];
             j.values = scan->v->dim[3];
-            is_short = !run_job(&j) || is_short;
+            is_short = is_short || !d_skip || !run_job(&j);
         }
+    clear(grads->d_skip, skips);
+    for (int64_t i = 0; d_skip && i < batch * skips; i++)
+        grads->d_skip[i % skips] += d_skip[i];
+    free(d_skip);
     if (is_short)
         return sq_fail(err, SQ_OUT_OF_MEMORY, "%s: no memory for the backward reference",
                        call->op->name);
