@@ -272,14 +272,13 @@ static sq_tolerance forward_tolerance(sq_dtype dtype, bool is_gated)
  * one step or one head is all there is, a rounding of up to 2^-8 is a whole row's, and in the sums
  * over all steps of terms of either sign the terms' errors add up while the terms do not, most of
  * all where one number is the whole gradient (D of one head): 2.5e-2, single elements five such
- * deviations of 10 rms. f16 has 3 bits more; its states are as large as bf16's. */
+ * deviations of 10 rms. f16 has 3 bits more. */
 static sq_tolerance backward_tolerance(sq_dtype dtype)
 {
+    const double finer = dtype == SQ_DTYPE_F16 ? 8 : 1;
     if (dtype == SQ_DTYPE_F32)
         return (sq_tolerance){.rel_l2 = 1e-5, .max_abs = 5e-4};
-    if (dtype == SQ_DTYPE_F16)
-        return (sq_tolerance){.rel_l2 = 4e-3, .max_abs = 0.1};
-    return (sq_tolerance){.rel_l2 = 2.5e-2, .max_abs = 0.5};
+    return (sq_tolerance){.rel_l2 = 2.5e-2 / finer, .max_abs = 0.5 / finer};
 }
 
 sq_tolerance sq_decay_scan_tolerance(sq_pass pass, sq_dtype dtype, bool is_gated)
