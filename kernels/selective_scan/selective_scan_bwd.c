@@ -18,18 +18,25 @@
 
 #include "kernels/shared/rows.h"
 
+/* Gradients of what all sequences share: of A, D, delta_bias, and of B and C where they are constant
+ * in time; dense. */
+typedef struct {
+    double *a, *skip, *bias, *in_b, *in_c;
+} totals;
+
 /* B or C with its gradient, as (B, L, groups, N). sum: the gradient of row (b, g), (L, N); constant
- * in time: of the channel at hand, (N). */
+ * in time: of the channel at hand, (N), which goes to total, (D, N). */
 typedef struct {
     sq_tensor value, gradient;
     bool is_constant;
-    double *sum;
+    double *sum, *total;
 } projection;
 
 /* One (b, g). h: the states of a channel before the first and after every step, (1 + L, N).
  * carried: a_{t+1} g_{t+1}. */
 typedef struct {
     const sq_call *call;
+    totals total;
     int64_t b, g, length, states;
     projection in_b, in_c;
     double *h, *carried, *d_decay;
@@ -50,13 +57,6 @@ static double *gradient_at(const job *j, const projection *p, int64_t t)
 static double load1(const sq_tensor *t, int64_t d)
 {
     return t->data ? sq_load1(t, d) : 0;
-}
-
-/* *size += value, in the tensor's type: sums over the batch. */
-static void add1(const sq_tensor *t, int64_t at, double value)
-{
-    if (t->data)
-        sq_store(t->data, t->dtype, at, sq_load(t->data, t->dtype, at) + value);
 }
 
 static double raw_step(const job *j, int64_t t, int64_t d)
@@ -128,7 +128,7 @@ static double step_back(const job *j, int64_t t, int64_t d, double e, double *du
 static void take_constant(const job *j, const projection *p, int64_t d)
 {
     for (int64_t n = 0; p->is_constant && n < j->states; n++) {
-        add1(&p->gradient, d * p->gradient.stride[2] + n * p->gradient.stride[3], p->sum[n]);
+        p->total[d * j->states + n] += p->sum[n];
         p->sum[n] = 0;
     }
 }
@@ -147,14 +147,13 @@ static void run_steps_back(const job *j, int64_t d)
         sq_store3(&call->out[IN_U], j->b, t, d, du);
         sq_store3(&call->out[IN_DELTA], j->b, t, d, d_delta);
     }
-    add1(&call->out[IN_SKIP], d * call->out[IN_SKIP].stride[0], d_skip);
-    add1(&call->out[IN_BIAS], d * call->out[IN_BIAS].stride[0], d_bias);
+    j->total.skip[d] += d_skip;
+    j->total.bias[d] += d_bias;
 }
 
 static void run_channel(const job *j, int64_t d)
 {
     const sq_tensor *d_final = &j->call->in[IN_DFINAL], *d_initial = &j->call->out[IN_INITIAL];
-    const sq_tensor *d_a = &j->call->out[IN_A];
     run_states(j, d);
     for (int64_t n = 0; n < j->states; n++) {
         j->carried[n] = d_final->data ? sq_load3(d_final, j->b, d, n) : 0;
@@ -162,7 +161,7 @@ static void run_channel(const job *j, int64_t d)
     }
     run_steps_back(j, d);
     for (int64_t n = 0; n < j->states; n++) {
-        add1(d_a, sq_offset3(d_a, d, n, 0), j->d_decay[n]);
+        j->total.a[d * j->states + n] += j->d_decay[n];
         if (d_initial->data)
             sq_store3(d_initial, j->b, d, n, j->carried[n]);
     }
@@ -179,16 +178,17 @@ static void write_group(const job *j, const projection *p)
                      p->sum[l * j->states + n]);
 }
 
-static projection projection_of(const sq_call *call, int which, double *sum)
+static projection projection_of(const sq_call *call, int which, double *sum, double *total)
 {
     return (projection){.value = sq_selective_scan_projection(call, &call->in[which]),
                         .gradient = sq_selective_scan_projection(call, &call->out[which]),
                         .is_constant = call->in[which].rank == 2,
-                        .sum = sum};
+                        .sum = sum,
+                        .total = total};
 }
 
 /* Group g of row b. false: no memory. */
-static bool run_job(const sq_call *call, int64_t b, int64_t g, int64_t groups)
+static bool run_job(const sq_call *call, totals total, int64_t b, int64_t g, int64_t groups)
 {
     const int64_t length = call->in[IN_U].dim[1], states = call->in[IN_A].dim[1];
     const int64_t all = length * states, channels = call->in[IN_U].dim[2] / groups;
@@ -196,12 +196,13 @@ static bool run_job(const sq_call *call, int64_t b, int64_t g, int64_t groups)
     if (!memory)
         return false;
     const job j = {.call = call,
+                   .total = total,
                    .b = b,
                    .g = g,
                    .length = length,
                    .states = states,
-                   .in_b = projection_of(call, IN_B, memory),
-                   .in_c = projection_of(call, IN_C, memory + all),
+                   .in_b = projection_of(call, IN_B, memory, total.in_b),
+                   .in_c = projection_of(call, IN_C, memory + all, total.in_c),
                    .h = memory + 2 * all,
                    .carried = memory + 3 * all + states,
                    .d_decay = memory + 3 * all + 2 * states};
@@ -213,10 +214,21 @@ static bool run_job(const sq_call *call, int64_t b, int64_t g, int64_t groups)
     return true;
 }
 
-static void clear(const sq_tensor *t)
+static void write_total(const sq_tensor *t, const double *total)
 {
     for (int64_t i = 0; t->data && i < sq_tensor_count(t); i++)
-        sq_store(t->data, t->dtype, sq_tensor_offset(t, i), 0);
+        sq_store(t->data, t->dtype, sq_tensor_offset(t, i), total[i]);
+}
+
+static void write_totals(const sq_call *call, totals total)
+{
+    write_total(&call->out[IN_A], total.a);
+    write_total(&call->out[IN_SKIP], total.skip);
+    write_total(&call->out[IN_BIAS], total.bias);
+    if (call->in[IN_B].rank == 2)
+        write_total(&call->out[IN_B], total.in_b);
+    if (call->in[IN_C].rank == 2)
+        write_total(&call->out[IN_C], total.in_c);
 }
 
 /* Groups side by side; sequences one after the other, since parameters sum over them. */
@@ -224,17 +236,22 @@ sq_status sq_selective_scan_backward(const sq_call *call, sq_error *err)
 {
     const int64_t *dim = call->in[IN_U].dim;
     const int64_t groups = (int64_t)call->axis[AXIS_G];
-    bool is_short = false;
-    clear(&call->out[IN_A]);
-    clear(&call->out[IN_SKIP]);
-    clear(&call->out[IN_BIAS]);
-    clear(&call->out[IN_B]);
-    clear(&call->out[IN_C]);
-    for (int64_t b = 0; b < dim[0]; b++) {
+    const int64_t channels = dim[2], all = channels * call->in[IN_A].dim[1];
+    double *memory = calloc((size_t)(3 * all + 2 * channels), sizeof *memory);
+    bool is_short = !memory;
+    const totals total = {.a = memory,
+                          .in_b = memory + all,
+                          .in_c = memory + 2 * all,
+                          .skip = memory + 3 * all,
+                          .bias = memory + 3 * all + channels};
+    for (int64_t b = 0; b < dim[0] && !is_short; b++) {
 #pragma omp parallel for reduction(|| : is_short)
         for (int64_t g = 0; g < groups; g++)
-            is_short = !run_job(call, b, g, groups) || is_short;
+            is_short = !run_job(call, total, b, g, groups) || is_short;
     }
+    if (!is_short)
+        write_totals(call, total);
+    free(memory);
     return is_short ? sq_fail(err, SQ_OUT_OF_MEMORY, "selective_scan backward: %lld steps of %lld",
                               (long long)dim[1], (long long)call->in[IN_A].dim[1])
                     : SQ_OK;
