@@ -81,12 +81,13 @@ static size_t lay_out(const sq_call *call, sq_decay_tiled *c, void *workspace)
     return a.at - (uintptr_t)workspace;
 }
 
-static int most_shared(const sq_call *call, const sq_decay_params &p)
+/* Shared memory of the pass's kernel that takes most. */
+template <typename T>
+static int most_shared(sq_pass pass, bool is_by_row)
 {
-    const bool is_f32 = call->dtype == SQ_DTYPE_F32;
-    if (p.kind == SQ_DECAY_ROWS)
-        return is_f32 ? sq_rows_keys_shared<float> : sq_rows_keys_shared<__half>;
-    return is_f32 ? sq_tile_keys_shared<float> : sq_tile_keys_shared<__half>;
+    if (pass == SQ_PASS_BWD)
+        return is_by_row ? sq_rows_keys_shared<T> : sq_tile_keys_shared<T>;
+    return is_by_row ? sq_tile_out_shared<T, true> : sq_tile_out_shared<T, false>;
 }
 
 sq_status sq_decay_tile_supports(const sq_call *call, const sq_decay_params &p,
@@ -96,7 +97,10 @@ sq_status sq_decay_tile_supports(const sq_call *call, const sq_decay_params &p,
     if (p.chunk != 0 && p.chunk != SQ_CHUNK)
         return sq_fail(why, SQ_UNSUPPORTED, "chunk=%lld: chunks of %d only", (long long)p.chunk,
                        SQ_CHUNK);
-    SQ_TRY(sq_supports_shared(device, (size_t)most_shared(call, p), why));
+    const bool is_by_row = p.kind == SQ_DECAY_ROWS;
+    const int shared = call->dtype == SQ_DTYPE_F32 ? most_shared<float>(call->pass, is_by_row)
+                                                   : most_shared<__half>(call->pass, is_by_row);
+    SQ_TRY(sq_supports_shared(device, (size_t)shared, why));
     const double rows = (double)p.batch * p.length * p.heads;
     const double tiles = ((p.keys + 63) / 64) * (double)((p.values + 63) / 64);
     if (rows < 2147483648.0 && (rows / SQ_CHUNK + p.batch * (double)p.heads) * tiles < 2147483648.0)

@@ -72,6 +72,10 @@ __device__ __forceinline__ void sq_tile_store_gate(const sq_decay_tiled &c, cons
     }
 }
 
+template <typename T, bool BY_ROW>
+constexpr int sq_tile_out_shared = 4 * sq_tile_bytes<T> +
+                                   (int)(BY_ROW ? sizeof(sq_row_sums) : sizeof(sq_chunk_gates));
+
 template <typename T, sq_tile_mode MODE, bool BY_ROW>
 static __global__ void __launch_bounds__(SQ_TILE_THREADS) sq_tile_out_kernel(sq_decay_tiled c)
 {
@@ -163,8 +167,7 @@ static __global__ void __launch_bounds__(SQ_TILE_THREADS) sq_tile_out_kernel(sq_
 template <typename T, sq_tile_mode MODE, bool BY_ROW = false>
 static sq_status sq_tile_out(const sq_call *call, const sq_decay_tiled &c, sq_error *err)
 {
-    constexpr int factors = (int)(BY_ROW ? sizeof(sq_row_sums) : sizeof(sq_chunk_gates));
-    constexpr int bytes = 4 * sq_tile_bytes<T> + factors;
+    constexpr int bytes = sq_tile_out_shared<T, BY_ROW>;
     auto kernel = sq_tile_out_kernel<T, MODE, BY_ROW>;
     const unsigned grid = (unsigned)((int64_t)c.value_tiles * c.chunks * c.p.heads * c.p.batch);
     SQ_TRY(sq_allow_shared(kernel, bytes, err));
