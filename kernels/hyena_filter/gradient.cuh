@@ -138,24 +138,29 @@ struct network_args {
     int stride; /* floats of a row of STEPS in shared memory */
 };
 
-/* Rows of all layers: in[i] what layer i reads, x[i] before its sine. */
+/* Rows of all layers: in[i] what layer i reads, x[i] before its sine. Entries of layers that the
+ * network has not are not read. */
 struct network_rows {
     float *in[MOST_LAYERS + 1], *x[MOST_LAYERS], *da, *dx;
 };
 
-__device__ inline network_rows rows_of(float *memory, int stride)
+__device__ inline network_rows rows_of(float *memory, int layers, int stride)
 {
     network_rows r;
     for (int i = 0; i <= MOST_LAYERS; i++)
         r.in[i] = memory + i * STEPS * stride;
     for (int i = 0; i < MOST_LAYERS; i++)
-        r.x[i] = memory + (MOST_LAYERS + 1 + i) * STEPS * stride;
-    r.da = memory + (2 * MOST_LAYERS + 1) * STEPS * stride;
+        r.x[i] = memory + (layers + 1 + i) * STEPS * stride;
+    r.da = memory + (2 * layers + 1) * STEPS * stride;
     r.dx = r.da + STEPS * stride;
     return r;
 }
 
-enum { NETWORK_ROWS = 2 * MOST_LAYERS + 3 };
+inline int network_rows_count(const sq_call *call)
+{
+    const int layers = 1 + (int)call->axis[AXIS_INNER];
+    return 2 * layers + 3;
+}
 
 __device__ inline void run_forward(const network_args &p, const network_rows &r, int64_t t0)
 {
@@ -240,7 +245,7 @@ __device__ inline void weights_layer(const network_args &p, const network_rows &
 static __global__ void __launch_bounds__(NETWORK_THREADS) network_gradient(network_args p)
 {
     extern __shared__ float memory[];
-    const network_rows r = rows_of(memory, p.stride);
+    const network_rows r = rows_of(memory, p.net.layers, p.stride);
     float *sums = p.partial + blockIdx.x * p.at.count;
     for (int64_t i = threadIdx.x; i < p.at.count; i += NETWORK_THREADS)
         sums[i] = 0;
@@ -330,7 +335,7 @@ inline size_t gradient_workspace(const sq_call *call)
 
 inline size_t gradient_shared(const sq_call *call)
 {
-    return (size_t)(NETWORK_ROWS * STEPS * network_stride(call)) * sizeof(float);
+    return (size_t)(network_rows_count(call) * STEPS * network_stride(call)) * sizeof(float);
 }
 
 inline sq_status launch_sum(const sq_call *call, const gradient_layout &at, const float *partial,
