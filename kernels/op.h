@@ -11,7 +11,7 @@
  *    more (16-byte aligned rows, say) says so in supports().
  *  - Inputs and outputs never overlap. Statistics, states and decays accumulate in f32 or better.
  *  - Pass step is one token more: axis L counts the tokens of the context, the new one included,
- * and the tensors of tokens have L = 1. A recurrence steps from its initial to its final state.
+ *    and the tensors of tokens have L = 1. A recurrence steps from its initial to its final state.
  *  - Pass bwd is shaped by the forward call (sq_op_tensors): inputs are the forward inputs, the
  *    gradients of its outputs, and the values of its outputs; outputs are the gradients of its
  *    inputs. Pass fwdbwd has the same tensors and launches both.

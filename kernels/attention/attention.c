@@ -10,11 +10,11 @@
  * h / (H / Hkv). Positions (pos):
  *
  *   none               R = 1, m = 0
- *   rope               R(p) turns channels (a, a + n) of the first 2 n = `rotary` by p base^(-a /
- * n); p_i = i + c + shift; R q and R k are rounded to dtype rope-interleaved   the same with
- * channels (2 a, 2 a + 1) alibi              m_h = 2^(-8 (h + 1) / H) for H a power of two; else
- * see sq_attention_slope hard-alibi         heads h < masked have the window h + 1, the others
- * `window`
+ *   rope               R(p) turns channels (a, a + n) of the first 2 n = `rotary` by
+ *                      p base^(-a / n); p_i = i + c + shift; R q and R k are rounded to dtype
+ *   rope-interleaved   the same with channels (2 a, 2 a + 1)
+ *   alibi              m_h = 2^(-8 (h + 1) / H) for H a power of two; else see sq_attention_slope
+ *   hard-alibi         heads h < masked have the window h + 1, the others `window`
  *
  * Source    Vaswani et al., 1706.03762, eq. 1; grouped heads: Ainslie et al., 2305.13245; window:
  *           Beltagy et al., 2004.05150, sec. 3.1; rope: Su et al., 2104.09864, eq. 34; alibi: Press
@@ -25,12 +25,13 @@
  * out[0]    o  (B, L, H, D)     dtype       accumulates in f32 (reference: f64)
  * Needs     Hkv divides H; ahead needs causal = 0; rotary is even; D <= 256
  * Step      one query, the last of L tokens; k and v are the cache: L keys, the query's own
- * included, turned already; with a window W < L a ring of W, key t in row t mod W (hard-alibi: if
- *           masked <= W)
+ *           included, turned already; with a window W < L a ring of W, key t in row t mod W
+ *           (hard-alibi: if masked <= W)
  * Errors    SQ_BAD_SHAPE
  * Cost      fwd, step: 4 D flop and one exp for each visible (query, key) pair and head; reads q
- * and the keys and values that any query sees once, writes o once bwd: 10 D flop and one exp a
- * pair; reads q, o, do and those keys and values, writes every gradient
+ *           and the keys and values that any query sees once, writes o once
+ *           bwd: 10 D flop and one exp a pair; reads q, o, do and those keys and values, writes
+ *           every gradient
  */
 #include "kernels/attention/attention.h"
 #include "kernels/op.h"

@@ -16,7 +16,8 @@
  * Cost      fwd: B L D (2 W + bias + silu) flop, 2 B L D special functions with silu; reads x and
  *           initial, writes y and final once. step: the same at L = 1
  *           bwd: B L D (6 W + 2 bias + 5 silu) flop (the sum before SiLU is made once more), the
- * same special functions; reads the inputs, dy and dfinal once, writes every gradient once
+ *           same special functions; reads the inputs, dy and dfinal once, writes every gradient
+ *           once
  */
 #include "kernels/causal_conv1d/causal_conv1d.h"
 #include "kernels/op.h"

@@ -4,9 +4,10 @@
  * Two products of matrices make what the outputs hand on: dout (channels by features, summed over
  * steps) and da (steps by features, summed over channels). With x = dh window each has a companion
  * with y in place of x, from which the window's gradients follow without m = out . a:
- *   ddelta_c = -sign sum_f out_cf (sum_t t dh e^.. a_tf)     dt_t = -sum_f a_tf (sum_c |delta| dh
- * e^.. out_cf) Sums are cut into segments, added up in order by the kernel that reads them. The
- * network's backward is by blocks that hold 16 steps at a time and add to sums of their own.
+ *   ddelta_c = -sign sum_f out_cf (sum_t t dh e^.. a_tf)
+ *   dt_t = -sum_f a_tf (sum_c |delta| dh e^.. out_cf)
+ * Sums are cut into segments, added up in order by the kernel that reads them. The network's
+ * backward is by blocks that hold 16 steps at a time and add to sums of their own.
  */
 #ifndef SQ_KERNELS_HYENA_FILTER_GRADIENT_CUH
 #define SQ_KERNELS_HYENA_FILTER_GRADIENT_CUH

@@ -1,7 +1,7 @@
 /* hyena_filter on CUDA. The operator: hyena_filter.c.
  *
  *   cuda/portable   fwd: a block runs the network at 16 steps; its last layer (L, F) goes through
- * the workspace to tiles of 64 channels by 64 steps
+ *                   the workspace to tiles of 64 channels by 64 steps. bwd: gradient.cuh
  */
 #include <cuda_runtime.h>
 

@@ -1,5 +1,5 @@
-/* local_attention: causal softmax attention to the last `block` keys, with a bias by distance:
- * SPADE.
+/* local_attention: SPADE's: causal softmax attention to the last `block` keys, with a bias by
+ * distance.
  *
  *   o_i = sum_j softmax_j(q_i . k_j / sqrt(D) + b_{u(i-j), h}) v_j   over i - block < j <= i
  *   u(n) = n                                               n < m,  m = buckets / 2
@@ -15,10 +15,12 @@
  * in[0..2]  q, k, v  (B, L, H, D)   dtype    in[3]  bias  (buckets, H)  f32, if buckets > 0
  * out[0]    o        (B, L, H, D)   dtype    accumulates in f32 (reference: f64)
  * Step      one query, the last of L tokens; k and v are the cache: L keys, or with block < L a
- * ring of `block`, key t in row t mod block Needs     buckets is even, distance > buckets / 2; D <=
- * 256 Errors    SQ_BAD_SHAPE, SQ_OUT_OF_MEMORY Cost      fwd, step: 4 D flop and one exp for each
- * visible pair and head, one addition more with a bias; reads and writes every tensor once bwd: 10
- * D flop a pair, two more with a bias; reads q, k, v, bias, o and do once
+ *           ring of `block`, key t in row t mod block
+ * Needs     buckets is even, distance > buckets / 2; D <= 256
+ * Errors    SQ_BAD_SHAPE, SQ_OUT_OF_MEMORY
+ * Cost      fwd, step: 4 D flop and one exp for each visible pair and head, one addition more with
+ *           a bias; reads and writes every tensor once
+ *           bwd: 10 D flop a pair, two more with a bias; reads q, k, v, bias, o and do once
  */
 #include "kernels/local_attention/local_attention.h"
 

@@ -1,7 +1,7 @@
 /* local_attention on CUDA: see local_attention.c for the operator.
  *
  *   cuda/portable  attention's kernels, with a table of the bias by distance; its gradient is
- * summed by distance beside dQ, then by bucket
+ *                  summed by distance beside dQ, then by bucket
  */
 #include "kernels/attention/attention_cuda.cuh"
 #include "kernels/hw/launch.cuh"

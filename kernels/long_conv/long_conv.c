@@ -9,13 +9,14 @@
  * gate = 2 for all but the last, gate = 1 for that; its short filter is causal_conv1d.
  *
  * head = P > 1 is H3's outer product: D / P heads of P channels, channel h P + i is channel i of
- * head h, and a head's one filter convolves all P P products: y_{t, j D/P + h} = sum_i x0_{t,hP+i}
- * act(a_t(h,i,j)),  u_t(h,i,j) = v_{t,hP+i} x1_{t,hP+j}
+ * head h, and a head's one filter convolves all P P products:
+ *   y_{t, j D/P + h} = sum_i x0_{t,hP+i} act(a_t(h,i,j)),   u_t(h,i,j) = v_{t,hP+i} x1_{t,hP+j}
  *
  * Source    Poli et al.: Hyena Hierarchy (2302.10866), definition 3.1 and algorithm 3; Fu et al.:
  *           Hungry Hungry Hippos (2212.14052), section 3.1 and algorithm 1; the skip "bias", the
  *           filter r that looks ahead and the order of H3's channels as in the authors' programs
- * Symbols   B: batch;  L: sequence length;  D: channels;  P: channels of a head;  F = D / P: filters
+ * Symbols   B: batch;  L: sequence length;  D: channels;  P: channels of a head;  F = D / P:
+ *           filters
  * in[0]     v   (B, L, D)  dtype            in[1]  x1  (B, L, D)  dtype, if gate
  * in[2]     x0  (B, L, D)  dtype, gate = 1  in[3]  h   (F, L)     f32: one filter per channel
  * in[4]     bias  (F)      f32              in[5]  r   (F, L)     f32, if not causal

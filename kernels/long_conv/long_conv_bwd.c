@@ -1,9 +1,11 @@
 /* long_conv, backward. With a_t the convolution and its skip, g = dy x0 act'(a), H and U the
  * transforms of filters and u on a circle of 2 L points or more, G that of g:
  *
- *   du_s = sum_{t >= s} h_{t-s} g_t + bias g_s + sum_{t <= s} r_{s-t} g_t     = inverse of conj(H)
- * G dh_s = sum_{b, t >= s} g_t u_{t-s},   dr_s = sum_{b, t} g_t u_{t+s}       = inverse of conj(U)
- * G dv = du x1        dx1 = du v        dbias = sum_{b, t} g_t u_t            dx0 = dy act(a)
+ *   du_s = sum_{t >= s} h_{t-s} g_t + bias g_s + sum_{t <= s} r_{s-t} g_t
+ *                                                    the sums: the inverse of conj(H) G
+ *   dh_s = sum_{b, t >= s} g_t u_{t-s},   dr_s = sum_{b, t} g_t u_{t+s}
+ *                                                    of every sequence: the inverse of conj(U) G
+ *   dv = du x1        dx1 = du v        dbias = sum_{b, t} g_t u_t        dx0 = dy act(a)
  *
  * With heads each of these is summed over the products that a channel takes part in.
  *

@@ -22,7 +22,7 @@
  * Needs     N even; S divides D (0 stands for D); R <= 2; R > 0 only with disc = bilinear
  * Errors    SQ_BAD_SHAPE; SQ_OUT_OF_MEMORY (reference)
  * Cost      B L D (N/2 (12 + 20 R) + 2) flop; reads u, the parameters and initial_state, writes y
- * and final_state once. bwd: three times that. step: the same at L = 1
+ *           and final_state once. bwd: three times that. step: the same at L = 1
  */
 #include "kernels/s4_scan/s4_scan.h"
 

@@ -23,8 +23,8 @@
  *           special functions; reads u, delta, z, B, C, the state and the parameters once, writes y
  *           and the state once. step: the same at L = 1
  *           bwd: B L D (21 N + 8 + bias + 4 skip + 9 gate) flop (the states are made once more),
- * the same special functions and one more of softplus; reads the inputs, dy and the gradient of the
- * final state once, writes every gradient once
+ *           the same special functions and one more of softplus; reads the inputs, dy and the
+ *           gradient of the final state once, writes every gradient once
  */
 #include "kernels/op.h"
 

@@ -2,8 +2,8 @@
  *
  *   LegS    A_nk = -sqrt((2n+1)(2k+1)) below the diagonal, -(n+1) on it, 0 above; B_n = sqrt(2n+1)
  *           A = V (diag(a) - P P*) V*, P_n = sqrt(n + 1/2) before the change of basis
- *   S4D     Lin a_n = -1/2 - i pi n;  Inv a_n = -1/2 - i N/pi (N/(2n+1) - 1);  Real a_n = -(n+1); b
- * = 1 LegS: a and b of LegS without P
+ *   S4D     Lin a_n = -1/2 - i pi n;  Inv a_n = -1/2 - i N/pi (N/(2n+1) - 1);
+ *           Real a_n = -(n+1);  b = 1;  LegS: a and b of LegS without P
  *
  * Of each pair of conjugate modes the one with the negative imaginary part is given, the largest
  * first. Vectors of V have a free phase: here V_0n > 0; P and b turn with it. Imaginary parts of b

@@ -15,8 +15,8 @@
  * Needs     N <= 256
  * Errors    SQ_OUT_OF_MEMORY (reference)
  * Cost      B L D (2 N + 2) flop and D N (N + 1) for the filter; reads u, b, c, skip and
- *           initial_state, writes y and final_state once. bwd: two such filters. step: B D (4 N +
- * 2)
+ *           initial_state, writes y and final_state once. bwd: two such filters.
+ *           step: B D (4 N + 2)
  */
 #include "kernels/shift_ssm/shift_ssm.h"
 

@@ -1,8 +1,10 @@
 /* shift_ssm on CUDA. The operator: shift_ssm.c.
  *
  *   cuda/portable   fwd: a block has 32 channels and runs through some tiles of 64 steps, its
- * filter and the tile's inputs in shared memory; a thread has 8 steps of a channel. step: a warp
- * has a channel of a sequence
+ *                   filter and the tile's inputs in shared memory; a thread has 8 steps of a
+ *                   channel. bwd: the same for du; a thread sums the gradients of some taps over
+ *                   tiles, and their products with b and c follow. step: a warp has a channel of a
+ *                   sequence
  */
 #include <cuda_runtime.h>
 
