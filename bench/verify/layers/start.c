@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bench/verify/layers/hippo.h"
 #include "bench/verify/layers/layers.h"
-#include "kernels/shared/hippo.h"
 
 /* `pair` numbers as the case's output PREFIX.NAME, where it stores that; rank and dims are its own.
  */

@@ -1,5 +1,5 @@
 /* hippo: see hippo.h. */
-#include "kernels/shared/hippo.h"
+#include "bench/verify/layers/hippo.h"
 
 #include <stdlib.h>
 
@@ -19,7 +19,8 @@ double sq_hippo_legs_b(int64_t n)
     return sqrt((double)(2 * n + 1));
 }
 
-sq_c64 sq_hippo_clip(sq_c64 b)
+/* b with its imaginary part clipped. */
+static sq_c64 clip(sq_c64 b)
 {
     return sq_c64_of(b.re, fmax(-2, fmin(2, b.im)));
 }
@@ -99,7 +100,7 @@ static void take_mode(const sq_c64 *vectors, int64_t n, int64_t from, int64_t k,
         p[k] = sq_c64_add(p[k], sq_c64_scale(sq_c64_conj(x), sqrt((double)i + 0.5)));
         b[k] = sq_c64_add(b[k], sq_c64_scale(sq_c64_conj(x), sq_hippo_legs_b(i)));
     }
-    b[k] = sq_hippo_clip(b[k]);
+    b[k] = clip(b[k]);
 }
 
 /* A + P P^T = S - 1/2 with S antisymmetric, so -i S is Hermitian: its eigenvalues are the imaginary

@@ -11,8 +11,8 @@
  *
  * Source    Gu et al.: S4 (2111.00396), theorem 1 and appendix C.1; S4D (2206.11893), section 4
  */
-#ifndef SQ_KERNELS_SHARED_HIPPO_H
-#define SQ_KERNELS_SHARED_HIPPO_H
+#ifndef SQ_BENCH_VERIFY_LAYERS_HIPPO_H
+#define SQ_BENCH_VERIFY_LAYERS_HIPPO_H
 
 #include <stdint.h>
 
@@ -33,9 +33,6 @@ typedef enum { SQ_S4D_LIN, SQ_S4D_INV, SQ_S4D_REAL } sq_s4d_start;
 
 /* n states: a of n/2 modes. */
 void sq_hippo_diagonal(sq_s4d_start start, int64_t n, sq_c64 *a);
-
-/* b with its imaginary part clipped. */
-sq_c64 sq_hippo_clip(sq_c64 b);
 
 #ifdef __cplusplus
 }
