@@ -18,7 +18,7 @@ struct rotary_params {
     const void *x;
     void *y;
     int64_t x_b, x_l, x_h, y_b, y_l, y_h, count, first;
-    int length, heads, head_groups, units, pairs, d;
+    int length, heads, head_groups, units, pairs;
     bool is_interleaved, is_gradient, grows;
     double center, angle[ROTARY_MAX_PAIRS], growth[ROTARY_MAX_PAIRS];
 };
@@ -139,10 +139,10 @@ static rotary_params params_of(const sq_rotation *r, const sq_tensor *x, const s
     rotary_params p = {};
     p.x = x->data, p.x_b = x->stride[0], p.x_l = x->stride[1], p.x_h = x->stride[2];
     p.y = y->data, p.y_b = y->stride[0], p.y_l = y->stride[1], p.y_h = y->stride[2];
-    p.first = first, p.length = (int)x->dim[1], p.heads = (int)x->dim[2], p.d = (int)x->dim[3];
+    p.first = first, p.length = (int)x->dim[1], p.heads = (int)x->dim[2];
     p.head_groups = (int)sq_ceil_div(p.heads, HEADS);
     p.pairs = (int)(r->dims / 2);
-    p.units = (p.d - p.pairs) / vector;
+    p.units = ((int)x->dim[3] - p.pairs) / vector;
     p.count = x->dim[0] * x->dim[1] * p.head_groups * p.units;
     p.is_interleaved = r->is_interleaved, p.is_gradient = is_gradient;
     p.grows = r->scale_base != 0, p.center = r->center;
