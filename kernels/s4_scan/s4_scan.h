@@ -19,6 +19,7 @@ enum {
 };
 enum { IN_U, IN_LOG_DT, IN_A_REAL, IN_A_IMAG, IN_GAIN, IN_P, IN_C, IN_SKIP, IN_INITIAL, IN_COUNT };
 enum { OUT_Y, OUT_FINAL, OUT_COUNT };
+enum { IN_DY = IN_COUNT, IN_DFINAL }; /* of pass bwd */
 enum { MAX_RANK = 2 };
 
 /* A mode of a channel. step: of the diagonal part alone. r = 1 / (1 - dt a / 2). */

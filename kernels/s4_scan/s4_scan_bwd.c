@@ -16,8 +16,6 @@
 
 #include "kernels/shared/rows.h"
 
-enum { IN_DY = IN_COUNT, IN_DFINAL };
-
 typedef struct {
     sq_c64 a, b, c, p[MAX_RANK], r;
     sq_ssm_mode step;
