@@ -20,16 +20,18 @@ struct back_args {
     sequence<const T> dy;
     sequence<T> du, ddelta, dz;
     projection<T> db, dc;
+    constant_rows const_db, const_dc;
     float *da, *dskip, *dbias; /* dskip, dbias: (D) or NULL */
     int64_t da_stride;
     const float *dfinal; /* (B, D, N) or NULL */
     float *dinitial;
     int64_t dfinal_stride_b, dfinal_stride_d, dinitial_stride_b, dinitial_stride_d;
     /* Workspace. carried, da_rows: (B, segments, D, N); channel_rows: (B, segments, 2, D), of dD
-     * and ddelta_bias; partial: (B, L, G, parts, 2, slices STATES), of dB and dC; of segments but
+     * and ddelta_bias; const_db_rows, const_dc_rows: as da_rows, where B or C is constant in time;
+     * partial: (B, L, G, parts, 2, slices STATES), of dB and dC; of segments but
      * the first: out (B, segments, D, N), the gradient that leaves it; sum (B, segments, D), of
      * d_t. */
-    float *carried, *da_rows, *channel_rows, *partial, *out, *sum;
+    float *carried, *da_rows, *channel_rows, *const_db_rows, *const_dc_rows, *partial, *out, *sum;
     int64_t chunks, parts, part_tiles, slices, segments, segment_chunks;
 };
 
@@ -141,17 +143,29 @@ __device__ __forceinline__ void back_load_projections(back_shared *s, const scan
         const bool is_valid = row < part.rows && n < f.states;
         const int64_t in_b = part.b * f.b.stride_b + t * f.b.stride_t + part.g * f.b.stride_g + n;
         const int64_t in_c = part.b * f.c.stride_b + t * f.c.stride_t + part.g * f.c.stride_g + n;
-        s->b[row][i % back::STATES] = is_valid ? sq_to_f32(f.b.data[in_b]) : 0.0f;
-        s->c[row][i % back::STATES] = is_valid ? sq_to_f32(f.c.data[in_c]) : 0.0f;
+        s->b[row][i % back::STATES] = is_valid && f.b.data ? sq_to_f32(f.b.data[in_b]) : 0.0f;
+        s->c[row][i % back::STATES] = is_valid && f.c.data ? sq_to_f32(f.c.data[in_c]) : 0.0f;
     }
 }
 
+/* A lane's B and C where one of them or both are constant in time, and their gradients. */
+template <bool CONSTANT>
+struct back_constants {
+};
+template <>
+struct back_constants<true> {
+    float b[back::PER_LANE], c[back::PER_LANE], db[back::PER_LANE], dc[back::PER_LANE];
+    bool has_b, has_c;
+};
+
 /* The states of one lane: n0 .. n0 + 3 of its channel. */
+template <bool CONSTANT>
 struct back_lane {
     static constexpr int N = back::PER_LANE;
     float a[N], h[N], carried[N], da[N]; /* a: A log2 e, 0 where there is no such state */
     int lane, channel, valid;            /* valid: states that there are, from n0 on */
     int64_t n0;
+    back_constants<CONSTANT> constant;
 
     __device__ __forceinline__ back_lane(const back_part &part, int64_t slice, int64_t states)
         : lane((int)threadIdx.x % back::LANES), channel((int)threadIdx.x / back::LANES),
@@ -177,12 +191,55 @@ struct back_lane {
                 to[n0 + j] = from[j];
     }
 
+    __device__ __forceinline__ void load_b(float (&b)[N], const back_shared &s, int t) const
+    {
+        const float4 b4 = *(const float4 *)&s.b[t][lane * N];
+        b[0] = b4.x, b[1] = b4.y, b[2] = b4.z, b[3] = b4.w;
+        if constexpr (CONSTANT) {
+#pragma unroll
+            for (int j = 0; j < N; j++)
+                b[j] = constant.has_b ? constant.b[j] : b[j];
+        }
+    }
+    __device__ __forceinline__ void load_c(float (&c)[N], const back_shared &s, int t) const
+    {
+        const float4 c4 = *(const float4 *)&s.c[t][lane * N];
+        c[0] = c4.x, c[1] = c4.y, c[2] = c4.z, c[3] = c4.w;
+        if constexpr (CONSTANT) {
+#pragma unroll
+            for (int j = 0; j < N; j++)
+                c[j] = constant.has_c ? constant.c[j] : c[j];
+        }
+    }
+
+    /* Of channel d; row: of const_db_rows and const_dc_rows, whose sums begin where is_first. */
+    template <typename T>
+    __device__ __forceinline__ void load_constants(const back_args<T> &p, int64_t d, int64_t row,
+                                                   bool is_first)
+    {
+        constant.has_b = p.f.const_b.data;
+        constant.has_c = p.f.const_c.data;
+        load(constant.b, constant.has_b ? p.f.const_b.row(d) : nullptr, 1.0f);
+        load(constant.c, constant.has_c ? p.f.const_c.row(d) : nullptr, 1.0f);
+        load(constant.db, constant.has_b && !is_first ? p.const_db_rows + row : nullptr, 1.0f);
+        load(constant.dc, constant.has_c && !is_first ? p.const_dc_rows + row : nullptr, 1.0f);
+    }
+    template <typename T>
+    __device__ __forceinline__ void store_constants(const back_args<T> &p, int64_t row) const
+    {
+        if (constant.has_b)
+            store(p.const_db_rows + row, constant.db);
+        if (constant.has_c)
+            store(p.const_dc_rows + row, constant.dc);
+    }
+
     /* Step t forward; *decay receives a_t. */
     __device__ __forceinline__ void advance(const back_shared &s, int t, float (&decay)[N])
     {
         const float2 step = s.step[t][channel];
-        const float4 b4 = *(const float4 *)&s.b[t][lane * N];
-        const float b[N] = {b4.x, b4.y, b4.z, b4.w}, x = step.x * step.y;
+        const float x = step.x * step.y;
+        float b[N];
+        load_b(b, s, t);
 #pragma unroll
         for (int j = 0; j < N; j++) {
             decay[j] = sq_exp2(step.x * a[j]);
@@ -197,16 +254,17 @@ struct back_sums {
 };
 
 /* Step t back. before, after: the state round it. out: this lane's dB and dC. */
-__device__ __forceinline__ void back_step(const back_shared &s, back_lane *own, int t,
+template <bool CONSTANT>
+__device__ __forceinline__ void back_step(const back_shared &s, back_lane<CONSTANT> *own, int t,
                                           const float (&before)[4], const float (&after)[4],
                                           const float (&decay)[4], float (&out)[8], float *y,
                                           float *gb, float *ap)
 {
     const float2 step = s.step[t][own->channel];
     const float e = s.e[t][own->channel], x = step.x * step.y;
-    const float4 b4 = *(const float4 *)&s.b[t][own->lane * 4];
-    const float4 c4 = *(const float4 *)&s.c[t][own->lane * 4];
-    const float b[4] = {b4.x, b4.y, b4.z, b4.w}, c[4] = {c4.x, c4.y, c4.z, c4.w};
+    float b[4], c[4];
+    own->load_b(b, s, t);
+    own->load_c(c, s, t);
     *y = *gb = *ap = 0.0f;
 #pragma unroll
     for (int j = 0; j < 4; j++) {
@@ -215,6 +273,10 @@ __device__ __forceinline__ void back_step(const back_shared &s, back_lane *own, 
         own->da[j] = fmaf(step.x, p, own->da[j]);
         out[j] = g * x;
         out[4 + j] = e * after[j];
+        if constexpr (CONSTANT) {
+            own->constant.db[j] += out[j];
+            own->constant.dc[j] += out[4 + j];
+        }
         *y = fmaf(c[j], after[j], *y);
         *gb = fmaf(g, b[j], *gb);
         *ap = fmaf(own->a[j], p, *ap);
@@ -222,8 +284,10 @@ __device__ __forceinline__ void back_step(const back_shared &s, back_lane *own, 
 }
 
 /* Adds this slice's totals of steps t .. t + 3: lane l writes step t + l. */
+template <bool CONSTANT>
 __device__ __forceinline__ void back_put_totals(const back_totals &totals, back_sums *sums,
-                                                const back_lane &own, int t, bool is_first)
+                                                const back_lane<CONSTANT> &own, int t,
+                                                bool is_first)
 {
     const float y = sum_over_lanes<back::LANES, 4>(sums->y, own.lane);
     const float gb = sum_over_lanes<back::LANES, 4>(sums->gb, own.lane);
@@ -236,7 +300,8 @@ __device__ __forceinline__ void back_put_totals(const back_totals &totals, back_
 }
 
 /* SUB steps back from their border. The warp's sums of dB and dC over its channels go to `sums`. */
-__device__ __forceinline__ void back_sub(const back_shared &s, back_lane *own, int sub,
+template <bool CONSTANT>
+__device__ __forceinline__ void back_sub(const back_shared &s, back_lane<CONSTANT> *own, int sub,
                                          const back_totals &totals, bool is_first,
                                          float (*sums)[2 * back::STATES])
 {
@@ -300,13 +365,13 @@ __device__ __forceinline__ const float *back_arriving(const back_args<T> &p, con
 }
 
 /* One slice of the states through the chunk, forward and back. */
-template <typename T>
+template <bool CONSTANT, typename T>
 __device__ __forceinline__ void back_slice(back_shared *s, const back_args<T> &p,
                                            const back_part &part, const back_totals &totals,
                                            int64_t slice, bool is_first_tile)
 {
     const scan_args<T> &f = p.f;
-    back_lane own(part, slice, f.states);
+    back_lane<CONSTANT> own(part, slice, f.states);
     const int64_t d = part.d0 + own.channel, row = part.state_row(p, part.segment, d);
     const float *initial =
         f.initial ? f.initial + part.b * f.initial_stride_b + d * f.initial_stride_d : nullptr;
@@ -314,6 +379,9 @@ __device__ __forceinline__ void back_slice(back_shared *s, const back_args<T> &p
     own.load(own.h, part.chunk > 0 ? f.saved_row(part.b, part.chunk - 1, d) : initial, 1.0f);
     own.load(own.carried, part.is_at_end() ? back_arriving(p, part, d) : p.carried + row, 1.0f);
     own.load(own.da, part.is_at_end() ? nullptr : p.da_rows + row, 1.0f);
+    if constexpr (CONSTANT) {
+        own.load_constants(p, d, row, part.is_at_end());
+    }
     for (int sub = 0; sub < back::SUBS; sub++) {
         float decay[4];
         s->border[sub][threadIdx.x] = make_float4(own.h[0], own.h[1], own.h[2], own.h[3]);
@@ -329,6 +397,9 @@ __device__ __forceinline__ void back_slice(back_shared *s, const back_args<T> &p
     }
     own.store(p.carried + row, own.carried);
     own.store(p.da_rows + row, own.da);
+    if constexpr (CONSTANT) {
+        own.store_constants(p, row);
+    }
     if (part.chunk == 0 && p.dinitial)
         own.store(p.dinitial + part.b * p.dinitial_stride_b + d * p.dinitial_stride_d, own.carried);
 }

@@ -26,6 +26,15 @@ struct projection {
     int64_t stride_b, stride_t, stride_g;
 };
 
+/* B or C (or a gradient) that is constant in time, (D, N) with unit stride over states; data: NULL
+ * where it is not. */
+struct constant_rows {
+    float *data;
+    int64_t stride;
+
+    __device__ __forceinline__ float *row(int64_t d) const { return data + d * stride; }
+};
+
 /* Every BORDER-th state is kept for pass bwd: a multiple of every tiling's STEPS. */
 constexpr int BORDER = 64;
 
@@ -33,7 +42,8 @@ template <typename T>
 struct scan_args {
     sequence<const T> u, delta, z; /* z.data: NULL without a gate */
     sequence<T> y;
-    projection<const T> b, c;
+    projection<const T> b, c; /* data: NULL where const_b, const_c have it */
+    constant_rows const_b, const_c;
     const float *a; /* (D, N), rows a_stride apart */
     int64_t a_stride;
     const float *skip, *bias; /* (D) or NULL */
@@ -62,7 +72,17 @@ sequence<T> sequence_of(const sq_tensor *t)
 template <typename T>
 projection<T> projection_of(const sq_tensor *t)
 {
-    return {(T *)t->data, t->stride[0], t->stride[1], t->stride[2]};
+    return {t->rank == 2 ? nullptr : (T *)t->data, t->stride[0], t->stride[1], t->stride[2]};
+}
+
+static inline constant_rows constant_rows_of(const sq_tensor *t)
+{
+    return {t->rank == 2 ? (float *)t->data : nullptr, t->stride[0]};
+}
+
+static inline bool has_constants(const sq_call *call)
+{
+    return call->in[IN_B].rank == 2 || call->in[IN_C].rank == 2;
 }
 
 static inline int64_t groups_of(const sq_call *call)
@@ -95,6 +115,8 @@ scan_args<T> args_of(const sq_call *call)
     args.z = sequence_of<const T>(&in[IN_Z]);
     args.b = projection_of<const T>(&in[IN_B]);
     args.c = projection_of<const T>(&in[IN_C]);
+    args.const_b = constant_rows_of(&in[IN_B]);
+    args.const_c = constant_rows_of(&in[IN_C]);
     args.a = (const float *)in[IN_A].data;
     args.a_stride = in[IN_A].stride[0];
     args.skip = (const float *)in[IN_SKIP].data;

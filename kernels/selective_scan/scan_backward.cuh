@@ -28,8 +28,9 @@
 namespace sq_selective_scan
 {
 
-/* Grid: (parts of the tiles in all groups, B, segments). */
-template <typename T>
+/* Grid: (parts of the tiles in all groups, B, segments). CONSTANT: B or C or both are constant in
+ * time; their gradients are sums over steps like dA. */
+template <typename T, bool CONSTANT>
 __global__ void __launch_bounds__(back::THREADS, 3) scan_back(back_args<T> p)
 {
     extern __shared__ uint4 shared_memory[];
@@ -47,7 +48,7 @@ __global__ void __launch_bounds__(back::THREADS, 3) scan_back(back_args<T> p)
             for (int64_t slice = 0; slice < p.slices; slice++) {
                 back_load_projections(s, p.f, part, slice);
                 __syncthreads();
-                back_slice(s, p, part, totals, slice, tile == 0);
+                back_slice<CONSTANT>(s, p, part, totals, slice, tile == 0);
                 __syncthreads();
             }
             back_finish(p, part, totals, &dskip, &dbias);
@@ -62,7 +63,7 @@ template <typename T>
 __device__ __forceinline__ void back_carry_slice(back_shared *s, const back_args<T> &p,
                                                  back_part *part, int64_t slice)
 {
-    back_lane own(*part, slice, p.f.states);
+    back_lane<false> own(*part, slice, p.f.states);
     const int64_t d = part->d0 + own.channel;
     const bool is_last = part->segment == p.segments - 1;
     float sum = 0.0f;
@@ -135,10 +136,20 @@ __global__ void scan_back_projections(back_args<T> p, int64_t count)
     for (int64_t part = 0; part < p.parts; part++)
         sum += from[part * 2 * width];
     const projection<T> &to = kind == 0 ? p.db : p.dc;
-    to.data[b * to.stride_b + t * to.stride_t + g * to.stride_g + n] = sq_from_f32<T>(sum);
+    if (to.data)
+        to.data[b * to.stride_b + t * to.stride_t + g * to.stride_g + n] = sq_from_f32<T>(sum);
 }
 
-/* Grid: over (D, N + 2): dA, dD, ddelta_bias. */
+__device__ __forceinline__ float sum_rows(const float *from, int64_t rows, int64_t stride)
+{
+    float sum = 0.0f;
+#pragma unroll 4
+    for (int64_t row = 0; row < rows; row++)
+        sum += from[row * stride];
+    return sum;
+}
+
+/* Grid: over (D, N + 2): dA, dD, ddelta_bias; dB and dC that are constant in time. */
 template <typename T>
 __global__ void scan_back_parameters(back_args<T> p)
 {
@@ -146,15 +157,18 @@ __global__ void scan_back_parameters(back_args<T> p)
                   all = p.f.channels * p.f.states;
     if (i >= all + 2 * p.f.channels)
         return;
-    const float *from = i < all ? p.da_rows + i : p.channel_rows + (i - all);
-    const int64_t stride = i < all ? all : 2 * p.f.channels, d = (i - all) % p.f.channels;
-    float sum = 0.0f;
-#pragma unroll 4
-    for (int64_t row = 0; row < p.f.batch * p.segments; row++)
-        sum += from[row * stride];
-    if (i < all)
-        p.da[i / p.f.states * p.da_stride + i % p.f.states] = sum;
-    else if (float *to = i - all < p.f.channels ? p.dskip : p.dbias)
+    const int64_t rows = p.f.batch * p.segments, d = (i - all) % p.f.channels;
+    if (i < all) {
+        const int64_t channel = i / p.f.states, n = i % p.f.states;
+        p.da[channel * p.da_stride + n] = sum_rows(p.da_rows + i, rows, all);
+        if (p.const_db.data)
+            p.const_db.row(channel)[n] = sum_rows(p.const_db_rows + i, rows, all);
+        if (p.const_dc.data)
+            p.const_dc.row(channel)[n] = sum_rows(p.const_dc_rows + i, rows, all);
+        return;
+    }
+    const float sum = sum_rows(p.channel_rows + (i - all), rows, 2 * p.f.channels);
+    if (float *to = i - all < p.f.channels ? p.dskip : p.dbias)
         to[d] = sum;
 }
 
@@ -162,15 +176,16 @@ __global__ void scan_back_parameters(back_args<T> p)
 
 /* A block walks far, so one wave of them: three a multiprocessor of an H100. Segments only where
  * all channels leave most of the device idle, since passes 1 and 2 come on top; then more of them
- * and fewer parts, since each part has its own dB and dC. The same on every device: so is the
- * workspace. */
+ * and fewer parts, since each part has its own dB and dC; none with B or C constant in time, for
+ * which there is no pass 1. The same on every device: so is the workspace. */
 template <typename T>
 void back_partition(const sq_call *call, back_args<T> *args)
 {
     const int64_t *dim = call->in[IN_U].dim, wave = 396, least_chunks = 4, few_parts = 32;
     const int64_t groups = groups_of(call), states = call->in[IN_A].dim[1];
     const int64_t tiles = sq_ceil_div(dim[2] / groups, back::CHANNELS);
-    const int64_t rows = dim[0] * groups, most = sq_ceil_div(dim[1], least_chunks * BORDER);
+    const int64_t rows = dim[0] * groups;
+    const int64_t most = has_constants(call) ? 1 : sq_ceil_div(dim[1], least_chunks * BORDER);
     int64_t parts = max((int64_t)1, min(tiles, wave / rows));
     if (parts > few_parts && wave / (rows * parts) > 1 && wave / (rows * few_parts) <= most)
         parts = few_parts;
@@ -195,11 +210,12 @@ size_t back_place(const sq_call *call, back_args<T> *args, float *memory)
     args->carried = memory;
     args->da_rows = args->carried + rows * states;
     args->channel_rows = args->da_rows + rows * states;
-    args->out = args->channel_rows + 2 * rows;
+    args->const_db_rows = args->channel_rows + 2 * rows;
+    args->const_dc_rows = args->const_db_rows + (call->in[IN_B].rank == 2 ? rows * states : 0);
+    args->out = args->const_dc_rows + (call->in[IN_C].rank == 2 ? rows * states : 0);
     args->sum = args->out + cut_rows * states;
     args->partial = args->sum + cut_rows;
-    return (size_t)(2 * rows * (states + 1) + cut_rows * (states + 1) + tokens * width) *
-           sizeof(float);
+    return (size_t)(args->partial - memory + tokens * width) * sizeof(float);
 }
 
 static inline size_t back_workspace(const sq_call *call)
@@ -227,6 +243,8 @@ back_args<T> back_args_of(const sq_call *call, const scan_args<T> &forward)
     args.dz = sequence_of<T>(&out[IN_Z]);
     args.db = projection_of<T>(&out[IN_B]);
     args.dc = projection_of<T>(&out[IN_C]);
+    args.const_db = constant_rows_of(&out[IN_B]);
+    args.const_dc = constant_rows_of(&out[IN_C]);
     args.da = (float *)out[IN_A].data;
     args.da_stride = out[IN_A].stride[0];
     args.dskip = (float *)out[IN_SKIP].data;
@@ -271,8 +289,9 @@ sq_status launch_back(const sq_call *call, const scan_args<T> &forward, sq_error
     dim3 grid((unsigned)(forward.groups * args.parts), (unsigned)forward.batch,
               (unsigned)args.segments);
     SQ_TRY(launch_back_carry(call, args, bytes, err));
-    SQ_TRY(sq_allow_shared(scan_back<T>, bytes, err));
-    scan_back<T><<<grid, back::THREADS, bytes, sq_stream(call)>>>(args);
+    const auto kernel = has_constants(call) ? scan_back<T, true> : scan_back<T, false>;
+    SQ_TRY(sq_allow_shared(kernel, bytes, err));
+    kernel<<<grid, back::THREADS, bytes, sq_stream(call)>>>(args);
     SQ_TRY(sq_launched("selective_scan bwd", err));
     scan_back_projections<T>
         <<<(unsigned)sq_ceil_div(projections, 256), 256, 0, sq_stream(call)>>>(args, projections);

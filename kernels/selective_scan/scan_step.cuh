@@ -18,6 +18,22 @@ struct alignas(VEC * sizeof(T)) pack {
     T value[VEC];
 };
 
+/* B or C of group g, or of channel d where it is constant in time, from state n on. */
+template <typename T, int VEC>
+__device__ __forceinline__ pack<float, VEC> step_row(const projection<const T> &p,
+                                                     const constant_rows &constant, int64_t b,
+                                                     int64_t g, int64_t d, int64_t n)
+{
+    if (constant.data)
+        return *(const pack<float, VEC> *)&constant.row(d)[n];
+    const pack<T, VEC> raw = *(const pack<T, VEC> *)&p.data[b * p.stride_b + g * p.stride_g + n];
+    pack<float, VEC> out;
+#pragma unroll
+    for (int v = 0; v < VEC; v++)
+        out.value[v] = sq_to_f32(raw.value[v]);
+    return out;
+}
+
 /* Grid: (channels times lanes, B). lanes: a power of two, at most 32. */
 template <typename T, int VEC>
 __global__ void __launch_bounds__(STEP_THREADS) scan_step(scan_args<T> p, int lanes)
@@ -35,16 +51,15 @@ __global__ void __launch_bounds__(STEP_THREADS) scan_step(scan_args<T> p, int la
     }
     for (int64_t n = lane * VEC; is_valid && n < p.states; n += lanes * VEC) {
         using states = pack<float, VEC>;
-        using inputs = pack<T, VEC>;
         const states a = *(const states *)&p.a[d * p.a_stride + n];
-        const inputs b_t = *(const inputs *)&p.b.data[b * p.b.stride_b + g * p.b.stride_g + n];
-        const inputs c_t = *(const inputs *)&p.c.data[b * p.c.stride_b + g * p.c.stride_g + n];
+        const states b_t = step_row<T, VEC>(p.b, p.const_b, b, g, d, n);
+        const states c_t = step_row<T, VEC>(p.c, p.const_c, b, g, d, n);
         states h = *(const states *)&p.initial[b * p.initial_stride_b + d * p.initial_stride_d + n];
 #pragma unroll
         for (int v = 0; v < VEC; v++) {
             h.value[v] = fmaf(sq_exp2(delta * (a.value[v] * SQ_LOG2E)), h.value[v],
-                              delta * u * sq_to_f32(b_t.value[v]));
-            y = fmaf(sq_to_f32(c_t.value[v]), h.value[v], y);
+                              delta * u * b_t.value[v]);
+            y = fmaf(c_t.value[v], h.value[v], y);
         }
         *(states *)&p.final[b * p.final_stride_b + d * p.final_stride_d + n] = h;
     }

@@ -117,7 +117,7 @@ __device__ __forceinline__ void copy_plane(T *to, const T *from, int64_t stride,
     }
 }
 
-template <typename C, bool STATE_ONLY, typename T>
+template <typename C, bool STATE_ONLY, bool CONSTANT, typename T>
 __device__ __forceinline__ void copy_tile(raw_tile<T, C> *raw, const scan_args<T> &p,
                                           const block_part &part, int64_t tile)
 {
@@ -129,6 +129,8 @@ __device__ __forceinline__ void copy_tile(raw_tile<T, C> *raw, const scan_args<T
             rows, part.channels, p.is_sequence_vector);
     };
     auto projection_tile = [&](T *to, const projection<const T> &from) {
+        if (CONSTANT && !from.data)
+            return;
         const T *start = from.data + part.b * from.stride_b + t * from.stride_t +
                          part.g * from.stride_g;
         copy_plane<C::STEPS, C::STATES, C::THREADS>(to, start, from.stride_t, rows,
@@ -198,12 +200,23 @@ __device__ __forceinline__ void prepare(shared_tiles<T, C> *s, const raw_tile<T,
     }
 }
 
+/* A lane's B and C where one of them or both are constant in time. */
+template <int STATES, bool CONSTANT>
+struct lane_constants {
+};
+template <int STATES>
+struct lane_constants<STATES, true> {
+    float b[STATES], c[STATES];
+    bool has_b, has_c;
+};
+
 /* The states of one lane. State 4 (q LANES + lane) + k is h[q][k]. */
-template <typename C>
+template <typename C, bool CONSTANT = false>
 struct lane_states {
     float h[C::PER_LANE], a[C::PER_LANE]; /* a: A log2 e; 0 beyond N, where B is 0 too */
     float sum;                            /* of the step sizes */
     int lane, channel;
+    lane_constants<C::PER_LANE, CONSTANT> constant;
 
     struct operands { /* of one step */
         float2 step;
@@ -235,6 +248,20 @@ struct lane_states {
                 h[i] = state_d[state(i)];
     }
 
+    /* Of channel d; zeros where there is no such state. */
+    template <typename T>
+    __device__ __forceinline__ void load_constants(const scan_args<T> &p, int64_t d, bool is_owner)
+    {
+        constant.has_b = p.const_b.data;
+        constant.has_c = p.const_c.data;
+#pragma unroll
+        for (int i = 0; i < C::PER_LANE; i++) {
+            const bool is_valid = is_owner && state(i) < p.states;
+            constant.b[i] = is_valid && constant.has_b ? p.const_b.row(d)[state(i)] : 0.0f;
+            constant.c[i] = is_valid && constant.has_c ? p.const_c.row(d)[state(i)] : 0.0f;
+        }
+    }
+
     __device__ __forceinline__ void store_state(float *state_d, int64_t states) const
     {
 #pragma unroll
@@ -252,11 +279,18 @@ struct lane_states {
         sum += d;
 #pragma unroll
         for (int q = 0; q < C::QUADS; q++) {
-            const float b[4] = {in.b[q].x, in.b[q].y, in.b[q].z, in.b[q].w};
+            float b[4] = {in.b[q].x, in.b[q].y, in.b[q].z, in.b[q].w};
             float c[4] = {};
             if constexpr (!STATE_ONLY) {
                 c[0] = in.c[q].x, c[1] = in.c[q].y;
                 c[2] = in.c[q].z, c[3] = in.c[q].w;
+            }
+            if constexpr (CONSTANT) {
+#pragma unroll
+                for (int j = 0; j < 4; j++) {
+                    b[j] = constant.has_b ? constant.b[4 * q + j] : b[j];
+                    c[j] = constant.has_c ? constant.c[4 * q + j] : c[j];
+                }
             }
 #pragma unroll
             for (int j = 0; j < 4; j++) {
@@ -297,10 +331,10 @@ __device__ __forceinline__ float sum_over_lanes(float (&y)[BATCH], int lane)
 /* A step's operands are read BATCH steps ahead, and a batch's results are stored after those reads:
  * the compiler may not move a load over a store that might alias, and a scheduler with one warp has
  * nobody else to hide the latency. (The last reads wrap round; nobody uses them.) */
-template <typename C, bool STATE_ONLY, typename T>
-__device__ __forceinline__ void scan_tile(shared_tiles<T, C> *s, lane_states<C> *own)
+template <typename C, bool STATE_ONLY, bool CONSTANT, typename T>
+__device__ __forceinline__ void scan_tile(shared_tiles<T, C> *s, lane_states<C, CONSTANT> *own)
 {
-    typename lane_states<C>::operands in[C::BATCH];
+    typename lane_states<C, CONSTANT>::operands in[C::BATCH];
 #pragma unroll
     for (int k = 0; k < C::BATCH; k++)
         own->template load<STATE_ONLY>(&in[k], s, k);

@@ -20,17 +20,6 @@ using namespace sq_selective_scan;
 
 /* --- naive --- */
 
-/* B or C of each channel, constant in time: (D, N); data NULL: it is not. */
-struct constant_rows {
-    const float *data;
-    int64_t stride;
-};
-
-constant_rows constant_rows_of(const sq_tensor *t)
-{
-    return {t->rank == 2 ? (const float *)t->data : nullptr, t->stride[0]};
-}
-
 /* Row (b, t, g) of B or C; constant in time: of channel d, in f32. */
 template <typename T>
 struct naive_row {
@@ -40,7 +29,7 @@ struct naive_row {
     __device__ naive_row(const projection<const T> &p, const constant_rows &rows, int64_t b,
                          int64_t t, int64_t g, int64_t d)
         : varying(p.data + b * p.stride_b + t * p.stride_t + g * p.stride_g),
-          constant(rows.data ? rows.data + d * rows.stride : nullptr)
+          constant(rows.data ? rows.row(d) : nullptr)
     {
     }
     __device__ float operator[](int n) const
@@ -50,7 +39,7 @@ struct naive_row {
 };
 
 template <typename T, int MAX_STATES>
-__global__ void scan_naive(scan_args<T> p, constant_rows const_b, constant_rows const_c)
+__global__ void scan_naive(scan_args<T> p)
 {
     int64_t d = (int64_t)blockIdx.x * blockDim.x + threadIdx.x, b = blockIdx.y;
     if (d >= p.channels)
@@ -64,7 +53,7 @@ __global__ void scan_naive(scan_args<T> p, constant_rows const_b, constant_rows 
             if (n < p.states)
                 h[n] = p.initial[b * p.initial_stride_b + d * p.initial_stride_d + n];
     for (int64_t t = 0; t < p.length; t++) {
-        const naive_row<T> b_t(p.b, const_b, b, t, g, d), c_t(p.c, const_c, b, t, g, d);
+        const naive_row<T> b_t(p.b, p.const_b, b, t, g, d), c_t(p.c, p.const_c, b, t, g, d);
         float u = sq_to_f32(p.u.data[b * p.u.stride_b + t * p.u.stride_t + d]);
         float delta = sq_to_f32(p.delta.data[b * p.delta.stride_b + t * p.delta.stride_t + d]);
         if (p.bias)
@@ -106,28 +95,27 @@ sq_status launch_naive(const sq_call *call, void *plan, sq_error *err)
     return sq_with_type(call->dtype, err, [&](auto element) {
         using T = decltype(element);
         scan_args<T> args = forward_args_of<T>(call);
-        const constant_rows b = constant_rows_of(&call->in[IN_B]);
-        const constant_rows c = constant_rows_of(&call->in[IN_C]);
         dim3 grid((unsigned)sq_ceil_div(args.channels, 64), (unsigned)args.batch);
         if (args.states <= 16)
-            scan_naive<T, 16><<<grid, 64, 0, sq_stream(call)>>>(args, b, c);
+            scan_naive<T, 16><<<grid, 64, 0, sq_stream(call)>>>(args);
         else
-            scan_naive<T, 256><<<grid, 64, 0, sq_stream(call)>>>(args, b, c);
+            scan_naive<T, 256><<<grid, 64, 0, sq_stream(call)>>>(args);
         return sq_launched("selective_scan naive", err);
     });
 }
 
 /* --- portable --- */
 
-/* Grid: (tiles of channels in all groups, segments, B). STATE_ONLY: pass 1. */
-template <typename T, typename C, bool STATE_ONLY>
+/* Grid: (tiles of channels in all groups, segments, B). STATE_ONLY: pass 1. CONSTANT: B or C or both
+ * are constant in time, and lie in registers. */
+template <typename T, typename C, bool STATE_ONLY, bool CONSTANT>
 __global__ void __launch_bounds__(C::THREADS, C::BLOCKS) scan_portable(scan_args<T> p, segments s)
 {
     extern __shared__ uint4 shared_memory[];
     auto *tiles = (shared_tiles<T, C> *)shared_memory;
     const block_part part = part_of<C>(p, s);
     const pair_of_channels<C> pair(p, part);
-    lane_states<C> own;
+    lane_states<C, CONSTANT> own;
     own.lane = (int)threadIdx.x % C::LANES;
     own.channel = (int)threadIdx.x / C::LANES;
     own.sum = 0;
@@ -140,26 +128,29 @@ __global__ void __launch_bounds__(C::THREADS, C::BLOCKS) scan_portable(scan_args
         own.a[i] = n < p.states && is_owner ? p.a[d * p.a_stride + n] * SQ_LOG2E : 0.0f;
         own.h[i] = 0.0f;
     }
+    if constexpr (CONSTANT) {
+        own.load_constants(p, d, is_owner);
+    }
     if (blockIdx.y == 0 && p.initial && is_owner)
         own.load_state(p.initial + part.b * p.initial_stride_b + d * p.initial_stride_d, p.states);
     else if (!STATE_ONLY && blockIdx.y > 0 && is_owner)
         own.load_state(&s.state[((row - 1) * p.channels + d) * p.states], p.states);
 
     const int64_t n_tiles = (part.steps + C::STEPS - 1) / C::STEPS;
-    copy_tile<C, STATE_ONLY>(&tiles->raw[0], p, part, 0);
+    copy_tile<C, STATE_ONLY, CONSTANT>(&tiles->raw[0], p, part, 0);
     sq_copy_commit();
     for (int64_t tile = 0; tile < n_tiles; tile++) {
         sq_copy_wait<0>();
         __syncthreads(); /* and everyone is done with the previous tile */
         const raw_tile<T, C> &raw = tiles->raw[tile & 1];
         if (tile + 1 < n_tiles)
-            copy_tile<C, STATE_ONLY>(&tiles->raw[(tile + 1) & 1], p, part, tile + 1);
+            copy_tile<C, STATE_ONLY, CONSTANT>(&tiles->raw[(tile + 1) & 1], p, part, tile + 1);
         sq_copy_commit();
         prepare<C, STATE_ONLY>(tiles, raw, pair,
                                (int)min((int64_t)C::STEPS, part.steps - tile * C::STEPS),
                                p.has_softplus);
         __syncthreads();
-        scan_tile<C, STATE_ONLY>(tiles, &own);
+        scan_tile<C, STATE_ONLY, CONSTANT>(tiles, &own);
         if constexpr (!STATE_ONLY) {
             const int64_t done = part.t0 + (tile + 1) * C::STEPS;
             if (p.saved && is_owner && done % BORDER == 0 && done < p.length)
@@ -195,12 +186,14 @@ __global__ void carry_states(segments s, const float *a, int64_t a_stride, int64
     }
 }
 
+/* Two of them are enough for B or C constant in time. */
 template <typename F>
-auto with_tiling(int64_t states, F f)
+auto with_tiling(const sq_call *call, F f)
 {
+    const int64_t states = call->in[IN_A].dim[1];
     if (states <= tiling_16::STATES)
         return f(tiling_16{});
-    if (states <= tiling_64::STATES)
+    if (states <= tiling_64::STATES && !has_constants(call))
         return f(tiling_64{});
     return f(tiling_256{});
 }
@@ -208,14 +201,12 @@ auto with_tiling(int64_t states, F f)
 sq_status supports_portable(const sq_call *call, const sq_device *device, sq_error *why)
 {
     SQ_TRY(supports_any(call, device, why));
-    if (call->in[IN_B].rank == 2 || call->in[IN_C].rank == 2)
-        return sq_fail(why, SQ_UNSUPPORTED, "B or C constant in time: its tiles are rows of time");
     if (call->pass == SQ_PASS_BWD)
         return sq_supports_shared(
             device, back_shared_bytes(sq_ceil_div(call->in[IN_A].dim[1], back::STATES)), why);
     return sq_with_type(call->dtype, why, [&](auto element) {
         using T = decltype(element);
-        return with_tiling(call->in[IN_A].dim[1], [&](auto c) {
+        return with_tiling(call, [&](auto c) {
             return sq_supports_shared(device, sizeof(shared_tiles<T, decltype(c)>), why);
         });
     });
@@ -230,18 +221,19 @@ int64_t channel_tiles(const sq_call *call)
 }
 
 /* Passes 1 and 2 nearly double the work, so L is cut only where its blocks would leave most of the
- * device idle, and then into at least four. The same on every device: so is the workspace. */
+ * device idle, and then into at least four; never with B or C constant in time, for which there is no
+ * pass 1. The same on every device: so is the workspace. */
 segments segments_of(const sq_call *call)
 {
     const int64_t few_blocks = 192, many_blocks = 528, least_tiles = 4;
     const int64_t *dim = call->in[IN_U].dim;
-    return with_tiling(call->in[IN_A].dim[1], [&](auto c) {
+    return with_tiling(call, [&](auto c) {
         using C = decltype(c);
         const int64_t blocks = channel_tiles<C>(call) * dim[0];
         const int64_t tiles = sq_ceil_div(dim[1], C::STEPS);
         segments s = {1, tiles * C::STEPS, NULL, NULL};
         const int64_t most = tiles / least_tiles;
-        if (blocks >= few_blocks || most < 4)
+        if (blocks >= few_blocks || most < 4 || has_constants(call))
             return s;
         const int64_t count = min(most, sq_ceil_div(many_blocks, blocks));
         s.steps = sq_ceil_div(tiles, count) * C::STEPS;
@@ -267,24 +259,32 @@ size_t saved_portable(const sq_call *forward)
     return (size_t)(dim[0] * borders * dim[2] * forward->in[IN_A].dim[1]) * sizeof(float);
 }
 
+template <typename T, typename C, bool CONSTANT>
+sq_status launch_whole(const sq_call *call, scan_args<T> args, segments s, sq_error *err)
+{
+    const size_t bytes = sizeof(shared_tiles<T, C>);
+    dim3 grid((unsigned)channel_tiles<C>(call), (unsigned)s.count, (unsigned)args.batch);
+    SQ_TRY(sq_allow_shared(scan_portable<T, C, false, CONSTANT>, bytes, err));
+    scan_portable<T, C, false, CONSTANT><<<grid, C::THREADS, bytes, sq_stream(call)>>>(args, s);
+    return sq_launched("selective_scan portable", err);
+}
+
 template <typename T, typename C>
 sq_status launch_passes(const sq_call *call, scan_args<T> args, segments s, sq_error *err)
 {
     const size_t bytes = sizeof(shared_tiles<T, C>);
-    dim3 grid((unsigned)channel_tiles<C>(call), (unsigned)s.count, (unsigned)args.batch);
     if (s.count > 1) {
-        SQ_TRY(sq_allow_shared(scan_portable<T, C, true>, bytes, err));
-        dim3 cut(grid.x, grid.y - 1, grid.z); /* nobody needs the state after the last segment */
-        scan_portable<T, C, true><<<cut, C::THREADS, bytes, sq_stream(call)>>>(args, s);
+        SQ_TRY(sq_allow_shared(scan_portable<T, C, true, false>, bytes, err));
+        /* Nobody needs the state after the last segment. */
+        dim3 cut((unsigned)channel_tiles<C>(call), (unsigned)(s.count - 1), (unsigned)args.batch);
+        scan_portable<T, C, true, false><<<cut, C::THREADS, bytes, sq_stream(call)>>>(args, s);
         SQ_TRY(sq_launched("selective_scan pass 1", err));
         dim3 all((unsigned)sq_ceil_div(args.channels * args.states, 256), (unsigned)args.batch);
         carry_states<<<all, 256, 0, sq_stream(call)>>>(s, args.a, args.a_stride, args.channels,
                                                        args.states);
         SQ_TRY(sq_launched("selective_scan pass 2", err));
     }
-    SQ_TRY(sq_allow_shared(scan_portable<T, C, false>, bytes, err));
-    scan_portable<T, C, false><<<grid, C::THREADS, bytes, sq_stream(call)>>>(args, s);
-    return sq_launched("selective_scan portable", err);
+    return launch_whole<T, C, false>(call, args, s, err);
 }
 
 template <typename T>
@@ -294,8 +294,14 @@ sq_status launch_forward(const sq_call *call, sq_error *err)
     const int64_t *dim = call->in[IN_U].dim, states = call->in[IN_A].dim[1];
     s.state = (float *)call->workspace;
     s.sum = s.state + dim[0] * (s.count - 1) * dim[2] * states;
-    return with_tiling(states, [&](auto c) {
-        return launch_passes<T, decltype(c)>(call, forward_args_of<T>(call), s, err);
+    return with_tiling(call, [&](auto c) {
+        using C = decltype(c);
+        const scan_args<T> args = forward_args_of<T>(call);
+        if constexpr (C::STATES != tiling_64::STATES) {
+            if (has_constants(call))
+                return launch_whole<T, C, true>(call, args, s, err);
+        }
+        return launch_passes<T, C>(call, args, s, err);
     });
 }
 
