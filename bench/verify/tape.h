@@ -104,7 +104,8 @@ const sq_tensor_list *sq_tape_tensors(const sq_tape *tape, int call);
 /* --- running --- */
 
 /* Which provider of the rig runs which call: the one named `preferred` where it can, else the first
- * that can. rig NULL: the references, here on the host. SQ_UNSUPPORTED says which call has none. */
+ * that can; for pass bwd those of both passes. rig NULL: the references, here on the host.
+ * SQ_UNSUPPORTED says which call has none. */
 sq_status sq_tape_select(sq_tape *tape, const sq_rig *rig, const char *preferred, sq_pass pass,
                          sq_error *err);
 /* How many providers of that name the last selection holds. */
@@ -112,9 +113,8 @@ int sq_tape_uses(const sq_tape *tape, const char *provider);
 /* Every provider name that the tape's operators have on the rig, once: the i-th, or NULL. */
 const char *sq_tape_provider(const sq_tape *tape, const sq_rig *rig, int i);
 
-/* With what was selected for pass fwd. */
 sq_status sq_tape_forward(sq_tape *tape, sq_error *err);
-/* After forward, with what was selected for pass bwd. */
+/* After forward, and a selection for pass bwd. */
 sq_status sq_tape_backward(sq_tape *tape, sq_error *err);
 
 /* --- results: rank and dims of the case, values in row-major order --- */

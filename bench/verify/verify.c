@@ -115,7 +115,6 @@ static sq_status run_tape(const trial *t, sq_pass pass, sq_error *err)
 static sq_status run_reference(trial *t, sq_pass pass, sq_error *err)
 {
     sq_tape_outcome outcome;
-    SQ_TRY(sq_tape_select(t->tape, NULL, "", SQ_PASS_FWD, err));
     SQ_TRY(sq_tape_select(t->tape, NULL, "", pass, err));
     SQ_TRY(run_tape(t, pass, err));
     for (int i = 0; i < MAX_OUTCOMES && sq_tape_outcome_at(t->tape, pass, i, &outcome); i++) {
@@ -138,7 +137,6 @@ static sq_status run_provider(const trial *t, sq_pass pass, const char *provider
 {
     sq_tape_outcome outcome;
     *is_run = false;
-    SQ_TRY(sq_tape_select(t->tape, t->rig, provider, SQ_PASS_FWD, err));
     SQ_TRY(sq_tape_select(t->tape, t->rig, provider, pass, err));
     if (provider != library && sq_tape_uses(t->tape, provider) == 0)
         return SQ_OK;
