@@ -108,7 +108,7 @@ static void judge(const sq_proof *proof, sq_values values, sq_verification *out)
         if (isnan(out->rel_l2) || share > out->rel_l2 / out->tolerance) {
             snprintf(out->tensor, sizeof out->tensor, "%.95s", c->tensor);
             out->rel_l2 = c->rel_l2;
-            out->max_abs = c->max_abs;
+            out->max_abs = proof->difference[i];
             out->tolerance = c->tolerance_rel_l2;
         }
     }

@@ -50,8 +50,10 @@ static void add_check(sq_proof *proof, const sq_check *check, const sq_compare_r
     if (!result->is_ok && (proof->is_ok || excess(check) > worst_before))
         describe_mismatch(check, result, proof->reason, sizeof proof->reason);
     proof->is_ok = proof->is_ok && result->is_ok;
-    if (proof->n_checks < SQ_MAX_CHECKS)
-        proof->checks[proof->n_checks++] = *check;
+    if (proof->n_checks == SQ_MAX_CHECKS)
+        return;
+    proof->difference[proof->n_checks] = fabs(result->got_worst - result->want_worst);
+    proof->checks[proof->n_checks++] = *check;
 }
 
 sq_status sq_prove_tensor(const sq_rig *rig, const char *name, const sq_tensor *got,

@@ -24,6 +24,7 @@ typedef struct {
     bool is_ok;
     int n_checks;
     sq_check checks[SQ_MAX_CHECKS];
+    double difference[SQ_MAX_CHECKS]; /* the worst of each, in units of the tensor */
     char reason[SQ_REASON_MAX];
 } sq_proof;
 

@@ -7,6 +7,7 @@ usage: test_verify.py SOURCE_DIR BINARY_DIR
 import json
 import os
 import pathlib
+import re
 import shutil
 import struct
 import subprocess
@@ -90,6 +91,8 @@ class Tampered(unittest.TestCase):
         self.assertEqual(result.returncode, 4, result.stderr)
         self.assertEqual([r["verdict"] for r in found], ["mismatch"])
         self.assertIn("element 17", found[0]["reason"])
+        got = float(re.search(r"got ([-+.0-9e]+),", found[0]["reason"])[1])
+        self.assertAlmostEqual(found[0]["max_abs"], 3.5 - got, places=4)
         self.assertIn("want 3.5", result.stderr)
 
     def test_a_nan_in_the_data_is_no_proof(self):

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -63,6 +64,15 @@ static sq_status one_element(const sq_call *call)
     return SQ_OK;
 }
 
+static double moved_by;
+
+static sq_status one_element_far(const sq_call *call)
+{
+    moved_by = fabs(300 - sq_load(call->out[0].data, call->out[0].dtype, 17));
+    sq_store(call->out[0].data, call->out[0].dtype, 17, 300);
+    return SQ_OK;
+}
+
 static sq_status other_bits(const sq_call *call)
 {
     static int launches;
@@ -101,6 +111,14 @@ static void what_is_wrong_is_found(void **state)
     expect(an_input, SQ_VERDICT_MISMATCH, "");
 }
 
+static void the_worst_difference_is_in_units_of_the_tensor(void **state)
+{
+    (void)state;
+    const sq_verification v = replay(one_element_far);
+    assert_int_equal(v.verdict, SQ_VERDICT_MISMATCH);
+    assert_true(fabs(v.max_abs - moved_by) < 1e-3);
+}
+
 static void a_seed_is_a_cell(void **state)
 {
     (void)state;
@@ -134,6 +152,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_wrong_is_found),
+        cmocka_unit_test(the_worst_difference_is_in_units_of_the_tensor),
         cmocka_unit_test(a_seed_is_a_cell),
         cmocka_unit_test(unknown_operators_are_refused),
     };
