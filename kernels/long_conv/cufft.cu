@@ -69,8 +69,7 @@ layout layout_of(const sq_call *call)
                        at.row_parts * scratch_bytes);
     at.filter_bytes = align_up(at.size.nd * row_bytes);
     at.rows_bytes = align_up(at.size.nb * at.size.nd * row_bytes);
-    /* A transform of several kernels passes its rows through the work area once. */
-    at.work_bytes = at.rows_bytes + 256;
+    at.work_bytes = sq_cufft_work_bytes(at.rows_bytes);
     return at;
 }
 
@@ -85,12 +84,7 @@ sq_status make_plans(plans *p, sq_error *err)
     if (at->filter_parts > 1)
         SQ_TRY(sq_cufft_plan(at->n, at->row_stride, at->size.nd, false, &p->filter_back,
                              &work_bytes, err));
-    if (work_bytes <= at->work_bytes)
-        return SQ_OK;
-    cudaError_t error = cudaMalloc(&p->work, work_bytes);
-    if (error == cudaErrorMemoryAllocation)
-        return sq_fail(err, SQ_OUT_OF_MEMORY, "cuFFT work area: %zu bytes", work_bytes);
-    return sq_cuda_check(error, "cuFFT work area", err);
+    return sq_cufft_extra_work(work_bytes, at->work_bytes, &p->work, err);
 }
 
 /* out[r][k] = filter[r % nd][k] rows[r][k] / n, the filter conjugated or not: the only scaling of
@@ -110,13 +104,6 @@ __global__ void multiply_spectra(const float2 *rows, float2 *out, const float2 *
         out[r * stride + k] =
             make_float2((x.x * h.x - x.y * h.y) * scale, (x.x * h.y + x.y * h.x) * scale);
     }
-}
-
-sq_status execute(cufftHandle plan, void *rows, int direction, void *work, const sq_call *call,
-                  sq_error *err)
-{
-    SQ_TRY(sq_cufft_check(cufftSetWorkArea(plan, work), "cufftSetWorkArea", err));
-    return sq_cufft_execute(plan, rows, direction, call, err);
 }
 
 template <bool CONJUGATE>
@@ -141,12 +128,12 @@ sq_status convolve_chunk(const sq_call *call, const plans *p, chunk c, bool is_n
     void *work = p->work ? p->work : rows + at->rows_bytes;
     if (is_new_filter) {
         SQ_TRY(launch_filter_rows(call, c, at->n, at->row_stride, (float *)filter, err));
-        SQ_TRY(execute(p->filter, filter, CUFFT_FORWARD, work, call, err));
+        SQ_TRY(sq_cufft_execute(p->filter, filter, CUFFT_FORWARD, work, call, err));
     }
     SQ_TRY(launch_gather(call, c, at->n, at->row_stride, (float *)rows, err));
-    SQ_TRY(execute(p->forward, rows, CUFFT_FORWARD, work, call, err));
+    SQ_TRY(sq_cufft_execute(p->forward, rows, CUFFT_FORWARD, work, call, err));
     SQ_TRY(launch_product<false>(call, at, c, rows, rows, filter, err));
-    SQ_TRY(execute(p->inverse, rows, CUFFT_INVERSE, work, call, err));
+    SQ_TRY(sq_cufft_execute(p->inverse, rows, CUFFT_INVERSE, work, call, err));
     return launch_scatter(call, c, at->row_stride, (const float *)rows, err);
 }
 
@@ -161,26 +148,26 @@ sq_status backward_chunk(const sq_call *call, const plans *p, chunk c, bool is_n
     const int64_t n = at->n, stride = at->row_stride;
     if (is_new_filter) {
         SQ_TRY(launch_filter_rows(call, c, n, stride, (float *)filter, err));
-        SQ_TRY(execute(p->filter, filter, CUFFT_FORWARD, work, call, err));
+        SQ_TRY(sq_cufft_execute(p->filter, filter, CUFFT_FORWARD, work, call, err));
     }
     SQ_TRY(launch_gather(call, c, n, stride, (float *)u, err));
-    SQ_TRY(execute(p->forward, u, CUFFT_FORWARD, work, call, err));
+    SQ_TRY(sq_cufft_execute(p->forward, u, CUFFT_FORWARD, work, call, err));
     if (needs_value(call)) {
         SQ_TRY(launch_product<false>(call, at, c, u, a, filter, err));
-        SQ_TRY(execute(p->inverse, a, CUFFT_INVERSE, work, call, err));
+        SQ_TRY(sq_cufft_execute(p->inverse, a, CUFFT_INVERSE, work, call, err));
     }
     SQ_TRY(launch_gather_gradient(call, c, n, stride, needs_value(call) ? (float *)a : NULL,
                                   (float *)g, err));
-    SQ_TRY(execute(p->forward, g, CUFFT_FORWARD, work, call, err));
+    SQ_TRY(sq_cufft_execute(p->forward, g, CUFFT_FORWARD, work, call, err));
     SQ_TRY(launch_sum_spectra(call, (const float2 *)u, (const float2 *)g, c,
                               {1, 0, n / 2 + 1, stride / 2}, 1.0f / (float)n, (float2 *)dfilter,
                               err));
     SQ_TRY(launch_product<true>(call, at, c, g, a, filter, err));
-    SQ_TRY(execute(p->inverse, a, CUFFT_INVERSE, work, call, err));
+    SQ_TRY(sq_cufft_execute(p->inverse, a, CUFFT_INVERSE, work, call, err));
     SQ_TRY(launch_scatter_gradient(call, c, stride, (const float *)a, err));
     if (c.b0 + c.nb < call->in[IN_V].dim[0])
         return SQ_OK;
-    SQ_TRY(execute(p->filter_back, dfilter, CUFFT_INVERSE, work, call, err));
+    SQ_TRY(sq_cufft_execute(p->filter_back, dfilter, CUFFT_INVERSE, work, call, err));
     return launch_write_filters(call, c, circle_taps{(const float *)dfilter, n, stride}, err);
 }
 

@@ -297,7 +297,8 @@ __global__ void __launch_bounds__(THREADS) sum_modes(backward_args p, parameter_
 struct layout {
     int64_t length, channels, n_rows, modes, row_floats, tiles;
     int segments;
-    size_t rows_bytes, partial_bytes, channel_bytes; /* parts of the workspace, in this order */
+    /* Parts of the workspace, in this order; work: cuFFT's. */
+    size_t rows_bytes, work_bytes, partial_bytes, channel_bytes;
 };
 
 size_t aligned(int64_t bytes)
@@ -315,6 +316,7 @@ layout layout_of(const sq_call *call)
     at.modes = c->dim[2];
     at.row_floats = sq_cufft_row_floats(at.length);
     at.rows_bytes = aligned(at.n_rows * at.row_floats * (int64_t)sizeof(float));
+    at.work_bytes = sq_cufft_work_bytes(at.rows_bytes);
     if (call->pass == SQ_PASS_FWD)
         return at;
     const int64_t tiles = sq_ceil_div(at.length / 2 + 1, THREADS);
@@ -343,37 +345,58 @@ sq_status supports(const sq_call *call, const sq_device *device, sq_error *why)
 size_t workspace(const sq_call *call)
 {
     const layout at = layout_of(call);
-    return at.rows_bytes + at.partial_bytes + at.channel_bytes;
+    return at.rows_bytes + at.work_bytes + at.partial_bytes + at.channel_bytes;
 }
 
 struct plans {
     cufftHandle transform;
+    void *work; /* ours only where cuFFT wants more than the workspace holds */
 };
 
 void release(void *plan)
 {
     plans *p = (plans *)plan;
-    if (p && p->transform >= 0)
+    if (!p)
+        return;
+    if (p->transform >= 0)
         cufftDestroy(p->transform);
+    cudaFree(p->work);
     delete p;
+}
+
+sq_status make_plan(const layout &at, bool is_forward, plans *p, sq_error *err)
+{
+    size_t work_bytes = 0;
+    if (at.length == 1) /* one point is its own transform */
+        return SQ_OK;
+    SQ_TRY(sq_cufft_plan(at.length, at.row_floats, at.n_rows, is_forward, &p->transform,
+                         &work_bytes, err));
+    return sq_cufft_extra_work(work_bytes, at.work_bytes, &p->work, err);
 }
 
 sq_status prepare(const sq_call *call, void **plan, sq_error *err)
 {
-    const layout at = layout_of(call);
-    plans *p = new (std::nothrow) plans{-1};
+    plans *p = new (std::nothrow) plans{-1, NULL};
     if (!p)
         return sq_fail(err, SQ_OUT_OF_MEMORY, "cuFFT plan: %zu bytes", sizeof *p);
+    const sq_status status = make_plan(layout_of(call), call->pass != SQ_PASS_FWD, p, err);
+    if (status != SQ_OK) {
+        release(p);
+        return status;
+    }
     *plan = p;
+    return SQ_OK;
+}
+
+/* In place, in the workspace's first part. */
+sq_status transform_rows(const sq_call *call, const layout &at, const plans *p, int direction,
+                         sq_error *err)
+{
+    char *rows = (char *)call->workspace;
     if (at.length == 1)
         return SQ_OK;
-    const sq_status status = sq_cufft_plan(at.length, at.row_floats, at.n_rows,
-                                           call->pass != SQ_PASS_FWD, &p->transform, NULL, err);
-    if (status != SQ_OK) {
-        *plan = NULL;
-        release(p);
-    }
-    return status;
+    return sq_cufft_execute(p->transform, rows, direction, p->work ? p->work : rows + at.rows_bytes,
+                            call, err);
 }
 
 dim3 grid_of(int64_t blocks, int64_t rows)
@@ -391,8 +414,7 @@ sq_status launch_forward(const sq_call *call, const plans *p, sq_error *err)
                sq_stream(call)>>>(modes_of(call), at.channels, at.length, at.n_rows,
                                   (float2 *)rows);
     SQ_TRY(sq_launched("s4_kernel spectrum", err));
-    if (at.length > 1) /* one point is its own transform */
-        SQ_TRY(sq_cufft_execute(p->transform, rows, CUFFT_INVERSE, call, err));
+    SQ_TRY(transform_rows(call, at, p, CUFFT_INVERSE, err));
     copy_rows<false>
         <<<grid_of(sq_ceil_div(at.length, THREADS), at.n_rows), THREADS, 0, sq_stream(call)>>>(
             taps_of(&call->out[0]), rows, at.row_floats, at.channels, at.length, at.n_rows);
@@ -419,7 +441,7 @@ sq_status launch_backward(const sq_call *call, const plans *plan, sq_error *err)
     backward_args p = {};
     p.m = modes_of(call);
     p.rows = (const float2 *)rows;
-    p.partial = (sq_s4_mode_gradient *)((char *)call->workspace + at.rows_bytes);
+    p.partial = (sq_s4_mode_gradient *)((char *)rows + at.rows_bytes + at.work_bytes);
     p.channel = (sq_s4_mode_gradient *)((char *)p.partial + at.partial_bytes);
     p.channels = at.channels;
     p.length = at.length;
@@ -428,11 +450,10 @@ sq_status launch_backward(const sq_call *call, const plans *plan, sq_error *err)
     p.segments = at.segments;
     SQ_TRY(sq_allow_shared(mode_gradients, shared, err));
     copy_rows<true>
-        <<<grid_of(sq_ceil_div(at.length, THREADS), at.n_rows), THREADS, 0, sq_stream(call)>>>(
+        <<<grid_of(sq_ceil_div(at.row_floats, THREADS), at.n_rows), THREADS, 0, sq_stream(call)>>>(
             taps_of(&call->in[IN_COUNT]), rows, at.row_floats, at.channels, at.length, at.n_rows);
     SQ_TRY(sq_launched("s4_kernel copy", err));
-    if (at.length > 1)
-        SQ_TRY(sq_cufft_execute(plan->transform, rows, CUFFT_FORWARD, call, err));
+    SQ_TRY(transform_rows(call, at, plan, CUFFT_FORWARD, err));
     mode_gradients<<<grid_of(at.segments, at.n_rows), THREADS, shared, sq_stream(call)>>>(p);
     SQ_TRY(sq_launched("s4_kernel gradients of modes", err));
     sum_segments<<<(unsigned)sq_ceil_div(at.channels * at.modes, THREADS), THREADS, 0,
