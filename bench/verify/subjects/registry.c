@@ -42,18 +42,9 @@ sq_status sq_subject_lacks(bool is_asked, const char *what, sq_error *why)
 
 /* --- the tape of a row --- */
 
-/* The row for our tensor of that name whose rank the case stores under one of the roles. */
-static const sq_subject_tensor *find_row(const sq_subject_tensor *row, const sq_golden *golden,
-                                         const char *const *roles, const char *ours)
+static bool has_rank(const sq_stored_tensor *stored, const sq_subject_tensor *row)
 {
-    for (; row->ours; row++)
-        for (const char *const *role = roles; *role; role++) {
-            const sq_stored_tensor *stored = sq_golden_tensor(golden, *role, row->golden);
-            if (strcmp(row->ours, ours) == 0 && stored &&
-                stored->rank == sq_tape_order_rank(row->order))
-                return row;
-        }
-    return NULL;
+    return stored && stored->rank == sq_tape_order_rank(row->order);
 }
 
 static sq_status shape_of(const sq_verify_subject *subject, const sq_golden *golden, char *out,
@@ -69,44 +60,44 @@ static sq_status shape_of(const sq_verify_subject *subject, const sq_golden *gol
     return s;
 }
 
-static void bind_rows(const sq_verify_subject *subject, const sq_golden *golden, sq_tape *tape,
-                      const sq_tensor_list *list, sq_tape_bind *bind)
+/* bind: room for SQ_MAX_IN and the end. */
+static void bind_inputs(const sq_verify_subject *subject, sq_tape *tape, sq_tape_bind *bind)
 {
-    static const char *const inputs[] = {"input", "param", NULL};
-    for (int i = 0; i < list->n_in; i++) {
-        const char *name = list->in[i].name;
-        const sq_subject_tensor *row =
-            name ? find_row(subject->tensors, golden, inputs, name) : NULL;
-        if (row)
-            *bind++ = (sq_tape_bind){
-                name, sq_tape_layout(tape, sq_tape_leaf(tape, row->golden), row->order)};
-    }
-    *bind = (sq_tape_bind){.name = NULL};
+    int n = 0;
+    for (const sq_subject_tensor *row = subject->tensors; row->ours && n < SQ_MAX_IN; row++)
+        if (has_rank(sq_tape_stored(tape, row->golden), row))
+            bind[n++] = (sq_tape_bind){
+                row->ours, sq_tape_layout(tape, sq_tape_leaf(tape, row->golden), row->order)};
+    bind[n] = (sq_tape_bind){.name = NULL};
+}
+
+static bool has_output(const sq_tensor_list *list, const char *name)
+{
+    for (int i = 0; i < list->n_out; i++)
+        if (list->out[i].name && strcmp(list->out[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+static void put_outputs(const sq_verify_subject *subject, const sq_golden *golden, sq_tape *tape,
+                        int call)
+{
+    const sq_tensor_list *list = sq_tape_tensors(tape, call);
+    for (const sq_subject_tensor *row = subject->tensors; list && row->ours; row++)
+        if (has_rank(sq_golden_tensor(golden, "output", row->golden), row) &&
+            has_output(list, row->ours))
+            sq_tape_output(
+                tape, row->golden,
+                sq_tape_layout_back(tape, sq_tape_result(tape, call, row->ours), row->order));
 }
 
 sq_status sq_verify_subject_build(const sq_verify_subject *subject, const sq_golden *golden,
                                   sq_tape *tape, sq_error *err)
 {
-    static const char *const outputs[] = {"output", NULL};
-    const sq_op *op = sq_op_find(subject->op);
     char shape[512];
     sq_tape_bind bind[SQ_MAX_IN + 1];
-    sq_tensor_list list;
-    sq_call call;
-    if (!op)
-        return sq_fail(err, SQ_UNSUPPORTED, "there is no operator %s", subject->op);
     SQ_TRY(shape_of(subject, golden, shape, sizeof shape, err));
-    SQ_TRY(sq_call_parse(op, SQ_PASS_FWD, SQ_DTYPE_F32, shape, &call, err));
-    SQ_TRY(sq_op_tensors(op, SQ_PASS_FWD, SQ_DTYPE_F32, call.axis, &list, err));
-    bind_rows(subject, golden, tape, &list, bind);
-    const int step = sq_tape_call(tape, subject->op, bind, "%s", shape);
-    for (int i = 0; i < list.n_out; i++) {
-        const char *name = list.out[i].name;
-        const sq_subject_tensor *row =
-            name ? find_row(subject->tensors, golden, outputs, name) : NULL;
-        if (row)
-            sq_tape_output(tape, row->golden,
-                           sq_tape_layout_back(tape, sq_tape_result(tape, step, name), row->order));
-    }
+    bind_inputs(subject, tape, bind);
+    put_outputs(subject, golden, tape, sq_tape_call(tape, subject->op, bind, "%s", shape));
     return SQ_OK;
 }
