@@ -10,6 +10,7 @@
 
 #include "kernels/attention/attention_bwd_tile.cuh"
 #include "kernels/attention/attention_mma.cuh"
+#include "kernels/hw/f16_range.cuh"
 
 /* P is about 1/L, from L = 2^14 on subnormal in f16: as an operand it takes a factor that leaves
  * it normal down to 2^-28. */
@@ -154,11 +155,46 @@ attention_bwd_sum_bias(const attention_bwd_params &p, const float (&ds)[1][S::BN
     return beyond;
 }
 
-/* sum += factor X B for the warp's rows; b: the lane's address of the columns' tile, transposed. */
+/* Multiplies what a lane has of a sum's two rows. */
+template <typename S>
+__device__ __forceinline__ void attention_bwd_scale_rows(float (&sum)[S::D / 8][4], float first,
+                                                         float second)
+{
+#pragma unroll
+    for (int n = 0; n < S::D / 8; n++) {
+        sum[n][0] *= first, sum[n][1] *= first;
+        sum[n][2] *= second, sum[n][3] *= second;
+    }
+}
+
+/* dS is as small as the probabilities beside a larger one, and then everything that a gradient is
+ * made of: in f16 each row has a factor of its own, which shrinks as the row's largest dS grows, and
+ * the sum has the same. */
+template <typename S>
+__device__ __forceinline__ void attention_bwd_range(const float (&ds)[1][S::BN / 8][4],
+                                                    float (&sum)[S::D / 8][4], float (&factor)[2])
+{
+    float change[2];
+#pragma unroll
+    for (int r = 0; r < 2; r++) {
+        float largest = 0.0f;
+#pragma unroll
+        for (int n = 0; n < S::BN / 8; n++)
+            largest = fmaxf(largest, fmaxf(fabsf(ds[0][n][2 * r]), fabsf(ds[0][n][2 * r + 1])));
+        const float next = fminf(factor[r], sq_f16_factor(sq_warp_max<4>(largest)));
+        change[r] = next * sq_inverse_power(factor[r]);
+        factor[r] = next;
+    }
+    if (__any_sync(0xffffffffu, change[0] != 1.0f || change[1] != 1.0f))
+        attention_bwd_scale_rows<S>(sum, change[0], change[1]);
+}
+
+/* sum += factor X B for the warp's rows; b: the lane's address of the columns' tile, transposed.
+ * factor: of the lane's two rows. */
 template <typename S>
 __device__ __forceinline__ void attention_bwd_add(float (&sum)[S::D / 8][4],
-                                                  const float (&x)[1][S::BN / 8][4], float factor,
-                                                  uint32_t b)
+                                                  const float (&x)[1][S::BN / 8][4],
+                                                  const float (&factor)[2], uint32_t b)
 {
     using T = typename S::T;
 #pragma unroll
@@ -166,8 +202,8 @@ __device__ __forceinline__ void attention_bwd_add(float (&sum)[S::D / 8][4],
         uint32_t a[4];
 #pragma unroll
         for (int i = 0; i < 4; i++)
-            a[i] = sq_pack2<T>(x[0][2 * k + i / 2][i % 2 * 2] * factor,
-                               x[0][2 * k + i / 2][i % 2 * 2 + 1] * factor);
+            a[i] = sq_pack2<T>(x[0][2 * k + i / 2][i % 2 * 2] * factor[i % 2],
+                               x[0][2 * k + i / 2][i % 2 * 2 + 1] * factor[i % 2]);
 #pragma unroll
         for (int n = 0; n < S::D / 16; n++) {
             uint32_t r[4];
@@ -248,6 +284,9 @@ __global__ void __launch_bounds__(S::THREADS, S::BLOCKS_PER_SM)
     attention_walk w = attention_walk_start<S::IS_DQ>(p, t, S::BN);
 
     float from_ds[S::HAS_DS ? S::D / 8 : 1][4] = {}, from_p[S::HAS_P ? S::D / 8 : 1][4] = {};
+    const float p_factor[2] = {attention_p_factor<T>, attention_p_factor<T>};
+    const float most = sq_is_f16<T> ? sq_f16_factor(0.0f) : 1.0f;
+    float ds_factor[2] = {most, most};
     attention_row_facts facts[2] = {}, next_facts = {};
     auto facts_of_next = [&](const attention_walk &at) {
         if (!S::IS_DQ && thread < S::BN)
@@ -293,13 +332,14 @@ __global__ void __launch_bounds__(S::THREADS, S::BLOCKS_PER_SM)
         attention_bwd_probabilities<S>(prob, p, w, t.row + warp_row + lane / 4,
                                        w.tile * S::BN + lane % 4 * 2, facts, lse);
         if constexpr (S::HAS_P)
-            attention_bwd_add<S>(from_p, prob, attention_p_factor<T>,
-                                 stage + S::COLUMN_BYTES + in_a);
+            attention_bwd_add<S>(from_p, prob, p_factor, stage + S::COLUMN_BYTES + in_a);
         if constexpr (S::HAS_DS) {
             float ds[1][S::BN / 8][4];
             attention_scores<S>(ds, own + S::ROW_BYTES, stage + S::COLUMN_BYTES + in_b);
             attention_bwd_ds<S>(ds, prob, facts, lse + S::BN);
-            attention_bwd_add<S>(from_ds, ds, 1.0f, stage + in_a);
+            if constexpr (sq_is_f16<T>)
+                attention_bwd_range<S>(ds, from_ds, ds_factor);
+            attention_bwd_add<S>(from_ds, ds, ds_factor, stage + in_a);
             if constexpr (S::HAS_BIAS)
                 beyond = attention_bwd_sum_bias<S>(
                     p, ds, ds_tile + thread / 32 * S::DS_WARP, bias_sums + thread / 32 * p.f.biases,
@@ -309,6 +349,9 @@ __global__ void __launch_bounds__(S::THREADS, S::BLOCKS_PER_SM)
             keep_facts(at ^ 1);
         w = next;
     }
+    if constexpr (S::HAS_DS && sq_is_f16<T>)
+        attention_bwd_scale_rows<S>(from_ds, sq_inverse_power(ds_factor[0]),
+                                    sq_inverse_power(ds_factor[1]));
     attention_bwd_finish<S>(p, t, from_ds, from_p, shared);
     if constexpr (S::HAS_BIAS) {
         beyond = sq_warp_sum(beyond);
