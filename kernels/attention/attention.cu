@@ -144,8 +144,12 @@ static bool is_backward(const sq_call *call)
 /* One number for each query and head. */
 static size_t row_bytes(const sq_call *call)
 {
-    const sq_tensor *q = &call->in[IN_Q];
-    return ((size_t)(q->dim[0] * q->dim[1] * q->dim[2]) * sizeof(float) + 255) / 256 * 256;
+    return sq_attention_lse_bytes(&call->in[IN_Q]);
+}
+
+static size_t saved_bytes(const sq_call *forward)
+{
+    return sq_attention_saved_bytes(&forward->in[IN_Q]);
 }
 
 /* Pass step turns its query alone. */
@@ -200,7 +204,7 @@ static sq_status launch_forward(const sq_call *call, sq_error *err)
     sq_call rotated;
     SQ_TRY(rotate_inputs(call, &rotated, err));
     attention_params p = params_of(&rotated, &rotated.out[0]);
-    p.lse = (float *)call->saved;
+    sq_attention_use_saved(&p, &call->in[IN_Q], call->saved);
     return sq_attention_portable_forward(&p, call->dtype, sq_stream(call), err);
 }
 
@@ -223,7 +227,7 @@ static sq_status launch_backward(const sq_call *call, sq_error *err)
     const sq_attention_bwd_tensors t = {&call->in[IN_O],  &call->in[IN_DO], &call->out[IN_Q],
                                         &call->out[IN_K], &call->out[IN_V], NULL};
     attention_params p = params_of(&rotated, t.o);
-    p.lse = (float *)call->saved;
+    sq_attention_use_saved(&p, &call->in[IN_Q], call->saved);
     float *delta = (float *)((char *)call->workspace + rotated_bytes(call));
     SQ_TRY(sq_attention_portable_backward(&p, &t, delta, sq_stream(call), err));
     return rotate_gradients(call, err);
@@ -264,6 +268,6 @@ extern "C" const sq_provider sq_cuda_attention[] = {
      .workspace = workspace_portable,
      .launch = launch_portable,
      .passes = SQ_HAS_BWD | SQ_HAS_STEP,
-     .saved = row_bytes},
+     .saved = saved_bytes},
     {.name = NULL},
 };

@@ -13,7 +13,7 @@
 enum { DELTA_THREADS = 256 };
 
 struct delta_params {
-    const void *o, *d_o;
+    const void *o, *d_o, *rest;
     float *delta;
     int64_t o_b, o_l, o_h, do_b, do_l, do_h, rows;
     int queries, heads, vectors; /* of a row */
@@ -37,6 +37,14 @@ __global__ void __launch_bounds__(DELTA_THREADS)
         float x[width], y[width];
         sq_unpack_vector<T>(sq_load16_stream(o + i * width), x);
         sq_unpack_vector<T>(sq_load16_stream(d_o + i * width), y);
+        if constexpr (sizeof(T) == 2) {
+            const T *rest = (const T *)p.rest + row * p.vectors * width;
+            float z[width];
+            sq_unpack_vector<T>(sq_load16_stream(rest + i * width), z);
+#pragma unroll
+            for (int k = 0; k < width; k++)
+                x[k] = fmaf(z[k], 1.0f / attention_rest_factor, x[k]);
+        }
 #pragma unroll
         for (int k = 0; k < width; k++)
             sum = fmaf(x[k], y[k], sum);
@@ -47,14 +55,14 @@ __global__ void __launch_bounds__(DELTA_THREADS)
 }
 
 template <typename T>
-static sq_status launch_delta(const sq_attention_bwd_tensors *t, float *delta, cudaStream_t stream,
-                              sq_error *err)
+static sq_status launch_delta(const sq_attention_bwd_tensors *t, const void *rest, float *delta,
+                              cudaStream_t stream, sq_error *err)
 {
     const sq_tensor *o = t->o, *d_o = t->d_o;
     delta_params p = {};
     p.o = o->data, p.o_b = o->stride[0], p.o_l = o->stride[1], p.o_h = o->stride[2];
     p.d_o = d_o->data, p.do_b = d_o->stride[0], p.do_l = d_o->stride[1], p.do_h = d_o->stride[2];
-    p.delta = delta, p.queries = (int)o->dim[1], p.heads = (int)o->dim[2];
+    p.rest = rest, p.delta = delta, p.queries = (int)o->dim[1], p.heads = (int)o->dim[2];
     p.rows = o->dim[0] * o->dim[1] * o->dim[2];
     p.vectors = (int)o->dim[3] / sq_per_vector<T>;
     const int64_t blocks = sq_ceil_div(p.rows, DELTA_THREADS / 32);
@@ -202,7 +210,7 @@ sq_status sq_attention_portable_backward(const attention_params *f,
 {
     const attention_bwd_params p = params_of(f, t, delta);
     SQ_TRY(sq_with_type(t->o->dtype, err, [&](auto type) {
-        return launch_delta<decltype(type)>(t, delta, stream, err);
+        return launch_delta<decltype(type)>(t, f->rest, delta, stream, err);
     }));
     if (t->o->dtype == SQ_DTYPE_F32)
         return padded_d(f->d) == 64 ? launch_f32<64>(p, stream, err)

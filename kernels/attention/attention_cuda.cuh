@@ -11,6 +11,22 @@
 attention_params sq_attention_params(const sq_attention_rules *rules, const sq_tensor *q,
                                      const sq_tensor *k, const sq_tensor *v, const sq_tensor *o);
 
+/* What pass fwd saves for pass bwd: lse and rest. */
+static inline size_t sq_attention_lse_bytes(const sq_tensor *q)
+{
+    return ((size_t)(q->dim[0] * q->dim[1] * q->dim[2]) * sizeof(float) + 255) / 256 * 256;
+}
+static inline size_t sq_attention_saved_bytes(const sq_tensor *q)
+{
+    const bool has_rest = sq_dtype_size(q->dtype) == 2;
+    return sq_attention_lse_bytes(q) + (has_rest ? (size_t)sq_tensor_count(q) * 2 : 0);
+}
+static inline void sq_attention_use_saved(attention_params *p, const sq_tensor *q, void *saved)
+{
+    p->lse = (float *)saved;
+    p->rest = saved ? (char *)saved + sq_attention_lse_bytes(q) : NULL;
+}
+
 /* tensors: q, k, v and o first, and whatever else has rows of D; NULL-ended. */
 sq_status sq_attention_portable_supports(const sq_tensor *const *tensors, const sq_device *device,
                                          sq_error *why);

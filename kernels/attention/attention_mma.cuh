@@ -242,41 +242,67 @@ __device__ __forceinline__ void attention_store_lse(const attention_params &p,
         }
 }
 
-/* Divides by the sums and stores the warp's rows through its own (now unused) rows of the query
- * tile, so that global stores are whole 16-byte chunks. */
+/* Stores value(o, o') of neighbouring outputs, packed, of the warp's rows through its own (now
+ * unused) rows of the query tile, so that global stores are whole 16-byte chunks. */
+template <typename S, typename Value>
+__device__ __forceinline__ void
+attention_store_rows(const attention_params &p, const attention_state<S> &state,
+                     const float (&factor)[S::MT][2], int count, unsigned char *q_tile,
+                     typename S::T *to, int64_t to_l, Value value)
+{
+    constexpr int rows_per_step = 32 / S::CHUNKS > 0 ? 32 / S::CHUNKS : 1;
+    const int lane = (int)threadIdx.x % 32, warp_row = (int)threadIdx.x / 32 * 16 * S::MT;
+    __syncwarp(); /* the warp has read the tile for the last time */
+#pragma unroll
+    for (int m = 0; m < S::MT; m++)
+#pragma unroll
+        for (int r = 0; r < 2; r++) {
+            const int row = warp_row + 16 * m + 8 * r + lane / 4;
+#pragma unroll
+            for (int n = 0; n < S::D / 8; n++)
+                *(uint32_t *)(q_tile + sq_tile_offset<S::CHUNKS>(row, n) + lane % 4 * 4) = value(
+                    state.o[m][n][2 * r] * factor[m][r], state.o[m][n][2 * r + 1] * factor[m][r]);
+        }
+    __syncwarp();
+    const int chunk = lane % S::CHUNKS;
+#pragma unroll
+    for (int i = 0; i < 16 * S::MT; i += rows_per_step) {
+        const int row = warp_row + i + lane / S::CHUNKS;
+        if (row < count && chunk < p.d / 8)
+            sq_store16(to + row * to_l + chunk * 8,
+                       sq_load16(q_tile + sq_tile_offset<S::CHUNKS>(row, chunk)));
+    }
+}
+
+/* Divides by the sums and stores o and, for a pass bwd to come, what it is made of. */
 template <typename S>
 __device__ __forceinline__ void attention_store(const attention_params &p,
                                                 attention_state<S> &state, unsigned char *q_tile)
 {
     using T = typename S::T;
-    constexpr int rows_per_step = 32 / S::CHUNKS > 0 ? 32 / S::CHUNKS : 1;
-    const int lane = (int)threadIdx.x % 32, warp_row = (int)threadIdx.x / 32 * 16 * S::MT;
-    __syncwarp(); /* the warp has read its queries for the last time */
+    const int warp_row = (int)threadIdx.x / 32 * 16 * S::MT;
+    float factor[S::MT][2];
 #pragma unroll
     for (int m = 0; m < S::MT; m++)
 #pragma unroll
         for (int r = 0; r < 2; r++) {
             const float sum = state.sum[m][r] = sq_warp_sum<4>(state.sum[m][r]);
-            const float factor = sum > 0.0f ? 1.0f / sum : 0.0f;
-            const int row = warp_row + 16 * m + 8 * r + lane / 4;
-#pragma unroll
-            for (int n = 0; n < S::D / 8; n++)
-                *(uint32_t *)(q_tile + sq_tile_offset<S::CHUNKS>(row, n) + lane % 4 * 4) =
-                    sq_pack2<T>(state.o[m][n][2 * r] * factor, state.o[m][n][2 * r + 1] * factor);
+            factor[m][r] = sum > 0.0f ? 1.0f / sum : 0.0f;
         }
-    __syncwarp();
     const attention_tile t = attention_block_tile(p, S::BM);
-    if (p.lse)
-        attention_store_lse(p, state, t, warp_row);
-    T *o = (T *)p.o + t.b * p.o_b + t.row * p.o_l + t.h * p.o_h;
-    const int chunk = lane % S::CHUNKS;
-#pragma unroll
-    for (int i = 0; i < 16 * S::MT; i += rows_per_step) {
-        const int row = warp_row + i + lane / S::CHUNKS;
-        if (row < t.count && chunk < p.d / 8)
-            sq_store16(o + row * p.o_l + chunk * 8,
-                       sq_load16(q_tile + sq_tile_offset<S::CHUNKS>(row, chunk)));
-    }
+    attention_store_rows<S>(p, state, factor, t.count, q_tile,
+                            (T *)p.o + t.b * p.o_b + t.row * p.o_l + t.h * p.o_h, p.o_l,
+                            [](float x, float y) { return sq_pack2<T>(x, y); });
+    if (!p.lse)
+        return;
+    attention_store_lse(p, state, t, warp_row);
+    const int64_t first = ((int64_t)t.b * p.heads + t.h) * p.queries + t.row;
+    attention_store_rows<S>(p, state, factor, t.count, q_tile, (T *)p.rest + first * p.d, p.d,
+                            [](float x, float y) {
+                                const float2 o = sq_unpack2<T>(sq_pack2<T>(x, y));
+                                return sq_pack2<T>((x - o.x) * attention_rest_factor,
+                                                   (y - o.y) * attention_rest_factor);
+                            });
 }
 
 /* The loop has no register to spare at D = 128 (o 128, s 64, operands): what it needs of thread and

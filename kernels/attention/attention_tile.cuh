@@ -8,11 +8,16 @@
 
 #include "kernels/hw/convert.cuh"
 
+/* rowsum(dO o) of pass bwd cancels against dP where few keys have all of the weight: the rounding of
+ * o to 16 bits would be all that is left. What it took from o is saved, times this. */
+constexpr float attention_rest_factor = 1024.0f;
+
 /* Strides in elements: b batch, l position, h head; the head dim is contiguous. */
 struct attention_params {
     const void *q, *k, *v;
     void *o;
     float *lse;        /* (B, H, L): log2 of the sum of exponentials, +inf without keys; or NULL */
+    void *rest;        /* (B, H, L, D), in 16 bit: of o, see above; set where lse is */
     const float *bias; /* (H, biases): by distance, in powers of two; or NULL */
     int64_t q_b, q_l, q_h, k_b, k_l, k_h, v_b, v_l, v_h, o_b, o_l, o_h;
     int queries, keys, heads_per_kv, d, biases;

@@ -66,8 +66,12 @@ static size_t padded(size_t bytes)
 /* One number for each query and head. */
 static size_t row_bytes(const sq_call *call)
 {
-    const sq_tensor *q = &call->in[IN_Q];
-    return padded((size_t)(q->dim[0] * q->dim[1] * q->dim[2]) * sizeof(float));
+    return sq_attention_lse_bytes(&call->in[IN_Q]);
+}
+
+static size_t saved_bytes(const sq_call *forward)
+{
+    return sq_attention_saved_bytes(&forward->in[IN_Q]);
 }
 
 static size_t table_bytes(const sq_call *call)
@@ -161,7 +165,7 @@ static sq_status launch_backward(const sq_call *call, sq_error *err)
                                         &call->out[IN_Q], &call->out[IN_K],
                                         &call->out[IN_V], has_bias(call) ? parts : NULL};
     attention_params f = params_of(call, t.o);
-    f.lse = (float *)call->saved;
+    sq_attention_use_saved(&f, &call->in[IN_Q], call->saved);
     SQ_TRY(sq_attention_portable_backward(&f, &t, (float *)rest, sq_stream(call), err));
     if (!has_bias(call))
         return SQ_OK;
@@ -184,7 +188,7 @@ static sq_status launch(const sq_call *call, void *, sq_error *err)
         return sq_attention_portable_step(&p, call->in[IN_K].dim[1], call->dtype,
                                           (char *)call->workspace + table_bytes(call),
                                           sq_stream(call), err);
-    p.lse = (float *)call->saved;
+    sq_attention_use_saved(&p, &call->in[IN_Q], call->saved);
     return sq_attention_portable_forward(&p, call->dtype, sq_stream(call), err);
 }
 
@@ -195,6 +199,6 @@ extern "C" const sq_provider sq_cuda_local_attention[] = {
      .workspace = workspace,
      .launch = launch,
      .passes = SQ_HAS_BWD | SQ_HAS_STEP,
-     .saved = row_bytes},
+     .saved = saved_bytes},
     {.name = NULL},
 };
