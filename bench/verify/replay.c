@@ -92,9 +92,7 @@ static void refuse(sq_verification *out, const char *why)
 
 static bool holds(const sq_check *check, sq_values values)
 {
-    /* Strong values are where functions are steep: the same rounding moves more. */
-    const double steep = values == SQ_VALUES_STRONG ? 2 : 1;
-    const bool is_near = check->rel_l2 <= steep * check->tolerance_rel_l2;
+    const bool is_near = check->rel_l2 <= check->tolerance_rel_l2;
     return is_near && (values != SQ_VALUES_USUAL || check->max_abs <= check->tolerance_max_abs);
 }
 

@@ -29,7 +29,11 @@ static sq_status launch_spoiled(const sq_call *call, void *plan, sq_error *err)
 }
 
 static const sq_provider spoiled[] = {
-    {.name = "cpu/spoiled", .note = "", .supports = supports_any, .launch = launch_spoiled},
+    {.name = "cpu/spoiled",
+     .note = "",
+     .supports = supports_any,
+     .launch = launch_spoiled,
+     .passes = SQ_HAS_BWD | SQ_HAS_STEP},
     {.name = NULL},
 };
 
@@ -39,17 +43,23 @@ static const sq_provider *providers(const sq_op *op)
     return spoiled;
 }
 
-static sq_verification replay(sq_status (*how)(const sq_call *))
+static sq_verification replay_cell(const char *key, uint64_t seed,
+                                   sq_status (*how)(const sq_call *))
 {
-    static const char key[] = "rmsnorm@cpu/spoiled/fwd/f32/B=2,L=3,D=64/clean-cold,plain,unlocked";
     sq_error err = {.status = SQ_OK};
     sq_verification v;
-    sq_replay r = {.seed = 5, .layout = SQ_LAYOUT_STRIDED};
+    sq_replay r = {.seed = seed, .layout = SQ_LAYOUT_STRIDED};
     spoil = how;
     if (sq_cell_parse(key, &r.cell, &r.subject, &err) != SQ_OK ||
         sq_replay_run(&rig, &r, 1e6, &v, &err) != SQ_OK)
         fail_msg("%s", err.message);
     return v;
+}
+
+static sq_verification replay(sq_status (*how)(const sq_call *))
+{
+    return replay_cell("rmsnorm@cpu/spoiled/fwd/f32/B=2,L=3,D=64/clean-cold,plain,unlocked", 5,
+                       how);
 }
 
 static sq_status nothing(const sq_call *call)
@@ -119,6 +129,36 @@ static void the_worst_difference_is_in_units_of_the_tensor(void **state)
     assert_true(fabs(v.max_abs - moved_by) < 1e-3);
 }
 
+static double relative_error;
+
+/* Of the gradient by b0, which is one number. */
+static sq_status a_gradient(const sq_call *call)
+{
+    const sq_tensor *t = &call->out[4];
+    if (call->pass == SQ_PASS_BWD)
+        sq_store(t->data, t->dtype, 0, sq_load(t->data, t->dtype, 0) * (1 + relative_error));
+    return SQ_OK;
+}
+
+static sq_verdict with_error(uint64_t seed, double error)
+{
+    relative_error = error;
+    return replay_cell("hyena_filter@cpu/spoiled/bwd/f32/B=1,L=206,D=1,E=1,F=1,inner=2,shift=0/"
+                       "clean-cold,plain,unlocked",
+                       seed, a_gradient)
+        .verdict;
+}
+
+static void what_is_left_of_a_sum_may_be_off_by_what_its_terms_are(void **state)
+{
+    (void)state;
+    const uint64_t plain = 1, cancelled = 4;
+    assert_int_equal(with_error(plain, 0), SQ_VERDICT_OK);
+    assert_int_equal(with_error(plain, 1e-5), SQ_VERDICT_MISMATCH);
+    assert_int_equal(with_error(cancelled, 1e-4), SQ_VERDICT_OK);
+    assert_int_equal(with_error(cancelled, 5e-2), SQ_VERDICT_MISMATCH);
+}
+
 static void a_seed_is_a_cell(void **state)
 {
     (void)state;
@@ -153,6 +193,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_wrong_is_found),
         cmocka_unit_test(the_worst_difference_is_in_units_of_the_tensor),
+        cmocka_unit_test(what_is_left_of_a_sum_may_be_off_by_what_its_terms_are),
         cmocka_unit_test(a_seed_is_a_cell),
         cmocka_unit_test(unknown_operators_are_refused),
     };

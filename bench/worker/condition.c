@@ -1,0 +1,93 @@
+/* condition: see condition.h. */
+#include "bench/worker/condition.h"
+
+#include <math.h>
+
+#include "bench/worker/host_call.h"
+
+/* One draw moves a single number by next to nothing now and then; not eight of them. */
+enum { DRAWS = 8 };
+static const double rounding = 0x1p-23;
+/* Between inputs and results; and what is further off than `most` is wrong in any case. */
+static const double roundings = 16, most = 1e-2;
+
+static bool is_number(sq_dtype dtype)
+{
+    return dtype == SQ_DTYPE_F32 || dtype == SQ_DTYPE_BF16 || dtype == SQ_DTYPE_F16;
+}
+
+/* Ramps and stairs say where things lie. */
+static bool is_moved(const sq_tensor_spec *spec)
+{
+    const bool is_drawn = spec->draw.kind == SQ_DRAW_NORMAL || spec->draw.kind == SQ_DRAW_UNIFORM;
+    return is_drawn && is_number(spec->dtype);
+}
+
+static void copy_moved(const sq_tensor *from, const sq_tensor *to, double by, uint64_t seed, int i)
+{
+    for (int64_t k = 0; k < sq_tensor_count(from); k++) {
+        const double sign = sq_rng_bits(seed, (uint32_t)i, k) % 2 ? 1 : -1;
+        const double value = sq_load(from->data, from->dtype, sq_tensor_offset(from, k));
+        sq_store(to->data, to->dtype, k, value * (1 + sign * by));
+    }
+}
+
+static void add_move(const sq_tensor *moved, const sq_tensor *still, sq_tolerance *sum)
+{
+    const sq_compare_result r = sq_compare(moved, still, (sq_tolerance){0, 0});
+    sum->rel_l2 = hypot(sum->rel_l2, r.rel_l2 / sqrt(DRAWS));
+    sum->max_abs = fmax(sum->max_abs, r.max_abs);
+}
+
+static int drawn_inputs(const sq_tensor_list *list)
+{
+    return list->first_value > 0 ? list->first_value : list->n_in;
+}
+
+static sq_status draw_move(const sq_tensor_list *list, const sq_call *host, uint64_t seed,
+                           sq_reference_fn reference, sq_call *moved, sq_condition *out,
+                           sq_error *err)
+{
+    const int values = drawn_inputs(list);
+    for (int i = 0; i < values; i++)
+        if (list->in[i].name)
+            copy_moved(&host->in[i], &moved->in[i], is_moved(&list->in[i]) ? rounding : 0, seed, i);
+    SQ_TRY(reference(list, moved, err));
+    for (int i = values; i < list->n_in; i++)
+        if (list->in[i].name)
+            add_move(&moved->in[i], &host->in[i], &out->in[i]);
+    for (int i = 0; i < list->n_out; i++)
+        if (list->out[i].name)
+            add_move(&moved->out[i], &host->out[i], &out->out[i]);
+    return SQ_OK;
+}
+
+sq_status sq_condition_measure(const sq_tensor_list *list, const sq_call *host,
+                               sq_reference_fn reference, sq_condition *out, sq_error *err)
+{
+    sq_call moved = *host;
+    *out = (sq_condition){.in = {{0}}};
+    for (int i = 0; i < drawn_inputs(list);
+         i++) /* f64 holds what is between two numbers of a type */
+        if (is_number(moved.in[i].dtype))
+            moved.in[i].dtype = SQ_DTYPE_F64;
+    sq_status s = sq_host_call_alloc(&moved, list, err);
+    for (uint64_t draw = 0; s == SQ_OK && draw < DRAWS; draw++) {
+        moved.pass = host->pass;
+        s = draw_move(list, host, draw, reference, &moved, out, err);
+    }
+    sq_host_call_free(&moved);
+    return s;
+}
+
+static double widen(double bound, double move, double highest)
+{
+    return fmax(bound, fmin(roundings * move, highest));
+}
+
+sq_tolerance sq_condition_widen(sq_tolerance tolerance, sq_tolerance moved)
+{
+    const double peak = tolerance.max_abs / tolerance.rel_l2;
+    return (sq_tolerance){.rel_l2 = widen(tolerance.rel_l2, moved.rel_l2, most),
+                          .max_abs = widen(tolerance.max_abs, moved.max_abs, peak * most)};
+}
