@@ -81,11 +81,6 @@ using bwd_bias = attention_bwd_shape<T, D, D == 256 ? 32 : 64, 1, true, true, fa
 template <int D>
 using simt_bias = attention_bwd_simt_shape<D, true, true>;
 
-static int padded_d(int64_t d)
-{
-    return d <= 64 ? 64 : d <= 128 ? 128 : 256;
-}
-
 static size_t plain_bytes(sq_dtype dtype, int d)
 {
     using T = __nv_bfloat16;
@@ -106,7 +101,7 @@ static size_t bias_bytes(int biases)
 size_t sq_attention_bwd_shared_bytes(sq_dtype dtype, int64_t head_dim, int biases)
 {
     using T = __nv_bfloat16;
-    const int d = padded_d(head_dim);
+    const int d = sq_attention_padded_d(head_dim);
     const size_t plain = plain_bytes(dtype, d);
     size_t with_bias = 0;
     if (biases > 0 && dtype == SQ_DTYPE_F32)
@@ -193,7 +188,7 @@ static sq_status launch_16_bit_d(const attention_bwd_params &p, cudaStream_t str
 template <typename T>
 static sq_status launch_16_bit(const attention_bwd_params &p, cudaStream_t stream, sq_error *err)
 {
-    const int d = padded_d(p.f.d);
+    const int d = sq_attention_padded_d(p.f.d);
     if (d < 256)
         return d == 64 ? launch_16_bit_d<T, 64>(p, stream, err)
                        : launch_16_bit_d<T, 128>(p, stream, err);
@@ -213,8 +208,8 @@ sq_status sq_attention_portable_backward(const attention_params *f,
         return launch_delta<decltype(type)>(t, f->rest, delta, stream, err);
     }));
     if (t->o->dtype == SQ_DTYPE_F32)
-        return padded_d(f->d) == 64 ? launch_f32<64>(p, stream, err)
-                                    : launch_f32<128>(p, stream, err);
+        return sq_attention_padded_d(f->d) == 64 ? launch_f32<64>(p, stream, err)
+                                                 : launch_f32<128>(p, stream, err);
     return t->o->dtype == SQ_DTYPE_BF16 ? launch_16_bit<__nv_bfloat16>(p, stream, err)
                                         : launch_16_bit<__half>(p, stream, err);
 }

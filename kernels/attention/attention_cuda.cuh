@@ -7,6 +7,12 @@
 #include "kernels/attention/attention_core.h"
 #include "kernels/attention/attention_tile.cuh"
 
+/* The build that a head dim takes: smaller ones are padded with zeros in shared memory. */
+static inline int sq_attention_padded_d(int64_t d)
+{
+    return d <= 64 ? 64 : d <= 128 ? 128 : 256;
+}
+
 /* From the rules (their bias and rotation aside) and (B, L, H, D) tensors. */
 attention_params sq_attention_params(const sq_attention_rules *rules, const sq_tensor *q,
                                      const sq_tensor *k, const sq_tensor *v, const sq_tensor *o);

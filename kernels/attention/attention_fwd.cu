@@ -33,16 +33,10 @@ using mma_256 = attention_shape<T, 256, 1, 8, 32, 1, HAS_BIAS>;
 using simt_64 = attention_simt_shape<64>;
 using simt_128 = attention_simt_shape<128>;
 
-/* The build that a head dim takes: smaller ones are padded with zeros in shared memory. */
-static int padded_d(int64_t d)
-{
-    return d <= 64 ? 64 : d <= 128 ? 128 : 256;
-}
-
 static size_t shared_bytes(sq_dtype dtype, int64_t head_dim)
 {
     using T = __nv_bfloat16;
-    const int d = padded_d(head_dim);
+    const int d = sq_attention_padded_d(head_dim);
     if (dtype == SQ_DTYPE_F32)
         return d == 64 ? simt_64::SHARED_BYTES : simt_128::SHARED_BYTES;
     return d == 64    ? mma_64<T, false>::SHARED_BYTES
@@ -100,7 +94,7 @@ static sq_status launch_simt(attention_params p, cudaStream_t stream, sq_error *
 template <typename T, bool HAS_BIAS>
 static sq_status launch_padded(const attention_params &p, cudaStream_t stream, sq_error *err)
 {
-    const int d = padded_d(p.d);
+    const int d = sq_attention_padded_d(p.d);
     return d == 64    ? launch_mma<mma_64<T, HAS_BIAS>>(p, stream, err)
            : d == 128 ? launch_mma<mma_128<T, HAS_BIAS>>(p, stream, err)
                       : launch_mma<mma_256<T, HAS_BIAS>>(p, stream, err);
@@ -117,8 +111,8 @@ sq_status sq_attention_portable_forward(const attention_params *p, sq_dtype dtyp
                                         cudaStream_t stream, sq_error *err)
 {
     if (dtype == SQ_DTYPE_F32)
-        return padded_d(p->d) == 64 ? launch_simt<simt_64>(*p, stream, err)
-                                    : launch_simt<simt_128>(*p, stream, err);
+        return sq_attention_padded_d(p->d) == 64 ? launch_simt<simt_64>(*p, stream, err)
+                                                 : launch_simt<simt_128>(*p, stream, err);
     return dtype == SQ_DTYPE_BF16 ? launch_16_bit<__nv_bfloat16>(*p, stream, err)
                                   : launch_16_bit<__half>(*p, stream, err);
 }
