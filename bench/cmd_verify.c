@@ -108,15 +108,21 @@ static void add_row(const sq_verification_run *v, const json_t *answer)
     }
 }
 
+static void count_mismatch(sq_verification_run *v, const char *name, const char *why)
+{
+    if (v->mismatches++ == 0)
+        snprintf(v->first_mismatch, sizeof v->first_mismatch, "%.640s: %.320s", name, why);
+}
+
 void sq_verification_add(sq_verification_run *v, const json_t *answer)
 {
     const char *verdict = sq_message_text(answer, "verdict", "");
     add_row(v, answer);
     v->ok += strcmp(verdict, "ok") == 0;
     v->unsupported += strcmp(verdict, "unsupported") == 0;
-    if (strcmp(verdict, "mismatch") == 0 && v->mismatches++ == 0)
-        snprintf(v->first_mismatch, sizeof v->first_mismatch, "%.640s: %.320s",
-                 sq_message_text(answer, "case", "?"), sq_message_text(answer, "reason", "?"));
+    if (strcmp(verdict, "mismatch") == 0)
+        count_mismatch(v, sq_message_text(answer, "case", "?"),
+                       sq_message_text(answer, "reason", "?"));
 }
 
 /* A case that cannot be read or made is neither right nor wrong, one that ends its worker is wrong. */
@@ -124,13 +130,12 @@ static void add_unanswered(sq_verification_run *v, const char *name, bool is_ref
 {
     json_t *row = json_pack("{ss ss ss}", "case", name, "verdict",
                             is_refused ? "unsupported" : "mismatch", "reason", v->why);
-    if (!is_refused)
-        sq_verification_add(v, row);
-    else
-        add_row(v, row);
-    if (is_refused && v->refused++ == 0)
-        snprintf(v->first_refused, sizeof v->first_refused, "%.400s: %.480s", name, v->why);
+    add_row(v, row); /* NULL where the last words of the worker are no UTF-8 */
     json_decref(row);
+    if (!is_refused)
+        count_mismatch(v, name, v->why);
+    else if (v->refused++ == 0)
+        snprintf(v->first_refused, sizeof v->first_refused, "%.400s: %.480s", name, v->why);
 }
 
 sq_status sq_verification_ask(sq_verification_run *v, const char *name, json_t *request,
