@@ -14,7 +14,7 @@
 extern "C" {
 #endif
 
-enum { SQ_MAX_ADAPTERS = 16, SQ_PEER_ABI = 1 };
+enum { SQ_MAX_ADAPTERS = 16, SQ_PEER_ABI = 2 };
 
 typedef struct {
     char name[32], path[1024];

@@ -18,6 +18,7 @@ static const struct {
       .max_interval = 0.25,
       .max_cell_seconds = 2,
       .timeout_seconds = 60,
+      .rest = 1,
       .proof_work = 2e7,
       .cooldown_seconds = -1}},
     {"nightly",
@@ -30,6 +31,7 @@ static const struct {
       .max_interval = 0.1,
       .max_cell_seconds = 5,
       .timeout_seconds = 120,
+      .rest = 1,
       .proof_work = 5e7,
       .cooldown_seconds = -1}},
     {"paper",
@@ -42,6 +44,7 @@ static const struct {
       .max_interval = 0.05,
       .max_cell_seconds = 20,
       .timeout_seconds = 300,
+      .rest = 1,
       .proof_work = 2e8,
       .cooldown_seconds = -1}},
 };
@@ -58,6 +61,7 @@ const sq_policy_field sq_policy_fields[] = {
     {"max-interval", SQ_POLICY_NUMBER, offsetof(sq_policy, max_interval)},
     {"max-cell-time", SQ_POLICY_SECONDS, offsetof(sq_policy, max_cell_seconds)},
     {"timeout", SQ_POLICY_SECONDS, offsetof(sq_policy, timeout_seconds)},
+    {"rest", SQ_POLICY_NUMBER, offsetof(sq_policy, rest)},
     {"proof-work", SQ_POLICY_NUMBER, offsetof(sq_policy, proof_work)},
     {"try-oom", SQ_POLICY_SWITCH, offsetof(sq_policy, try_oom)},
     {"energy", SQ_POLICY_SWITCH, offsetof(sq_policy, energy)},
@@ -88,7 +92,7 @@ void sq_policy_format(const sq_policy *policy, const sq_policy_field *field, cha
     switch (field->kind) {
     case SQ_POLICY_COUNT: snprintf(out, size, "%d", *(const int *)at); break;
     case SQ_POLICY_SWITCH: snprintf(out, size, "%s", *(const bool *)at ? "on" : "off"); break;
-    case SQ_POLICY_NUMBER:
+    case SQ_POLICY_NUMBER: snprintf(out, size, "%.10g", *(const double *)at); break;
     case SQ_POLICY_COOLDOWN: format_cooldown(*(const double *)at, out, size); break;
     case SQ_POLICY_SECONDS: snprintf(out, size, "%.10g", *(const double *)at); break;
     }

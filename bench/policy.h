@@ -22,6 +22,7 @@ typedef struct {
     double max_interval;     /* wider than this at the cap: status noisy */
     double max_cell_seconds; /* a launch predicted or seen to take longer is skipped */
     double timeout_seconds;  /* the parent kills a worker that is silent for longer */
+    double rest;             /* of a GPU after a launch, in multiples of what it took; 0: none */
     double proof_work;       /* multiply-adds that a proof's reference may cost */
     bool try_oom;            /* try cells that are predicted not to fit */
     bool energy;             /* measures the energy of a launch: some seconds more a run */

@@ -47,6 +47,8 @@ const sq_setting_def sq_setting_defs[] = {
     {{"target-interval", 0, "FRACTION", "policy: enough when the median's interval is this narrow"},
      SQ_SCOPE_CAMPAIGN},
     {{"max-interval", 0, "FRACTION", "policy: wider at the end is noisy"}, SQ_SCOPE_CAMPAIGN},
+    {{"rest", 0, "N", "policy: a GPU rests after a launch, N times what it took (default 1)"},
+     SQ_SCOPE_CAMPAIGN},
     {{"proof-work", 0, "N", "policy: multiply-adds that one proof's reference may cost"},
      SQ_SCOPE_CAMPAIGN},
     {{"try-oom", 0, "on|off", "tries cells that are predicted not to fit (default off)"},

@@ -68,6 +68,7 @@ static const field policy_fields[] = {
     F(sq_policy, REAL, max_interval),
     F(sq_policy, REAL, max_cell_seconds),
     F(sq_policy, REAL, timeout_seconds),
+    F(sq_policy, REAL, rest),
     F(sq_policy, REAL, proof_work),
     F(sq_policy, BOOL, try_oom),
     F(sq_policy, BOOL, energy),

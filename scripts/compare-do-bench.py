@@ -3,7 +3,7 @@
 
 usage: compare-do-bench.py [--library FILE] [--device N] [--rounds N] [--no-ncu]
 
-Calls of 500 us and more, in turn by both and in both orders over the rounds: do_bench's median, ours in
+Calls of 500 us and more, in turn by both, after a rest, and in both orders over the rounds: do_bench's median, ours in
 dirty-cold mode (its cache state; within 2 % of it) and ours in clean-cold mode (the difference is shown).
 Then, with Nsight Compute on PATH, which cache state is right: a kernel that only reads has no bytes to
 write, so what dram__bytes_write counts of it was left in L2 by whatever ran before the timed window.
@@ -18,6 +18,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "bench/external"))
 import seqmark_time  # noqa: E402
@@ -25,6 +26,7 @@ import seqmark_time  # noqa: E402
 REQUIRED = 0.02
 READ_ONLY_ELEMENTS = 1 << 28  # f32: 1 GiB, twenty times the L2 of an H100
 LAUNCHES = 5
+REST_SECONDS = 0.5  # before each turn: a card under tensor load remembers the turn before in its clock
 SHARED = ("libseqmark_time.so", "build/release/libseqmark_time.so", "build/dev/libseqmark_time.so")
 
 
@@ -55,7 +57,7 @@ class Timer:
 
         # do_bench's own plan: warm for 25 ms, then 100 ms of samples however alike they are. A card under
         # tensor load lowers its clock within that time, so a shorter window would see another clock.
-        policy = seqmark_time.Policy(3, 0.025, 10, 1000, 0.1, 0, 2)
+        policy = seqmark_time.Policy(3, 0.025, 10, 1000, 0.1, 0, 2, 0)
         samples, result = (ctypes.c_int32 * policy.max_samples)(), seqmark_time.Result()
         self.check(self.lib.sqt_measure(self.timer, ctypes.byref(policy), cache.encode(), b"plain",
                                         1, seqmark_time.LAUNCH(launch), None, samples,
@@ -113,6 +115,8 @@ def compare(torch, do_bench, timer, rounds):
                      lambda: dirty.append(timer.median_us(call, "dirty-cold")),
                      lambda: clean.append(timer.median_us(call, "clean-cold"))]
             for turn in turns if i % 2 == 0 else reversed(turns):
+                torch.cuda.synchronize()
+                time.sleep(REST_SECONDS)
                 turn()
         us, ours = statistics.median(theirs), statistics.median(d[0] for d in dirty)
         cold, clock = statistics.median(c[0] for c in clean), clean[-1][1]

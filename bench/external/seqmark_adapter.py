@@ -21,6 +21,7 @@ import time
 
 import seqmark_time
 
+PROTOCOL = 2  # of docs/peers.md
 LONGEST_LAUNCH_SECONDS = 2.1
 ELEMENT_BYTES = {"bf16": 2, "f16": 2, "f32": 4}
 
@@ -91,7 +92,7 @@ class Timer:
         limit = min(told["max_cell_seconds"], LONGEST_LAUNCH_SECONDS)
         policy = seqmark_time.Policy(told["warmup_launches"], told["warmup_seconds"], told["min_samples"],
                          max(told["min_samples"], told["max_samples"]), told["max_seconds"],
-                         told["target_interval"], limit)
+                         told["target_interval"], limit, told["rest"])
         samples, result = (ctypes.c_int32 * policy.max_samples)(), seqmark_time.Result()
 
         def enqueue(_, copy):
@@ -180,7 +181,7 @@ class Session:
     def _hello(self, request):
         self.device = self.adapter.device = request.get("device", "cpu")
         self._library = request.get("library", "")
-        self.say({"is": "hello", "name": self.adapter.name, "abi": seqmark_time.ABI,
+        self.say({"is": "hello", "name": self.adapter.name, "abi": PROTOCOL,
                   "versions": self.versions(),
                   "implementations": self.adapter.implementations(self.device)})
 

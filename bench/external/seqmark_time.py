@@ -2,14 +2,14 @@
 library loaded with the types of what it returns."""
 import ctypes
 
-ABI = 1
+ABI = 2
 
 
 class Policy(ctypes.Structure):
     _fields_ = [("warmup_launches", ctypes.c_int), ("warmup_seconds", ctypes.c_double),
                 ("min_samples", ctypes.c_int), ("max_samples", ctypes.c_int),
                 ("max_seconds", ctypes.c_double), ("target_interval", ctypes.c_double),
-                ("max_launch_seconds", ctypes.c_double)]
+                ("max_launch_seconds", ctypes.c_double), ("rest", ctypes.c_double)]
 
 
 class Result(ctypes.Structure):
@@ -32,4 +32,10 @@ def load(path):
     library.sqt_message.argtypes = [ctypes.c_void_p]
     library.sqt_stream.restype = ctypes.c_void_p
     library.sqt_stream.argtypes = [ctypes.c_void_p]
+    library.sqt_close.argtypes = [ctypes.c_void_p]
+    library.sqt_fill.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int64,
+                                 ctypes.c_char_p, ctypes.c_uint64, ctypes.c_uint32]
+    library.sqt_measure.argtypes = [ctypes.c_void_p, ctypes.POINTER(Policy), ctypes.c_char_p,
+                                    ctypes.c_char_p, ctypes.c_int, LAUNCH, ctypes.c_void_p,
+                                    ctypes.POINTER(ctypes.c_int32), ctypes.POINTER(Result)]
     return library

@@ -25,6 +25,7 @@ typedef struct {
     double asked_at, last_beat; /* by the clock */
     int asked_n;                /* samples that the watch has passed */
     double asked_seconds;
+    double rest_owed;
     sqt_result *result;
 } run;
 
@@ -69,6 +70,7 @@ static sq_status take(run *r, sq_error *err)
     SQ_TRY(sq_launcher_sample(&r->launcher, &sample, err));
     if (r->launcher.is_changed)
         restart(r);
+    sq_sampling_rest(r->what, r->policy, 1e-9 * sample.ns * batch, &r->rest_owed);
     if (sample.is_late) {
         result->n_late++;
         return SQ_OK;
@@ -151,8 +153,11 @@ static sq_status check(const sq_sampling *what, const sqt_policy *policy, sq_err
         return sq_fail(err, SQ_BAD_ARGUMENT, "policy: %d to %d samples is no range",
                        policy->min_samples, policy->max_samples);
     if (!(policy->max_seconds > 0 && policy->max_launch_seconds > 0 &&
-          policy->warmup_seconds >= 0 && policy->target_interval >= 0))
-        return sq_fail(err, SQ_BAD_ARGUMENT, "policy: a negative time or interval, or no time");
+          policy->warmup_seconds >= 0 && policy->target_interval >= 0 && policy->rest >= 0 &&
+          policy->rest <= SQ_LONGEST_REST))
+        return sq_fail(err, SQ_BAD_ARGUMENT,
+                       "policy: a negative time or interval, no time, or a rest beyond %d launches",
+                       SQ_LONGEST_REST);
     bool is_rotating = what->cache == SQ_CACHE_ROTATE;
     if (is_rotating ? what->copies < 2 : what->copies != 1)
         return sq_fail(err, SQ_BAD_ARGUMENT, "cache %s with %d sets of inputs: it needs %s",

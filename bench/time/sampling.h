@@ -16,6 +16,9 @@ extern "C" {
 /* A sample is an int32 of nanoseconds: no launch may be longer. */
 #define SQ_LONGEST_LAUNCH_SECONDS 2.1
 
+/* A rest is at most so many times the launch before it. */
+#define SQ_LONGEST_REST 100
+
 /* Enqueues one launch that uses the set `copy` of the inputs. */
 typedef sq_status (*sq_turn_fn)(void *arg, int copy, sq_error *err);
 
@@ -42,6 +45,7 @@ typedef struct {
     void (*warmed)(void *arg); /* called once, between warm-up and samples; may be NULL */
     void *warmed_arg;
     double (*clock)(void *arg); /* seconds; NULL: the monotonic clock. Tests bring their own */
+    void (*sleep)(void *arg, double seconds); /* of the clock's arg; NULL: sleeps */
     void *clock_arg;
 } sq_sampling;
 

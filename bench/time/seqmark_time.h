@@ -17,7 +17,7 @@
 extern "C" {
 #endif
 
-#define SQT_ABI 1
+#define SQT_ABI 2
 
 #if defined(__GNUC__)
 #define SQT_API __attribute__((visibility("default")))
@@ -45,6 +45,7 @@ typedef struct {
     double max_seconds;     /* no further sample once the sum of the launches reaches this */
     double target_interval; /* enough: 95 % interval of the median over the median (0.005) */
     double max_launch_seconds; /* a launch that takes longer is not sampled; at most 2.1 */
+    double rest; /* the device's rest after a launch, in multiples of what it took; 0: none */
 } sqt_policy;
 
 typedef struct {

@@ -2,10 +2,12 @@
 #include "bench/time/warmup.h"
 
 #include <math.h>
+#include <time.h>
 
 #include "core/host.h"
 
 #define ALIVE_SECONDS 1.0
+#define LEAST_REST_SECONDS 0.5e-3 /* a sleep overshoots by some 0.05 ms */
 
 /* Twice the usual target interval: a drift below it could not be told from the result's own width.
  */
@@ -33,6 +35,27 @@ void sq_sampling_beat(const sq_sampling *what, double *last)
         return;
     *last = now;
     what->alive(what->alive_arg);
+}
+
+static void sleep_for(const sq_sampling *what, double seconds)
+{
+    if (what->sleep) {
+        what->sleep(what->clock_arg, seconds);
+        return;
+    }
+    struct timespec time = {.tv_sec = (time_t)seconds};
+    time.tv_nsec = (long)(1e9 * (seconds - (double)time.tv_sec));
+    nanosleep(&time, NULL); /* a signal may cut it short */
+}
+
+void sq_sampling_rest(const sq_sampling *what, const sqt_policy *policy, double busy_seconds,
+                      double *owed)
+{
+    *owed += policy->rest * busy_seconds;
+    if (*owed < LEAST_REST_SECONDS)
+        return;
+    sleep_for(what, *owed);
+    *owed = 0;
 }
 
 bool sq_is_stationary(const int32_t *ns, int n, double *drift)
@@ -81,7 +104,7 @@ sq_status sq_warm_up(sq_launcher *launcher, const sqt_policy *policy, sqt_result
     const sq_sampling *what = launcher->what;
     double limit = fmin(policy->max_launch_seconds, SQ_LONGEST_LAUNCH_SECONDS);
     double cap = CAP_FACTOR * policy->warmup_seconds;
-    double start = sq_sampling_clock(what), now = start, last_beat = start;
+    double start = sq_sampling_clock(what), now = start, last_beat = start, owed = 0;
     bins b = {.n = 0};
     bool is_stationary = false;
     int least = policy->warmup_launches > 1 ? policy->warmup_launches : 1; /* loads the kernels */
@@ -90,8 +113,9 @@ sq_status sq_warm_up(sq_launcher *launcher, const sqt_policy *policy, sqt_result
     while (result->warmup_launches < least || now - start < policy->warmup_seconds ||
            (!is_stationary && now - start < cap)) {
         SQ_TRY(launch_once(launcher, err));
-        double end = sq_sampling_clock(what), seconds = end - now;
-        now = end;
+        double seconds = sq_sampling_clock(what) - now;
+        sq_sampling_rest(what, policy, seconds, &owed);
+        now = sq_sampling_clock(what);
         result->launch_seconds = fmin(result->launch_seconds, seconds);
         sq_sampling_beat(what, &last_beat);
         /* One hiccup must not skip a cell: only a launch far too long is believed at once. */

@@ -9,9 +9,11 @@
 #include "bench/time/launcher.h"
 #include "bench/worker/phases.h"
 
-static sqt_policy policy_of(const sq_policy *policy)
+/* Nothing lowers the clock of a device that has none of its own. */
+static sqt_policy policy_of(const sq_policy *policy, const sq_backend *backend)
 {
-    return (sqt_policy){.warmup_launches = policy->warmup_launches,
+    return (sqt_policy){.rest = backend->clock_start ? policy->rest : 0,
+                        .warmup_launches = policy->warmup_launches,
                         .warmup_seconds = policy->warmup_seconds,
                         .min_samples = policy->min_samples,
                         .max_samples = policy->max_samples,
@@ -91,7 +93,7 @@ static sq_status keep(const sq_sampling *what, const sq_job *job, const sq_polic
 sq_status sq_measure(sq_job *job, const sq_policy *policy, sq_cache cache, sq_alive_fn alive,
                      void *alive_arg, sq_record *record, sq_error *err)
 {
-    sqt_policy limits = policy_of(policy);
+    sqt_policy limits = policy_of(policy, job->rig->backend);
     sq_sampling what = {.backend = job->rig->backend,
                         .device = job->rig->device,
                         .cache = cache,

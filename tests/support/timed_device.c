@@ -106,6 +106,13 @@ static double fake_clock(void *arg)
     return ((const sq_backend_device *)arg)->now;
 }
 
+static void fake_sleep(void *arg, double seconds)
+{
+    sq_backend_device *device = arg;
+    device->slept += seconds;
+    device->now += seconds;
+}
+
 const sqt_policy timed_policy = {.warmup_launches = 3,
                                  .warmup_seconds = 0.025,
                                  .min_samples = 10,
@@ -129,6 +136,7 @@ timing *timing_new(timed_script ns)
                             .launch = launch,
                             .arg = &t->device,
                             .clock = fake_clock,
+                            .sleep = fake_sleep,
                             .clock_arg = &t->device};
     return t;
 }

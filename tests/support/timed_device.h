@@ -19,7 +19,7 @@ typedef double (*timed_script)(const sq_backend_device *device, int k, double se
 
 struct sq_backend_device {
     timed_script ns;
-    double now;
+    double now, slept;
     int k; /* launches so far */
     int samples;
     int fails_at;           /* the launch that fails, from 1; 0 none */

@@ -1,6 +1,5 @@
 #!/usr/bin/env python3
-"""libseqmark_time.so from Python by ctypes alone, on the CPU: as an adapter of another language uses
-it. The inputs are drawn a second time here, from the description of the generator.
+"""libseqmark_time.so from Python by ctypes alone, on the CPU: by the binding that adapters use. The inputs are drawn a second time here, from the description of the generator.
 
 usage: test_time_ctypes.py SOURCE_DIR BUILD_DIR
 """
@@ -14,6 +13,9 @@ import subprocess
 import sys
 import time
 import unittest
+
+sys.path.insert(0, str(pathlib.Path(sys.argv[1], "bench", "external")))
+from seqmark_time import LAUNCH, Policy, Result, load  # noqa: E402
 
 BUILD = pathlib.Path(sys.argv[2])
 LIBRARY = BUILD / "libseqmark_time.so"
@@ -32,39 +34,6 @@ def run_under_sanitizer():
                           capture_output=True, text=True).stdout.strip()
     environment = {**os.environ, "LD_PRELOAD": asan, "ASAN_OPTIONS": "detect_leaks=0"}
     os.execve(sys.executable, [sys.executable, *sys.argv], environment)
-
-
-class Policy(ctypes.Structure):
-    _fields_ = [("warmup_launches", ctypes.c_int), ("warmup_seconds", ctypes.c_double),
-                ("min_samples", ctypes.c_int), ("max_samples", ctypes.c_int),
-                ("max_seconds", ctypes.c_double), ("target_interval", ctypes.c_double),
-                ("max_launch_seconds", ctypes.c_double)]
-
-
-class Result(ctypes.Structure):
-    _fields_ = [("n", ctypes.c_int), ("n_dropped", ctypes.c_int), ("n_late", ctypes.c_int),
-                ("n_unheld", ctypes.c_int), ("batch", ctypes.c_int),
-                ("warmup_launches", ctypes.c_int), ("warmup_drift", ctypes.c_double),
-                ("sm_mhz", ctypes.c_double), ("launch_seconds", ctypes.c_double),
-                ("is_too_long", ctypes.c_int), ("drop_reason", ctypes.c_char * 96)]
-
-
-LAUNCH = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int)
-
-
-def load():
-    sqt = ctypes.CDLL(str(LIBRARY))
-    sqt.sqt_message.restype = ctypes.c_char_p
-    sqt.sqt_message.argtypes = [ctypes.c_void_p]
-    sqt.sqt_stream.restype = ctypes.c_void_p
-    sqt.sqt_stream.argtypes = [ctypes.c_void_p]
-    sqt.sqt_close.argtypes = [ctypes.c_void_p]
-    sqt.sqt_fill.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int64,
-                             ctypes.c_char_p, ctypes.c_uint64, ctypes.c_uint32]
-    sqt.sqt_measure.argtypes = [ctypes.c_void_p, ctypes.POINTER(Policy), ctypes.c_char_p,
-                                ctypes.c_char_p, ctypes.c_int, LAUNCH, ctypes.c_void_p,
-                                ctypes.POINTER(ctypes.c_int32), ctypes.POINTER(Result)]
-    return sqt
 
 
 # --- the generator, from core/rng.h's description ---
@@ -97,10 +66,10 @@ def uniform(low, high, seed, tensor, index):
 
 class Timer(unittest.TestCase):
     def setUp(self):
-        self.sqt = load()
+        self.sqt = load(str(LIBRARY))
         self.timer = ctypes.c_void_p()
         self.assertEqual(self.sqt.sqt_open(b"cpu", None, ctypes.byref(self.timer)), 0)
-        self.policy = Policy(3, 1e-3, 10, 40, 0.05, 0.005, 0.5)
+        self.policy = Policy(3, 1e-3, 10, 40, 0.05, 0.005, 0.5, 0)
         self.calls = []
 
     def tearDown(self):
@@ -122,7 +91,7 @@ class Timer(unittest.TestCase):
         return code, list(samples)[:result.n], result
 
     def test_the_abi_is_the_one_that_is_tested_here(self):
-        self.assertEqual(self.sqt.sqt_abi(), 1)
+        self.assertEqual(self.sqt.sqt_abi(), 2)
 
     def test_only_its_own_names_are_exported(self):
         text = subprocess.run(["nm", "-D", "--defined-only", LIBRARY], check=True,

@@ -36,8 +36,9 @@ static void test_what_differs_is_said(void **state)
     policy.max_samples = 77;
     policy.try_oom = true;
     policy.target_interval = 0.001;
+    policy.rest = 0;
     says(&policy, " --policy paper --max-samples 77 --max-time 0.1s --target-interval 0.001 "
-                  "--try-oom on");
+                  "--rest 0 --try-oom on");
 }
 
 static void test_cooldown_has_words(void **state)

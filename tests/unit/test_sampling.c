@@ -196,6 +196,11 @@ static void policies_that_cannot_be_are_refused(void **state)
     b->policy.warmup_seconds = NAN;
     assert_int_equal(timing_measure(b), SQ_BAD_ARGUMENT);
     b->policy = timed_policy;
+    b->policy.rest = -1;
+    assert_int_equal(timing_measure(b), SQ_BAD_ARGUMENT);
+    b->policy.rest = 101;
+    assert_int_equal(timing_measure(b), SQ_BAD_ARGUMENT);
+    b->policy = timed_policy;
     b->what.mode = SQ_LAUNCH_BATCH;
     assert_int_equal(timing_measure(b), SQ_BAD_ARGUMENT);
     assert_int_equal(b->device.k, 0);
@@ -257,6 +262,38 @@ static void signs_of_life_come_once_a_second(void **state)
     free(b);
 }
 
+static void a_rest_is_a_multiple_of_the_work_before_it(void **state)
+{
+    (void)state;
+    for (int rest = 0; rest <= 2; rest++) {
+        timing *b = timing_new(timed_steady);
+        b->policy.rest = rest;
+        timing_run(b);
+        double owed = rest * 100e-6 * b->device.k;
+        assert_true(b->device.slept <= owed + 1e-9);
+        assert_true(b->device.slept > owed - 1e-3 - 1e-9); /* the last of warm-up and samples */
+        assert_true(rest == 0 ||
+                    b->result.warmup_launches < 250 / rest); /* rests are of its time */
+        assert_int_equal(b->ns[0], 100000);
+        free(b);
+    }
+}
+
+static void short_launches_owe_a_rest_until_it_is_worth_a_sleep(void **state)
+{
+    (void)state;
+    double owed = 0;
+    timing *b = timing_new(timed_steady);
+    b->policy.rest = 0.5;
+    for (int i = 0; i < 99; i++)
+        sq_sampling_rest(&b->what, &b->policy, 10e-6, &owed);
+    assert_true(b->device.slept == 0);
+    sq_sampling_rest(&b->what, &b->policy, 11e-6, &owed);
+    assert_true(b->device.slept > 0.5e-3 && b->device.slept < 0.51e-3);
+    assert_true(owed == 0);
+    free(b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -276,6 +313,8 @@ int main(void)
         cmocka_unit_test(a_failing_launch_ends_it),
         cmocka_unit_test(the_clock_is_of_the_samples_or_of_the_run),
         cmocka_unit_test(signs_of_life_come_once_a_second),
+        cmocka_unit_test(a_rest_is_a_multiple_of_the_work_before_it),
+        cmocka_unit_test(short_launches_owe_a_rest_until_it_is_worth_a_sleep),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

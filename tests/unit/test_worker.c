@@ -18,8 +18,10 @@
 #define BLOCK_KEY "block:mamba@cpu/ref/fwd/f32/B=2,L=8,D=64/clean-cold,plain,unlocked"
 #define POLICY                                                                                     \
     "\"policy\":{\"warmup_launches\":1,\"warmup_seconds\":0,\"min_samples\":3,\"max_samples\":3,"  \
-    "\"max_seconds\":1,\"target_interval\":0.01,\"max_interval\":1e9,\"max_cell_seconds\":2,"      \
-    "\"timeout_seconds\":60,\"proof_work\":100000,\"try_oom\":false,\"energy\":false,\"cooldown_seconds\":0}"
+    "\"max_seconds\":1,\"target_interval\":0.01,\"max_interval\":1e9,\"rest\":0,\"max_cell_"       \
+    "seconds\":2,"                                                                                 \
+    "\"timeout_seconds\":60,\"proof_work\":100000,\"try_oom\":false,\"energy\":false,\"cooldown_"  \
+    "seconds\":0}"
 
 /* Serves `requests` on device `device`; the answers, one JSON value a line, as an array. */
 static json_t *serve(const char *requests, int device, int *exit_code)
@@ -153,8 +155,8 @@ static void a_timeline_on_the_cpu_is_refused(void **state)
     (void)state;
     int exit_code;
     json_t *answers = serve("{\"do\":\"timeline\",\"cell\":\"" KEY "\"}\n", 0, &exit_code);
-    assert_non_null(strstr(text_of(answer_of(answers, "error"), "message"),
-                           "backend cpu has no counters"));
+    assert_non_null(
+        strstr(text_of(answer_of(answers, "error"), "message"), "backend cpu has no counters"));
     assert_int_equal(exit_code, 0);
     json_decref(answers);
 }
@@ -234,10 +236,8 @@ static void bad_requests_are_answered_and_survived(void **state)
                                       ",\"outputs\":[1]}",
                                       "{\"do\":\"sustain\",\"cell\":\"" KEY "\"}",
                                       "{\"do\":\"sustain\",\"seconds\":1}",
-                                      "{\"do\":\"sustain\",\"cell\":\"" KEY
-                                      "\",\"seconds\":601}",
-                                      "{\"do\":\"sustain\",\"cell\":\"" KEY
-                                      "\",\"seconds\":-1}",
+                                      "{\"do\":\"sustain\",\"cell\":\"" KEY "\",\"seconds\":601}",
+                                      "{\"do\":\"sustain\",\"cell\":\"" KEY "\",\"seconds\":-1}",
                                       "{\"do\":\"set-ceilings\"}",
                                       "{\"do\":\"set-ceilings\",\"ceilings\":[{}]}"};
     enum { COUNT = sizeof bad / sizeof bad[0] };
