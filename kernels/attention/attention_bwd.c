@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "kernels/attention/attention.h"
+#include "kernels/shared/rounding.h"
 #include "kernels/shared/rows.h"
 
 /* One key/value head of one sequence; (Lk, D) each. p, dp: a row of Lk. */
@@ -34,7 +35,7 @@ static bool weigh(const job *j, int64_t h, int64_t row, sq_key_range seen)
     for (int64_t i = seen.first; i < seen.last; i++)
         sum += j->p[i] = exp(j->p[i] - max);
     for (int64_t i = seen.first; i < seen.last; i++)
-        j->p[i] /= sum;
+        j->p[i] = sq_named(j->p[i] / sum);
     return seen.first < seen.last;
 }
 
@@ -57,6 +58,19 @@ static void add_bias_gradient(const job *j, int64_t h, int64_t row, int64_t key,
     j->bias[h * j->rules->biases + (distance < last ? distance : last)] += ds;
 }
 
+/* What rowsum(dO o) is less for the rounding of the o that was handed on. */
+static double lost_mean(const job *j, sq_key_range seen)
+{
+    double lost = 0;
+    for (int64_t c = 0; c < j->d && sq_is_rounding(); c++) {
+        double o = 0;
+        for (int64_t i = seen.first; i < seen.last; i++)
+            o += j->p[i] * j->v[i * j->d + c];
+        lost += (o - sq_named(o)) * j->d_o[c];
+    }
+    return lost;
+}
+
 static void run_row(const job *j, int64_t h, int64_t row)
 {
     const sq_tensor *q = j->t->q, *d_o = j->t->d_o, *dq = j->t->dq;
@@ -73,8 +87,9 @@ static void run_row(const job *j, int64_t h, int64_t row)
             j->dp[i] = sq_row_dot(j->d_o, j->v + i * j->d, j->d);
             mean += j->p[i] * j->dp[i];
         }
+    mean -= lost_mean(j, seen);
     for (int64_t i = seen.first; i < seen.last; i++) {
-        const double ds = j->p[i] * (j->dp[i] - mean);
+        const double ds = sq_named(j->p[i] * (j->dp[i] - mean));
         if (j->bias)
             add_bias_gradient(j, h, row, i, ds);
         for (int64_t c = 0; c < j->d; c++) {

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "kernels/shared/rounding.h"
 #include "kernels/shared/rows.h"
 
 enum { MAX_D = 256 };
@@ -135,9 +136,11 @@ static void attend(const job *j, int64_t h, int64_t row, double *score)
              sq_attention_bias(j->rules, h, row, i);
         max = fmax(max, *s);
     }
+    for (int64_t i = seen.first; i < seen.last; i++)
+        sum += score[i - seen.first] = exp(score[i - seen.first] - max);
     for (int64_t i = seen.first; i < seen.last; i++) {
-        const double p = exp(score[i - seen.first] - max), *v = j->value + i % slots * d;
-        sum += p;
+        const double *v = j->value + i % slots * d;
+        const double p = sq_named_factor(1 / sum, score[i - seen.first]);
         for (int64_t c = 0; c < d; c++)
             out[c] += p * v[c];
     }

@@ -25,6 +25,7 @@
 #include <math.h>
 
 #include "kernels/shared/channels.h"
+#include "kernels/shared/rounding.h"
 #include "kernels/shared/rows.h"
 
 static const sq_axis axes[] = {
@@ -126,7 +127,10 @@ static double convolve(const sq_call *call, int64_t b, int64_t t, int64_t d)
         int64_t tap = d * w->stride[0] + (w->dim[1] - 1 - i) * w->stride[1];
         sum += sq_load(w->data, w->dtype, tap) * input_at(call, b, t - i, d);
     }
-    return call->axis[AXIS_SILU] != 0 ? sum / (1 + exp(-sum)) : sum;
+    if (call->axis[AXIS_SILU] == 0)
+        return sum;
+    sum = sq_named(sum);
+    return sum / (1 + exp(-sum));
 }
 
 static sq_status reference(const sq_call *call, sq_error *err)

@@ -10,6 +10,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "kernels/shared/rounding.h"
 #include "kernels/shared/rows.h"
 
 enum { MAX_TAPS = 4 };
@@ -43,8 +44,9 @@ static void run_sequence(channel *c, int64_t b)
         for (int64_t k = 0; k < c->taps; k++)
             a += c->w[k] * c->x[t + k];
         if (c->call->axis[AXIS_SILU] != 0) {
+            a = sq_named(a);
             const double s = 1 / (1 + exp(-a));
-            da *= s * (1 + a * (1 - s));
+            da = sq_named(da * (s * (1 + a * (1 - s))));
         }
         c->dbias += da;
         for (int64_t k = 0; k < c->taps; k++) {

@@ -22,6 +22,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "kernels/shared/rounding.h"
 #include "kernels/shared/rows.h"
 
 enum { BLOCK = 64, UNROLL = 4 }; /* rows of x unpacked at once, and multiplied at once */
@@ -177,6 +178,14 @@ static void dots(const double *w, const double *x, int64_t k, double sums[UNROLL
     sums[3] = s3;
 }
 
+/* act(a): what y is made of, or y itself. */
+static double activated(const sq_call *call, double a)
+{
+    const int act = (int)call->axis[AXIS_ACT];
+    const double value = act == LINEAR_ACT_NONE ? a : sq_linear_act(act, sq_named(a));
+    return call->in[IN_R].data ? sq_named(value) : value;
+}
+
 /* y[first .. first + count, n] from the unpacked rows x and the unpacked row w of W. */
 static void column(const sq_call *call, int64_t first, int64_t count, int64_t n, const double *x,
                    const double *w)
@@ -190,7 +199,7 @@ static void column(const sq_call *call, int64_t first, int64_t count, int64_t n,
         for (int64_t i = 0; i < UNROLL && m + i < count; i++) {
             const int64_t row = first + m + i;
             const double add = r->data ? sq_load(r->data, r->dtype, sq_row_offset(r, row) + n) : 0;
-            const double value = sq_linear_act((int)call->axis[AXIS_ACT], sums[i] + bias);
+            const double value = activated(call, sums[i] + bias);
             sq_store(y->data, y->dtype, sq_row_offset(y, row) + n, value + add);
         }
     }

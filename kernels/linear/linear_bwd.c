@@ -6,6 +6,7 @@
 
 #include <stdlib.h>
 
+#include "kernels/shared/rounding.h"
 #include "kernels/shared/rows.h"
 
 /* to[i] += factor * from[i] */
@@ -28,8 +29,10 @@ static void add_activation(const sq_call *call, const operands *o, int64_t m)
     const int act = (int)call->axis[AXIS_ACT];
     for (int64_t j = 0; act != LINEAR_ACT_NONE && j < o->n; j++) {
         const double bias = b->data ? sq_load1(b, j) : 0;
+        double *dz = &o->dz[m * o->n + j];
         const double a = sq_row_dot(o->x + m * o->k, o->w + j * o->k, o->k) + bias;
-        o->dz[m * o->n + j] *= sq_linear_act_slope(act, a);
+        *dz *= sq_linear_act_slope(act, sq_named(a));
+        *dz = sq_named(*dz);
     }
 }
 

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernels/shared/rounding.h"
 #include "kernels/shared/rows.h"
 
 enum { IN_DY = IN_COUNT };
@@ -55,8 +56,8 @@ static void transform_row(const head *p, const sq_long_conv_row *row)
         const double a = p->z[t].re + p->bias * p->u[t];
         const double dy = sq_load3(&call->in[IN_DY], row->b, t, channel);
         const bool is_gelu = call->axis[AXIS_GELU] != 0;
-        p->dx0[row->i * p->length + t] += dy * (is_gelu ? sq_long_conv_gelu(a) : a);
-        p->z[t] = sq_c64_of(dy * load3(&call->in[IN_X0], row->b, t, i) *
+        p->dx0[row->i * p->length + t] += dy * sq_named(is_gelu ? sq_long_conv_gelu(a) : a);
+        p->z[t] = sq_c64_of(sq_named(dy * load3(&call->in[IN_X0], row->b, t, i)) *
                                 (is_gelu ? sq_long_conv_gelu_slope(a) : 1),
                             0);
     }

@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "kernels/shared/rounding.h"
 #include "kernels/shared/rows.h"
 
 enum { DIRECT_MAX = 512 }; /* longer sequences: the reference transforms */
@@ -12,6 +13,13 @@ enum { DIRECT_MAX = 512 }; /* longer sequences: the reference transforms */
 double sq_long_conv_gelu(double a)
 {
     return 0.5 * a * (1 + erf(a * sqrt(0.5)));
+}
+
+/* act(a_t): what x0 multiplies, or the output. */
+static double activated(const sq_call *call, double a)
+{
+    const double value = call->axis[AXIS_GELU] != 0 ? sq_long_conv_gelu(a) : a;
+    return call->in[IN_X0].data ? sq_named(value) : value;
 }
 
 double sq_long_conv_gelu_slope(double a)
@@ -24,7 +32,9 @@ double sq_long_conv_input(const sq_call *call, const sq_long_conv_row *row, int6
 {
     const int64_t first = row->h * sq_axis_int(call->axis, AXIS_HEAD);
     const double u = sq_load3(&call->in[IN_V], row->b, t, first + row->i);
-    return call->in[IN_X1].data ? u * sq_load3(&call->in[IN_X1], row->b, t, first + row->j) : u;
+    return call->in[IN_X1].data
+               ? sq_named(u * sq_load3(&call->in[IN_X1], row->b, t, first + row->j))
+               : u;
 }
 
 static double tap(const sq_tensor *filter, int64_t h, int64_t s)
@@ -100,7 +110,7 @@ static void run_channel(const sq_call *call, sq_long_conv_row row, const sq_fft 
         else
             convolve_transformed(call, &row, fft, scratch, a);
         for (int64_t t = 0; t < length; t++) {
-            const double value = call->axis[AXIS_GELU] != 0 ? sq_long_conv_gelu(a[t]) : a[t];
+            const double value = activated(call, a[t]);
             y[t] += call->in[IN_X0].data
                         ? value * sq_load3(&call->in[IN_X0], row.b, t, row.h * width + row.i)
                         : value;
@@ -119,8 +129,7 @@ static void run_last(const sq_call *call, sq_long_conv_row row, int64_t c)
         double a = sq_load1(&call->in[IN_BIAS], row.h) * sq_long_conv_input(call, &row, length - 1);
         for (int64_t s = 0; s < length; s++)
             a += tap(&call->in[IN_H], row.h, s) * sq_long_conv_input(call, &row, length - 1 - s);
-        if (call->axis[AXIS_GELU] != 0)
-            a = sq_long_conv_gelu(a);
+        a = activated(call, a);
         if (call->in[IN_X0].data)
             a *= sq_load3(&call->in[IN_X0], row.b, 0, row.h * width + row.i);
         y += a;

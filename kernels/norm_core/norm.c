@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "kernels/shared/rounding.h"
 #include "kernels/shared/rows.h"
 
 const char *const sq_norm_gates[] = {"none", "pre", "post", NULL};
@@ -122,7 +123,7 @@ static void normalise(const sq_norm *norm, const group *v)
     double mean = 0, squares = 0;
     for (int64_t i = 0; i < n; i++) {
         if (norm->gate == SQ_NORM_GATE_PRE)
-            v->s[i] *= silu(v->z[i]);
+            v->s[i] = sq_named(v->s[i] * sq_named(silu(v->z[i])));
         mean += v->s[i] / (double)n;
     }
     for (int64_t i = 0; i < n; i++) {
@@ -130,10 +131,12 @@ static void normalise(const sq_norm *norm, const group *v)
         squares += v->s[i] * v->s[i];
     }
     const double scale = 1 / sqrt(squares / (double)n + norm->eps);
+    const bool is_output = !v->w && !v->b && norm->gate != SQ_NORM_GATE_POST;
     for (int64_t i = 0; i < n; i++) {
-        v->s[i] = v->s[i] * scale * (v->w ? v->w[i] : 1) + (v->b ? v->b[i] : 0);
+        v->s[i] = is_output ? v->s[i] * scale : sq_named(v->s[i] * scale);
+        v->s[i] = v->s[i] * (v->w ? v->w[i] : 1) + (v->b ? v->b[i] : 0);
         if (norm->gate == SQ_NORM_GATE_POST)
-            v->s[i] *= silu(v->z[i]);
+            v->s[i] = sq_named(v->s[i]) * sq_named(silu(v->z[i]));
     }
 }
 
@@ -162,6 +165,8 @@ static void run_group(const sq_norm *norm, const sq_call *call, int64_t m, int64
         for (int64_t i = 0; i < n; i++)
             v.s[i] += v.r[i];
         sq_row_write(s, sq_norm_offset(norm, s, m, g), n, v.s);
+        if (norm->residual == SQ_NORM_RESIDUAL_SAME)
+            sq_named_row(v.s, n, v.s);
     }
     normalise(norm, &v);
     sq_row_write(y, sq_norm_offset(norm, y, m, g), n, v.s);

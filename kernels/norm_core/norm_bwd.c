@@ -14,6 +14,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "kernels/shared/rounding.h"
 #include "kernels/shared/rows.h"
 
 enum { IN_DY = SQ_NORM_IN, IN_DS, BLOCK = 64 /* channels of w summed at once */ };
@@ -73,6 +74,8 @@ static void read_row(const sq_norm *norm, const sq_call *call, int64_t m, int64_
     sq_row_read(r, sq_norm_offset(norm, r, m, g) + first, n, v->ds);
     for (int64_t i = 0; i < n; i++)
         v->s[i] += v->ds[i];
+    if (norm->residual == SQ_NORM_RESIDUAL_SAME)
+        sq_named_row(v->s, n, v->s);
     sq_row_read(ds, sq_norm_offset(norm, ds, m, g) + first, n, v->ds);
 }
 
@@ -88,15 +91,21 @@ static void read_vectors(const sq_norm *norm, const sq_call *call, int64_t g, co
         sq_row_read(b, g * norm->width, norm->width, v->b);
 }
 
+/* x silu(z). */
+static double opened(const group *v, double x, int64_t i)
+{
+    return sq_named(x * sq_named(silu(v->z[i])));
+}
+
 static double gated(const sq_norm *norm, const group *v, int64_t i)
 {
-    return norm->gate == SQ_NORM_GATE_PRE ? v->s[i] * silu(v->z[i]) : v->s[i];
+    return norm->gate == SQ_NORM_GATE_PRE ? opened(v, v->s[i], i) : v->s[i];
 }
 
 /* The gradient of n w + b. */
 static double of_affine(const sq_norm *norm, const group *v, int64_t i)
 {
-    return norm->gate == SQ_NORM_GATE_POST ? v->dy[i] * silu(v->z[i]) : v->dy[i];
+    return norm->gate == SQ_NORM_GATE_POST ? opened(v, v->dy[i], i) : v->dy[i];
 }
 
 static moments moments_of(const sq_norm *norm, const group *v)
@@ -110,22 +119,35 @@ static moments moments_of(const sq_norm *norm, const group *v)
     return (moments){mean, 1 / sqrt(squares / n + norm->eps)};
 }
 
+/* c of a channel, such that n = c r is rounded. */
+static double centred(const sq_norm *norm, const group *v, int64_t i, moments at)
+{
+    return sq_named_factor(at.scale, gated(norm, v, i) - at.mean);
+}
+
+/* dn of a channel. */
+static double of_normal(const sq_norm *norm, const group *v, int64_t i)
+{
+    return sq_named(of_affine(norm, v, i) * v->w[i]);
+}
+
 /* dx (which is dr too) and dz of a group. */
 static void of_row(const sq_norm *norm, const group *v, moments at)
 {
     const double count = (double)norm->width;
     double mean = 0, along = 0;
     for (int64_t i = 0; i < norm->width; i++) {
-        const double dn = of_affine(norm, v, i) * v->w[i];
+        const double dn = of_normal(norm, v, i);
         mean += norm->is_centred ? dn / count : 0;
-        along += dn * (gated(norm, v, i) - at.mean) * at.scale / count;
+        along += dn * centred(norm, v, i, at) * at.scale / count;
     }
     for (int64_t i = 0; i < norm->width; i++) {
-        const double n = (gated(norm, v, i) - at.mean) * at.scale;
-        double du = at.scale * (of_affine(norm, v, i) * v->w[i] - mean - n * along);
+        const double n = centred(norm, v, i, at) * at.scale;
+        double du = at.scale * (of_normal(norm, v, i) - mean - n * along);
         if (norm->gate == SQ_NORM_GATE_POST)
-            v->dz[i] = v->dy[i] * (n * v->w[i] + v->b[i]) * silu_slope(v->z[i]);
+            v->dz[i] = v->dy[i] * sq_named(n * v->w[i] + v->b[i]) * silu_slope(v->z[i]);
         if (norm->gate == SQ_NORM_GATE_PRE) {
+            du = sq_named(du);
             v->dz[i] = du * v->s[i] * silu_slope(v->z[i]);
             du *= silu(v->z[i]);
         }
@@ -165,7 +187,7 @@ static void run_block(const sq_norm *norm, const sq_call *call, int64_t g, int64
         read_row(norm, call, m, g, first, n, &v);
         for (int64_t i = 0; i < n; i++) {
             const double dy = of_affine(norm, &v, i);
-            of_w[i] += dy * (gated(norm, &v, i) - of.mean) * of.scale;
+            of_w[i] += dy * centred(norm, &v, i, of) * of.scale;
             of_b[i] += dy;
         }
     }

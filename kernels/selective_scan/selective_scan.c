@@ -32,6 +32,7 @@
 #include <stdio.h>
 
 #include "kernels/selective_scan/selective_scan.h"
+#include "kernels/shared/rounding.h"
 #include "kernels/shared/rows.h"
 
 enum { MAX_STATES = 256 };
@@ -243,6 +244,7 @@ static double step_state(const scan *s, int64_t b, int64_t t, int64_t d, double 
     const char *b_t = row_of(s, &s->b, b, t, d), *c_t = row_of(s, &s->c, b, t, d);
     const double delta = step_size(s->call, b, t, d);
     double y = 0;
+    input = sq_named_factor(delta, input);
     for (int64_t n = 0; n < a->dim[1]; n++) {
         double decay = exp(delta * sq_load3(a, d, n, 0));
         h[n] = decay * h[n] + delta * sq_load(b_t, s->b.dtype, n * s->b.stride[3]) * input;
@@ -267,7 +269,7 @@ static void scan_channel(const scan *s, int64_t b, int64_t d)
             value += sq_load1(&call->in[IN_SKIP], d) * input;
         if (call->in[IN_Z].data) {
             double z = sq_load3(&call->in[IN_Z], b, t, d);
-            value *= z / (1 + exp(-z));
+            value = sq_named(value) * sq_named(z / (1 + exp(-z)));
         }
         sq_store3(&call->out[OUT_Y], b, t, d, value);
     }

@@ -16,6 +16,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "kernels/shared/rounding.h"
 #include "kernels/shared/rows.h"
 
 /* Gradients of what all sequences share: of A, D, delta_bias, and of B and C where they are constant
@@ -75,13 +76,20 @@ static double step_size(const job *j, int64_t t, int64_t d)
     return is_soft(j, x) ? log1p(exp(x)) : x;
 }
 
+/* u_t as it enters the states. */
+static double input_at(const job *j, int64_t t, int64_t d, double step)
+{
+    const double u = sq_load3(&j->call->in[IN_U], j->b, t, d);
+    return sq_named_factor(step, u);
+}
+
 static void run_states(const job *j, int64_t d)
 {
     const sq_tensor *initial = &j->call->in[IN_INITIAL], *a = &j->call->in[IN_A];
     for (int64_t n = 0; n < j->states; n++)
         j->h[n] = initial->data ? sq_load3(initial, j->b, d, n) : 0;
     for (int64_t t = 0; t < j->length; t++) {
-        const double step = step_size(j, t, d), u = sq_load3(&j->call->in[IN_U], j->b, t, d);
+        const double step = step_size(j, t, d), u = input_at(j, t, d, step);
         const double *before = &j->h[t * j->states];
         for (int64_t n = 0; n < j->states; n++)
             j->h[(t + 1) * j->states + n] = exp(step * sq_load3(a, d, n, 0)) * before[n] +
@@ -100,14 +108,15 @@ static double open_gate(const job *j, int64_t t, int64_t d)
     double y = load1(&j->call->in[IN_SKIP], d) * sq_load3(&j->call->in[IN_U], j->b, t, d);
     for (int64_t n = 0; n < j->states; n++)
         y += value_at(j, &j->in_c, t, d, n) * j->h[(t + 1) * j->states + n];
+    y = sq_named(y);
     sq_store3(&j->call->out[IN_Z], j->b, t, d, dy * y * s * (1 + x * (1 - s)));
-    return dy * x * s;
+    return sq_named(dy * x * sq_named_factor(x, s));
 }
 
 /* One step back; returns dd_t, and adds to *du the part that comes through the state. */
 static double step_back(const job *j, int64_t t, int64_t d, double e, double *du)
 {
-    const double step = step_size(j, t, d), u = sq_load3(&j->call->in[IN_U], j->b, t, d);
+    const double step = step_size(j, t, d), u = input_at(j, t, d, step);
     const double *before = &j->h[t * j->states], *after = before + j->states;
     double *db = gradient_at(j, &j->in_b, t), *dc = gradient_at(j, &j->in_c, t), d_step = 0;
     for (int64_t n = 0; n < j->states; n++) {
@@ -143,7 +152,7 @@ static void run_steps_back(const job *j, int64_t d)
         const double d_step = step_back(j, t, d, e, &du);
         const double d_delta = is_soft(j, x) ? d_step / (1 + exp(-x)) : d_step;
         d_skip += e * sq_load3(&call->in[IN_U], j->b, t, d);
-        d_bias += d_delta;
+        d_bias += sq_named(d_delta);
         sq_store3(&call->out[IN_U], j->b, t, d, du);
         sq_store3(&call->out[IN_DELTA], j->b, t, d, d_delta);
     }

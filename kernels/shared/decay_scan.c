@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "kernels/shared/rounding.h"
 #include "kernels/shared/rows.h"
 
 /* Columns of V that share one reading of q and k. */
@@ -18,9 +19,9 @@ typedef struct {
 } job;
 
 /* Scratch of a job; rows of up to `chunk` steps (1 for the step-by-step form). The state is stored
- * [k][column]; decay: of each of its rows. */
+ * [k][column]; seen: as queries read it; decay: of each of its rows. */
 typedef struct {
-    double *state, *q, *k, *v, *log_sum, *weight, *decay;
+    double *state, *seen, *q, *k, *v, *log_sum, *weight, *decay;
 } scratch;
 
 static void read_step(const job *j, const sq_tensor *t, int64_t step, double *out)
@@ -34,9 +35,33 @@ static int64_t value_offset(const job *j, const sq_tensor *t, int64_t step)
     return j->b * t->stride[0] + step * t->stride[1] + j->h * t->stride[2] + j->first;
 }
 
-static void read_values(const job *j, int64_t step, double *out)
+/* scale r_t. */
+static double output_scale(const job *j, int64_t step)
+{
+    const sq_decay_scan *scan = j->scan;
+    const int64_t row = (j->b * scan->v->dim[1] + step) * scan->v->dim[2] + j->h;
+    return scan->scale * (scan->row ? scan->row[row] : 1);
+}
+
+static void read_query(const job *j, int64_t step, double *out)
+{
+    const double scale = output_scale(j, step);
+    read_step(j, j->scan->q, step, out);
+    for (int64_t n = 0; n < j->keys; n++)
+        out[n] = sq_named_factor(scale, out[n]);
+}
+
+/* v as it enters the state with that weight. */
+static void read_values(const job *j, int64_t step, double weight, double *out)
 {
     sq_row_read(j->scan->v, value_offset(j, j->scan->v, step), j->count, out);
+    for (int64_t c = 0; c < j->count; c++)
+        out[c] = sq_named_factor(weight, out[c]);
+}
+
+static const double *seen_state(const job *j, const scratch *s)
+{
+    return sq_named_row(s->state, j->keys * BLOCK, s->seen);
 }
 
 /* o[column] += factor * q^T state */
@@ -73,18 +98,18 @@ static void read_decay(const job *j, int64_t step, double log_decay, const scrat
         s->decay[n] = exp(log_decay + s->decay[n]);
 }
 
-static void write_values(const job *j, int64_t step, const double *v, const double *sum)
+static void write_values(const job *j, int64_t step, const double *sum)
 {
     const sq_decay_scan *scan = j->scan;
-    const int64_t row = (j->b * scan->v->dim[1] + step) * scan->v->dim[2] + j->h;
-    const double scale = scan->scale * (scan->row ? scan->row[row] : 1);
-    double o[BLOCK], z[BLOCK];
+    const double scale = output_scale(j, step);
+    double o[BLOCK], v[BLOCK], z[BLOCK];
+    sq_row_read(scan->v, value_offset(j, scan->v, step), j->count, v);
     for (int64_t c = 0; c < j->count; c++)
         o[c] = scale * sum[c] + j->skip[c] * v[c];
     if (sq_scan_has(scan->z)) {
         sq_row_read(scan->z, value_offset(j, scan->z, step), j->count, z);
         for (int64_t c = 0; c < j->count; c++)
-            o[c] *= z[c] / (1 + exp(-z[c]));
+            o[c] = sq_named(o[c]) * sq_named(z[c] / (1 + exp(-z[c])));
     }
     sq_row_write(scan->o, value_offset(j, scan->o, step), j->count, o);
 }
@@ -102,13 +127,13 @@ static void run_steps(const job *j, const scratch *s)
         double sum[BLOCK] = {0};
         if (gate.is_start)
             forget(j, s);
-        read_step(j, j->scan->q, t, s->q);
+        read_query(j, t, s->q);
         read_step(j, j->scan->k, t, s->k);
-        read_values(j, t, s->v);
+        read_values(j, t, gate.weight, s->v);
         read_decay(j, t, gate.log_decay, s);
         add_key(s->state, s->k, j->keys, s->decay, gate.weight, s->v);
-        add_query(s->state, s->q, j->keys, 1, sum);
-        write_values(j, t, s->v, sum);
+        add_query(seen_state(j, s), s->q, j->keys, 1, sum);
+        write_values(j, t, sum);
     }
 }
 
@@ -131,22 +156,23 @@ static void read_chunk(const job *j, int64_t start, int64_t steps, const scratch
         sq_scan_gate gate = j->scan->gate(j->call, j->b, start + i, j->h);
         s->log_sum[i] = sum += gate.log_decay;
         s->weight[i] = gate.weight;
-        read_step(j, j->scan->q, start + i, s->q + i * j->keys);
+        read_query(j, start + i, s->q + i * j->keys);
         read_step(j, j->scan->k, start + i, s->k + i * j->keys);
-        read_values(j, start + i, s->v + i * BLOCK);
+        read_values(j, start + i, gate.weight, s->v + i * BLOCK);
     }
 }
 
-/* Row i of (Q K^T o decays) V, on top of what the state before the chunk contributes. */
-static void chunk_row(const job *j, const scratch *s, int64_t i, double *sum)
+/* Row i of (Q K^T o decays) V, on top of what `before`, the state before the chunk, contributes. */
+static void chunk_row(const job *j, const scratch *s, const double *before, int64_t i, double *sum)
 {
     const double *q = s->q + i * j->keys;
-    add_query(s->state, q, j->keys, exp(s->log_sum[i]), sum);
+    add_query(before, q, j->keys, exp(s->log_sum[i]), sum);
     for (int64_t e = 0; e <= i; e++) {
         double score = 0;
         for (int64_t n = 0; n < j->keys; n++)
             score += q[n] * s->k[e * j->keys + n];
         score *= exp(s->log_sum[i] - s->log_sum[e]) * s->weight[e];
+        score = sq_named(score);
         for (int c = 0; c < BLOCK; c++)
             sum[c] += score * s->v[e * BLOCK + c];
     }
@@ -160,10 +186,11 @@ static void run_chunks(const job *j, const scratch *s, int64_t chunk)
         if (j->scan->gate(j->call, j->b, start, j->h).is_start)
             forget(j, s);
         read_chunk(j, start, steps, s);
+        const double *before = seen_state(j, s);
         for (int64_t i = 0; i < steps; i++) {
             double sum[BLOCK] = {0};
-            chunk_row(j, s, i, sum);
-            write_values(j, start + i, s->v + i * BLOCK, sum);
+            chunk_row(j, s, before, i, sum);
+            write_values(j, start + i, sum);
         }
         double last = s->log_sum[steps - 1];
         for (int64_t i = 0; i < steps; i++) {
@@ -186,12 +213,13 @@ static bool run_job(const job *j)
     const sq_tensor *initial = j->scan->initial, *final = j->scan->final;
     int64_t length = j->scan->v->dim[1], chunk = sq_scan_has(j->scan->decays) ? 0 : j->scan->chunk;
     int64_t rows = chunk == 0 ? 1 : chunk < length ? chunk : length;
-    size_t doubles = (size_t)(j->keys * (BLOCK + 1) + rows * (2 * j->keys + BLOCK + 2));
+    size_t doubles = (size_t)(j->keys * (2 * BLOCK + 1) + rows * (2 * j->keys + BLOCK + 2));
     double *memory = calloc(doubles, sizeof *memory);
     if (!memory)
         return false;
     scratch s = {.state = memory};
-    s.q = s.state + j->keys * BLOCK;
+    s.seen = s.state + j->keys * BLOCK;
+    s.q = s.seen + j->keys * BLOCK;
     s.k = s.q + rows * j->keys;
     s.v = s.k + rows * j->keys;
     s.log_sum = s.v + rows * BLOCK;

@@ -18,10 +18,11 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "kernels/shared/rounding.h"
 #include "kernels/shared/rows.h"
 
 /* One (b, g). Rows of L steps; q, k and their gradients are the group's, the others one head's.
- * d_o: do'. decay, d_row: of the rows of the state. */
+ * d_o: do'. v: as it enters the state. decay, d_row: of the rows of the state. */
 typedef struct {
     const sq_call *call;
     const sq_decay_scan *scan;
@@ -63,6 +64,16 @@ static double output_factor(const job *j, int64_t t, int64_t h)
     return j->scan->scale * (j->scan->row ? j->scan->row[at] : 1);
 }
 
+/* v such that w_t v_t is rounded. */
+static void round_values(const job *j, int64_t h)
+{
+    for (int64_t t = 0; t < j->length; t++) {
+        const double weight = j->scan->gate(j->call, j->b, t, h).weight;
+        for (int64_t c = 0; c < j->values; c++)
+            j->v[t * j->values + c] = sq_named_factor(weight, j->v[t * j->values + c]);
+    }
+}
+
 /* The decays of step t; 0 where a document starts. */
 static void read_decay(const job *j, const sq_scan_gate *gate, int64_t t, int64_t h)
 {
@@ -74,6 +85,19 @@ static void read_decay(const job *j, const sq_scan_gate *gate, int64_t t, int64_
         j->decay[n] = gate->is_start ? 0 : exp(gate->log_decay + (is_by_row ? j->decay[n] : 0));
 }
 
+/* q such that scale r_t a_t q_t, what a step adds to the gradient of the state before it, is rounded:
+ * for all heads of a group as for its first, h. */
+static void round_queries(const job *j, int64_t h)
+{
+    for (int64_t t = 0; t < j->length; t++) {
+        const sq_scan_gate gate = j->scan->gate(j->call, j->b, t, h);
+        double *q = j->q + t * j->keys;
+        read_decay(j, &gate, t, h);
+        for (int64_t n = 0; n < j->keys; n++)
+            q[n] = sq_named_factor(output_factor(j, t, h) * j->decay[n], q[n]);
+    }
+}
+
 /* do' of all steps. */
 static void read_output_gradient(const job *j, int64_t h)
 {
@@ -82,19 +106,21 @@ static void read_output_gradient(const job *j, int64_t h)
     for (int64_t t = 0; sq_scan_has(z) && t < j->length; t++) {
         sq_row_read(z, sq_offset3(z, j->b, t, h), j->values, j->z);
         for (int64_t c = 0; c < j->values; c++)
-            j->d_o[t * j->values + c] *= j->z[c] / (1 + exp(-j->z[c]));
+            j->d_o[t * j->values + c] =
+                sq_named(j->d_o[t * j->values + c] * sq_named(j->z[c] / (1 + exp(-j->z[c]))));
     }
 }
 
 /* dz of one step, from y without its skip part. */
 static void write_gate_gradient(const job *j, int64_t t, int64_t h)
 {
-    const sq_tensor *z = j->scan->z, *d_o = j->grads->d_o, *d_z = j->grads->d_z;
+    const sq_tensor *z = j->scan->z, *d_o = j->grads->d_o, *d_z = j->grads->d_z, *v = j->scan->v;
     sq_row_read(z, sq_offset3(z, j->b, t, h), j->values, j->z);
     for (int64_t c = 0; c < j->values; c++) {
         const double s = 1 / (1 + exp(-j->z[c]));
         const double skip = j->scan->skip ? j->scan->skip(j->call, h, c) : 0;
-        const double y = j->y[c] + skip * j->v[t * j->values + c];
+        const double direct = skip * sq_load(v->data, v->dtype, sq_offset3(v, j->b, t, h) + c);
+        const double y = sq_named(j->y[c] + direct);
         j->z[c] = y * s * (1 + j->z[c] * (1 - s)) *
                   sq_load(d_o->data, d_o->dtype, sq_offset3(d_o, j->b, t, h) + c);
     }
@@ -190,7 +216,7 @@ static void run_keys(const job *j, int64_t h)
         }
         write_decay_gradient(j, t, h, d_log);
         if (j->grads->d_weight)
-            j->grads->d_weight[(j->b * j->length + t) * heads + h] = k_dot;
+            j->grads->d_weight[(j->b * j->length + t) * heads + h] = sq_named(k_dot);
         read_decay(j, &gate, t, h);
     }
 }
@@ -220,11 +246,12 @@ static void run_head(const job *j, int64_t h)
 {
     read_rows(j, j->scan->v, h, j->values, j->v);
     read_output_gradient(j, h);
+    add_skip_gradient(j, h);
+    round_values(j, h);
     run_queries(j, h);
     run_keys(j, h);
     write_initial_gradient(j, h);
     write_rows(j, j->grads->d_v, h, j->values, j->dv);
-    add_skip_gradient(j, h);
 }
 
 /* false: no memory. */
@@ -252,6 +279,7 @@ static bool run_job(job *j)
     j->z = j->y + values;
     read_rows(j, j->scan->q, j->g, keys, j->q);
     read_rows(j, j->scan->k, j->g, keys, j->k);
+    round_queries(j, j->g * per_group);
     for (int64_t h = j->g * per_group; h < (j->g + 1) * per_group; h++)
         run_head(j, h);
     write_rows(j, j->grads->d_q, j->g, keys, j->dq);

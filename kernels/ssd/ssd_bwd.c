@@ -12,6 +12,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "kernels/shared/rounding.h"
 #include "kernels/shared/rows.h"
 
 /* d(d_t) / d(s_t). */
@@ -58,7 +59,7 @@ static void run_head(const sq_call *call, int64_t h, const sq_decay_scan_grads *
             const double d_step = grads->d_weight[at] + a * grads->d_log_decay[at];
             const double d_raw = d_step * step_slope(call, raw);
             d_a += step * grads->d_log_decay[at];
-            d_bias += d_raw;
+            d_bias += sq_named(d_raw);
             sq_store3(ddt, b, t, h, d_raw);
         }
     store1(&call->out[IN_A], h, d_a);

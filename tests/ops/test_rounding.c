@@ -1,0 +1,151 @@
+/* References that round their named intermediates: which do, how much it changes, and that it ends. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernels/op.h"
+#include "kernels/shared/rounding.h"
+
+#define MAX_WORK 1e6 /* multiply-adds of a reference: under sanitizers that must stay short */
+
+static const sq_rounding none = {.grid = 0};
+
+static void a_number_of_the_type_stays(void **state)
+{
+    (void)state;
+    sq_rounding_set((sq_rounding){SQ_DTYPE_BF16, 0.7});
+    assert_true(sq_named(1) == 1 && sq_named(-0.375) == -0.375 && sq_named(0) == 0);
+    assert_true(isnan(sq_named(NAN)) && isinf(sq_named(INFINITY)));
+    const double third = sq_named(1.0 / 3), of_five = 5 * sq_named_factor(5, 1.0 / 3);
+    assert_true(third != 1.0 / 3 && fabs(third - 1.0 / 3) <= 0x1p-8 / 3);
+    assert_true(fabs(of_five - sq_named(5.0 / 3)) < 1e-15);
+    assert_true(sq_named_factor(0, 0.1) == 0.1);
+    assert_int_equal(sq_rounding_set(none).dtype, SQ_DTYPE_BF16);
+    assert_true(sq_named(1.0 / 3) == 1.0 / 3);
+}
+
+/* Grids make errors of the same size, but other ones: never beyond half of a last place at g x. */
+static void grids_differ(void **state)
+{
+    (void)state;
+    int differ = 0;
+    for (int g = 0; g < 32; g++)
+        for (int i = 1; i <= 200; i++) {
+            const double x = sin(i);
+            sq_rounding_set((sq_rounding){SQ_DTYPE_BF16, 1});
+            const double plain = sq_named(x);
+            sq_rounding_set((sq_rounding){SQ_DTYPE_BF16, exp2(-g / 32.0)});
+            assert_true(fabs(sq_named(x) - x) <= 0x1p-8 * fabs(x));
+            differ += sq_named(x) != plain;
+        }
+    sq_rounding_set(none);
+    assert_true(differ > 31 * 150);
+}
+
+static void allocate(sq_tensor *t, const sq_tensor_spec *spec, int which)
+{
+    if (!spec->name)
+        return;
+    t->data = calloc(1, sq_tensor_bytes(t));
+    assert_non_null(t->data);
+    for (int64_t i = 0; which >= 0 && i < sq_tensor_count(t); i++)
+        sq_store(t->data, t->dtype, i, sq_rng_draw(spec->draw, 11, (uint32_t)which, i));
+}
+
+static void clear(const sq_call *call)
+{
+    for (int i = 0; i < SQ_MAX_IN; i++)
+        free(call->in[i].data);
+    for (int i = 0; i < SQ_MAX_OUT; i++)
+        free(call->out[i].data);
+}
+
+/* false: the operator's reference of that shape is too much work. */
+static bool run(const sq_op *op, const char *shape, sq_pass pass, sq_rounding rounding,
+                sq_call *call)
+{
+    sq_error err = {.status = SQ_OK};
+    sq_tensor_list list;
+    assert_int_equal(sq_call_parse(op, pass, SQ_DTYPE_BF16, shape, call, &err), SQ_OK);
+    if (op->reference_work(call->axis) > MAX_WORK)
+        return false;
+    assert_int_equal(sq_op_tensors(op, pass, SQ_DTYPE_BF16, call->axis, &list, &err), SQ_OK);
+    for (int i = 0; i < list.n_in; i++)
+        allocate(&call->in[i], &list.in[i], i);
+    for (int i = 0; i < list.n_out; i++)
+        allocate(&call->out[i], &list.out[i], -1);
+    sq_rounding_set(rounding);
+    const sq_status s = sq_op_reference(call, &err);
+    sq_rounding_set(none);
+    if (s != SQ_OK)
+        fail_msg("%s: %s", op->name, err.message);
+    return true;
+}
+
+/* The worst rel_l2 of the outputs. */
+static double difference(const sq_call *a, const sq_call *b)
+{
+    double worst = 0;
+    for (int i = 0; i < SQ_MAX_OUT; i++)
+        if (a->out[i].data)
+            worst = fmax(worst, sq_compare(&a->out[i], &b->out[i], (sq_tolerance){0, 0}).rel_l2);
+    return worst;
+}
+
+/* By how much rounding changes a call; afterwards all is as before. */
+static double change(const sq_op *op, const char *shape, sq_pass pass)
+{
+    sq_call plain, rounded, again;
+    if (!run(op, shape, pass, none, &plain))
+        return 0;
+    run(op, shape, pass, (sq_rounding){SQ_DTYPE_BF16, 1}, &rounded);
+    run(op, shape, pass, none, &again);
+    const double changed = difference(&rounded, &plain);
+    assert_true(difference(&again, &plain) == 0);
+    clear(&plain);
+    clear(&rounded);
+    clear(&again);
+    return changed;
+}
+
+/* docs/intermediates.md */
+static bool has_named(const char *op)
+{
+    static const char *const without[] = {"hyena_filter", "rope",      "s4_kernel", "s4_scan",
+                                          "s4d_kernel",   "shift_ssm", "xpos",      NULL};
+    for (int i = 0; without[i]; i++)
+        if (strcmp(op, without[i]) == 0)
+            return false;
+    return true;
+}
+
+static void references_round_what_is_named(void **state)
+{
+    static const sq_pass passes[] = {SQ_PASS_FWD, SQ_PASS_BWD};
+    (void)state;
+    for (int i = 0; sq_ops[i]; i++)
+        for (int p = 0; p < 2; p++) {
+            double worst = 0;
+            for (const char *const *shape = sq_ops[i]->test_shapes; *shape; shape++)
+                worst = fmax(worst, change(sq_ops[i], *shape, passes[p]));
+            if ((worst > 0) != has_named(sq_ops[i]->name) || worst > 0.1)
+                fail_msg("%s %s: rounded intermediates change it by %g", sq_ops[i]->name,
+                         sq_pass_name(passes[p]), worst);
+        }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_number_of_the_type_stays),
+        cmocka_unit_test(grids_differ),
+        cmocka_unit_test(references_round_what_is_named),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
