@@ -25,6 +25,7 @@ void sq_tape_free(sq_tape *tape)
     for (int i = 0; i < tape->variables; i++) {
         free(tape->variable[i].value);
         free(tape->variable[i].gradient);
+        free(tape->variable[i].argument);
     }
     for (int i = 0; i < tape->steps; i++) {
         free(tape->step[i].map);

@@ -66,6 +66,7 @@ sq_var sq_tape_repeat(sq_tape *tape, sq_var v, int dim, int64_t count); /* dim i
 typedef struct {
     double (*value)(double a, double b), (*by_a)(double a, double b);
     double (*by_b)(double a, double b); /* NULL: a function of a alone */
+    bool is_kinked;                     /* by_a jumps */
 } sq_pointwise;
 
 extern const sq_pointwise sq_pointwise_add, sq_pointwise_mul, sq_pointwise_silu, sq_pointwise_gelu,
@@ -108,6 +109,9 @@ const sq_tensor_list *sq_tape_tensors(const sq_tape *tape, int call);
  * SQ_UNSUPPORTED says which call has none. */
 sq_status sq_tape_select(sq_tape *tape, const sq_rig *rig, const char *preferred, sq_pass pass,
                          sq_error *err);
+/* The references of later runs round their named intermediates to the tape's type; grid 0: they do
+ * not. */
+void sq_tape_round(sq_tape *tape, double grid);
 /* How many providers of that name the last selection holds. */
 int sq_tape_uses(const sq_tape *tape, const char *provider);
 /* Every provider name that the tape's operators have on the rig, once: the i-th, or NULL. */

@@ -80,13 +80,14 @@ static double minus_exponential(double a, double b)
     return -exp(a);
 }
 
-const sq_pointwise sq_pointwise_add = {add, one, one}, sq_pointwise_mul = {mul, mul_by_a, mul_by_b},
-                   sq_pointwise_silu = {silu, silu_by, NULL},
-                   sq_pointwise_gelu = {gelu, gelu_by, NULL},
-                   sq_pointwise_relu = {relu, relu_by, NULL},
-                   sq_pointwise_sigmoid = {sigmoid, sigmoid_by, NULL},
-                   sq_pointwise_exp = {exponential, exponential, NULL},
-                   sq_pointwise_minus_exp = {minus_exponential, minus_exponential, NULL};
+const sq_pointwise sq_pointwise_add = {add, one, one, false},
+                   sq_pointwise_mul = {mul, mul_by_a, mul_by_b, false},
+                   sq_pointwise_silu = {silu, silu_by, NULL, false},
+                   sq_pointwise_gelu = {gelu, gelu_by, NULL, false},
+                   sq_pointwise_relu = {relu, relu_by, NULL, true},
+                   sq_pointwise_sigmoid = {sigmoid, sigmoid_by, NULL, false},
+                   sq_pointwise_exp = {exponential, exponential, NULL, false},
+                   sq_pointwise_minus_exp = {minus_exponential, minus_exponential, NULL, false};
 
 /* --- selection --- */
 
@@ -180,6 +181,11 @@ sq_status sq_tape_select(sq_tape *tape, const sq_rig *rig, const char *preferred
     return SQ_OK;
 }
 
+void sq_tape_round(sq_tape *tape, double grid)
+{
+    tape->rounding = (sq_rounding){.dtype = tape->dtype, .grid = grid};
+}
+
 int sq_tape_uses(const sq_tape *tape, const char *provider)
 {
     int uses = 0;
@@ -219,6 +225,19 @@ static void put(const double *from, sq_tensor *to)
         sq_store(to->data, to->dtype, i, from[i]);
 }
 
+/* Near a kink rounding decides on which side a run is, and with it on a whole term of a gradient:
+ * all runs that are compared take the side of the first. */
+static void keep_argument(const sq_tape *tape, const sq_tape_step *s)
+{
+    sq_tape_variable *out = &tape->variable[s->out];
+    const size_t bytes = (size_t)out->count * sizeof *out->argument;
+    if (!s->function->is_kinked || tape->rounding.grid == 0 || out->argument)
+        return;
+    out->argument = malloc(bytes);
+    if (out->argument)
+        memcpy(out->argument, tape->variable[s->in[0]].value, bytes);
+}
+
 static void run_pointwise(sq_tape *tape, const sq_tape_step *s)
 {
     const double *a = tape->variable[s->in[0]].value;
@@ -226,6 +245,7 @@ static void run_pointwise(sq_tape *tape, const sq_tape_step *s)
     sq_tape_variable *out = &tape->variable[s->out];
     for (int64_t i = 0; i < out->count; i++)
         out->value[i] = s->function->value(a[i], b[i]);
+    keep_argument(tape, s);
 }
 
 static void run_gather(sq_tape *tape, const sq_tape_step *s)
@@ -245,6 +265,17 @@ static void run_computation(sq_tape *tape, const sq_tape_step *s)
     s->computed->function(in, tape->variable[s->out].value, s->computed->size);
 }
 
+/* By the provider, or by the reference, which rounds as the tape says. */
+static sq_status run_call(const sq_tape *tape, const sq_provider *provider, const sq_call *host,
+                          const sq_tensor_list *list, sq_error *err)
+{
+    const sq_rounding none = {.grid = 0};
+    const sq_rounding before = sq_rounding_set(provider ? none : tape->rounding);
+    const sq_status s = sq_host_call_run(tape->rig, provider, host, list, err);
+    sq_rounding_set(before);
+    return s;
+}
+
 static sq_status run_operator(sq_tape *tape, const sq_tape_operator *o, sq_error *err)
 {
     sq_call host = o->call;
@@ -253,7 +284,7 @@ static sq_status run_operator(sq_tape *tape, const sq_tape_operator *o, sq_error
         if (host.in[i].data)
             put(tape->variable[o->in[i]].value, &host.in[i]);
     if (s == SQ_OK)
-        s = sq_host_call_run(tape->rig, o->forward, &host, &o->list, err);
+        s = run_call(tape, o->forward, &host, &o->list, err);
     for (int i = 0; s == SQ_OK && i < o->list.n_out; i++) {
         if (!host.out[i].data)
             continue;
@@ -297,7 +328,7 @@ static void pointwise_back(sq_tape *tape, const sq_tape_step *s)
     sq_tape_variable *b = s->function->by_b ? &tape->variable[s->in[1]] : a;
     a->has_gradient = b->has_gradient = true;
     for (int64_t i = 0; i < out->count; i++) {
-        const double x = a->value[i], y = b->value[i];
+        const double x = out->argument ? out->argument[i] : a->value[i], y = b->value[i];
         a->gradient[i] += out->gradient[i] * s->function->by_a(x, y);
         if (s->function->by_b)
             b->gradient[i] += out->gradient[i] * s->function->by_b(x, y);
@@ -341,7 +372,7 @@ static sq_status operator_back(sq_tape *tape, const sq_tape_operator *o, sq_erro
     sq_status s = sq_host_call_alloc(&host, &list, err);
     if (s == SQ_OK) {
         put_backward_inputs(tape, o, &host);
-        s = sq_host_call_run(tape->rig, o->backward, &host, &list, err);
+        s = run_call(tape, o->backward, &host, &list, err);
     }
     for (int i = 0; s == SQ_OK && i < list.n_out; i++) {
         if (!host.out[i].data)

@@ -3,12 +3,14 @@
 #define SQ_BENCH_VERIFY_TAPE_STEPS_H
 
 #include "bench/verify/tape.h"
+#include "kernels/shared/rounding.h"
 
 typedef struct {
     int rank;
     int64_t dim[SQ_MAX_RANK], count;
     double *value, *gradient;
     bool has_gradient;              /* of this run */
+    double *argument;               /* that a kinked function took in the first rounded run */
     const sq_stored_tensor *stored; /* leaves: what they are filled from */
     bool is_given;                  /* leaves: by the builder, not from the case */
 } sq_tape_variable;
@@ -46,6 +48,7 @@ typedef struct {
 struct sq_tape {
     const sq_golden *golden;
     sq_dtype dtype;
+    sq_rounding rounding; /* of references */
     const sq_rig *rig;
     sq_tape_variable *variable;
     sq_tape_step *step;

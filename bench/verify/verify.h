@@ -2,7 +2,7 @@
  * rig, by every provider that can, and compares.
  *
  * Bounds: f32 max(1e-5, 4 times what the official code itself loses in f32); 16-bit types twice the
- * error of the CPU reference in that type, which reads and writes that type and computes in f64.
+ * error of the CPU reference with its named intermediates in that type (docs/intermediates.md).
  */
 #ifndef SQ_BENCH_VERIFY_VERIFY_H
 #define SQ_BENCH_VERIFY_VERIFY_H
