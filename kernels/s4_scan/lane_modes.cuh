@@ -198,8 +198,8 @@ struct exact_mode {
 };
 
 /* A lane's modes, MODES of them. Of rank 0: x' = x + (z x + g u), where z is that of
- * kernels/shared/ssm.h less 1: of a slow state, which remembers thousands of steps, z itself would be
- * off by as much at every one of them. Else x' = x + (z x + g u) - h r p k, less the correction,
+ * kernels/shared/ssm.h less 1: of a slow state, which remembers thousands of steps, z itself would
+ * be off by as much at every one of them. Else x' = x + (z x + g u) - h r p k, less the correction,
  * where 1 + z = r (1 + h a), g = 2 h r b. Zero modes beyond the last stay zero. */
 template <int MODES, int RANK>
 struct lane_modes {

@@ -1,5 +1,5 @@
-/* parameter_sums: pass bwd of s4_scan from sums over steps to the gradients of the parameters: a row
- * of the workspace for each channel of a sequence, and the sums of rows. Included by backward.cuh
+/* parameter_sums: pass bwd of s4_scan from sums over steps to the gradients of the parameters: rows
+ * of the workspace, one for each channel of a sequence, and their sums. Included by backward.cuh
  * alone.
  */
 #ifndef SQ_KERNELS_S4_SCAN_PARAMETER_SUMS_CUH

@@ -112,8 +112,8 @@ static sq_cost cost(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis)
  * the state in a random direction: 3e-6 of it, and y is a sum of N/2 such states, of both signs. 16
  * bit: inputs are exact, so only the rounding of y remains.
  * bwd: gradients of parameters are sums over steps, that of ln dt over modes too, of products of a
- * state and a gradient, together 5e-6 off; the terms are of both signs, so that what is left of them
- * may be a tenth of what their errors belong to, most of all where one number is the gradient. */
+ * state and a gradient, together 5e-6 off; terms are of both signs, so that what is left of them may
+ * be a tenth of what their errors belong to, most of all where one number is the gradient. */
 static sq_tolerance tolerance(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis)
 {
     (void)axis;
