@@ -4,12 +4,13 @@
 #include <math.h>
 
 #include "bench/worker/host_call.h"
+#include "kernels/shared/rounding.h"
 
 /* One draw moves a single number by next to nothing now and then; not eight of them. */
 enum { DRAWS = 8 };
 static const double rounding = 0x1p-23;
 /* Between inputs and results; and what is further off than `most` is wrong in any case. */
-static const double roundings = 16, most = 1e-2;
+static const double roundings = 16, most = 1e-2, most_rounded = 0.5;
 
 static bool is_number(sq_dtype dtype)
 {
@@ -32,11 +33,18 @@ static void copy_moved(const sq_tensor *from, const sq_tensor *to, double by, ui
     }
 }
 
-static void add_move(const sq_tensor *moved, const sq_tensor *still, sq_tolerance *sum)
+static void add_move(const sq_tensor *moved, const sq_tensor *still, sq_move *sum)
 {
     const sq_compare_result r = sq_compare(moved, still, (sq_tolerance){0, 0});
-    sum->rel_l2 = hypot(sum->rel_l2, r.rel_l2 / sqrt(DRAWS));
-    sum->max_abs = fmax(sum->max_abs, r.max_abs);
+    sum->moved.rel_l2 = hypot(sum->moved.rel_l2, r.rel_l2 / sqrt(DRAWS));
+    sum->moved.max_abs = fmax(sum->moved.max_abs, r.max_abs);
+}
+
+static void add_rounding(const sq_tensor *rounded, const sq_tensor *exact, sq_move *worst)
+{
+    const sq_compare_result r = sq_compare(rounded, exact, (sq_tolerance){0, 0});
+    worst->rounded.rel_l2 = fmax(worst->rounded.rel_l2, r.rel_l2);
+    worst->rounded.max_abs = fmax(worst->rounded.max_abs, r.max_abs);
 }
 
 static int drawn_inputs(const sq_tensor_list *list)
@@ -44,50 +52,66 @@ static int drawn_inputs(const sq_tensor_list *list)
     return list->first_value > 0 ? list->first_value : list->n_in;
 }
 
-static sq_status draw_move(const sq_tensor_list *list, const sq_call *host, uint64_t seed,
-                           sq_reference_fn reference, sq_call *moved, sq_condition *out,
-                           sq_error *err)
+/* The reference of inputs that are `by` away, relatively; what that does goes to add. */
+static sq_status draw_move(const sq_tensor_list *list, const sq_call *host, double by,
+                           uint64_t seed, sq_reference_fn reference, sq_call *moved,
+                           void (*add)(const sq_tensor *, const sq_tensor *, sq_move *),
+                           sq_condition *out, sq_error *err)
 {
     const int values = drawn_inputs(list);
+    moved->pass = host->pass;
     for (int i = 0; i < values; i++)
         if (list->in[i].name)
-            copy_moved(&host->in[i], &moved->in[i], is_moved(&list->in[i]) ? rounding : 0, seed, i);
+            copy_moved(&host->in[i], &moved->in[i], is_moved(&list->in[i]) ? by : 0, seed, i);
     SQ_TRY(reference(list, moved, err));
     for (int i = values; i < list->n_in; i++)
         if (list->in[i].name)
-            add_move(&moved->in[i], &host->in[i], &out->in[i]);
+            add(&moved->in[i], &host->in[i], &out->in[i]);
     for (int i = 0; i < list->n_out; i++)
         if (list->out[i].name)
-            add_move(&moved->out[i], &host->out[i], &out->out[i]);
+            add(&moved->out[i], &host->out[i], &out->out[i]);
     return SQ_OK;
+}
+
+static sq_status draw_rounding(const sq_tensor_list *list, const sq_call *host, double grid,
+                               sq_reference_fn reference, sq_call *moved, sq_condition *out,
+                               sq_error *err)
+{
+    const sq_rounding before = sq_rounding_set((sq_rounding){host->dtype, grid});
+    const sq_status s = draw_move(list, host, 0, 0, reference, moved, add_rounding, out, err);
+    sq_rounding_set(before);
+    return s;
 }
 
 sq_status sq_condition_measure(const sq_tensor_list *list, const sq_call *host,
                                sq_reference_fn reference, sq_condition *out, sq_error *err)
 {
     sq_call moved = *host;
-    *out = (sq_condition){.in = {{0}}};
+    *out = (sq_condition){.in = {{{0}}}};
     for (int i = 0; i < drawn_inputs(list);
          i++) /* f64 holds what is between two numbers of a type */
         if (is_number(moved.in[i].dtype))
             moved.in[i].dtype = SQ_DTYPE_F64;
     sq_status s = sq_host_call_alloc(&moved, list, err);
-    for (uint64_t draw = 0; s == SQ_OK && draw < DRAWS; draw++) {
-        moved.pass = host->pass;
-        s = draw_move(list, host, draw, reference, &moved, out, err);
+    for (int draw = 0; s == SQ_OK && draw < DRAWS; draw++) {
+        s = draw_move(list, host, rounding, (uint64_t)draw, reference, &moved, add_move, out, err);
+        if (s == SQ_OK && host->dtype != SQ_DTYPE_F32)
+            s = draw_rounding(list, host, exp2(-(double)draw / DRAWS), reference, &moved, out, err);
     }
     sq_host_call_free(&moved);
     return s;
 }
 
-static double widen(double bound, double move, double highest)
+static double widen(double bound, double moved, double rounded, double unit)
 {
-    return fmax(bound, fmin(roundings * move, highest));
+    bound = fmax(bound, fmin(roundings * moved, unit * most));
+    return fmax(bound, fmin(2 * rounded, unit * most_rounded));
 }
 
-sq_tolerance sq_condition_widen(sq_tolerance tolerance, sq_tolerance moved)
+sq_tolerance sq_condition_widen(sq_tolerance tolerance, sq_move move)
 {
     const double peak = tolerance.max_abs / tolerance.rel_l2;
-    return (sq_tolerance){.rel_l2 = widen(tolerance.rel_l2, moved.rel_l2, most),
-                          .max_abs = widen(tolerance.max_abs, moved.max_abs, peak * most)};
+    return (sq_tolerance){
+        .rel_l2 = widen(tolerance.rel_l2, move.moved.rel_l2, move.rounded.rel_l2, 1),
+        .max_abs = widen(tolerance.max_abs, move.moved.max_abs, move.rounded.max_abs, peak)};
 }

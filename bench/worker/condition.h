@@ -3,7 +3,7 @@
  * A kernel in f32 rounds between its inputs and a result, so its result is that of inputs which are
  * off by some roundings, and no bound says it better: a gradient that is one number, left of
  * thousands of terms of both signs, or behind a sine of a large argument, moves by more than any
- * bound that suits the others.
+ * bound that suits the others. A kernel in 16 bit rounds its intermediates to that, too.
  */
 #ifndef SQ_BENCH_WORKER_CONDITION_H
 #define SQ_BENCH_WORKER_CONDITION_H
@@ -17,18 +17,25 @@ extern "C" {
 /* The reference of a host call and of all that its list names. */
 typedef sq_status (*sq_reference_fn)(const sq_tensor_list *list, sq_call *host, sq_error *err);
 
-/* By tensor, in the units of tolerances; zeros: not measured. */
+/* In the units of tolerances; zeros: not measured. `moved` by roundings of inputs to f32, `rounded`
+ * by those of named intermediates to the call's 16-bit type. */
 typedef struct {
-    sq_tolerance in[SQ_MAX_IN], out[SQ_MAX_OUT];
+    sq_tolerance moved, rounded;
+} sq_move;
+
+typedef struct {
+    sq_move in[SQ_MAX_IN], out[SQ_MAX_OUT]; /* by tensor */
 } sq_condition;
 
-/* Runs the reference of `host`, which has run, some times more, every drawn number of its inputs an
- * f32 rounding away. */
+/* Runs the reference of `host`, which has run, some times more: with every drawn number of its inputs
+ * an f32 rounding away, and in 16 bit with its named intermediates rounded (docs/intermediates.md).
+ */
 sq_status sq_condition_measure(const sq_tensor_list *list, const sq_call *host,
                                sq_reference_fn reference, sq_condition *out, sq_error *err);
 
-/* The operator's tolerance, or some dozen of the moves, whichever is more; never more than 1 %. */
-sq_tolerance sq_condition_widen(sq_tolerance tolerance, sq_tolerance moved);
+/* The largest of the operator's tolerance, some dozen of what inputs move, but no more than 1 %, and
+ * twice what intermediates do, but no more than half. */
+sq_tolerance sq_condition_widen(sq_tolerance tolerance, sq_move move);
 
 #ifdef __cplusplus
 }

@@ -149,7 +149,7 @@ static sq_status prove_sub(const sq_place *place, const sq_call *sub, sq_call *h
             sq_place_draw(place, i, &sub->in[i], host->in[i].data);
     SQ_TRY(run_reference(list, host, err));
     host->pass = sub->pass;
-    SQ_TRY(compare(place, sub, host, &(sq_condition){.in = {{0}}}, what, proof, err));
+    SQ_TRY(compare(place, sub, host, &(sq_condition){.in = {{{0}}}}, what, proof, err));
     if (proof->is_ok)
         return SQ_OK;
     sq_condition condition;

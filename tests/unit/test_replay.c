@@ -130,19 +130,21 @@ static void the_worst_difference_is_in_units_of_the_tensor(void **state)
 }
 
 static double relative_error;
+static int spoiled_gradient;
 
-/* Of the gradient by b0, which is one number. */
 static sq_status a_gradient(const sq_call *call)
 {
-    const sq_tensor *t = &call->out[4];
+    const sq_tensor *t = &call->out[spoiled_gradient];
     if (call->pass == SQ_PASS_BWD)
         sq_store(t->data, t->dtype, 0, sq_load(t->data, t->dtype, 0) * (1 + relative_error));
     return SQ_OK;
 }
 
+/* Of the gradient by b0, which is one number. */
 static sq_verdict with_error(uint64_t seed, double error)
 {
     relative_error = error;
+    spoiled_gradient = 4;
     return replay_cell("hyena_filter@cpu/spoiled/bwd/f32/B=1,L=206,D=1,E=1,F=1,inner=2,shift=0/"
                        "clean-cold,plain,unlocked",
                        seed, a_gradient)
@@ -157,6 +159,27 @@ static void what_is_left_of_a_sum_may_be_off_by_what_its_terms_are(void **state)
     assert_int_equal(with_error(plain, 1e-5), SQ_VERDICT_MISMATCH);
     assert_int_equal(with_error(cancelled, 1e-4), SQ_VERDICT_OK);
     assert_int_equal(with_error(cancelled, 5e-2), SQ_VERDICT_MISMATCH);
+}
+
+/* Of the gradient by the D of one head. */
+static sq_verdict with_error_of_f16(uint64_t seed, double error)
+{
+    relative_error = error;
+    spoiled_gradient = 5;
+    return replay_cell("ssd@cpu/spoiled/bwd/f16/B=1,L=50,H=1,P=8,N=8,documents=1,gate=1/"
+                       "clean-cold,plain,unlocked",
+                       seed, a_gradient)
+        .verdict;
+}
+
+static void in_16_bit_the_terms_are_off_by_their_rounding(void **state)
+{
+    (void)state;
+    const uint64_t plain = 1, cancelled = 34;
+    assert_int_equal(with_error_of_f16(plain, 0), SQ_VERDICT_OK);
+    assert_int_equal(with_error_of_f16(plain, 2e-2), SQ_VERDICT_MISMATCH);
+    assert_int_equal(with_error_of_f16(cancelled, 0.2), SQ_VERDICT_OK);
+    assert_int_equal(with_error_of_f16(cancelled, 0.9), SQ_VERDICT_MISMATCH);
 }
 
 static void a_seed_is_a_cell(void **state)
@@ -194,6 +217,7 @@ int main(void)
         cmocka_unit_test(what_is_wrong_is_found),
         cmocka_unit_test(the_worst_difference_is_in_units_of_the_tensor),
         cmocka_unit_test(what_is_left_of_a_sum_may_be_off_by_what_its_terms_are),
+        cmocka_unit_test(in_16_bit_the_terms_are_off_by_their_rounding),
         cmocka_unit_test(a_seed_is_a_cell),
         cmocka_unit_test(unknown_operators_are_refused),
     };
