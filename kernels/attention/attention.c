@@ -39,6 +39,7 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "kernels/shared/channels.h"
 #include "kernels/shared/rows.h"
 
 enum { MAX_D = 256 };
@@ -103,11 +104,9 @@ static sq_status check(sq_axis_value *axis, sq_error *err)
 
 static sq_status at_width(int64_t width, sq_axis_value *axis, sq_error *err)
 {
-    if (width < 128 || width % 128 != 0)
-        return sq_fail(err, SQ_BAD_SHAPE, "width %lld is no multiple of the head dim 128",
-                       (long long)width);
+    SQ_TRY(sq_heads_at_width(width, 128, &axis[AXIS_H], err));
+    axis[AXIS_HKV] = axis[AXIS_H];
     axis[AXIS_D] = 128;
-    axis[AXIS_H] = axis[AXIS_HKV] = (double)(width / 128);
     return SQ_OK;
 }
 

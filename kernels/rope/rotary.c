@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "kernels/shared/channels.h"
 #include "kernels/shared/rows.h"
 
 sq_status sq_rotary_check(sq_axis_value *axis, sq_error *err)
@@ -19,11 +20,8 @@ sq_status sq_rotary_check(sq_axis_value *axis, sq_error *err)
 
 sq_status sq_rotary_at_width(int64_t width, sq_axis_value *axis, sq_error *err)
 {
-    if (width < 128 || width % 128 != 0)
-        return sq_fail(err, SQ_BAD_SHAPE, "width %lld is no multiple of the head dim 128",
-                       (long long)width);
+    SQ_TRY(sq_heads_at_width(width, 128, &axis[ROTARY_H], err));
     axis[ROTARY_D] = 128;
-    axis[ROTARY_H] = (double)(width / 128);
     return SQ_OK;
 }
 

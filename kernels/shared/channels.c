@@ -13,6 +13,15 @@ sq_status sq_channels_at_width(int64_t width, sq_axis_value *axis, sq_error *err
     return SQ_OK;
 }
 
+sq_status sq_heads_at_width(int64_t width, int64_t dim, sq_axis_value *heads, sq_error *err)
+{
+    if (width < dim || width % dim != 0)
+        return sq_fail(err, SQ_BAD_SHAPE, "width %lld is no multiple of the head dim %lld",
+                       (long long)width, (long long)dim);
+    *heads = (double)(width / dim);
+    return SQ_OK;
+}
+
 int64_t sq_channels_within(const sq_call *whole, sq_pick pick, double work, int64_t turn)
 {
     const int64_t turns = sq_axis_int(whole->axis, SQ_AXIS_CHANNELS) / turn;

@@ -1,5 +1,6 @@
 /* channels: what the operators share whose axes begin with B, L, D (channels): their shape at a
- * model width, and slices of one batch row, all steps and some neighbouring channels.
+ * model width, and slices of one batch row, all steps and some neighbouring channels. And the shape
+ * at a model width of those with heads.
  */
 #ifndef SQ_KERNELS_SHARED_CHANNELS_H
 #define SQ_KERNELS_SHARED_CHANNELS_H
@@ -14,6 +15,9 @@ enum { SQ_AXIS_CHANNELS = 2 };
 
 /* sq_op.at_width: D = width. */
 sq_status sq_channels_at_width(int64_t width, sq_axis_value *axis, sq_error *err);
+
+/* *heads of `dim` channels. */
+sq_status sq_heads_at_width(int64_t width, int64_t dim, sq_axis_value *heads, sq_error *err);
 
 /* Batch row b, channels [d, d + count). */
 typedef struct {

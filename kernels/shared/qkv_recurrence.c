@@ -1,13 +1,12 @@
 /* qkv_recurrence: see qkv_recurrence.h. */
 #include "kernels/shared/qkv_recurrence.h"
 
+#include "kernels/shared/channels.h"
+
 sq_status sq_qkv_at_width(int64_t width, int64_t keys, int64_t values, sq_axis_value *axis,
                           sq_error *err)
 {
-    if (width < keys || width % keys != 0)
-        return sq_fail(err, SQ_BAD_SHAPE, "width %lld is not a multiple of K=%lld",
-                       (long long)width, (long long)keys);
-    axis[SQ_QKV_AXIS_H] = (double)(width / keys);
+    SQ_TRY(sq_heads_at_width(width, keys, &axis[SQ_QKV_AXIS_H], err));
     axis[SQ_QKV_AXIS_K] = (double)keys;
     axis[SQ_QKV_AXIS_V] = (double)values;
     return SQ_OK;
