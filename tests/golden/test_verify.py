@@ -19,12 +19,9 @@ SOURCE = pathlib.Path(sys.argv[1])
 SEQMARK = pathlib.Path(sys.argv[2]) / "seqmark"
 DATA = SOURCE / "tests/golden/data"
 CASE = "attn_gqa_4_2_L63_b2"
-# Cases of tests/golden/data that are not right as a whole yet, a file for each family of operators and a
-# line for each case: CASE outputs (nothing of it is wrong, something not computed) or CASE nothing. Layers
-# may be right before their line goes: they become so where operators land.
-GAPS = dict(line.split() for path in sorted((SOURCE / "tests/golden/gaps").glob("*.txt"))
-            for line in path.read_text().splitlines())
-LAYERS = {line.split()[0] for line in (SOURCE / "tests/golden/gaps/layers.txt").read_text().splitlines()}
+# Cases of tests/golden/data that are not right as a whole, a line for each: CASE outputs (nothing of it is
+# wrong, something not computed) or CASE nothing.
+GAPS = dict(line.split() for line in (SOURCE / "tests/golden/gaps.txt").read_text().splitlines())
 
 
 def verify(*words):
@@ -48,10 +45,8 @@ class Golden(unittest.TestCase):
             self.assertLessEqual(row["rel_l2"], row["tolerance"], row)
         gaps = {r["case"]: "outputs" if r["tensor"] else "nothing"
                 for r in all_rows if r["verdict"] != "ok"}
-        known = {case: gap for case, gap in GAPS.items() if case in gaps or case not in LAYERS}
         self.maxDiff = None
-        self.assertEqual(gaps, {**known, **{c: gaps[c] for c in LAYERS & known.keys()}},
-                         "tests/golden/gaps/*.txt lists what is not right yet")
+        self.assertEqual(gaps, GAPS, "tests/golden/gaps.txt lists what is not right yet")
         return found
 
     def test_f32(self):

@@ -136,6 +136,10 @@ static sq_status run_steps(const sq_property_subject *of, const sq_specimen *who
     }
     for (int64_t t = k; s == SQ_OK && t < length; t++)
         s = run_step(of, whole, t, state, err);
+    const int whole_final = find_tensor(whole->out, whole->n_out, "final");
+    if (s == SQ_OK && state->data && whole_final >= 0)
+        s = sq_property_compare(whole, whole_final, 3, state, &whole->out[whole_final].host,
+                                "the state after the last step differs", err);
     sq_specimen_free(&prefix);
     return s;
 }

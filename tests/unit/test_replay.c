@@ -97,10 +97,13 @@ static sq_status beyond_the_end(const sq_call *call)
     return SQ_OK;
 }
 
+/* By the second launch, when it has read it: no output shows it. */
 static sq_status an_input(const sq_call *call)
 {
-    sq_store(call->in[0].data, call->in[0].dtype, 0,
-             2 * sq_load(call->in[0].data, call->in[0].dtype, 0));
+    static int launches;
+    if (launches++ % 2 == 1)
+        sq_store(call->in[0].data, call->in[0].dtype, 0,
+                 2 * sq_load(call->in[0].data, call->in[0].dtype, 0));
     return SQ_OK;
 }
 
@@ -115,10 +118,10 @@ static void what_is_wrong_is_found(void **state)
 {
     (void)state;
     expect(nothing, SQ_VERDICT_OK, "");
-    expect(one_element, SQ_VERDICT_MISMATCH, "y");
+    expect(one_element, SQ_VERDICT_MISMATCH, "y: rel_l2");
     expect(other_bits, SQ_VERDICT_MISMATCH, "two launches gave different bits");
     expect(beyond_the_end, SQ_VERDICT_MISMATCH, "wrote outside");
-    expect(an_input, SQ_VERDICT_MISMATCH, "");
+    expect(an_input, SQ_VERDICT_MISMATCH, "an input was written to");
 }
 
 static void the_worst_difference_is_in_units_of_the_tensor(void **state)
