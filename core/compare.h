@@ -13,7 +13,7 @@ extern "C" {
 
 /* rel_l2: bound of ||got - want|| / ||want||. max_abs: bound of the worst |got - want| as a
  * multiple of the root mean square of want. Both must hold. Where want is below the normal numbers
- * of got's type, the least of them stands for its root mean square. */
+ * of got's type, but not all zero, the least of them stands for its root mean square. */
 typedef struct {
     double rel_l2, max_abs;
 } sq_tolerance;
