@@ -25,7 +25,7 @@ const sq_setting_def sq_setting_defs[] = {
      SQ_SCOPE_GROUP},
     {{"filter", 0, "EXPR", "keeps the cells for which EXPR holds: \"L<=8k and dtype==bf16\""},
      SQ_SCOPE_CAMPAIGN},
-    {{"replicates", 0, "N", "runs of every cell, each in a process of its own (default 1)"},
+    {{"replicates", 0, "N", "runs of every cell, each in a process of its own (default 4)"},
      SQ_SCOPE_CAMPAIGN},
     {{"order", 0, "ORDER", "random (default; by the seed) or plan"}, SQ_SCOPE_CAMPAIGN},
     {{"seed", 0, "N", "seed of inputs and order (default: drawn, and stored)"}, SQ_SCOPE_CAMPAIGN},
@@ -55,7 +55,8 @@ const sq_setting_def sq_setting_defs[] = {
      SQ_SCOPE_CAMPAIGN},
     {{"energy", 0, "on|off", "joules of a launch, 4 s more a run (default off; cuda only)"},
      SQ_SCOPE_CAMPAIGN},
-    {{"cooldown", 0, "auto|off|TIME", "rest before a run: while the GPU is hot (default), or so long"},
+    {{"cooldown", 0, "auto|off|TIME",
+      "rest before a run: while the GPU is hot (default), or so long"},
      SQ_SCOPE_CAMPAIGN},
     {{NULL, 0, NULL, NULL}, SQ_SCOPE_GROUP},
 };
@@ -238,8 +239,7 @@ sq_status sq_settings_count(const sq_settings *settings, const char *key, int le
     double value = 0;
     if (!s)
         return SQ_OK;
-    if (!sq_parse_number(s->value, &value) || value < least || value > most ||
-        value != (int)value)
+    if (!sq_parse_number(s->value, &value) || value < least || value > most || value != (int)value)
         return sq_fail(err, SQ_BAD_ARGUMENT, "%s: %s: \"%s\" is no whole number from %d to %d",
                        s->origin, key, s->value, least, most);
     *out = (int)value;
@@ -292,11 +292,16 @@ static sq_status set_field(const sq_settings *settings, const sq_policy_field *f
 {
     void *at = (char *)out + field->offset;
     switch (field->kind) {
-    case SQ_POLICY_SWITCH: return sq_settings_switch(settings, field->setting, at, err);
-    case SQ_POLICY_NUMBER: return sq_settings_number(settings, field->setting, at, err);
-    case SQ_POLICY_SECONDS: return sq_settings_seconds(settings, field->setting, at, err);
-    case SQ_POLICY_COOLDOWN: return read_cooldown(settings, field->setting, at, err);
-    case SQ_POLICY_COUNT: break;
+    case SQ_POLICY_SWITCH:
+        return sq_settings_switch(settings, field->setting, at, err);
+    case SQ_POLICY_NUMBER:
+        return sq_settings_number(settings, field->setting, at, err);
+    case SQ_POLICY_SECONDS:
+        return sq_settings_seconds(settings, field->setting, at, err);
+    case SQ_POLICY_COOLDOWN:
+        return read_cooldown(settings, field->setting, at, err);
+    case SQ_POLICY_COUNT:
+        break;
     }
     return sq_settings_count(settings, field->setting, 0, 1000000, at, err);
 }
@@ -329,8 +334,7 @@ static void add_list_line(sq_text *out, char *line)
     char *comment = strchr(line, '#'), *rest = NULL;
     if (comment)
         *comment = 0;
-    for (char *word = strtok_r(line, " \t\r,", &rest); word;
-         word = strtok_r(NULL, " \t\r,", &rest))
+    for (char *word = strtok_r(line, " \t\r,", &rest); word; word = strtok_r(NULL, " \t\r,", &rest))
         sq_text_printf(out, "%s%s", out->length ? "," : "", word);
 }
 

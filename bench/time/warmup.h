@@ -12,7 +12,8 @@ extern "C" {
 
 /* Seconds of the sampling's clock. */
 double sq_sampling_clock(const sq_sampling *what);
-/* Adds what a rest after `busy_seconds` of work is to *owed, and takes it once it is worth a sleep. */
+/* Adds what a rest after `busy_seconds` of work is to *owed, and takes it once it is worth a sleep:
+ * 0.1 s at most, which is as long as the controller of the power limit remembers. */
 void sq_sampling_rest(const sq_sampling *what, const sqt_policy *policy, double busy_seconds,
                       double *owed);
 /* Calls what->alive where the last call is a second ago; *last: when that was. */

@@ -279,6 +279,17 @@ static void a_rest_is_a_multiple_of_the_work_before_it(void **state)
     }
 }
 
+static void no_rest_is_longer_than_the_power_limit_remembers(void **state)
+{
+    (void)state;
+    double owed = 0;
+    timing *b = timing_new(timed_steady);
+    b->policy.rest = 4;
+    sq_sampling_rest(&b->what, &b->policy, 2.0, &owed);
+    assert_true(b->device.slept == 0.1 && owed == 0);
+    free(b);
+}
+
 static void short_launches_owe_a_rest_until_it_is_worth_a_sleep(void **state)
 {
     (void)state;
@@ -314,6 +325,7 @@ int main(void)
         cmocka_unit_test(the_clock_is_of_the_samples_or_of_the_run),
         cmocka_unit_test(signs_of_life_come_once_a_second),
         cmocka_unit_test(a_rest_is_a_multiple_of_the_work_before_it),
+        cmocka_unit_test(no_rest_is_longer_than_the_power_limit_remembers),
         cmocka_unit_test(short_launches_owe_a_rest_until_it_is_worth_a_sleep),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
