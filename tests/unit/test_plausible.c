@@ -143,8 +143,10 @@ static void test_operations_are_judged_at_the_clock_observed(void **state)
 static void test_the_clock_of_a_short_run_is_not_its_own(void **state)
 {
     (void)state;
-    demand d = {.ns = 1e5, .flops = 0.9e11, .dtype = SQ_DTYPE_BF16, .sm_mhz = 345};
-    assert_int_equal(verdict(d), 'f');
+    const demand brief = {.ns = 1e4, .flops = 0.9e10, .dtype = SQ_DTYPE_BF16, .sm_mhz = 345};
+    const demand longer = {.ns = 1e5, .flops = 0.9e11, .dtype = SQ_DTYPE_BF16, .sm_mhz = 345};
+    assert_int_equal(verdict(brief), 'f');
+    assert_int_equal(verdict(longer), 'r');
 }
 
 /* The time that the bytes need, and the verdict on a row just above and just below it. */
