@@ -27,6 +27,9 @@ double sq_long_conv_gelu_slope(double a);
 double sq_long_conv_input(const sq_call *call, const sq_long_conv_row *row, int64_t t);
 /* z = both filters of head h around the circle of n points, imaginary parts 0. */
 void sq_long_conv_filter(const sq_call *call, int64_t h, int64_t n, sq_c64 *z);
+/* The power of two that gives `other` the size of `most`, 0 where either is 0: real rows that share one
+ * complex transform leave the rounding of the larger one in the smaller. */
+double sq_long_conv_balance(double most, double other);
 
 /* long_conv_bwd.c */
 sq_status sq_long_conv_backward(const sq_call *call, sq_error *err);

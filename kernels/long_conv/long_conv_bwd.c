@@ -13,6 +13,7 @@
  */
 #include "kernels/long_conv/long_conv.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -63,6 +64,31 @@ static void transform_row(const head *p, const sq_long_conv_row *row)
     }
 }
 
+static double largest(const sq_c64 *z, int64_t n)
+{
+    double most = 0;
+    for (int64_t k = 0; k < n; k++)
+        most = fmax(most, fmax(fabs(z[k].re), fabs(z[k].im)));
+    return most;
+}
+
+/* z: G becomes, going back, the real row of conj(H) G and the imaginary one of conj(U) G. */
+static void transform_back(const head *p)
+{
+    const int64_t n = p->fft->n;
+    const double filter = largest(p->filter, n), input = largest(p->input, n);
+    const double balance = sq_long_conv_balance(filter, input);
+    const double factor = balance > 0 ? balance : 1; /* of conj(U) G; 1: one is 0 throughout */
+    for (int64_t k = 0; k < n; k++) {
+        const sq_c64 du = sq_c64_conj_mul(p->filter[k], p->z[k]);
+        const sq_c64 df = sq_c64_conj_mul(p->input[k], p->z[k]);
+        p->z[k] = sq_c64_of(du.re - factor * df.im, du.im + factor * df.re);
+    }
+    sq_fft_inverse(p->fft, p->z);
+    for (int64_t t = 0; t < n; t++)
+        p->z[t] = sq_c64_of(filter > 0 ? p->z[t].re : 0, input > 0 ? p->z[t].im / factor : 0);
+}
+
 static void run_row(head *p, const sq_long_conv_row *row)
 {
     const sq_call *call = p->call;
@@ -78,12 +104,7 @@ static void run_row(head *p, const sq_long_conv_row *row)
         dx1[t] += skip * sq_load3(&call->in[IN_V], row->b, t, first + row->i);
     }
     sq_fft_forward(p->fft, p->z);
-    for (int64_t k = 0; k < n; k++) {
-        const sq_c64 du = sq_c64_conj_mul(p->filter[k], p->z[k]);
-        const sq_c64 df = sq_c64_conj_mul(p->input[k], p->z[k]);
-        p->z[k] = sq_c64_of(du.re - df.im, du.im + df.re);
-    }
-    sq_fft_inverse(p->fft, p->z);
+    transform_back(p);
     for (int64_t t = 0; t < p->length; t++) {
         dv[t] += p->z[t].re * load3(&call->in[IN_X1], row->b, t, first + row->j);
         dx1[t] += p->z[t].re * sq_load3(&call->in[IN_V], row->b, t, first + row->i);

@@ -73,6 +73,27 @@ static void convolve_direct(const sq_call *call, const sq_long_conv_row *row, do
     }
 }
 
+double sq_long_conv_balance(double most, double other)
+{
+    return most > 0 && other > 0 ? ldexp(1, ilogb(most) - ilogb(other)) : 0;
+}
+
+/* z: the filter, in its real part, becomes u + i filter, u multiplied by what is returned. */
+static double pack_input(const sq_call *call, const sq_long_conv_row *row, int64_t n, sq_c64 *z)
+{
+    const int64_t length = call->out[0].dim[1];
+    double filter = 0, input = 0;
+    for (int64_t t = 0; t < n; t++) {
+        z[t] = sq_c64_of(t < length ? sq_long_conv_input(call, row, t) : 0, z[t].re);
+        input = fmax(input, fabs(z[t].re));
+        filter = fmax(filter, fabs(z[t].im));
+    }
+    const double factor = sq_long_conv_balance(filter, input);
+    for (int64_t t = 0; t < length; t++)
+        z[t].re *= factor;
+    return factor;
+}
+
 /* u and the filter are the real and imaginary part of one row z of n points, so with Z its
  * transform U H = (Z_k^2 - conj(Z_{n-k})^2) / 4i; z: scratch of n. */
 static void convolve_transformed(const sq_call *call, const sq_long_conv_row *row,
@@ -80,8 +101,7 @@ static void convolve_transformed(const sq_call *call, const sq_long_conv_row *ro
 {
     const int64_t length = call->out[0].dim[1], n = fft->n;
     sq_long_conv_filter(call, row->h, n, z);
-    for (int64_t t = 0; t < n; t++)
-        z[t] = sq_c64_of(t < length ? sq_long_conv_input(call, row, t) : 0, z[t].re);
+    const double factor = pack_input(call, row, n, z);
     sq_fft_forward(fft, z);
     for (int64_t k = 0; k <= n / 2; k++) {
         const sq_c64 p = z[k], q = z[(n - k) % n];
@@ -93,7 +113,8 @@ static void convolve_transformed(const sq_call *call, const sq_long_conv_row *ro
     }
     sq_fft_inverse(fft, z);
     for (int64_t t = 0; t < length; t++)
-        a[t] = z[t].re + sq_load1(&call->in[IN_BIAS], row->h) * sq_long_conv_input(call, row, t);
+        a[t] = (factor > 0 ? z[t].re / factor : 0) +
+               sq_load1(&call->in[IN_BIAS], row->h) * sq_long_conv_input(call, row, t);
 }
 
 /* One channel of the output: the sum over i of a head's products with channel j. */
