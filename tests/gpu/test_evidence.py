@@ -166,6 +166,13 @@ class Check(unittest.TestCase):
         self.assertEqual(sorted(set(found["operators"]) - set(found["tests"])), [])
         self.assertEqual((found["fuzz"]["state"], found["status"]), ("stopped", 1))
 
+    def test_threads_of_openmp_are_no_cores(self):
+        """nproc counts the threads that OMP_NUM_THREADS allows."""
+        told = self.folder / "told"
+        self.program("bin/nproc", f'echo "${{OMP_NUM_THREADS-nothing}}" >>{told}; echo 4\n', SHELL)
+        self.check("golden", OMP_NUM_THREADS="1")
+        self.assertEqual(told.read_text("utf-8"), "nothing\n")
+
     def test_an_installed_tree_has_its_programs_in_bin(self):
         self.program("build/bin/seqmark", SEQMARK)
         (self.folder / "build/seqmark").unlink()
