@@ -15,7 +15,8 @@
 #define SCRATCH "rows of f32 for the transforms go through scratch"
 
 const sq_cost_case sq_cost_cases[] = {
-    {"attention", FWD, "cuda/portable", TOKENS "H=16,D=128,causal=0", true, 1, ""},
+    {"attention", FWD, "cuda/portable", TOKENS "H=16,D=128,causal=0", false, 1,
+     "bound by products: keys and values are read again"},
     {"attention", BWD, "cuda/portable", TOKENS "H=16,D=128,causal=0", false, 1.4, TWICE},
     {"attention", STEP, "cuda/portable", "B=32,L=4096,H=16,D=128", true, 0, ""},
     {"causal_conv1d", FWD, "cuda/portable", TOKENS "D=4096", true, 0, ""},
