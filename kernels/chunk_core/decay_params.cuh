@@ -95,7 +95,7 @@ typedef struct {
 __device__ __forceinline__ sq_decay_head sq_decay_load_head(const sq_decay_params &p, int h)
 {
     sq_decay_head head;
-    head.lost = exp2f(-5.0f - (float)(p.first_head + h)); /* exact */
+    head.lost = exp2f(-(float)min(5 + p.first_head + h, SQ_DECAY_GAMMA_BITS)); /* exact */
     head.gamma = 1.0f - head.lost;
     head.rate = (p.kind == SQ_DECAY_STEP    ? p.a[h]
                  : p.kind == SQ_DECAY_GAMMA ? log1pf(-head.lost)

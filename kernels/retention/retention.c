@@ -117,7 +117,7 @@ static sq_tolerance tolerance(sq_pass pass, sq_dtype dtype, const sq_axis_value 
 
 double sq_retention_log_gamma(const sq_call *call, int64_t h)
 {
-    return log1p(-exp2(-5 - call->axis[AXIS_FIRST] - (double)h));
+    return log1p(-exp2(-fmin(5 + call->axis[AXIS_FIRST] + (double)h, SQ_DECAY_GAMMA_BITS)));
 }
 
 static sq_scan_gate gate_of(const sq_call *call, int64_t b, int64_t t, int64_t h)
@@ -231,6 +231,7 @@ static const char *const test_shapes[] = {
     "B=1,L=1031,H=2,K=256,V=128",
     "B=2,L=70,H=2,K=8,V=16,norm=decay,final=1",
     "B=1,L=65,H=3,K=16,V=8,norm=decay,past=100,initial=1",
+    "B=2,L=70,H=2,K=8,V=16,first=4096,norm=decay,past=4,final=1",
     "B=2,L=67,H=2,K=8,V=16,norm=paper",
     "B=2,L=1,H=4,K=8,V=8,norm=paper",
     "B=1,L=200,H=3,K=72,V=13,norm=paper,first=2",

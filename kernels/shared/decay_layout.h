@@ -16,6 +16,9 @@ extern "C" {
 
 enum { SQ_DECAY_AXIS_H = 2 };
 enum { SQ_DECAY_OUT_O, SQ_DECAY_OUT_FINAL, SQ_DECAY_OUT_COUNT };
+/* Retention's gamma is 1 - 2^-n. From n = 100 on it counts as 1 - 2^-100: a sum in f32 or f64 shows
+ * no difference, and 1 - gamma, which normalisers divide by, is not 0 in either. */
+enum { SQ_DECAY_GAMMA_BITS = 100 };
 
 /* Which dim of a tensor is which, -1: none. A dim that the tensor has not is none either. */
 typedef struct {
