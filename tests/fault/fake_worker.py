@@ -75,7 +75,7 @@ def run(is_hit):
         time.sleep(3600)
     elif MODE == "slow":
         for _ in range(8):
-            time.sleep(0.25)
+            time.sleep(0.6)
             say({"is": "stage", "stage": "samples"})
         record()
     elif MODE == "brief":
