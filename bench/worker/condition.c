@@ -36,6 +36,8 @@ static void copy_moved(const sq_tensor *from, const sq_tensor *to, double by, ui
 static void add_move(const sq_tensor *moved, const sq_tensor *still, sq_move *sum)
 {
     const sq_compare_result r = sq_compare(moved, still, (sq_tolerance){0, 0});
+    if (!isfinite(r.rel_l2)) /* beyond the type's range: that says nothing of its roundings */
+        return;
     sum->moved.rel_l2 = hypot(sum->moved.rel_l2, r.rel_l2 / sqrt(DRAWS));
     sum->moved.max_abs = fmax(sum->moved.max_abs, r.max_abs);
 }
@@ -43,6 +45,8 @@ static void add_move(const sq_tensor *moved, const sq_tensor *still, sq_move *su
 static void add_rounding(const sq_tensor *rounded, const sq_tensor *exact, sq_move *worst)
 {
     const sq_compare_result r = sq_compare(rounded, exact, (sq_tolerance){0, 0});
+    if (!isfinite(r.rel_l2))
+        return;
     worst->rounded.rel_l2 = fmax(worst->rounded.rel_l2, r.rel_l2);
     worst->rounded.max_abs = fmax(worst->rounded.max_abs, r.max_abs);
 }
