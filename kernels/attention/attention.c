@@ -263,7 +263,8 @@ static sq_tolerance tolerance(sq_pass pass, sq_dtype dtype, const sq_axis_value 
 
 static sq_status reference(const sq_call *call, sq_error *err)
 {
-    const sq_attention_rules rules = sq_attention_rules_of(call->pass, call->axis);
+    sq_attention_rules rules = sq_attention_rules_of(call->pass, call->axis);
+    rules.rotated = call->dtype;
     return sq_attention_forward(&rules, &call->in[IN_Q], &call->in[IN_K], &call->in[IN_V],
                                 &call->out[0], err);
 }

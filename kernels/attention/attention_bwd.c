@@ -165,7 +165,8 @@ sq_attention_gradients sq_attention_gradients_of(const sq_call *call, int d_o)
 
 sq_status sq_attention_backward(const sq_call *call, sq_error *err)
 {
-    const sq_attention_rules rules = sq_attention_rules_of(SQ_PASS_BWD, call->axis);
+    sq_attention_rules rules = sq_attention_rules_of(SQ_PASS_BWD, call->axis);
+    rules.rotated = call->dtype;
     const sq_attention_gradients t = sq_attention_gradients_of(call, IN_DO);
     return sq_attention_gradient(&rules, &t, err);
 }

@@ -81,7 +81,7 @@ double sq_attention_bias(const sq_attention_rules *rules, int64_t head, int64_t 
     return sum;
 }
 
-/* A row as it enters the scores: rotated, then rounded to the tensor's type. */
+/* A row as it enters the scores: rotated, then rounded. */
 void sq_attention_read(const sq_attention_rules *rules, const sq_tensor *t, int64_t offset,
                        int64_t position, double *x)
 {
@@ -89,9 +89,11 @@ void sq_attention_read(const sq_attention_rules *rules, const sq_tensor *t, int6
     sq_row_read(t, offset, d, x);
     if (rules->rotation.dims == 0)
         return;
+    const bool is_16_bit = sq_dtype_size(rules->rotated) == 2;
+    const sq_dtype type = is_16_bit ? rules->rotated : t->dtype;
     sq_rotate(&rules->rotation, (double)position, false, x);
     for (int64_t i = 0; i < d; i++)
-        x[i] = sq_round_to(t->dtype, x[i]);
+        x[i] = sq_round_to(type, x[i]);
 }
 
 int64_t sq_attention_position(const sq_attention_rules *rules, int64_t row)

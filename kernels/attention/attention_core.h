@@ -21,7 +21,9 @@ typedef struct {
     int64_t masked; /* Hard-ALiBi: head h < masked has window h + 1 */
     bool has_alibi;
     sq_rotation rotation;
-    int64_t shift;  /* rotary position of a query beyond the key that it stands at */
+    sq_dtype
+        rotated;   /* the call's type; turned rows are rounded to a 16-bit one, else to their own */
+    int64_t shift; /* rotary position of a query beyond the key that it stands at */
     bool is_cached; /* keys are turned already */
     /* Relative bias by distance (local_attention): distance d < biases of head h adds
      * bias[h * biases + d], a larger one that of the largest d. */
