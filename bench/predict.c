@@ -4,6 +4,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "bench/time/sampling.h"
+
 static double known(double value, double guess)
 {
     return value > 0 ? value : guess;
@@ -35,6 +37,7 @@ static sq_rates gpu_rates(const sq_device *device)
                       .special = 16 * sms * clock,
                       .reference_work = 1e9,
                       .launch_ns = 4e3,
+                      .rests = true,
                       .set_up_seconds = 0.4};
 }
 
@@ -90,5 +93,7 @@ double sq_predict_run_seconds(const sq_rates *rates, const sq_policy *policy, co
     double warmup = fmax(policy->warmup_launches * launch, policy->warmup_seconds);
     double least = (launch > 0.2 ? fmin(3, policy->min_samples) : policy->min_samples) * launch;
     double most = fmin(policy->max_seconds, policy->max_samples * launch);
-    return rates->set_up_seconds + proof + launch + warmup + fmax(least, most);
+    double sampled = fmax(least, most), rest = fmin(policy->rest * launch, SQ_LONGEST_REST_SECONDS);
+    double rests = rates->rests ? sampled / launch * rest : 0;
+    return rates->set_up_seconds + proof + launch + warmup + sampled + rests;
 }

@@ -2,6 +2,8 @@
 #ifndef SQ_BENCH_PREDICT_H
 #define SQ_BENCH_PREDICT_H
 
+#include <stdbool.h>
+
 #include "bench/policy.h"
 #include "core/record.h"
 #include "kernels/op.h"
@@ -13,6 +15,7 @@ extern "C" {
 /* What a device does in a second. */
 typedef struct {
     double bytes, matrix_flops, flops, special, reference_work, launch_ns;
+    bool rests;            /* after launches, as the policy says */
     double set_up_seconds; /* of a run: memory, inputs, check, messages; counters on a GPU */
 } sq_rates;
 

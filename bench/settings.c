@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "bench/subject.h"
+#include "bench/time/sampling.h"
 #include "core/text.h"
 
 const sq_setting_def sq_setting_defs[] = {
@@ -25,7 +26,7 @@ const sq_setting_def sq_setting_defs[] = {
      SQ_SCOPE_GROUP},
     {{"filter", 0, "EXPR", "keeps the cells for which EXPR holds: \"L<=8k and dtype==bf16\""},
      SQ_SCOPE_CAMPAIGN},
-    {{"replicates", 0, "N", "runs of every cell, each in a process of its own (default 4)"},
+    {{"replicates", 0, "N", "runs of every cell, each in a process of its own (default 1)"},
      SQ_SCOPE_CAMPAIGN},
     {{"order", 0, "ORDER", "random (default; by the seed) or plan"}, SQ_SCOPE_CAMPAIGN},
     {{"seed", 0, "N", "seed of inputs and order (default: drawn, and stored)"}, SQ_SCOPE_CAMPAIGN},
@@ -47,7 +48,7 @@ const sq_setting_def sq_setting_defs[] = {
     {{"target-interval", 0, "FRACTION", "policy: enough when the median's interval is this narrow"},
      SQ_SCOPE_CAMPAIGN},
     {{"max-interval", 0, "FRACTION", "policy: wider at the end is noisy"}, SQ_SCOPE_CAMPAIGN},
-    {{"rest", 0, "N", "policy: a GPU rests after a launch, N times what it took (default 1)"},
+    {{"rest", 0, "N", "policy: a GPU rests after a launch, N times what it took (default 4)"},
      SQ_SCOPE_CAMPAIGN},
     {{"proof-work", 0, "N", "policy: multiply-adds that one proof's reference may cost"},
      SQ_SCOPE_CAMPAIGN},
@@ -319,6 +320,9 @@ sq_status sq_settings_policy(const sq_settings *settings, sq_policy *out, sq_err
     if (out->min_samples < 1 || out->max_samples < out->min_samples)
         return sq_fail(err, SQ_BAD_ARGUMENT, "policy: %d to %d samples is no range",
                        out->min_samples, out->max_samples);
+    if (out->rest > SQ_LONGEST_REST)
+        return sq_fail(err, SQ_BAD_ARGUMENT, "rest: %g is more than %d times a launch", out->rest,
+                       SQ_LONGEST_REST);
     if (!(out->timeout_seconds > 0))
         return sq_fail(err, SQ_BAD_ARGUMENT, "timeout: no worker can answer within 0 seconds");
     return SQ_OK;

@@ -16,8 +16,9 @@ extern "C" {
 /* A sample is an int32 of nanoseconds: no launch may be longer. */
 #define SQ_LONGEST_LAUNCH_SECONDS 2.1
 
-/* A rest is at most so many times the launch before it. */
+/* A rest is at most so many times the launch before it, and so long. */
 #define SQ_LONGEST_REST 100
+#define SQ_LONGEST_REST_SECONDS 0.1
 
 /* Enqueues one launch that uses the set `copy` of the inputs. */
 typedef sq_status (*sq_turn_fn)(void *arg, int copy, sq_error *err);

@@ -8,7 +8,6 @@
 
 #define ALIVE_SECONDS 1.0
 #define LEAST_REST_SECONDS 0.5e-3 /* a sleep overshoots by some 0.05 ms */
-#define MOST_REST_SECONDS 0.1
 
 /* Twice the usual target interval: a drift below it could not be told from the result's own width.
  */
@@ -55,7 +54,7 @@ void sq_sampling_rest(const sq_sampling *what, const sqt_policy *policy, double 
     *owed += policy->rest * busy_seconds;
     if (*owed < LEAST_REST_SECONDS)
         return;
-    sleep_for(what, fmin(*owed, MOST_REST_SECONDS));
+    sleep_for(what, fmin(*owed, SQ_LONGEST_REST_SECONDS));
     *owed = 0;
 }
 

@@ -41,6 +41,19 @@ static void test_what_differs_is_said(void **state)
                   "--rest 0 --try-oom on");
 }
 
+static void test_a_rest_without_end_is_refused(void **state)
+{
+    (void)state;
+    sq_settings settings = {.count = 0};
+    sq_policy policy;
+    assert_int_equal(sq_settings_set(&settings, "rest", "100", "test", NULL), SQ_OK);
+    assert_int_equal(sq_settings_policy(&settings, &policy, NULL), SQ_OK);
+    assert_true(policy.rest == 100);
+    assert_int_equal(sq_settings_set(&settings, "rest", "101", "test", NULL), SQ_OK);
+    assert_int_equal(sq_settings_policy(&settings, &policy, NULL), SQ_BAD_ARGUMENT);
+    sq_settings_free(&settings);
+}
+
 static void test_cooldown_has_words(void **state)
 {
     (void)state;
@@ -92,6 +105,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_built_in_policies_are_their_names),
         cmocka_unit_test(test_what_differs_is_said),
+        cmocka_unit_test(test_a_rest_without_end_is_refused),
         cmocka_unit_test(test_cooldown_has_words),
         cmocka_unit_test(test_each_setting_sets_its_field),
     };

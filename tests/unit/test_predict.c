@@ -84,6 +84,13 @@ static void test_run_is_bounded_by_the_policy(void **state)
     assert_true(brief < 1);
     assert_true(lengthy >= 3 + 3); /* three samples of a second after three launches to warm up */
     assert_true(lengthy < 12);
+    sq_policy restless = *policy;
+    restless.rest = 0;
+    double busy = sq_predict_run_seconds(&rates, &restless, &cost, 2e7);
+    double rested = sq_predict_run_seconds(&rates, policy, &cost, 2e7);
+    assert_near(rested - busy, 0.8, 1e-9); /* ten samples of 20 ms, four times as long */
+    rates.rests = false;
+    assert_near(sq_predict_run_seconds(&rates, policy, &cost, 2e7), busy, 1e-12);
 }
 
 int main(void)
