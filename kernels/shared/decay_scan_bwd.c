@@ -67,6 +67,8 @@ static double output_factor(const job *j, int64_t t, int64_t h)
 /* v such that w_t v_t is rounded. */
 static void round_values(const job *j, int64_t h)
 {
+    if (!sq_is_rounding())
+        return;
     for (int64_t t = 0; t < j->length; t++) {
         const double weight = j->scan->gate(j->call, j->b, t, h).weight;
         for (int64_t c = 0; c < j->values; c++)
@@ -89,6 +91,8 @@ static void read_decay(const job *j, const sq_scan_gate *gate, int64_t t, int64_
  * for all heads of a group as for its first, h. */
 static void round_queries(const job *j, int64_t h)
 {
+    if (!sq_is_rounding())
+        return;
     for (int64_t t = 0; t < j->length; t++) {
         const sq_scan_gate gate = j->scan->gate(j->call, j->b, t, h);
         double *q = j->q + t * j->keys;
