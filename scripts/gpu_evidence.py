@@ -189,7 +189,8 @@ def sanitizers(work):
             numbers = [int(a or c) for a, _, c in ERRORS.findall(text)]
             count = COUNTS.search(text)
             op = name.split(".")[0]
-            if ended(text) is None or not numbers:
+            # a test that fails under a tool ends with 1, one whose tool found something with 3
+            if state_of(text, (0, 3)) not in ("ok", "skipped") or not numbers:
                 stopped.add(op)
             errors += sum(numbers)
             if sum(numbers):
