@@ -104,11 +104,13 @@ def calls(torch):
            4 * query.numel() * 2, 2 * 4 * 16 * 8192**2 * 128)
 
 
-def rested(call, driver, seconds):
-    """do_bench itself, which launches without a pause, with a rest of `seconds` before it clears the cache."""
+def rested(torch, call, driver, seconds):
+    """do_bench itself, which launches without a pause, with a rest of `seconds` between a launch and the next clearing
+    of the cache."""
     clear = driver.clear_cache
 
     def rest_and_clear(cache):
+        torch.cuda.synchronize()
         time.sleep(seconds)
         clear(cache)
 
@@ -128,12 +130,12 @@ def compare(torch, triton, timer, rounds):
     for name, call, moved, operations in calls(torch):
         pressed, theirs, dirty, clean, clock = [], [], [], [], 0.0
 
-        def do_bench():
-            return 1e3 * triton.testing.do_bench(call, return_mode="median")
+        def do_bench(times=1):  # its warm-up and samples are counted by their time, which the rests are part of
+            return 1e3 * triton.testing.do_bench(call, warmup=25 * times, rep=100 * times, return_mode="median")
 
         for i in range(rounds):
             pressed.append(do_bench())
-            turns = [lambda: theirs.append(rested(do_bench, triton.runtime.driver.active,
+            turns = [lambda: theirs.append(rested(torch, lambda: do_bench(1 + RESTS), triton.runtime.driver.active,
                                                   RESTS * 1e-6 * min(pressed))),
                      lambda: dirty.append(timer.median_us(call, "dirty-cold")),
                      lambda: clean.append(timer.median_us(call, "clean-cold"))]
