@@ -25,12 +25,6 @@ static sq_status place_private(const sq_rig *rig, const sq_provider *provider,
     return SQ_OK;
 }
 
-/* The provider's own forward pass writes it. */
-static bool is_value(const sq_tensor_list *list, int i)
-{
-    return list->first_value > 0 && i >= list->first_value;
-}
-
 static sq_status place(const sq_rig *rig, const sq_provider *provider, const sq_call *host,
                        const sq_tensor_list *list, placed *p, sq_error *err)
 {
@@ -42,7 +36,7 @@ static sq_status place(const sq_rig *rig, const sq_provider *provider, const sq_
             continue;
         SQ_TRY(sq_guarded_alloc(rig, sq_tensor_bytes(in), &p->in[i], err));
         in->data = p->in[i].data;
-        if (!is_value(list, i))
+        if (i < sq_drawn_inputs(list)) /* the provider's own forward pass writes the others */
             SQ_TRY(rig->backend->upload(rig->device, in->data, host->in[i].data,
                                         sq_tensor_bytes(in), err));
     }

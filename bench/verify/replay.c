@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "bench/worker/host_call.h"
 #include "bench/worker/job.h"
 #include "core/text.h"
 
@@ -49,7 +50,7 @@ static bool is_scaled(const sq_tensor_spec *spec)
 /* Changes how one floating input is drawn; its sign stays what the operator asks for. */
 static void set_values(sq_tensor_list *list, sq_values values, uint64_t seed)
 {
-    const int drawn = list->first_value > 0 ? list->first_value : list->n_in;
+    const int drawn = sq_drawn_inputs(list);
     int candidates = 0;
     for (int i = 0; i < drawn; i++)
         candidates += is_scaled(&list->in[i]);

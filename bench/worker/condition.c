@@ -51,18 +51,13 @@ static void add_rounding(const sq_tensor *rounded, const sq_tensor *exact, sq_mo
     worst->rounded.max_abs = fmax(worst->rounded.max_abs, r.max_abs);
 }
 
-static int drawn_inputs(const sq_tensor_list *list)
-{
-    return list->first_value > 0 ? list->first_value : list->n_in;
-}
-
 /* The reference of inputs that are `by` away, relatively; what that does goes to add. */
 static sq_status draw_move(const sq_tensor_list *list, const sq_call *host, double by,
                            uint64_t seed, sq_reference_fn reference, sq_call *moved,
                            void (*add)(const sq_tensor *, const sq_tensor *, sq_move *),
                            sq_condition *out, sq_error *err)
 {
-    const int values = drawn_inputs(list);
+    const int values = sq_drawn_inputs(list);
     moved->pass = host->pass;
     for (int i = 0; i < values; i++)
         if (list->in[i].name)
@@ -92,9 +87,8 @@ sq_status sq_condition_measure(const sq_tensor_list *list, const sq_call *host,
 {
     sq_call moved = *host;
     *out = (sq_condition){.in = {{{0}}}};
-    for (int i = 0; i < drawn_inputs(list);
-         i++) /* f64 holds what is between two numbers of a type */
-        if (is_number(moved.in[i].dtype))
+    for (int i = 0; i < sq_drawn_inputs(list); i++)
+        if (is_number(moved.in[i].dtype)) /* f64 holds what is between two numbers of a type */
             moved.in[i].dtype = SQ_DTYPE_F64;
     sq_status s = sq_host_call_alloc(&moved, list, err);
     for (int draw = 0; s == SQ_OK && draw < DRAWS; draw++) {

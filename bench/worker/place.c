@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bench/worker/host_call.h"
+
 enum {
     GUARD_BYTES = 256,
     STRIDED_PAD = 16 /* elements before and after each row: keeps rows 16-byte aligned */
@@ -69,7 +71,7 @@ static void widen(const sq_tensor_spec *spec, sq_tensor *view, sq_tensor *buffer
 /* The forward pass writes it; outputs are dense. */
 static bool is_value(const sq_place *place, int i)
 {
-    return place->list.first_value > 0 && i >= place->list.first_value;
+    return i >= sq_drawn_inputs(&place->list);
 }
 
 sq_status sq_place_plan(const sq_rig *rig, const sq_call *call, sq_layout layout, sq_place *place,

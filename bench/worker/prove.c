@@ -139,7 +139,7 @@ static sq_status prove_sub(const sq_place *place, const sq_call *sub, sq_call *h
                            const char *what, sq_proof *proof, sq_error *err)
 {
     const sq_tensor_list *list = &place->list;
-    const int n_drawn = list->first_value > 0 ? list->first_value : list->n_in;
+    const int n_drawn = sq_drawn_inputs(list);
     *host = *sub;
     host->workspace = host->stream = NULL;
     host->workspace_bytes = 0;
