@@ -8,15 +8,10 @@
 #include <math.h>
 
 #include "bench/verify/launch.h"
+#include "tests/support/any_call.h"
 
 static sq_rig rig;
 static sq_status (*forward)(const sq_call *call, sq_error *err);
-
-static sq_status supports_any(const sq_call *call, const sq_device *device, sq_error *why)
-{
-    (void)call, (void)device, (void)why;
-    return SQ_OK;
-}
 
 /* Backward it hands on what the forward pass wrote. */
 static sq_status launch(const sq_call *call, void *plan, sq_error *err)
@@ -34,7 +29,7 @@ static sq_status launch(const sq_call *call, void *plan, sq_error *err)
 
 static const sq_provider provider = {.name = "cpu/copy",
                                      .note = "",
-                                     .supports = supports_any,
+                                     .supports = sq_supports_any,
                                      .launch = launch,
                                      .passes = SQ_HAS_BWD};
 

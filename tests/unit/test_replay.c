@@ -11,15 +11,10 @@
 
 #include "bench/verify/fuzz.h"
 #include "bench/worker/prove.h"
+#include "tests/support/any_call.h"
 
 static sq_rig rig;
 static sq_status (*spoil)(const sq_call *call);
-
-static sq_status supports_any(const sq_call *call, const sq_device *device, sq_error *why)
-{
-    (void)call, (void)device, (void)why;
-    return SQ_OK;
-}
 
 static sq_status launch_spoiled(const sq_call *call, void *plan, sq_error *err)
 {
@@ -31,7 +26,7 @@ static sq_status launch_spoiled(const sq_call *call, void *plan, sq_error *err)
 static const sq_provider spoiled[] = {
     {.name = "cpu/spoiled",
      .note = "",
-     .supports = supports_any,
+     .supports = sq_supports_any,
      .launch = launch_spoiled,
      .passes = SQ_HAS_BWD | SQ_HAS_STEP},
     {.name = NULL},

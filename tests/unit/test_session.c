@@ -12,16 +12,11 @@
 #include <time.h>
 
 #include "bench/worker/session.h"
+#include "tests/support/any_call.h"
 
 /* --- providers with one fault each; all compute rmsnorm's reference first --- */
 
 static int launches; /* since the session began the cell */
-
-static sq_status supports(const sq_call *call, const sq_device *device, sq_error *why)
-{
-    (void)call, (void)device, (void)why;
-    return SQ_OK;
-}
 
 static sq_status refuses(const sq_call *call, const sq_device *device, sq_error *why)
 {
@@ -114,21 +109,21 @@ static size_t huge_workspace(const sq_call *call)
 }
 
 static const sq_provider faulty[] = {
-    {.name = "good", .supports = supports, .launch = good},
+    {.name = "good", .supports = sq_supports_any, .launch = good},
     {.name = "refuses", .supports = refuses, .launch = good},
-    {.name = "wrong", .supports = supports, .launch = off_by_ten_percent},
-    {.name = "nan", .supports = supports, .launch = one_nan},
-    {.name = "nothing", .supports = supports, .launch = writes_nothing},
-    {.name = "overrun", .supports = supports, .launch = overruns_output},
+    {.name = "wrong", .supports = sq_supports_any, .launch = off_by_ten_percent},
+    {.name = "nan", .supports = sq_supports_any, .launch = one_nan},
+    {.name = "nothing", .supports = sq_supports_any, .launch = writes_nothing},
+    {.name = "overrun", .supports = sq_supports_any, .launch = overruns_output},
     {.name = "overrun-workspace",
-     .supports = supports,
+     .supports = sq_supports_any,
      .launch = overruns_workspace,
      .workspace = small_workspace},
-    {.name = "unsteady", .supports = supports, .launch = changes_with_time},
-    {.name = "slow", .supports = supports, .launch = slow},
-    {.name = "breaks", .supports = supports, .launch = breaks},
-    {.name = "no-plan", .supports = supports, .launch = good, .prepare = no_plan},
-    {.name = "huge", .supports = supports, .launch = good, .workspace = huge_workspace},
+    {.name = "unsteady", .supports = sq_supports_any, .launch = changes_with_time},
+    {.name = "slow", .supports = sq_supports_any, .launch = slow},
+    {.name = "breaks", .supports = sq_supports_any, .launch = breaks},
+    {.name = "no-plan", .supports = sq_supports_any, .launch = good, .prepare = no_plan},
+    {.name = "huge", .supports = sq_supports_any, .launch = good, .workspace = huge_workspace},
     {.name = NULL},
 };
 

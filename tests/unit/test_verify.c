@@ -11,17 +11,12 @@
 
 #include "bench/verify/verify.h"
 #include "kernels/shared/rounding.h"
+#include "tests/support/any_call.h"
 
 #define CASES SQ_SOURCE_DIR "/tests/golden/data/"
 
 static sq_rig rig;
 static double excess; /* every number of the provider is off by that, relatively */
-
-static sq_status supports_any(const sq_call *call, const sq_device *device, sq_error *why)
-{
-    (void)call, (void)device, (void)why;
-    return SQ_OK;
-}
 
 static void stretch(const sq_tensor *t)
 {
@@ -42,7 +37,7 @@ static sq_status launch_stretched(const sq_call *call, void *plan, sq_error *err
 static const sq_provider stretched[] = {
     {.name = "cpu/stretched",
      .note = "",
-     .supports = supports_any,
+     .supports = sq_supports_any,
      .launch = launch_stretched,
      .passes = SQ_HAS_BWD | SQ_HAS_STEP},
     {.name = NULL},
