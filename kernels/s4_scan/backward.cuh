@@ -309,8 +309,8 @@ inline backward_args backward_args_of(const sq_call *call)
     args.u = tokens_of(&in[IN_U]);
     args.dy = tokens_of(&in[IN_DY]);
     args.du = tokens_of(&out[IN_U]);
-    args.dfinal = states_of(&in[IN_DFINAL]);
-    args.dinitial = states_of(&out[IN_INITIAL]);
+    args.dfinal = sq_pairs_of(&in[IN_DFINAL]);
+    args.dinitial = sq_pairs_of(&out[IN_INITIAL]);
     args.out = space_of(out);
     backward_place(call, &args, (double *)call->workspace);
     return args;

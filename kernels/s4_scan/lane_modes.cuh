@@ -8,6 +8,7 @@
 
 #include "kernels/hw/convert.cuh"
 #include "kernels/hw/launch.cuh"
+#include "kernels/hw/pairs.cuh"
 #include "kernels/hw/reduce.cuh"
 #include "kernels/s4_scan/s4_scan.h"
 
@@ -48,22 +49,6 @@ struct tokens {
 inline tokens tokens_of(const sq_tensor *t)
 {
     return {t->data, t->stride[0], t->stride[1], t->dtype};
-}
-
-/* A (B, D, N/2, 2) tensor of states; data: NULL where there is none. */
-struct states {
-    float *data;
-    int64_t stride_b, stride_d, stride_n;
-
-    __device__ float *at(int64_t b, int64_t d, int64_t n) const
-    {
-        return data + b * stride_b + d * stride_d + n * stride_n;
-    }
-};
-
-inline states states_of(const sq_tensor *t)
-{
-    return {(float *)t->data, t->stride[0], t->stride[1], t->stride[2]};
 }
 
 /* The parameters, or their gradients. */
@@ -113,7 +98,7 @@ inline space space_of(const sq_tensor *t)
 
 struct parameters {
     space in;
-    states initial;
+    sq_pairs initial;
     float *saved; /* (B, D, (L - 1) / BORDER, N/2, 2), the states at the borders; or NULL */
     int64_t batch, length, channels, copies;
     int count, rule; /* count: N/2 */
@@ -132,7 +117,7 @@ inline parameters parameters_of(const sq_call *call)
     const sq_tensor *in = call->in;
     parameters p = {};
     p.in = space_of(in);
-    p.initial = states_of(&in[IN_INITIAL]);
+    p.initial = sq_pairs_of(&in[IN_INITIAL]);
     p.saved = (float *)call->saved;
     p.batch = in[IN_U].dim[0];
     p.length = in[IN_U].dim[1];

@@ -29,7 +29,7 @@ inline row_layout row_layout_of(int count, int rank)
 struct backward_args {
     parameters q;
     tokens u, dy, du;
-    states dfinal, dinitial;
+    sq_pairs dfinal, dinitial;
     space out;
     double *channel_rows, *space_rows; /* (B, D, elements) */
     double *channel_parts, *space_parts;

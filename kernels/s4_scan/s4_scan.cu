@@ -11,7 +11,7 @@ namespace
 using namespace sq_s4_scan;
 
 template <int MODES, int RANK>
-__global__ void __launch_bounds__(THREADS) scan(tokens u, tokens y, states final, parameters q)
+__global__ void __launch_bounds__(THREADS) scan(tokens u, tokens y, sq_pairs final, parameters q)
 {
     const int64_t row = (int64_t)blockIdx.x * WARPS + threadIdx.x / 32;
     const int64_t batch = row / q.channels, d = row % q.channels;
@@ -67,7 +67,7 @@ sq_status launch_forward(const sq_call *call, sq_error *err)
     const parameters q = parameters_of(call);
     const unsigned blocks = (unsigned)sq_ceil_div(q.batch * q.channels, WARPS);
     const tokens u = tokens_of(&call->in[IN_U]), y = tokens_of(&call->out[OUT_Y]);
-    const states final = states_of(&call->out[OUT_FINAL]);
+    const sq_pairs final = sq_pairs_of(&call->out[OUT_FINAL]);
     return with_modes(call, [&](auto modes, auto rank) {
         scan<decltype(modes)::value, decltype(rank)::value>
             <<<blocks, THREADS, 0, sq_stream(call)>>>(u, y, final, q);

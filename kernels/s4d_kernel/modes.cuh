@@ -4,6 +4,7 @@
 
 #include <cuda_runtime.h>
 
+#include "kernels/hw/pairs.cuh"
 #include "kernels/s4d_kernel/s4d_kernel.h"
 
 namespace sq_s4d
@@ -52,22 +53,6 @@ inline modes modes_of(const sq_call *call)
     m.rule = (int)call->axis[AXIS_DISC];
     m.sign = call->axis[AXIS_CONJUGATE] != 0 ? -1 : 1;
     return m;
-}
-
-/* (B, D, N/2, 2) */
-struct pairs {
-    float *data;
-    int64_t stride_b, stride_d, stride_n;
-
-    __device__ float *at(int64_t b, int64_t d, int64_t n) const
-    {
-        return data + b * stride_b + d * stride_d + n * stride_n;
-    }
-};
-
-inline pairs pairs_of(const sq_tensor *t)
-{
-    return {(float *)t->data, t->stride[0], t->stride[1], t->stride[2]};
 }
 
 /* (B, D, L) */

@@ -26,7 +26,7 @@ struct mode_gradient {
 
 struct backward_args {
     modes m;
-    pairs c, dc;
+    sq_pairs c, dc;
     rows dh;
     tap_sums *partial;                       /* (segments, B, D, modes) */
     mode_gradient *channel;                  /* (D, modes) */
@@ -189,8 +189,8 @@ inline sq_status launch_backward(const sq_call *call, sq_error *err)
     const sq_tensor *out = call->out, *c = &call->in[IN_C];
     backward_args p = {};
     p.m = modes_of(call);
-    p.c = pairs_of(c);
-    p.dc = pairs_of(&out[IN_C]);
+    p.c = sq_pairs_of(c);
+    p.dc = sq_pairs_of(&out[IN_C]);
     p.dh = rows_of(&call->in[IN_COUNT]);
     p.partial = (tap_sums *)call->workspace;
     p.channel = (mode_gradient *)((char *)call->workspace + at.partial_bytes);

@@ -57,7 +57,7 @@ __device__ float2 multiply(float2 a, float2 b)
 
 /* h[b][d][t0 + thread + k THREADS]. Grid: (tiles, D, B). */
 __global__ void __launch_bounds__(THREADS)
-    filter_tile(modes m, pairs c, rows h, int64_t length, int64_t channels)
+    filter_tile(modes m, sq_pairs c, rows h, int64_t length, int64_t channels)
 {
     extern __shared__ tile_mode tile[];
     const int64_t t0 = (int64_t)blockIdx.x * TILE, b = blockIdx.z;
@@ -110,7 +110,7 @@ sq_status launch(const sq_call *call, void *plan, sq_error *err)
                     (unsigned)min(h->dim[1], (int64_t)65535), (unsigned)h->dim[0]);
     const size_t shared = call->in[IN_C].dim[2] * sizeof(tile_mode);
     filter_tile<<<grid, THREADS, shared, sq_stream(call)>>>(
-        modes_of(call), pairs_of(&call->in[IN_C]), rows_of(h), h->dim[2], h->dim[1]);
+        modes_of(call), sq_pairs_of(&call->in[IN_C]), rows_of(h), h->dim[2], h->dim[1]);
     return sq_launched("s4d_kernel", err);
 }
 
