@@ -227,25 +227,27 @@ static void put(const double *from, sq_tensor *to)
 
 /* Near a kink rounding decides on which side a run is, and with it on a whole term of a gradient:
  * all runs that are compared take the side of the first. */
-static void keep_argument(const sq_tape *tape, const sq_tape_step *s)
+static sq_status keep_argument(const sq_tape *tape, const sq_tape_step *s, sq_error *err)
 {
     sq_tape_variable *out = &tape->variable[s->out];
     const size_t bytes = (size_t)out->count * sizeof *out->argument;
     if (!s->function->is_kinked || tape->rounding.grid == 0 || out->argument)
-        return;
+        return SQ_OK;
     out->argument = malloc(bytes);
-    if (out->argument)
-        memcpy(out->argument, tape->variable[s->in[0]].value, bytes);
+    if (!out->argument)
+        return sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for the arguments of a case");
+    memcpy(out->argument, tape->variable[s->in[0]].value, bytes);
+    return SQ_OK;
 }
 
-static void run_pointwise(sq_tape *tape, const sq_tape_step *s)
+static sq_status run_pointwise(sq_tape *tape, const sq_tape_step *s, sq_error *err)
 {
     const double *a = tape->variable[s->in[0]].value;
     const double *b = s->function->by_b ? tape->variable[s->in[1]].value : a;
     sq_tape_variable *out = &tape->variable[s->out];
     for (int64_t i = 0; i < out->count; i++)
         out->value[i] = s->function->value(a[i], b[i]);
-    keep_argument(tape, s);
+    return keep_argument(tape, s, err);
 }
 
 static void run_gather(sq_tape *tape, const sq_tape_step *s)
@@ -314,7 +316,7 @@ sq_status sq_tape_forward(sq_tape *tape, sq_error *err)
         else if (s->map)
             run_gather(tape, s);
         else
-            run_pointwise(tape, s);
+            SQ_TRY(run_pointwise(tape, s, err));
     }
     return SQ_OK;
 }
