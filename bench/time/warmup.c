@@ -14,9 +14,9 @@
 #define ALLOWED_DRIFT 0.01
 
 /* The cap. The SM clock of a tensor-bound kernel under the software power cap was seen to fall from
- * 1980 to 1455 MHz within 100 ms (H100), which is 4 times the policies' 25 ms. What still drifts
- * then does so because of heat or neighbours, and waiting longer is the suite's decision
- * (warmup-time). */
+ * 1980 to 1455 MHz within 100 ms of launches without rests (H100), which is 4 times the policies'
+ * 25 ms. What still drifts then does so because of heat or neighbours, and waiting longer is the
+ * suite's decision (warmup-time). Rests count: what they are for is that the clock does not fall. */
 #define CAP_FACTOR 4
 
 /* Launches are joined to bins of 1/50 of the warm-up time, so that thousands of short ones weigh as
