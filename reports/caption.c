@@ -46,6 +46,8 @@ static void add_ceilings(const sq_group *group, sq_text *caption)
     if (isfinite(group->gemm_tflops))
         sq_text_printf(caption, " %s GEMM %.4g TFLOP/s", group->dtype, group->gemm_tflops);
     sq_text_add(caption, ".");
+    if (isnan(group->copy_gbytes_per_s) || isnan(group->gemm_tflops))
+        sq_text_add(caption, " No roof is drawn: it takes both.");
 }
 
 static void add_verdict(const sq_series *series, const char *baseline, sq_text *caption)

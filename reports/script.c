@@ -24,8 +24,8 @@ static sq_span span_of(const sq_series_set *set)
             const sq_point *p = &set->series[i].points[k];
             span.x_lo = fmin(span.x_lo, p->x);
             span.x_hi = fmax(span.x_hi, p->x);
-            span.y_lo = fmin(span.y_lo, p->y);
-            span.y_hi = fmax(span.y_hi, p->y);
+            span.y_lo = fmin(span.y_lo, fmin(p->y, p->lo)); /* both ignore NAN */
+            span.y_hi = fmax(span.y_hi, fmax(p->y, p->hi));
         }
     return span;
 }

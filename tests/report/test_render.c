@@ -142,15 +142,18 @@ static void test_modes_are_told_where_they_differ(void **state)
     text = summary(db, NULL, SQ_FORMAT_CSV);
     fixture_expect(text, "subject,provider,pass,dtype,B,L,width,median_ms");
     free(text);
-    fixture_exec(db, "UPDATE cell SET cache = 'rotate', clock_mode = 'locked@1200' WHERE subject = ?1",
+    fixture_exec(db,
+                 "UPDATE cell SET cache = 'rotate', clock_mode = 'locked@1200' WHERE subject = ?1",
                  "ssd", NULL);
     text = summary(db, NULL, SQ_FORMAT_CSV);
     fixture_expect(text, "dtype,cache,clock_mode,B,L");
     fixture_expect(text, "ssd,cuda/portable,fwd,bf16,rotate,locked@1200,8,512,");
     free(text);
     /* A row without a time is not shown and so tells no difference. */
-    fixture_exec(db, "UPDATE run SET median_ns = NULL, status = 'error' WHERE cell_id IN "
-                     "(SELECT cell_id FROM cell WHERE subject = ?1)", "ssd", NULL);
+    fixture_exec(db,
+                 "UPDATE run SET median_ns = NULL, status = 'error' WHERE cell_id IN "
+                 "(SELECT cell_id FROM cell WHERE subject = ?1)",
+                 "ssd", NULL);
     text = summary(db, NULL, SQ_FORMAT_CSV);
     fixture_expect(text, "subject,provider,pass,dtype,B,L,width,median_ms");
     free(text);
@@ -483,6 +486,52 @@ static void test_bad_folder(void **state)
     fixture_free(db, dir);
 }
 
+/* An interval wider than the spread of the medians is drawn whole. */
+static void test_range_holds_the_intervals(void **state)
+{
+    (void)state;
+    if (!has_gnuplot())
+        skip();
+    char dir[64], out[96];
+    sq_db *db = fixture_new(dir);
+    for (int k = 0; k < 3; k++) {
+        const double L = ldexp(512, k);
+        fixture_add(db, (fixture_run){.subject = "ssd",
+                                      .B = 4096 / L,
+                                      .L = L,
+                                      .width = 2048,
+                                      .ms = 2 + 0.1 * k,
+                                      .interval = 0.9});
+    }
+    render(db, dir, NULL, NULL, out);
+    char *script = fixture_read(out, "figures/op_time.gp");
+    const char *range = strstr(script, "set yrange [");
+    double lo = 0, hi = 0;
+    assert_non_null(range);
+    assert_int_equal(sscanf(range, "set yrange [%lf:%lf]", &lo, &hi), 2);
+    assert_true(lo > 0 && lo <= 0.2); /* 2 ms less 90 % */
+    assert_true(hi >= 4.18);          /* 2.2 ms and 90 % */
+    free(script);
+    fixture_free(db, dir);
+}
+
+/* The roofline is the lower of two ceilings: with one there is none, and the caption says so. */
+static void test_half_a_roof_is_none(void **state)
+{
+    (void)state;
+    if (!has_gnuplot())
+        skip();
+    char dir[64], out[96];
+    sq_db *db = fixture_new(dir);
+    fixture_full(db);
+    fixture_exec(db, "DELETE FROM ceiling WHERE name NOT LIKE ?1", "%copy%", NULL);
+    render(db, dir, NULL, NULL, out);
+    char *page = fixture_read(out, "index.html");
+    fixture_expect(page, "Measured ceilings: copy 2950 GB/s. No roof is drawn: it takes both.");
+    free(page);
+    fixture_free(db, dir);
+}
+
 /* Every figure of a realistic store is drawn, small enough to be mailed and committed. */
 static void test_full(void **state)
 {
@@ -540,14 +589,23 @@ int main(int argc, char **argv)
     if (argc >= 3 && !strcmp(argv[1], "--render"))
         return render_only(argv[2], argc > 3);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_numbers),    cmocka_unit_test(test_ties_are_no_crossings),
+        cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_ties_are_no_crossings),
         cmocka_unit_test(test_modes_are_told_where_they_differ),
-        cmocka_unit_test(test_replicates), cmocka_unit_test(test_nothing_is_mixed),
-        cmocka_unit_test(test_campaign),   cmocka_unit_test(test_hostile_text),
-        cmocka_unit_test(test_empty),      cmocka_unit_test(test_all_failed),
-        cmocka_unit_test(test_mended),     cmocka_unit_test(test_wrong_cache),
-        cmocka_unit_test(test_no_gnuplot), cmocka_unit_test(test_old_pictures_go),
-        cmocka_unit_test(test_bad_folder), cmocka_unit_test(test_full),
+        cmocka_unit_test(test_replicates),
+        cmocka_unit_test(test_nothing_is_mixed),
+        cmocka_unit_test(test_campaign),
+        cmocka_unit_test(test_hostile_text),
+        cmocka_unit_test(test_empty),
+        cmocka_unit_test(test_all_failed),
+        cmocka_unit_test(test_mended),
+        cmocka_unit_test(test_wrong_cache),
+        cmocka_unit_test(test_no_gnuplot),
+        cmocka_unit_test(test_old_pictures_go),
+        cmocka_unit_test(test_bad_folder),
+        cmocka_unit_test(test_full),
+        cmocka_unit_test(test_range_holds_the_intervals),
+        cmocka_unit_test(test_half_a_roof_is_none),
     };
     return cmocka_run_group_tests_name("report", tests, NULL, NULL);
 }
