@@ -303,7 +303,7 @@ static void use_known_ceilings(sq_run *run)
 {
     static const char sql[] =
         "SELECT name, unit, value FROM ceiling JOIN device USING (device_id) "
-        "JOIN campaign USING (campaign_id) WHERE device.uuid = ?1 ORDER BY started";
+        "JOIN campaign USING (campaign_id) WHERE device.uuid = ?1 ORDER BY turn, campaign_id";
     const char *path = sq_given_db(&run->given);
     sq_db *db = NULL;
     sqlite3_stmt *statement = NULL;

@@ -12,7 +12,7 @@
 extern "C" {
 #endif
 
-#define SQ_DB_SCHEMA_VERSION 2
+#define SQ_DB_SCHEMA_VERSION 3
 #define SQ_DB_APPLICATION_ID 0x73716d6b /* "sqmk" */
 
 typedef struct sq_db sq_db;

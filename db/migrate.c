@@ -8,11 +8,13 @@
 
 #include "db/db.h"
 
-extern const char sq_schema_sql[], sq_version_2_sql[]; /* the files of db/, embedded by the build */
+/* The files of db/, embedded by the build. */
+extern const char sq_schema_sql[], sq_version_2_sql[], sq_version_3_sql[];
 
 const sq_migration sq_migrations[] = {
     {1, sq_schema_sql},
     {2, sq_version_2_sql},
+    {3, sq_version_3_sql},
     {0, NULL},
 };
 

@@ -27,8 +27,9 @@ static const char *const sql_text[SQ_SQL_COUNT] = {
         "RETURNING env_id",
     [SQ_SQL_PUT_CAMPAIGN] =
         "INSERT INTO campaign(uuid, suite, label, plan_hash, argv, version, git_commit, "
-        "git_dirty, seed, planned, env_id, device_id, started, policy, state) "
-        "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, 'running') "
+        "git_dirty, seed, planned, env_id, device_id, started, policy, state, turn) "
+        "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, 'running', "
+        "max(?13, 0.001 + coalesce((SELECT max(turn) FROM campaign), 0))) "
         "RETURNING campaign_id",
     [SQ_SQL_CONTINUE_CAMPAIGN] = "UPDATE campaign SET state = 'running', ended = NULL "
                                  "WHERE uuid = ?1 RETURNING campaign_id",
@@ -64,7 +65,7 @@ static const char *const sql_text[SQ_SQL_COUNT] = {
         "SELECT uuid, seed, planned, state, "
         "(SELECT count(*) FROM (SELECT DISTINCT cell_id, replicate FROM run r "
         "WHERE r.campaign_id = c.campaign_id)) "
-        "FROM campaign c WHERE plan_hash = ?1 ORDER BY started DESC, campaign_id DESC LIMIT 1",
+        "FROM campaign c WHERE plan_hash = ?1 ORDER BY turn DESC, campaign_id DESC LIMIT 1",
     [SQ_SQL_FIND_CAMPAIGN] = "SELECT campaign_id FROM campaign WHERE uuid = ?1",
     [SQ_SQL_FIND_CEILINGS] =
         "SELECT c.uuid, c.started, x.name, x.unit, x.value, x.lo, x.hi, x.sm_mhz "
@@ -73,7 +74,7 @@ static const char *const sql_text[SQ_SQL_COUNT] = {
         "JOIN environment e ON e.env_id = k.env_id WHERE k.suite = ?1 AND d.uuid = ?2 "
         "AND e.fingerprint = ?3 AND k.started >= ?4 AND k.state = 'finished' "
         "AND EXISTS (SELECT 1 FROM ceiling y WHERE y.campaign_id = k.campaign_id) "
-        "ORDER BY k.started DESC, k.campaign_id DESC LIMIT 1) ORDER BY x.name",
+        "ORDER BY k.turn DESC, k.campaign_id DESC LIMIT 1) ORDER BY x.name",
     [SQ_SQL_LIST_ATTEMPTS] = "SELECT r.status FROM run r JOIN campaign c USING (campaign_id) "
                              "JOIN cell k USING (cell_id) "
                              "WHERE c.uuid = ?1 AND k.key = ?2 AND r.replicate = ?3",
@@ -81,18 +82,18 @@ static const char *const sql_text[SQ_SQL_COUNT] = {
                              "JOIN cell k USING (cell_id) WHERE c.uuid = ?1 AND k.key = ?2 "
                              "AND r.checksum <> '' ORDER BY r.run_id LIMIT 1",
     [SQ_SQL_NTH_CAMPAIGN] = "SELECT uuid FROM campaign "
-                            "ORDER BY started DESC, campaign_id DESC LIMIT 1 OFFSET ?1",
+                            "ORDER BY turn DESC, campaign_id DESC LIMIT 1 OFFSET ?1",
     /* A label a user gave wins over a uuid that happens to begin like it. */
     [SQ_SQL_MATCH_CAMPAIGN] =
         "SELECT uuid, CASE WHEN label = ?1 THEN 0 ELSE 1 END AS place, label, suite, "
         "datetime(started, 'unixepoch') FROM campaign "
         "WHERE label = ?1 OR substr(uuid, 1, length(?1)) = lower(?1) "
-        "ORDER BY uuid <> lower(?1), place, started DESC, campaign_id DESC",
+        "ORDER BY uuid <> lower(?1), place, turn DESC, campaign_id DESC",
     [SQ_SQL_BASELINE_CAMPAIGN] =
         "SELECT c.uuid FROM baseline b JOIN campaign c USING (campaign_id) WHERE b.name = ?1",
     [SQ_SQL_KNOWN_CAMPAIGNS] =
         "SELECT CASE WHEN label <> '' THEN label ELSE substr(uuid, 1, 8) END FROM campaign "
-        "ORDER BY started DESC, campaign_id DESC LIMIT ?1",
+        "ORDER BY turn DESC, campaign_id DESC LIMIT ?1",
     [SQ_SQL_RUN_BY_ID] = "SELECT run_id FROM run WHERE run_id = ?1",
     [SQ_SQL_RUN_BY_KEY] = "SELECT r.run_id FROM run r JOIN cell k USING (cell_id) "
                           "WHERE k.key = ?1 ORDER BY r.started DESC, r.run_id DESC LIMIT 1",

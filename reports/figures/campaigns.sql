@@ -29,4 +29,4 @@ SELECT d.name AS "GPU or CPU", d.arch AS "Architecture", d.backend AS "Backend",
             GROUP BY status ORDER BY count(*) DESC, status)) AS "Runs stored"
 FROM campaign c JOIN device d USING (device_id) JOIN environment e USING (env_id)
 WHERE ?1 IS NULL OR c.uuid = ?1
-ORDER BY c.started DESC, c.campaign_id DESC
+ORDER BY c.turn DESC, c.campaign_id DESC

@@ -2,6 +2,6 @@
 SELECT name, unit, value, lo, hi FROM (
     SELECT x.name, x.unit, x.value, x.lo, x.hi,
            row_number() OVER (PARTITION BY x.name
-                              ORDER BY c.uuid IS ?1 DESC, c.started DESC, c.campaign_id DESC) AS age
+                              ORDER BY c.uuid IS ?1 DESC, c.turn DESC, c.campaign_id DESC) AS age
     FROM ceiling x JOIN campaign c USING (campaign_id) WHERE x.device_id = ?2)
 WHERE age = 1 ORDER BY name

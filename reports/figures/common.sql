@@ -11,9 +11,10 @@ attempt AS MATERIALIZED (
         WHERE ?1 IS NULL OR c.uuid = ?1)
     WHERE age = 1),
 timed AS (
-    SELECT v.*, r.cell_id, r.device_id, r.env_id, r.harness_version, r.kernel_hash, r.started,
+    SELECT v.*, r.cell_id, r.device_id, r.env_id, r.harness_version, r.kernel_hash, c.turn,
            r.n AS launches -- v_result has n twice: samples and the axis N
     FROM v_result v JOIN attempt USING (run_id) JOIN run r USING (run_id)
+         JOIN campaign c ON c.campaign_id = r.campaign_id
     WHERE v.median_ns > 0),
 -- Replicates of a cell are the runs of the same code in the same environment as its newest run.
 -- Runs of other kernels or drivers are other measurements: never mixed in.
@@ -23,7 +24,7 @@ aged AS (
            first_value(harness_version) OVER newest AS newest_harness,
            first_value(kernel_hash) OVER newest AS newest_kernel
     FROM timed
-    WINDOW newest AS (PARTITION BY cell_id, device_id ORDER BY started DESC, run_id DESC)),
+    WINDOW newest AS (PARTITION BY cell_id, device_id ORDER BY turn DESC, run_id DESC)),
 ranked AS (
     SELECT *,
            row_number() OVER (PARTITION BY cell_id, device_id ORDER BY median_ns, run_id) AS rank,

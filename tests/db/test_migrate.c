@@ -162,10 +162,31 @@ static void test_version_0_becomes_current(void **state)
     sq_db_close(db);
 }
 
-/* A store of version 1 with one finished campaign, in either mode of its log. */
-static void make_version_1(const char *journal_mode)
+#define TO_VERSION_2                                                                               \
+    "DROP VIEW v_verdict; DROP VIEW v_baseline; DROP TABLE acknowledgement; DROP TABLE verdict; "  \
+    "DROP TABLE gate; ALTER TABLE campaign DROP COLUMN turn; "                                     \
+    "ALTER TABLE baseline DROP COLUMN tree_hash; ALTER TABLE baseline DROP COLUMN made; "          \
+    "ALTER TABLE baseline RENAME COLUMN tree_path TO binary_path; PRAGMA user_version = 2;"
+#define TO_VERSION_1                                                                               \
+    TO_VERSION_2                                                                                   \
+    "ALTER TABLE campaign DROP COLUMN policy; ALTER TABLE run DROP COLUMN versions; "              \
+    "ALTER TABLE run DROP COLUMN checksum; ALTER TABLE ceiling DROP COLUMN sm_mhz; "               \
+    "ALTER TABLE kernel DROP COLUMN symbol; PRAGMA user_version = 1;"
+
+static void run_sql(const char *sql)
 {
-    char text[400];
+    sqlite3 *handle;
+    assert_int_equal(sqlite3_open(path, &handle), SQLITE_OK);
+    if (sqlite3_exec(handle, sql, NULL, NULL, NULL) != SQLITE_OK)
+        fail_msg("%s", sqlite3_errmsg(handle));
+    sqlite3_close(handle);
+}
+
+/* A store with one finished campaign, taken back to an older version by `back`, in either mode of
+ * its log. */
+static void make_older(const char *back, const char *journal_mode)
+{
+    char text[64];
     sq_db *db = must_open(path, SQ_DB_WRITE);
     sq_campaign campaign = demo_campaign("plan", "old", 1);
     sq_cell cell = demo_cell(64);
@@ -173,23 +194,16 @@ static void make_version_1(const char *journal_mode)
     must_put(db, &cell, 0, 0, SQ_RUN_OK, 2);
     must_finish(db, "finished");
     sq_db_close(db);
-    sqlite3 *handle;
-    assert_int_equal(sqlite3_open(path, &handle), SQLITE_OK);
-    snprintf(text, sizeof text,
-             "PRAGMA journal_mode = %s; ALTER TABLE campaign DROP COLUMN policy; "
-             "ALTER TABLE run DROP COLUMN versions; ALTER TABLE run DROP COLUMN checksum; "
-             "ALTER TABLE ceiling DROP COLUMN sm_mhz; ALTER TABLE kernel DROP COLUMN symbol; "
-             "PRAGMA user_version = 1",
-             journal_mode);
-    assert_int_equal(sqlite3_exec(handle, text, NULL, NULL, NULL), SQLITE_OK);
-    sqlite3_close(handle);
+    snprintf(text, sizeof text, "PRAGMA journal_mode = %s", journal_mode);
+    run_sql(text);
+    run_sql(back);
 }
 
 static void check_version_1(const char *journal_mode)
 {
     static const char unknown[] = "SELECT count(*) FROM campaign WHERE policy = ''";
     char before[SQ_HASH_TEXT], after[SQ_HASH_TEXT];
-    make_version_1(journal_mode);
+    make_older(TO_VERSION_1, journal_mode);
     hash_file(path, before);
     sq_db *db = must_open(path, SQ_DB_READ);
     assert_int_equal(get_int(db, unknown), 1);
@@ -213,6 +227,32 @@ static void test_version_1_is_read_in_memory_and_written_in_place(void **state)
     check_version_1("WAL");
 }
 
+/* Campaigns of version 2 keep the order in which they were stored, whatever their clock said; a
+ * baseline set by hand keeps its campaign. */
+static void test_version_2(void **state)
+{
+    (void)state;
+    make_older(TO_VERSION_2, "DELETE");
+    run_sql("INSERT INTO campaign(uuid, suite, label, plan_hash, argv, version, git_commit, "
+            "git_dirty, seed, planned, env_id, device_id, started, state) "
+            "SELECT 'x' || value, suite, label, plan_hash, argv, version, git_commit, git_dirty, "
+            "seed, planned, env_id, device_id, value, state FROM campaign, json_each('[30, 20]');"
+            "INSERT INTO baseline VALUES('h100', 1, '/old/tree')");
+    sq_db *db = must_open(path, SQ_DB_WRITE);
+    assert_int_equal(get_int(db, "PRAGMA user_version"), 3);
+    assert_int_equal(get_int(db, "SELECT turn FROM campaign WHERE campaign_id = 1"), 1);
+    assert_int_equal(get_int(db, "SELECT turn FROM campaign WHERE uuid = 'x20'"), 30);
+    char uuid[SQ_UUID_TEXT];
+    must(sq_db_resolve_campaign(db, "latest", uuid, &last_error));
+    assert_string_equal(uuid, "x20");
+    assert_int_equal(get_int(db, "SELECT count(*) FROM v_baseline WHERE name = 'h100' AND "
+                                 "tree_path = '/old/tree' AND tree_hash = '' AND made IS NULL"),
+                     1);
+    assert_int_equal(get_int(db, "SELECT count(*) FROM v_verdict"), 0);
+    must_be_whole(db);
+    sq_db_close(db);
+}
+
 int main(void)
 {
 #define MIGRATE_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -225,6 +265,7 @@ int main(void)
         MIGRATE_TEST(test_orphans_are_refused),
         MIGRATE_TEST(test_version_0_becomes_current),
         MIGRATE_TEST(test_version_1_is_read_in_memory_and_written_in_place),
+        MIGRATE_TEST(test_version_2),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

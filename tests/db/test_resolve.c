@@ -43,7 +43,7 @@ static void refuse_campaign(const char *text, const char *says)
     assert_string_equal(uuid, "");
 }
 
-/* uuids that begin alike; stored out of order of time */
+/* uuids that begin alike */
 #define FIRST "aaaa1111-0000-4000-8000-000000000000"
 #define SECOND "aaaa2222-0000-4000-8000-000000000000"
 #define THIRD "bbbb0000-0000-4000-8000-000000000000"
@@ -51,10 +51,10 @@ static void refuse_campaign(const char *text, const char *says)
 
 static void add_campaigns(void)
 {
-    add_campaign(SECOND, "night", 20);
     add_campaign(FIRST, "first", 10);
-    add_campaign(FOURTH, "night", 40);
+    add_campaign(SECOND, "night", 20);
     add_campaign(THIRD, "bbbb", 30);
+    add_campaign(FOURTH, "night", 40);
 }
 
 static void test_campaign_names(void **state)
@@ -70,6 +70,24 @@ static void test_campaign_names(void **state)
     expect_campaign(SECOND, SECOND);
     expect_campaign("c", FOURTH);
     expect_campaign("first", FIRST);
+}
+
+/* The newest is what was stored last, also where its clock was set back by years. */
+static void test_clock_set_back(void **state)
+{
+    (void)state;
+    add_campaign(FIRST, "", 2e9);
+    add_campaign(SECOND, "", 1.7e9);
+    add_campaign(THIRD, "", 1.7e9);
+    expect_campaign("latest", THIRD);
+    expect_campaign("latest~1", SECOND);
+    expect_campaign("latest~2", FIRST);
+    sq_db_campaign known;
+    bool found;
+    must(sq_db_find_campaign(db, "plan", &known, &found, &last_error));
+    assert_string_equal(known.uuid, THIRD);
+    /* what the clock said is kept as it was */
+    assert_int_equal(get_int(db, "SELECT max(started) - min(started) FROM campaign"), 300000000);
 }
 
 static void test_label_wins_over_prefix(void **state)
@@ -108,7 +126,8 @@ static void test_baseline(void **state)
     (void)state;
     add_campaigns();
     assert_int_equal(sqlite3_exec(sq_db_handle(db),
-                                  "INSERT INTO baseline SELECT 'h100', campaign_id, '' "
+                                  "INSERT INTO baseline(name, campaign_id, tree_path) "
+                                  "SELECT 'h100', campaign_id, '' "
                                   "FROM campaign WHERE label = 'first'",
                                   NULL, NULL, NULL),
                      SQLITE_OK);
@@ -200,6 +219,7 @@ int main(void)
 #define RESOLVE_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         RESOLVE_TEST(test_campaign_names),
+        RESOLVE_TEST(test_clock_set_back),
         RESOLVE_TEST(test_label_wins_over_prefix),
         RESOLVE_TEST(test_unknown_and_ambiguous_campaigns),
         RESOLVE_TEST(test_baseline),

@@ -167,8 +167,18 @@ static void test_replicates(void **state)
     (void)state;
     char dir[64];
     sq_db *db = fixture_new(dir);
-    fixture_run run = {.subject = "ssd", .B = 1, .L = 1024, .window = -1, .interval = 0.5};
+    /* Older code, by a clock that was ahead then. */
+    fixture_run run = {.subject = "ssd",
+                       .B = 1,
+                       .L = 1024,
+                       .window = -1,
+                       .ms = 100,
+                       .replicate = 9,
+                       .kernel_hash = "older",
+                       .started = 1800000000};
     const double ms[] = {7, 5, 6};
+    fixture_add(db, run);
+    run = (fixture_run){.subject = "ssd", .B = 1, .L = 1024, .window = -1, .interval = 0.5};
     for (run.replicate = 0; run.replicate < 3; run.replicate++) {
         run.ms = ms[run.replicate];
         fixture_add(db, run);
@@ -176,15 +186,6 @@ static void test_replicates(void **state)
     run.replicate = 0;
     run.attempt = 1;
     run.ms = 8; /* replaces 7 */
-    fixture_add(db, run);
-    run = (fixture_run){.subject = "ssd",
-                        .B = 1,
-                        .L = 1024,
-                        .window = -1,
-                        .ms = 100,
-                        .replicate = 9,
-                        .kernel_hash = "older",
-                        .started = 1600000000};
     fixture_add(db, run);
     char *text = summary(db, NULL, SQ_FORMAT_CSV);
     fixture_expect(text, "ssd,cuda/portable,fwd,bf16,1,1024,,6,5,8,");
