@@ -13,15 +13,9 @@ static const sq_interval no_interval = {NAN, NAN, NAN};
 
 /* --- ratio of run medians --- */
 
-/* Mean of the logarithms and the sum of the squared deviations from it. */
-typedef struct {
-    int n;
-    double mean, squares;
-} log_moments;
-
-static log_moments moments_of(const double *values, int n)
+sq_log_moments sq_log_moments_of(const double *values, int n)
 {
-    log_moments m = {.n = n};
+    sq_log_moments m = {.n = n};
     if (n < 1)
         return m;
     double first = log(values[0]), sum = 0; /* from the first one: equal values have no deviation */
@@ -45,7 +39,7 @@ static double median_of_copy(const double *values, int n)
 }
 
 /* Half width of the 95 % interval of the difference of the means. */
-static double half_width(const log_moments *a, const log_moments *b)
+static double half_width(const sq_log_moments *a, const sq_log_moments *b)
 {
     double square, df;
     if (a->n < 2 || b->n < 2) { /* Student: the variance of the side that has one */
@@ -69,7 +63,7 @@ sq_interval sq_ratio_of_runs(const double *a, int n_a, const double *b, int n_b)
     ratio.estimate = median_of_copy(b, n_b) / median_of_copy(a, n_a);
     if (n_a + n_b < 3)
         return ratio;
-    log_moments of_a = moments_of(a, n_a), of_b = moments_of(b, n_b);
+    sq_log_moments of_a = sq_log_moments_of(a, n_a), of_b = sq_log_moments_of(b, n_b);
     double middle = of_b.mean - of_a.mean, half = half_width(&of_a, &of_b);
     ratio.lo = half > 0 ? exp(middle - half) : ratio.estimate;
     ratio.hi = half > 0 ? exp(middle + half) : ratio.estimate;
@@ -81,7 +75,7 @@ double sq_run_cv(const double *a, int n_a, const double *b, int n_b)
     int df = n_a + n_b - (n_a > 0) - (n_b > 0);
     if (df < 1)
         return NAN;
-    return sqrt((moments_of(a, n_a).squares + moments_of(b, n_b).squares) / df);
+    return sqrt((sq_log_moments_of(a, n_a).squares + sq_log_moments_of(b, n_b).squares) / df);
 }
 
 /* --- hierarchical bootstrap --- */

@@ -19,6 +19,14 @@ typedef struct {
     double estimate, lo, hi;
 } sq_interval;
 
+/* Of n >= 1 positive run medians: the mean of their logarithms, and the sum of the squared deviations
+ * from it. */
+typedef struct {
+    int n;
+    double mean, squares;
+} sq_log_moments;
+sq_log_moments sq_log_moments_of(const double *values, int n);
+
 /* Ratio b / a of positive run medians: estimate is the ratio of the medians of run medians; lo and
  * hi are Welch's 95 % interval of the difference of mean logarithms, which is the same parameter
  * where logarithms of run medians lie symmetrically. One run on one side: Student's, with the

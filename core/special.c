@@ -168,3 +168,32 @@ double sq_trigamma(double x)
     double series = y * (1 / 6.0 - y * (1 / 30.0 - y * (1 / 42.0 - y * (1 / 30.0 - y * 5 / 66))));
     return sum + (1 + series) / x + y / 2;
 }
+
+double sq_tetragamma(double x)
+{
+    if (!(x > 0))
+        return NAN;
+    double sum = 0;
+    for (; x < SERIES_FROM; x++)
+        sum -= 2 / (x * x * x);
+    double y = 1 / (x * x);
+    double series = y * (1 / 2.0 - y * (1 / 6.0 - y * (1 / 6.0 - y * (3 / 10.0 - y * 5 / 6))));
+    return sum - y * (1 + 1 / x + series);
+}
+
+/* Newton's method on 1 / trigamma, which is nearly a straight line: from a start below the root it
+ * rises to it and needs no bracket (Smyth 2004, appendix). */
+double sq_trigamma_inverse(double y)
+{
+    if (!(y > 0))
+        return NAN;
+    double x = 0.5 + 1 / y;
+    for (int step = 0; step < 100; step++) {
+        double value = sq_trigamma(x);
+        double more = value * (1 - value / y) / sq_tetragamma(x);
+        x += more;
+        if (fabs(more) <= 1e-14 * x)
+            break;
+    }
+    return x;
+}

@@ -17,9 +17,12 @@ double sq_normal_quantile(double p); /* 0 < p < 1 */
 double sq_t_cdf(double t, double df);
 double sq_t_quantile(double p, double df); /* 0 < p < 1 */
 
-/* First and second derivative of log gamma; x > 0. */
+/* First, second and third derivative of log gamma; x > 0. */
 double sq_digamma(double x);
 double sq_trigamma(double x);
+double sq_tetragamma(double x);
+/* The x whose trigamma is y > 0. */
+double sq_trigamma_inverse(double y);
 
 #ifdef __cplusplus
 }

@@ -94,6 +94,8 @@ static void psi(void **state)
     for (int i = 0; i < POINTS; i++) {
         double x = draw_scale(9, i, 1e-3, 1e4);
         near_to(sq_trigamma(x), gsl_sf_psi_1(x), 1e-12, "trigamma", x, 0);
+        near_to(sq_tetragamma(x), gsl_sf_psi_n(2, x), 1e-12, "tetragamma", x, 0);
+        near_to(sq_trigamma_inverse(gsl_sf_psi_1(x)), x, 1e-12, "trigamma_inverse", x, 0);
         if (fabs(x - 1.4616321449683623) > 0.1) /* its zero */
             near_to(sq_digamma(x), gsl_sf_psi(x), 1e-11, "digamma", x, 0);
     }
