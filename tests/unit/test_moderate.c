@@ -1,0 +1,259 @@
+/* moderate, discovery, modes, paired, splits: small examples worked out beside the code. The fits of
+ * the prior were computed with trigamma by Euler and Maclaurin's sum, and bisection. Whether nominal
+ * rates hold is asked in tests/gate. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <math.h>
+
+#include "core/discovery.h"
+#include "core/moderate.h"
+#include "core/modes.h"
+#include "core/paired.h"
+#include "core/special.h"
+#include "core/splits.h"
+
+static void near_to(double value, double expected, double relative)
+{
+    if (!(fabs(value - expected) <= relative * fabs(expected)))
+        fail_msg("%.17g is not %.17g", value, expected);
+}
+
+/* --- moderated t --- */
+
+static sq_two_sides with_variance(double variance, double df)
+{
+    return (sq_two_sides){(int)df / 2 + 1, (int)df - (int)df / 2 + 1, 0.01, variance, df};
+}
+
+static void two_sides(void **state)
+{
+    (void)state;
+    const double a[] = {1, exp(0.02)}, b[] = {exp(0.05), exp(0.05), exp(0.08)};
+    sq_two_sides s = sq_two_sides_of(a, 2, b, 3);
+    near_to(s.difference, 0.05, 1e-12);
+    near_to(s.variance, (2e-4 + 6e-4) / 3, 1e-12);
+    assert_true(s.n_a == 2 && s.n_b == 3 && s.df == 3);
+    assert_true(isnan(sq_two_sides_of(a, 1, b, 1).variance));
+    assert_true(isnan(sq_two_sides_of(a, 0, b, 3).difference));
+}
+
+static void prior_of_few_cells(void **state)
+{
+    (void)state;
+    const sq_two_sides same[] = {with_variance(0.5, 4), with_variance(1, 4),   with_variance(2, 4),
+                                 with_variance(8, 4),   with_variance(0.1, 4), with_variance(3, 4)},
+                       mixed[] = {with_variance(1, 8),  with_variance(0.3, 8),
+                                  with_variance(4, 6),  {1, 1, 0, NAN, 0},
+                                  with_variance(20, 8), with_variance(0.05, 4)},
+                       alike[] = {with_variance(1, 8), with_variance(1.1, 8),
+                                  with_variance(0.9, 8)};
+    sq_variance_prior prior;
+    assert_int_equal(sq_variance_prior_fit(same, 6, &prior), SQ_OK);
+    near_to(prior.d0, 1.9647933140410538, 1e-9);
+    near_to(prior.s0_squared, 0.8415447624000295, 1e-9);
+    assert_true(prior.df_all == 24);
+    assert_int_equal(sq_variance_prior_fit(mixed, 6, &prior), SQ_OK);
+    near_to(prior.d0, 1.019894317664046, 1e-9);
+    near_to(prior.s0_squared, 0.3541683160710714, 1e-9);
+    assert_int_equal(sq_variance_prior_fit(alike, 3, &prior), SQ_OK);
+    assert_true(isinf(prior.d0));
+    near_to(prior.s0_squared, 1.1352201316713915, 1e-9);
+    assert_int_equal(sq_variance_prior_fit(alike, 1, &prior), SQ_OK);
+    assert_true(prior.d0 == 0);
+}
+
+/* Runs of whole ns may all be equal: such a cell borrows the others' variance. */
+static void no_spread_is_no_certainty(void **state)
+{
+    (void)state;
+    const sq_two_sides cells[] = {with_variance(0, 8), with_variance(1e-4, 8),
+                                  with_variance(2e-4, 8), with_variance(1e-4, 8)},
+                       flat[] = {with_variance(0, 8), with_variance(0, 8)};
+    sq_variance_prior prior;
+    assert_int_equal(sq_variance_prior_fit(cells, 4, &prior), SQ_OK);
+    sq_moderated test = sq_moderate(&cells[0], &prior);
+    assert_true(test.error > 0 && test.p > 0 && test.p < 1);
+    assert_int_equal(sq_variance_prior_fit(flat, 2, &prior), SQ_OK);
+    assert_true(prior.d0 == 0);
+    assert_true(sq_moderate(&flat[0], &prior).p == 0); /* a step between two constants */
+}
+
+static void between_own_and_common_variance(void **state)
+{
+    (void)state;
+    sq_two_sides cell = {5, 5, 0.03, 4e-4, 8};
+    sq_variance_prior prior = {4, 1e-4, 1000}, none = {0, 0, INFINITY},
+                      all = {INFINITY, 1e-4, 1000};
+    sq_moderated t = sq_moderate(&cell, &prior), student = sq_moderate(&cell, &none),
+                 common = sq_moderate(&cell, &all);
+    near_to(t.error, sqrt((4 * 1e-4 + 8 * 4e-4) / 12 * 0.4), 1e-12);
+    assert_true(t.df == 12 && student.df == 8 && common.df == 1000);
+    near_to(t.p, 2 * sq_t_cdf(-0.03 / t.error, 12), 1e-12);
+    near_to(student.error, sqrt(4e-4 * 0.4), 1e-12);
+    near_to(common.error, sqrt(1e-4 * 0.4), 1e-12);
+    sq_interval i = sq_moderated_interval(&student, 0.95);
+    near_to(i.hi - i.estimate, 2.3060041350333704 * student.error, 1e-9);
+    cell.df = 0, cell.n_a = cell.n_b = 1, cell.variance = NAN;
+    assert_true(isnan(sq_moderate(&cell, &none).p) && sq_moderate(&cell, &prior).df == 4);
+}
+
+static void equivalence(void **state)
+{
+    (void)state;
+    sq_moderated test = {.difference = 0.005, .error = 0.004, .df = 10};
+    near_to(sq_equivalence_p(&test, 0.02), sq_t_cdf(-0.015 / 0.004, 10), 1e-12);
+    test.difference = -0.005;
+    near_to(sq_equivalence_p(&test, 0.02), sq_t_cdf(-0.015 / 0.004, 10), 1e-12);
+    test.difference = 0.02;
+    near_to(sq_equivalence_p(&test, 0.02), 0.5, 1e-12);
+    test.error = 0;
+    assert_true(sq_equivalence_p(&test, 0.03) == 0 && sq_equivalence_p(&test, 0.01) == 1);
+}
+
+/* (t_.975 + t_.8) s sqrt(2 / n), and the least n where that is below the margin. */
+static void how_many_runs(void **state)
+{
+    (void)state;
+    sq_two_sides cell = {5, 5, 0, 1e-4, 8};
+    sq_variance_prior none = {0, 0, INFINITY}, all = {INFINITY, 1e-4, INFINITY};
+    sq_moderated test = sq_moderate(&cell, &none);
+    near_to(sq_detectable(&test, 0.05, 0.8), (2.306004 + 0.888890) * 0.01 * sqrt(0.4), 1e-5);
+    assert_int_equal(sq_replicates_for(&cell, &all, 0.02, 0.05, 0.8), 4); /* 2 (2.8016 / 2)^2 */
+    int n = sq_replicates_for(&cell, &none, 0.01, 0.05, 0.8);
+    double df = 2 * n - 2, less = 2 * n - 4;
+    assert_true((sq_t_quantile(0.975, df) + sq_t_quantile(0.8, df)) * sqrt(2.0 / n) <= 1);
+    assert_true((sq_t_quantile(0.975, less) + sq_t_quantile(0.8, less)) * sqrt(2.0 / (n - 1)) > 1);
+    assert_int_equal(sq_replicates_for(&cell, &none, 1e-5, 0.05, 0.8), 0);
+}
+
+/* --- many tests --- */
+
+/* Benjamini and Hochberg's own example: 15 p values, of which q = .05 keeps four. */
+static void benjamini_hochberg(void **state)
+{
+    (void)state;
+    const double p[] = {0.0201, 0.0001, 0.0004, NAN,    0.0019, 0.0095, 0.0278, 0.0298,
+                        0.0344, 0.0459, 0.3240, 0.4262, 0.5719, 0.6528, 0.7590, 1.0};
+    double q[16];
+    assert_int_equal(sq_false_discovery(p, 16, q), SQ_OK);
+    int kept = 0;
+    for (int i = 0; i < 16; i++)
+        kept += q[i] <= 0.05;
+    assert_int_equal(kept, 4);
+    near_to(q[1], 0.0015, 1e-12);
+    near_to(q[4], 0.0019 * 15 / 3, 1e-12);
+    near_to(q[5], 0.0095 * 15 / 4, 1e-12);
+    near_to(q[6], 0.0298 * 15 / 7, 1e-12); /* the next one's is less */
+    assert_true(isnan(q[3]) && q[15] == 1);
+    assert_true(sq_discovery_level(p, q, 16, 0.05) == 0.0095);
+    near_to(sq_discovery_level(p, q, 16, 0.001), 0.001 / 15, 1e-12);
+    assert_true(isnan(sq_discovery_level(p + 3, q + 3, 1, 0.05)));
+}
+
+/* 0 of 100, 5 of 100, 100 of 100: exact tables. */
+static void rate_of_alarms(void **state)
+{
+    (void)state;
+    sq_interval none = sq_rate(0, 100), five = sq_rate(5, 100), all = sq_rate(100, 100);
+    assert_true(none.estimate == 0 && none.lo == 0 && all.hi == 1);
+    near_to(none.hi, 1 - pow(0.025, 0.01), 1e-9);
+    near_to(all.lo, pow(0.025, 0.01), 1e-9);
+    near_to(five.lo, 0.016432, 1e-4);
+    near_to(five.hi, 0.112835, 1e-4);
+    assert_true(isnan(sq_rate(0, 0).estimate));
+}
+
+/* --- modes --- */
+
+static void two_modes(void **state)
+{
+    (void)state;
+    const double two[] = {1.00, 1.10, 1.01, 1.11, 1.02, 1.00, 1.10, 1.01};
+    sq_modes modes;
+    assert_int_equal(sq_modes_of(two, 8, &modes), SQ_OK);
+    assert_true(modes.is_bimodal && modes.n_low == 5 && modes.n_high == 3);
+    assert_true(modes.low == 1.01 && modes.high == 1.10);
+    near_to(modes.gap, 0.08, 1e-9);
+    near_to(modes.within, 0.005, 1e-9);
+    const double even[] = {1, 2, 3, 4, 5, 6, 7, 8}, spike[] = {1, 1.01, 1.02, 1, 1.01, 1.02, 1, 9};
+    assert_int_equal(sq_modes_of(even, 8, &modes), SQ_OK);
+    assert_true(!modes.is_bimodal && modes.n_low == 4);
+    assert_int_equal(sq_modes_of(spike, 8, &modes), SQ_OK);
+    assert_true(!modes.is_bimodal && modes.n_high == 1); /* one run is no mode */
+    assert_int_equal(sq_modes_of(two, 7, &modes), SQ_OK);
+    assert_false(modes.is_bimodal);
+    assert_int_equal(sq_modes_of(two, 1, &modes), SQ_OK);
+    assert_true(modes.n_low == 0);
+}
+
+/* --- pairs --- */
+
+static void sign_flips(void **state)
+{
+    (void)state;
+    const double up[] = {1, 2, 3, 4}, mixed[] = {3, -1, 2}, equal[] = {0.1, 0.1, 0.1, -0.1};
+    assert_true(sq_sign_flip_p(up, 4) == 1 / 16.0);
+    assert_true(sq_sign_flip_p(mixed, 3) ==
+                2 / 8.0); /* 6 and 4 of 6, 4, 2, 0 and their opposites */
+    assert_true(sq_sign_flip_p(equal, 4) == 5 / 16.0); /* four sums of 0.2 are reached, rounded */
+    assert_true(sq_sign_flip_p((double[]){0, 0}, 2) == 1);
+    assert_true(isnan(sq_sign_flip_p(up, 0)) && isnan(sq_sign_flip_p(up, 17)));
+    double many[16];
+    for (int i = 0; i < 16; i++)
+        many[i] = 1 + i;
+    assert_true(sq_sign_flip_p(many, 16) == 0x1p-16);
+}
+
+static void blocks(void **state)
+{
+    (void)state;
+    sq_block block = {{100, 103}, {105, 106}};
+    near_to(sq_block_difference(&block), log(105 * 106 / (100.0 * 103)) / 2, 1e-12);
+    block.b[1] = 0;
+    assert_true(isnan(sq_block_difference(&block)));
+    const double d[] = {1, 2, 3};
+    sq_interval i = sq_paired_interval(d, 3, 0.95);
+    near_to(i.hi - 2, 4.302652729911275 / sqrt(3), 1e-9);
+    assert_true(isnan(sq_paired_interval(d, 1, 0.95).hi));
+}
+
+static void splits(void **state)
+{
+    (void)state;
+    assert_true(sq_splits(1) == 0 && sq_splits(2) == 1 && sq_splits(5) == 10);
+    assert_true(sq_splits(6) == 10 && sq_splits(7) == 35 && sq_splits(100) == INT32_MAX);
+    const double x[] = {1, 2, 4, 8, 16}, y[] = {2, 4, 8, 16, 32};
+    int seen[32] = {0}, kinds = 0;
+    for (int draw = 0; draw < 400; draw++) {
+        double d = sq_split_difference(x, 5, 9, draw); /* powers of 2: the sum tells who */
+        int chosen = (int)lrint((31 / 3.0 - d) / (5 / 6.0));
+        kinds += seen[chosen]++ == 0;
+        near_to(sq_split_difference(y, 5, 9, draw), 2 * d, 1e-12);
+    }
+    assert_int_equal(kinds, 10);
+    for (int i = 0; i < 32; i++)
+        assert_true(seen[i] == 0 || (seen[i] > 15 && seen[i] < 70));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(two_sides),
+        cmocka_unit_test(prior_of_few_cells),
+        cmocka_unit_test(no_spread_is_no_certainty),
+        cmocka_unit_test(between_own_and_common_variance),
+        cmocka_unit_test(equivalence),
+        cmocka_unit_test(how_many_runs),
+        cmocka_unit_test(benjamini_hochberg),
+        cmocka_unit_test(rate_of_alarms),
+        cmocka_unit_test(two_modes),
+        cmocka_unit_test(sign_flips),
+        cmocka_unit_test(blocks),
+        cmocka_unit_test(splits),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
