@@ -1,0 +1,100 @@
+/* night_end: confirmation of suspects, and the exit code of a night. */
+#include <math.h>
+#include <stddef.h>
+
+#include "core/night.h"
+#include "core/stats.h"
+
+const char *sq_outcome_name(sq_outcome outcome)
+{
+    static const char *const names[] = {
+        [SQ_CONFIRMED] = "confirmed",
+        [SQ_DISMISSED] = "dismissed",
+        [SQ_UNRESOLVED] = "unresolved",
+        [SQ_CONFIRM_CLOCKS] = "clocks_power",
+    };
+    return names[outcome];
+}
+
+/* Slower by enough and surely; or surely not by enough; or neither. */
+static sq_outcome outcome_of(const sq_confirmation *c, double least, double level)
+{
+    if (c->p <= level && c->change.estimate >= least)
+        return SQ_CONFIRMED;
+    return c->change.hi < least ? SQ_DISMISSED : SQ_UNRESOLVED;
+}
+
+static sq_confirmation confirm(const sq_block *block, int n, double least, double level)
+{
+    double difference[SQ_SIGN_FLIP_EXACT];
+    sq_confirmation c = {.blocks = 0};
+    for (int i = 0; i < n && c.blocks < SQ_SIGN_FLIP_EXACT; i++) {
+        double d = sq_block_difference(&block[i]);
+        if (!isnan(d))
+            difference[c.blocks++] = d;
+    }
+    c.change = sq_paired_interval(difference, c.blocks, 0.95);
+    c.p = sq_sign_flip_p(difference, c.blocks);
+    c.outcome = outcome_of(&c, least, level);
+    return c;
+}
+
+sq_confirmation sq_confirm_slower(const sq_block *time, const sq_block *cycles, int n,
+                                  double min_effect, const sq_night_policy *policy)
+{
+    double least = log1p(min_effect), level = policy->confirm_level;
+    sq_confirmation in_time = confirm(time, n, least, level);
+    if (!cycles || in_time.outcome != SQ_CONFIRMED)
+        return in_time;
+    sq_outcome in_cycles = confirm(cycles, n, least, level).outcome;
+    if (in_cycles != SQ_CONFIRMED)
+        in_time.outcome = in_cycles == SQ_DISMISSED ? SQ_CONFIRM_CLOCKS : SQ_UNRESOLVED;
+    return in_time;
+}
+
+sq_outcome sq_confirm_larger(sq_night_quantity quantity, double baseline, double tonight,
+                             const sq_night_policy *policy)
+{
+    if (isnan(baseline) || isnan(tonight))
+        return SQ_UNRESOLVED;
+    double slack = quantity == SQ_NIGHT_DRAM ? policy->dram_slack : 0;
+    bool is_larger = tonight > baseline * (1 + policy->exact_effect) && tonight - baseline > slack;
+    return is_larger ? SQ_CONFIRMED : SQ_DISMISSED;
+}
+
+sq_outcome sq_confirm_failing(sq_run_status rerun)
+{
+    switch (rerun) {
+    case SQ_RUN_OK:
+    case SQ_RUN_NOISY:
+        return SQ_DISMISSED;
+    case SQ_RUN_SKIPPED:
+    case SQ_RUN_THROTTLED:
+        return SQ_UNRESOLVED;
+    default:
+        return SQ_CONFIRMED;
+    }
+}
+
+sq_night_end sq_night_exit(const sq_night_tally *tally)
+{
+    bool is_open = tally->inconclusive_share > tally->inconclusive_limit;
+    const struct {
+        bool holds;
+        sq_night_end end;
+    } ends[] = {
+        {tally->is_interrupted, {130, "interrupted"}},
+        {tally->has_error, {1, "internal error"}},
+        {tally->is_unfit, {5, "environment unfit"}},
+        {tally->mismatches > 0, {4, "wrong numbers"}},
+        {tally->confirmed > 0, {2, "confirmed regression"}},
+        {tally->failed > 0, {6, "cells failed"}},
+        {tally->unresolved > 0, {3, "inconclusive: a suspect is unresolved"}},
+        {is_open, {3, "inconclusive: too many cells are"}},
+        {true, {0, "as good or better"}},
+    };
+    size_t i = 0;
+    while (!ends[i].holds)
+        i++;
+    return ends[i].end;
+}
