@@ -14,6 +14,9 @@ static const sq_option options[] = {
     {"by", 0, "provider", "compares the providers of one campaign instead of two sides"},
     {"reference", 0, "PROVIDER",
      "with --by provider: the one that the others are over (default: the fastest of each cell)"},
+    {"across", 0, "FIELDS",
+     "compares sides that differ in these: device, driver, toolkit, harness, policy, cache, "
+     "launch, clock"},
     {"filter", 0, "EXPR", "keeps the cells for which this holds: \"L<=8k and dtype==bf16\""},
     {"bootstrap", 0, "DRAWS",
      "draws of the bootstrap interval in csv, json and jsonl (default 1000, 0 leaves it out)"},
@@ -76,6 +79,11 @@ static sq_status read_options(const sq_given *given, sq_compare_options *out, sq
         return sq_fail(err, SQ_BAD_ARGUMENT, "compare%s takes %s, not %d",
                        by ? " --by provider" : "", by ? "one campaign" : "two sides",
                        given->n_arguments);
+    if (sq_given_has(given, "across"))
+        SQ_TRY(sq_across_parse(sq_given_value(given, "across", ""), &out->across, err));
+    if (by && out->across >> SQ_JOIN_GROUND)
+        return sq_fail(err, SQ_BAD_ARGUMENT,
+                       "--by provider compares cells of the same cache, launch and clock mode");
     SQ_TRY(read_draws(given, &out->draws, err));
     return sq_given_format(given, &out->format, err);
 }
@@ -124,10 +132,12 @@ void sq_cmd_compare(int argc, char **argv, sq_outcome *outcome)
 {
     static const sq_verb verb = {
         .usage = "compare A B [options]\n       seqmark compare CAMPAIGN --by provider [options]",
-        .text = "A, B: a campaign (uuid prefix, label, latest, latest~N), with :odd or :even of\n"
-                "those replicates only. Prints the ratio B over A of every cell with its 95 %\n"
-                "interval, in time and in cycles, and the spread between runs. Shows and does\n"
-                "not judge: the exit code is 0 whatever the ratios are.",
+        .text =
+            "A, B: a campaign (uuid prefix, label, latest, latest~N, baseline:NAME), with :odd\n"
+            "or :even of those replicates only. Prints the ratio B over A of every cell with its "
+            "95 %\n"
+            "interval, in time and in cycles, and the spread between runs. Shows and does\n"
+            "not judge: the exit code is 0 whatever the ratios are.",
         .options = options};
     sq_error err = {.status = SQ_OK};
     sq_given given;

@@ -93,6 +93,7 @@ typedef struct {
     sq_pair *pair;
     int n;
     double *room;
+    sq_text across; /* what differs and may */
 } comparison;
 
 static sq_status make_room(comparison *c, sq_error *err)
@@ -110,10 +111,28 @@ static void add(comparison *c, sq_pair pair)
     c->pair[c->n++] = pair;
 }
 
-static int by_key(const void *x, const void *y)
+static int by_join(const void *x, const void *y)
 {
     const sq_cell_runs *const *a = x, *const *b = y;
-    return strcmp((*a)->key, (*b)->key);
+    return strcmp((*a)->join, (*b)->join);
+}
+
+/* The cells of a side in the order of their joining keys; free() it. NULL: no memory. */
+static const sq_cell_runs **new_index(const sq_side_runs *side)
+{
+    const sq_cell_runs **index = calloc((size_t)side->n_cells, sizeof *index);
+    for (int i = 0; index && i < side->n_cells; i++)
+        index[i] = &side->cell[i];
+    if (index)
+        qsort(index, (size_t)side->n_cells, sizeof *index, by_join);
+    return index;
+}
+
+static const sq_cell_runs *find_in(const sq_cell_runs *const *index, int n,
+                                   const sq_cell_runs *cell)
+{
+    const sq_cell_runs **found = bsearch(&cell, index, (size_t)n, sizeof *index, by_join);
+    return found ? *found : NULL;
 }
 
 /* A side that was measured on the one and not on the other says why; cells without a time on either
@@ -128,32 +147,104 @@ static void add_two(comparison *c, const sq_cell_runs *a, const sq_cell_runs *b)
         add(c, missing_pair(a, b, without ? without->reason : "not in the campaign"));
 }
 
+/* Across modes a cell may have several partners; which one is meant is the user's to say. */
+static sq_status check_single(const sq_side_runs *side, const char *name,
+                              const sq_cell_runs *const *index, sq_error *err)
+{
+    for (int i = 1; i < side->n_cells; i++) {
+        sq_text modes = {.data = NULL};
+        if (strcmp(index[i]->join, index[i - 1]->join) != 0)
+            continue;
+        sq_modes_describe(index[i - 1]->key, index[i]->key, 0, &modes);
+        sq_fail(err, SQ_BAD_ARGUMENT,
+                "%s has cells that differ in their mode alone (%s): --across cannot tell which is "
+                "meant",
+                name, modes.data ? modes.data : "");
+        sq_text_free(&modes);
+        return SQ_BAD_ARGUMENT;
+    }
+    return SQ_OK;
+}
+
 /* Cells of a in their order, then those that only b has. */
+static sq_status pair_indexed(comparison *c, const sq_cell_runs *const *of_a,
+                              const sq_cell_runs *const *of_b, sq_error *err)
+{
+    SQ_TRY(check_single(&c->a, c->options->a.name, of_a, err));
+    SQ_TRY(check_single(&c->b, c->options->b.name, of_b, err));
+    for (int i = 0; i < c->a.n_cells; i++)
+        add_two(c, &c->a.cell[i], find_in(of_b, c->b.n_cells, &c->a.cell[i]));
+    for (int i = 0; i < c->b.n_cells; i++)
+        if (!find_in(of_a, c->a.n_cells, &c->b.cell[i]))
+            add_two(c, NULL, &c->b.cell[i]);
+    return SQ_OK;
+}
+
 static sq_status pair_sides(comparison *c, sq_error *err)
 {
-    int n = c->b.n_cells;
-    const sq_cell_runs **index = calloc((size_t)n, sizeof *index);
-    bool *is_met = calloc((size_t)n, sizeof *is_met);
-    for (int i = 0; index && i < n; i++)
-        index[i] = &c->b.cell[i];
-    if (index && is_met) {
-        qsort(index, (size_t)n, sizeof *index, by_key);
-        for (int i = 0; i < c->a.n_cells; i++) {
-            const sq_cell_runs *a = &c->a.cell[i];
-            const sq_cell_runs **found = bsearch(&a, index, (size_t)n, sizeof *index, by_key);
-            if (found)
-                is_met[*found - c->b.cell] = true;
-            add_two(c, a, found ? *found : NULL);
-        }
-        for (int i = 0; i < n; i++)
-            if (!is_met[i])
-                add_two(c, NULL, &c->b.cell[i]);
-    }
-    sq_status status =
-        index && is_met ? SQ_OK : sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for a comparison");
-    free(index);
-    free(is_met);
+    const sq_cell_runs **of_a = new_index(&c->a), **of_b = new_index(&c->b);
+    sq_status status = of_a && of_b ? pair_indexed(c, of_a, of_b, err)
+                                    : sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for a comparison");
+    free(of_a);
+    free(of_b);
     return status;
+}
+
+/* --- what must not differ --- */
+
+static void open_modes(sq_side_runs *side)
+{
+    const sq_across all = 1u << SQ_JOIN_CACHE | 1u << SQ_JOIN_LAUNCH | 1u << SQ_JOIN_CLOCK;
+    for (int i = 0; i < side->n_cells; i++)
+        sq_joining_key(side->cell[i].key, all, side->cell[i].join);
+}
+
+/* Refuses sides of which no cell has a partner, but would have in another mode. */
+static sq_status refuse_modes(comparison *c, sq_error *err)
+{
+    sq_text modes = {.data = NULL}, names = {.data = NULL};
+    sq_across found = 0;
+    sq_status status = SQ_OK;
+    open_modes(&c->a);
+    open_modes(&c->b);
+    const sq_cell_runs **of_b = new_index(&c->b);
+    for (int i = 0; of_b && i < c->a.n_cells && !found; i++) {
+        const sq_cell_runs *b = find_in(of_b, c->b.n_cells, &c->a.cell[i]);
+        if (b)
+            found = sq_modes_describe(c->a.cell[i].key, b->key, 0, &modes);
+    }
+    sq_across_format(found, &names);
+    if (found)
+        status = sq_fail(err, SQ_BAD_ARGUMENT,
+                         "%s and %s differ in %s; --across %s compares them all the same",
+                         c->options->a.name, c->options->b.name, modes.data, names.data);
+    free(of_b);
+    sq_text_free(&modes);
+    sq_text_free(&names);
+    return status;
+}
+
+static sq_status check_modes(comparison *c, sq_error *err)
+{
+    sq_across known = 0;
+    bool has_pair = false;
+    for (int i = 0; i < c->n; i++) {
+        const sq_pair *p = &c->pair[i];
+        if (!p->a || !p->b)
+            continue;
+        has_pair = true;
+        known |= sq_modes_describe(p->a->key, p->b->key, known, &c->across);
+    }
+    return has_pair ? SQ_OK : refuse_modes(c, err);
+}
+
+static sq_status check_ground(sq_db *db, comparison *c, sq_error *err)
+{
+    const sq_compare_options *o = c->options;
+    const char *const campaigns[] = {o->a.campaign, o->b.campaign};
+    const char *const names[] = {o->a.name, o->b.name};
+    return sq_joining_check(db, campaigns, names, o->is_by_provider ? 1 : 2, o->across, &c->across,
+                            err);
 }
 
 /* --- by provider --- */
@@ -242,13 +333,9 @@ static void note_kernels(const comparison *c, sq_text *notes)
 
 static void add_notes(const comparison *c, sq_text *notes)
 {
-    note_text(notes, "the device", c->a.device, c->b.device);
     if (strcmp(c->a.device, c->b.device) == 0)
         note_text(notes, "the card", c->a.device_uuid, c->b.device_uuid);
-    note_text(notes, "the driver", c->a.driver, c->b.driver);
-    if (c->a.harness_version != c->b.harness_version)
-        sq_text_printf(notes, "the sides were timed by other methods: harness version %d and %d\n",
-                       c->a.harness_version, c->b.harness_version);
+    note_text(notes, "the power limit in W", c->a.power_limit, c->b.power_limit);
     note_kernels(c, notes);
 }
 
@@ -260,6 +347,7 @@ static sq_status read_and_pair(sq_db *db, comparison *c, sq_text *notes, sq_erro
     SQ_TRY(sq_side_read(db, &o->a, o, &c->a, err));
     if (!o->is_by_provider)
         SQ_TRY(sq_side_read(db, &o->b, o, &c->b, err));
+    SQ_TRY(check_ground(db, c, err));
     SQ_TRY(make_room(c, err));
     if (o->is_by_provider) {
         SQ_TRY(check_reference(c, err));
@@ -269,6 +357,7 @@ static sq_status read_and_pair(sq_db *db, comparison *c, sq_text *notes, sq_erro
         return SQ_OK;
     }
     SQ_TRY(pair_sides(c, err));
+    SQ_TRY(check_modes(c, err));
     add_notes(c, notes);
     return SQ_OK;
 }
@@ -279,7 +368,9 @@ sq_status sq_report_compare(sq_db *db, const sq_compare_options *options, sq_tex
     comparison c = {.options = options};
     sq_status status = read_and_pair(db, &c, notes, err);
     if (status == SQ_OK)
-        status = sq_compare_render(c.pair, c.n, options, c.a.seed, out, err);
+        status = sq_compare_render(c.pair, c.n, options, c.across.data ? c.across.data : "",
+                                   c.a.seed, out, err);
+    sq_text_free(&c.across);
     free(c.pair);
     free(c.room);
     sq_side_free(&c.a);

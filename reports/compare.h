@@ -8,6 +8,7 @@
 #include "core/status.h"
 #include "core/table.h"
 #include "db/db.h"
+#include "reports/joining.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -30,7 +31,8 @@ typedef struct {
     sq_side a, b;        /* b is not read where is_by_provider */
     bool is_by_provider; /* the providers of a, at the same subject, pass, dtype, axes and modes */
     const char
-        *reference; /* the provider that the others are over; NULL: the fastest of each cell */
+        *reference;   /* the provider that the others are over; NULL: the fastest of each cell */
+    sq_across across; /* what the sides may differ in; else they are refused */
     sq_keeps_fn keeps;
     void *self;
     int draws; /* of the bootstrap, in csv, json and jsonl; 0: none */
@@ -39,8 +41,8 @@ typedef struct {
 
 /* The comparison in the format asked for: cells, operators, bounds and what is missing on a side;
  * csv and jsonl are one row a cell. notes: a line for each thing besides the code that differs
- * between the sides. Refuses a side without a time, and a reference that nothing was measured with.
- */
+ * between the sides. Refuses a side without a time, a reference that nothing was measured with, and
+ * sides that reports/joining.h keeps apart. */
 sq_status sq_report_compare(sq_db *db, const sq_compare_options *options, sq_text *out,
                             sq_text *notes, sq_error *err);
 

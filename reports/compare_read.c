@@ -25,10 +25,9 @@ enum {
     COL_BYTES,
     COL_MATRIX_FLOPS,
     COL_KERNEL_HASH,
-    COL_HARNESS_VERSION,
     COL_DEVICE,
     COL_DEVICE_UUID,
-    COL_DRIVER,
+    COL_POWER_LIMIT,
     COL_DEVICE_ID,
     COL_SEED
 };
@@ -49,6 +48,7 @@ static void begin_cell(reading *r, sqlite3_stmt *row, int total)
     sq_cell_runs *cell = &side->cell[side->n_cells++];
     sq_query_copy(row, COL_KEY, cell->key, sizeof cell->key);
     sq_query_copy(row, COL_SHAPE, cell->shape, sizeof cell->shape);
+    sq_joining_key(cell->key, r->options->across, cell->join);
     sq_query_copy(row, COL_SUBJECT, cell->subject, sizeof cell->subject);
     sq_query_copy(row, COL_PROVIDER, cell->provider, sizeof cell->provider);
     sq_query_copy(row, COL_PASS, cell->pass, sizeof cell->pass);
@@ -92,8 +92,7 @@ static sq_status add_run(reading *r, sqlite3_stmt *row, sq_error *err)
     if (side->n_timed++ == 0) {
         sq_query_copy(row, COL_DEVICE, side->device, sizeof side->device);
         sq_query_copy(row, COL_DEVICE_UUID, side->device_uuid, sizeof side->device_uuid);
-        sq_query_copy(row, COL_DRIVER, side->driver, sizeof side->driver);
-        side->harness_version = sqlite3_column_int(row, COL_HARNESS_VERSION);
+        sq_query_copy(row, COL_POWER_LIMIT, side->power_limit, sizeof side->power_limit);
         side->seed = strtoull(sq_query_text(row, COL_SEED), NULL, 10);
         r->device_id = sqlite3_column_int64(row, COL_DEVICE_ID);
     }

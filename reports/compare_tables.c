@@ -135,7 +135,7 @@ static const char *const wide_columns[] = {
     "boot_lo",     "boot_hi",  "rank_ratio", "rank_lo",       "rank_hi",   "rank_p",
     "superiority", "a_cycles", "b_cycles",   "cycles_ratio",  "cycles_lo", "cycles_hi",
     "runs_a",      "runs_b",   "cv_pct",     "cycles_cv_pct", "lag1_a",    "lag1_b",
-    "missing",     NULL};
+    "missing",     "across",   NULL};
 
 static void add_names(sq_table *table, const sq_pair *p, const sq_compare_options *o)
 {
@@ -150,7 +150,7 @@ static void add_names(sq_table *table, const sq_pair *p, const sq_compare_option
 }
 
 static void add_wide_row(sq_table *table, const sq_pair *p, const sq_compare_options *o,
-                         uint64_t seed)
+                         const char *across, uint64_t seed)
 {
     const sq_interval none = {NAN, NAN, NAN};
     bool is_whole = !p->missing;
@@ -179,13 +179,15 @@ static void add_wide_row(sq_table *table, const sq_pair *p, const sq_compare_opt
     sq_table_number(table, is_whole ? median_lag1(p->a) : NAN, 6);
     sq_table_number(table, is_whole ? median_lag1(p->b) : NAN, 6);
     sq_table_text(table, p->missing ? p->missing : "");
+    sq_table_text(table, across);
 }
 
-static sq_table *wide_cells(const sq_pair *pair, int n, const sq_compare_options *o, uint64_t seed)
+static sq_table *wide_cells(const sq_pair *pair, int n, const sq_compare_options *o,
+                            const char *across, uint64_t seed)
 {
     sq_table *table = sq_table_new(wide_columns);
     for (int i = 0; table && i < n; i++)
-        add_wide_row(table, &pair[i], o, seed);
+        add_wide_row(table, &pair[i], o, across, seed);
     return table;
 }
 
@@ -372,7 +374,7 @@ static sq_status add_section(document *d, const char *title, sq_table *table, sq
     return status == SQ_OK ? SQ_OK : sq_fail(err, status, "cannot render a table");
 }
 
-static void title_of(const sq_compare_options *o, sq_text *out)
+static void title_of(const sq_compare_options *o, const char *across, sq_text *out)
 {
     if (o->format == SQ_FORMAT_JSON)
         sq_text_add(out, "cells");
@@ -381,17 +383,19 @@ static void title_of(const sq_compare_options *o, sq_text *out)
     else
         sq_text_printf(out, "%s; ratio: time over that of %s", o->a.name,
                        o->reference ? o->reference : "the fastest provider");
+    if (across[0] && o->format != SQ_FORMAT_JSON)
+        sq_text_printf(out, "; across %s", across);
 }
 
 static sq_status add_sections(document *d, const sq_pair *pair, int n, const sq_compare_options *o,
-                              uint64_t seed, sq_error *err)
+                              const char *across, uint64_t seed, sq_error *err)
 {
     sq_text title = {.data = NULL};
-    title_of(o, &title);
+    title_of(o, across, &title);
     bool is_wide = d->format == SQ_FORMAT_JSON;
     sq_status status =
         add_section(d, title.data ? title.data : "cells",
-                    is_wide ? wide_cells(pair, n, o, seed) : short_cells(pair, n, o), err);
+                    is_wide ? wide_cells(pair, n, o, across, seed) : short_cells(pair, n, o), err);
     sq_text_free(&title);
     SQ_TRY(status);
     SQ_TRY(add_section(d, "operators", operators(pair, n, o), err));
@@ -401,16 +405,16 @@ static sq_status add_sections(document *d, const sq_pair *pair, int n, const sq_
 }
 
 sq_status sq_compare_render(const sq_pair *pair, int n, const sq_compare_options *options,
-                            uint64_t seed, sq_text *out, sq_error *err)
+                            const char *across, uint64_t seed, sq_text *out, sq_error *err)
 {
     document d = {.out = out, .format = options->format};
     if (d.format == SQ_FORMAT_CSV || d.format == SQ_FORMAT_JSONL) {
-        sq_table *table = wide_cells(pair, n, options, seed);
+        sq_table *table = wide_cells(pair, n, options, across, seed);
         sq_status status = table ? sq_table_render(table, d.format, out) : SQ_OUT_OF_MEMORY;
         sq_table_free(table);
         return status == SQ_OK ? SQ_OK : sq_fail(err, status, "cannot render a table");
     }
-    SQ_TRY(add_sections(&d, pair, n, options, seed, err));
+    SQ_TRY(add_sections(&d, pair, n, options, across, seed, err));
     if (d.format == SQ_FORMAT_JSON)
         sq_text_add(out, "}\n");
     return out->is_failed ? sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for the output") : SQ_OK;

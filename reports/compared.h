@@ -21,6 +21,7 @@ extern "C" {
  */
 typedef struct {
     char key[SQ_KEY_MAX], shape[SQ_KEY_MAX]; /* shape: the key without its provider */
+    char join[SQ_KEY_MAX];                   /* cells of the same text are a pair of two sides */
     char subject[SQ_NAME_MAX], provider[SQ_NAME_MAX], pass[16], dtype[16],
         kernel_hash[SQ_HASH_TEXT];
     double bytes, matrix_flops; /* compulsory; NAN unknown */
@@ -34,8 +35,7 @@ typedef struct {
 typedef struct {
     sq_cell_runs *cell;
     int n_cells, n_timed;
-    char device[128], device_uuid[64], driver[32];
-    int harness_version;
+    char device[128], device_uuid[64], power_limit[32];        /* W, "" unknown */
     uint64_t seed;                                             /* of the campaign */
     double copy_gbytes_per_s, gemm_f32_tflops, gemm_16_tflops; /* ceilings; NAN unknown */
     double *numbers;                                           /* of all cells */
@@ -73,8 +73,9 @@ typedef struct {
 
 /* --- compare_tables.c --- */
 
+/* across: what the sides differ in and were allowed to; "" where nothing. */
 sq_status sq_compare_render(const sq_pair *pair, int n, const sq_compare_options *options,
-                            uint64_t seed, sq_text *out, sq_error *err);
+                            const char *across, uint64_t seed, sq_text *out, sq_error *err);
 
 #ifdef __cplusplus
 }

@@ -13,7 +13,7 @@ SELECT count(*) OVER () AS total, k.key, replace(k.key, '@' || k.provider || '/'
            OVER (PARTITION BY r.cell_id) AS width,
        (SELECT value FROM value WHERE run_id = r.run_id AND metric = 'bytes') AS bytes,
        (SELECT value FROM value WHERE run_id = r.run_id AND metric = 'matrix_flops') AS matrix_flops,
-       r.kernel_hash, r.harness_version, d.name AS device, d.uuid AS device_uuid, e.driver,
+       r.kernel_hash, d.name AS device, d.uuid AS device_uuid, e.power_limit_w,
        r.device_id, r.seed
 FROM attempt r JOIN cell k USING (cell_id) JOIN device d ON d.device_id = r.device_id
      JOIN environment e ON e.env_id = r.env_id

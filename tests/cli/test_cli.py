@@ -533,6 +533,20 @@ class Compare(Folder):
         self.assertNotEqual(first[0]["boot_lo"], "")
         self.assertEqual(self.rows("before", "after", "--bootstrap", "0")[0]["boot_lo"], "")
 
+    def test_other_ground_is_refused_unless_asked_for(self):
+        db = sqlite3.connect(self.path("seqmark.db"))
+        db.execute("UPDATE campaign SET policy = json_set(policy, '$.rest', 9.0) WHERE label = 'after'")
+        db.commit()
+        db.close()
+        self.refused("compare", "before", "after",
+                     says=["before and after differ in policy: rest 4.0 and 9.0; --across policy"])
+        self.refused("compare", "before", "after", "--across", "polcy", says=['"policy"'])
+        self.refused("compare", "before", "--by", "provider", "--across", "cache", says=["same cache"])
+        row = self.rows("before", "after", "--across", "policy")[0]
+        self.assertEqual(row["across"], "policy: rest 4.0 and 9.0")
+        self.assertIn("; across policy: rest 4.0 and 9.0\n",
+                      self.fine("compare", "before", "after", "--across", "policy").stdout)
+
     def test_missing_cells_are_listed(self):
         db = sqlite3.connect(self.path("seqmark.db"))
         db.execute("UPDATE run SET status = 'oom', reason = 'too big', median_ns = NULL WHERE "

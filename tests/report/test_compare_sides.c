@@ -262,15 +262,148 @@ static void differences_besides_the_code_are_said(void **state)
     add_runs(db, run, ms, 2, NAN);
     free(compared(db, two_sides(SQ_FORMAT_MD), notes));
     assert_string_equal(notes, "");
-    fixture_exec(db,
-                 "UPDATE run SET device_id = 2, harness_version = 7, kernel_hash = 'k2' WHERE "
-                 "campaign_id = 2",
-                 NULL, NULL);
+    fixture_exec(db, "UPDATE run SET kernel_hash = 'k2' WHERE campaign_id = 2", NULL, NULL);
+    fixture_exec(db, "UPDATE device SET name = 'Test GPU One'", NULL, NULL);
+    fixture_exec(db, "UPDATE run SET device_id = 2 WHERE campaign_id = 2", NULL, NULL);
     free(compared(db, two_sides(SQ_FORMAT_MD), notes));
-    fixture_expect(notes, "the device: Test GPU One and Test GPU Two");
-    fixture_expect(notes, "harness version 1 and 7");
+    fixture_expect(notes, "the card: GPU-1 and GPU-2");
     fixture_expect(notes, "kernels of 1 of 1 cells");
     fixture_free(db, dir);
+}
+
+/* --- joining --- */
+
+static const char second_environment[] =
+    "INSERT INTO environment SELECT 2, 'fp2', '590.1', toolkit, cublas, cufft, cudnn, cupti, "
+    "compiler, flags, host, kernel, os, cpu, ecc, mig, 350 FROM environment";
+
+static sq_db *store_of_two(char dir[64])
+{
+    sq_db *db = fixture_new(dir);
+    const double ms[] = {1, 1};
+    fixture_run run = {.subject = "ssd", .L = 64, .campaign = 1};
+    add_runs(db, run, ms, 2, NAN);
+    run.campaign = 2;
+    add_runs(db, run, ms, 2, NAN);
+    fixture_exec(db, second_environment, NULL, NULL);
+    return db;
+}
+
+static void other_ground_is_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *change, *undo, *says;
+    } cases[] = {
+        {"UPDATE run SET device_id = 2 WHERE campaign_id = 2", "UPDATE run SET device_id = 1",
+         "first and second differ in device: Test GPU One and Test GPU Two; --across device"},
+        {"UPDATE run SET env_id = 2 WHERE campaign_id = 2", "UPDATE run SET env_id = 1",
+         "differ in driver: 580.65 and 590.1; --across driver compares"},
+        {"UPDATE environment SET toolkit = '13.1' WHERE env_id = 1", NULL, NULL},
+        {"UPDATE run SET env_id = 2 WHERE campaign_id = 2",
+         "UPDATE run SET env_id = 1; UPDATE environment SET toolkit = '13.0'",
+         "differ in driver: 580.65 and 590.1; toolkit: 13.1 and 13.0; --across driver,toolkit "},
+        {"UPDATE run SET harness_version = 7 WHERE campaign_id = 2",
+         "UPDATE run SET harness_version = 1", "differ in harness: 1 and 7; --across harness"},
+        {"UPDATE campaign SET policy = '{\"rest\": 4, \"max_samples\": 100}' WHERE campaign_id = 1",
+         NULL, "differ in policy: stored and unknown; --across policy"},
+        {"UPDATE campaign SET policy = '{\"rest\": 0, \"max_samples\": 100}' WHERE campaign_id = 2",
+         NULL, "differ in policy: rest 4 and 0; --across policy"},
+    };
+    char dir[64];
+    sq_db *db = store_of_two(dir);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        fixture_exec(db, cases[i].change, NULL, NULL);
+        if (cases[i].says)
+            refused(db, two_sides(SQ_FORMAT_CSV), cases[i].says);
+        if (cases[i].undo)
+            assert_int_equal(sqlite3_exec(sq_db_handle(db), cases[i].undo, NULL, NULL, NULL), 0);
+    }
+    /* what says how long a proof or a cell may take does not move a time */
+    fixture_exec(db,
+                 "UPDATE campaign SET policy = json_object('rest', 4, 'proof_work', campaign_id, "
+                 "'timeout_seconds', campaign_id, 'max_interval', campaign_id)",
+                 NULL, NULL);
+    free(compared(db, two_sides(SQ_FORMAT_CSV), NULL));
+    fixture_free(db, dir);
+}
+
+static void what_is_crossed_is_said(void **state)
+{
+    (void)state;
+    char dir[64], text[64], notes[512];
+    sq_db *db = store_of_two(dir);
+    fixture_exec(db, "UPDATE run SET env_id = 2, device_id = 2 WHERE campaign_id = 2", NULL, NULL);
+    sq_compare_options options = two_sides(SQ_FORMAT_CSV);
+    options.across = 1u << SQ_JOIN_DRIVER;
+    refused(db, options, "differ in device: Test GPU One and Test GPU Two; --across device ");
+    options.across |= 1u << SQ_JOIN_DEVICE | 1u << SQ_JOIN_TOOLKIT;
+    char *csv = compared(db, options, notes);
+    csv_text(csv, "L=64", "across", text);
+    assert_string_equal(text, "device: Test GPU One and Test GPU Two; driver: 580.65 and 590.1");
+    fixture_expect(notes, "the power limit in W: 700.0 and 350.0");
+    free(csv);
+    options.format = SQ_FORMAT_TABLE;
+    csv = compared(db, options, NULL);
+    fixture_expect(csv, "ratio: b over a; across device: Test GPU One and Test GPU Two; driver: "
+                        "580.65 and 590.1\n");
+    free(csv);
+    fixture_free(db, dir);
+}
+
+/* A campaign that was resumed under another driver, by halves and by providers. */
+static void one_campaign_on_two_grounds(void **state)
+{
+    (void)state;
+    char dir[64];
+    sq_db *db = store_of_two(dir);
+    fixture_exec(db, "UPDATE run SET env_id = 2 WHERE replicate = 1", NULL, NULL);
+    refused(db, halves(SQ_FORMAT_CSV), "first:even differ in driver: 580.65 and 590.1; --across");
+    refused(db, providers(NULL, SQ_FORMAT_CSV), "the runs of first differ in driver");
+    fixture_free(db, dir);
+}
+
+static void modes_are_not_mixed(void **state)
+{
+    (void)state;
+    char dir[64], text[64];
+    sq_db *db = store_of_two(dir);
+    const double ms[] = {2, 2};
+    add_runs(db, (fixture_run){.subject = "ssd", .L = 128, .campaign = 1}, ms, 2, NAN);
+    fixture_exec(db,
+                 "INSERT INTO cell SELECT 100 + cell_id, replace(key, 'clean-cold,plain', "
+                 "'hot,graph'), hash || 'h', kind, subject, provider, pass, dtype, 'hot', 'graph', "
+                 "clock_mode FROM cell",
+                 NULL, NULL);
+    fixture_exec(db, "UPDATE run SET cell_id = cell_id + 100 WHERE campaign_id = 2", NULL, NULL);
+    sq_compare_options options = two_sides(SQ_FORMAT_CSV);
+    refused(db, options,
+            "differ in cache: clean-cold and hot; launch: plain and graph; --across cache,launch ");
+    options.across = 1u << SQ_JOIN_CACHE | 1u << SQ_JOIN_LAUNCH;
+    char *csv = compared(db, options, NULL);
+    assert_true(csv_number(csv, "L=64", "ratio") == 1);
+    csv_text(csv, "L=64", "across", text);
+    assert_string_equal(text, "cache: clean-cold and hot; launch: plain and graph");
+    csv_text(csv, "L=128", "missing", text);
+    assert_string_equal(text, "not in the campaign");
+    free(csv);
+    /* two that would fit: which one is meant cannot be known */
+    add_runs(db, (fixture_run){.subject = "ssd", .L = 64, .campaign = 2}, ms, 2, NAN);
+    refused(db, options, "second has cells that differ in their mode alone");
+    fixture_free(db, dir);
+}
+
+static void names_of_fields(void **state)
+{
+    (void)state;
+    sq_across across;
+    sq_error err = {.status = SQ_OK};
+    assert_int_equal(sq_across_parse("driver,clock", &across, &err), SQ_OK);
+    assert_int_equal(across, 1u << SQ_JOIN_DRIVER | 1u << SQ_JOIN_CLOCK);
+    assert_int_equal(sq_across_parse("driver,tolkit", &across, &err), SQ_BAD_ARGUMENT);
+    assert_non_null(strstr(err.message, "\"toolkit\""));
+    assert_int_equal(sq_across_parse("", &across, &err), SQ_BAD_ARGUMENT);
+    assert_int_equal(sq_across_parse("driver,", &across, &err), SQ_BAD_ARGUMENT);
 }
 
 /* --- A/A --- */
@@ -443,6 +576,11 @@ int main(void)
         cmocka_unit_test(what_is_missing_says_why),
         cmocka_unit_test(only_the_newest_attempt_counts),
         cmocka_unit_test(differences_besides_the_code_are_said),
+        cmocka_unit_test(other_ground_is_refused),
+        cmocka_unit_test(what_is_crossed_is_said),
+        cmocka_unit_test(one_campaign_on_two_grounds),
+        cmocka_unit_test(modes_are_not_mixed),
+        cmocka_unit_test(names_of_fields),
         cmocka_unit_test(halves_of_a_campaign_by_class),
         cmocka_unit_test(a_side_without_times_is_refused),
         cmocka_unit_test(a_filter_is_asked_once_a_cell),
