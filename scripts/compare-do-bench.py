@@ -104,14 +104,24 @@ def calls(torch):
            4 * query.numel() * 2, 2 * 4 * 16 * 8192**2 * 128)
 
 
+def cycles_of(torch, seconds):
+    """What torch.cuda._sleep takes to hold the stream for so long."""
+    trial, start, stop = 20_000_000, *(torch.cuda.Event(enable_timing=True) for _ in range(2))
+    start.record()
+    torch.cuda._sleep(trial)
+    stop.record()
+    stop.synchronize()
+    return int(trial * seconds / (1e-3 * start.elapsed_time(stop)))
+
+
 def rested(torch, call, driver, seconds):
-    """do_bench itself, which launches without a pause, with a rest of `seconds` between a launch and the next clearing
-    of the cache."""
-    clear = driver.clear_cache
+    """do_bench itself, which launches without a pause, with a rest of `seconds` on the device between a launch and the
+    next clearing of the cache: one thread counts cycles. A rest of the host would end in a launch that the device waits
+    for, and the events around a call that is enqueued late hold the wait."""
+    clear, cycles = driver.clear_cache, cycles_of(torch, seconds)
 
     def rest_and_clear(cache):
-        torch.cuda.synchronize()
-        time.sleep(seconds)
+        torch.cuda._sleep(cycles)
         clear(cache)
 
     driver.clear_cache = rest_and_clear

@@ -36,6 +36,7 @@ export OMP_NUM_THREADS=2 OMP_WAIT_POLICY=passive build work
 seqmark="$build/seqmark"
 [ -x "$seqmark" ] || seqmark="$build/bin/seqmark"
 ops_test="$build/tests/test_gpu_ops"
+all_cores="env -u OMP_NUM_THREADS -u OMP_WAIT_POLICY" # what runs alone: its proofs may take them
 
 # Three processes on four cores; a process under a sanitizer takes up to 4 GB. nproc would count threads of
 # OpenMP where there is a word on them.
@@ -107,11 +108,11 @@ run_all() {
     fi
 } | run_all "operators, blocks, golden data, fuzz, beyond 2^31 elements, compute-sanitizer: $jobs at a time" "$jobs"
 if wants quick; then
-    echo "suite.quick $seqmark run --suite quick --device 0 --db $out/gpu.db --label quick" |
+    echo "suite.quick $all_cores $seqmark run --suite quick --device 0 --db $out/gpu.db --label quick" |
         run_all "quick suite" 1
 fi
 if wants sweep; then
-    sweep="$seqmark run --device 0 --db $out/gpu.db --width 2048 --tokens 128k --seqlen 512..128k*2"
+    sweep="$all_cores $seqmark run --device 0 --db $out/gpu.db --width 2048 --tokens 128k --seqlen 512..128k*2"
     sweep="$sweep --dtype bf16 --provider cuda/portable"
     {
         echo "suite.mixers $sweep --label mixers --window 0,2048" \
