@@ -140,7 +140,8 @@ static sq_status run_reference(trial *t, sq_pass pass, sq_error *err)
 /* Stands for the provider of a tape without operators: numbers that the library makes on the host. */
 static const char library[] = "library";
 
-/* *is_run: the provider took part. SQ_UNSUPPORTED: some step has no provider. */
+/* *is_run: the provider took part. SQ_UNSUPPORTED: some step has no provider; where it takes part, what it
+ * takes it must do. */
 static sq_status run_provider(const trial *t, sq_pass pass, const char *provider, bool *is_run,
                               sq_verification *out, sq_error *err)
 {
@@ -150,7 +151,9 @@ static sq_status run_provider(const trial *t, sq_pass pass, const char *provider
     if (provider != library && sq_tape_uses(t->tape, provider) == 0)
         return SQ_OK;
     *is_run = true;
-    SQ_TRY(run_tape(t, pass, err));
+    const sq_status s = run_tape(t, pass, err);
+    if (s != SQ_OK)
+        return s == SQ_UNSUPPORTED ? SQ_DEVICE : s;
     for (int i = 0; i < MAX_OUTCOMES && sq_tape_outcome_at(t->tape, pass, i, &outcome); i++)
         if (outcome.got)
             SQ_TRY(judge(t, i, &outcome, provider, out, err));
@@ -163,8 +166,14 @@ static void give_up(sq_verification *out, const char *why)
     snprintf(out->reason, sizeof out->reason, "%.*s", SQ_REASON_MAX - 1, why);
 }
 
-/* A kernel that wrote outside of its tensors. */
-static void note_overrun(sq_verification *out, const char *provider, const char *why)
+/* A kernel that could not be launched, and left the device as it was. */
+static bool is_refusal(const trial *t, sq_status s)
+{
+    return s == SQ_DEVICE && t->rig->backend->sync(t->rig->device, NULL) == SQ_OK;
+}
+
+/* A provider that wrote outside of its tensors, or does not what it says it does. */
+static void note_fault(sq_verification *out, const char *provider, const char *why)
 {
     out->verdict = SQ_VERDICT_MISMATCH;
     snprintf(out->provider, sizeof out->provider, "%s", provider);
@@ -184,8 +193,8 @@ static sq_status run_pass(trial *t, sq_pass pass, sq_verification *out, sq_error
         bool is_run = false;
         const sq_status s = run_provider(t, pass, provider, &is_run, out, &why);
         is_any = is_any || is_run;
-        if (s == SQ_MISMATCH)
-            note_overrun(out, provider, why.message);
+        if (s == SQ_MISMATCH || is_refusal(t, s))
+            note_fault(out, provider, why.message);
         else if (s != SQ_OK && s != SQ_UNSUPPORTED)
             return sq_fail(err, s, "%.64s: %.380s", provider, why.message);
     }

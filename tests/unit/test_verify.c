@@ -16,7 +16,8 @@
 #define CASES SQ_SOURCE_DIR "/tests/golden/data/"
 
 static sq_rig rig;
-static double excess; /* every number of the provider is off by that, relatively */
+static double excess;     /* every number of the provider is off by that, relatively */
+static sq_status refusal; /* of a launch that supports() has taken */
 
 static void stretch(const sq_tensor *t)
 {
@@ -28,6 +29,8 @@ static sq_status launch_stretched(const sq_call *call, void *plan, sq_error *err
 {
     (void)plan;
     assert_false(sq_is_rounding());
+    if (refusal != SQ_OK)
+        return sq_fail(err, refusal, "too many blocks");
     SQ_TRY(sq_op_reference(call, err));
     for (int i = 0; excess != 0 && i < SQ_MAX_OUT; i++)
         stretch(&call->out[i]);
@@ -104,12 +107,28 @@ static void bounds_of_f32_are_the_cases(void **state)
                      SQ_VERDICT_MISMATCH);
 }
 
+/* A device that goes on after the failure has said that the provider is wrong, not that it could not
+ * be asked. */
+static void a_launch_that_fails_is_a_mismatch(void **state)
+{
+    (void)state;
+    static const sq_status refusals[] = {SQ_DEVICE, SQ_UNSUPPORTED};
+    for (size_t i = 0; i < sizeof refusals / sizeof refusals[0]; i++) {
+        refusal = refusals[i];
+        const sq_verification v = verify(CASES "conv1d_w2_noact_L1", SQ_DTYPE_F32, 0);
+        refusal = SQ_OK;
+        assert_int_equal(v.verdict, SQ_VERDICT_MISMATCH);
+        assert_string_equal(v.reason, "cpu/stretched: too many blocks");
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_bound_is_that_of_named_intermediates),
         cmocka_unit_test(beyond_the_bound_is_a_mismatch),
         cmocka_unit_test(bounds_of_f32_are_the_cases),
+        cmocka_unit_test(a_launch_that_fails_is_a_mismatch),
     };
     sq_error err;
     rig = (sq_rig){.backend = &sq_backend_cpu, .providers = providers};
