@@ -132,6 +132,7 @@ static sq_status execute(characterization *c, int argc, char **argv, sq_outcome 
     SQ_TRY(sq_target_open(sq_given_value(c->given, "device", NULL), &c->target, err));
     if (c->target.note[0])
         fprintf(stderr, "%s: measuring the CPU\n", c->target.note);
+    SQ_TRY(sq_command_hold(&c->target, argc, argv, err));
     SQ_TRY(
         sq_campaign_new("characterize", sq_given_value(c->given, "label", ""), &c->campaign, err));
     c->argv = sq_command_line(argc, argv);

@@ -64,6 +64,15 @@ char *sq_command_line(int argc, char **argv)
     return line.data;
 }
 
+sq_status sq_command_hold(sq_target *target, int argc, char **argv, sq_error *err)
+{
+    char *line = sq_command_line(argc, argv);
+    sq_status s = line ? sq_target_hold(target, line, err)
+                       : sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for the command line");
+    free(line);
+    return s;
+}
+
 sq_status sq_campaign_new(const char *suite, const char *label, sq_campaign *out, sq_error *err)
 {
     *out = (sq_campaign){.started = (double)time(NULL), .git_dirty = sq_build_stamp.is_dirty};

@@ -243,6 +243,7 @@ static sq_status plan_and_measure(profile *p, int argc, char **argv, sq_outcome 
 {
     sq_db *db = NULL;
     SQ_TRY(plan(p, err));
+    SQ_TRY(sq_command_hold(&p->run.target, argc, argv, err));
     SQ_TRY(sq_db_open(sq_given_db(&p->given), SQ_DB_WRITE, &db, err));
     sq_status s = measure(p, db, argc, argv, outcome, err);
     sq_db_close(db);

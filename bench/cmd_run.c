@@ -325,6 +325,7 @@ static void use_known_ceilings(sq_run *run)
 static sq_status with_store(sq_run *run, int argc, char **argv, sq_outcome *outcome, sq_error *err)
 {
     sq_db *db = NULL;
+    SQ_TRY(sq_command_hold(&run->target, argc, argv, err));
     SQ_TRY(sq_db_open(sq_given_db(&run->given), SQ_DB_WRITE, &db, err));
     sq_status s = run_campaign(run, db, argc, argv, outcome, err);
     sq_db_close(db);

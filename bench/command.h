@@ -74,6 +74,8 @@ void sq_outcome_set(sq_outcome *outcome, int code, const char *format, ...);
 
 /* "seqmark run ...", each word as a shell takes it. free() it; NULL: no memory. */
 char *sq_command_line(int argc, char **argv);
+/* Keeps other campaigns from a GPU that is to be measured (sq_target_hold) by this command. */
+sq_status sq_command_hold(sq_target *target, int argc, char **argv, sq_error *err);
 /* A new campaign of this program: uuid, start, version and commit; the rest is the caller's. */
 sq_status sq_campaign_new(const char *suite, const char *label, sq_campaign *out, sq_error *err);
 

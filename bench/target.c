@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bench/gpu_lock.h"
 #include "bench/paths.h"
 #include "bench/wire.h"
 
@@ -110,6 +111,15 @@ sq_status sq_target_open(const char *device, sq_target *out, sq_error *err)
 
 void sq_target_close(sq_target *target)
 {
+    if (target->is_held)
+        sq_gpu_lock_drop(target->lock_fd);
     sq_catalog_free(&target->catalog);
     *target = (sq_target){.name = ""};
+}
+
+sq_status sq_target_hold(sq_target *target, const char *command, sq_error *err)
+{
+    SQ_TRY(sq_gpu_lock_take(&target->device, command, &target->lock_fd, err));
+    target->is_held = true;
+    return SQ_OK;
 }

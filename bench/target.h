@@ -18,6 +18,8 @@ typedef struct {
     sq_environment environment;
     sq_catalog catalog;
     char note[400]; /* why the CPU was taken where nothing was asked for; else empty */
+    bool is_held;   /* by sq_target_hold */
+    int lock_fd;
 } sq_target;
 
 /* Starts a worker once to hear its hello. device: "cpu", "0", "1" ...; NULL: the first CUDA device,
@@ -25,6 +27,8 @@ typedef struct {
  * Zero-initialise *out before; sq_target_close it also after a failure. */
 sq_status sq_target_open(const char *device, sq_target *out, sq_error *err);
 void sq_target_close(sq_target *target);
+/* Keeps other campaigns from the GPU until sq_target_close (bench/gpu_lock.h). */
+sq_status sq_target_hold(sq_target *target, const char *command, sq_error *err);
 
 sq_status sq_target_start_worker(const sq_target *target, sq_client **out, sq_error *err);
 /* A worker of the CPU backend, whatever the target is: this program again. */

@@ -34,7 +34,7 @@ CREATE TABLE verdict (
     n_baseline INTEGER NOT NULL, n_night INTEGER NOT NULL,
     n_wanted INTEGER, -- replicates a side that would settle it
     confirmed TEXT NOT NULL
-        CHECK (confirmed IN ('', 'pending', 'confirmed', 'refuted', 'unresolved')),
+        CHECK (confirmed IN ('', 'pending', 'confirmed', 'dismissed', 'unresolved', 'clocks_power')),
     cause TEXT NOT NULL,
     judged REAL NOT NULL,
     UNIQUE (gate_id, cell_id, metric, role)

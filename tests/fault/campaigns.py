@@ -16,6 +16,7 @@ class Campaigns(unittest.TestCase):
     def setUp(self):
         self.folder = tempfile.TemporaryDirectory()
         self.db = os.path.join(self.folder.name, "store.db")
+        os.environ["SEQMARK_LOCK_DIR"] = self.folder.name  # the fake GPU of other tests is another
 
     def tearDown(self):
         self.folder.cleanup()
