@@ -8,8 +8,14 @@
  * sides are multiplied by (1 + w)/2 here, so that w = -1 is no exception. Of each pair of conjugate
  * states one is stored; a = -exp(a_real) + i a_imag (conjugate = 1: - i a_imag).
  *
+ * pairs = 0: every sum (x y) is over the N/2 stored states alone. The right side V(w) is then no
+ * transform of a real filter; h is the inverse real transform of its half with w = e^(-2 pi i j/L),
+ * 0 <= j <= L/2, to which the imaginary parts of V(1) and V(-1) add nothing:
+ *   L h_t = Re V(1) + 2 Re sum_{0 < j < L/2} V(w_j) w_j^-t + (L even) (-1)^t Re V(-1)
+ *
  * Source    Gu et al.: Efficiently Modeling Long Sequences with Structured State Spaces
- *           (2111.00396), algorithm 1 and appendix C.3
+ *           (2111.00396), algorithm 1 and appendix C.3; pairs = 0: what the code of SPADE (Zuo et
+ *           al., 2212.08136) computes where its extensions are not built
  * Symbols   B: filters of a channel;  L: taps of a filter;  D: channels;  N: states;  R: rank;  S:
  *           copies of the state space, channel d has copy d mod S
  * in[0]     log_dt  (D)        f32          in[1]  a_real  (S, N/2)     f32
@@ -19,8 +25,8 @@
  * Needs     N even; S divides D (0 stands for D); R = 1 or 2
  * Errors    SQ_BAD_SHAPE; SQ_UNSUPPORTED for pass step; SQ_OUT_OF_MEMORY (reference)
  * Cost      D N/2 (L/2 + 1) points of modes: 30 flop for the two resolvents and 12 for each of (B +
- * R) (1 + R) sums; B D transforms of L points (2.5 L log2 L); reads the parameters once, writes h
- * once
+ * R) (1 + R) sums (pairs = 0: 15 and 8); B D transforms of L points (2.5 L log2 L); reads the
+ * parameters once, writes h once
  */
 #include "kernels/s4_kernel/s4_kernel.h"
 
@@ -38,6 +44,8 @@ static const sq_axis axes[] = {
      0, 1 << 18, NULL},
     {"conjugate", "conjugate", "1: the stored imaginary parts are negated", SQ_AXIS_INT, 0, 0, 1,
      NULL},
+    {"pairs", "pairs", "0: the stored states count alone, without their conjugates", SQ_AXIS_INT, 1,
+     0, 1, NULL},
     {.name = NULL},
 };
 
@@ -77,15 +85,17 @@ static sq_cost cost(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis)
     (void)dtype;
     const double b = axis[AXIS_B], l = axis[AXIS_L], d = axis[AXIS_D], n = axis[AXIS_N] / 2;
     const double s = axis[AXIS_S], r = axis[AXIS_R], points = floor(l / 2) + 1;
-    const double sums = (b + r) * (1 + r),
-                 parameters = 4 * (d + s * n * (4 + 2 * r) + 2 * b * d * n);
+    const bool has_pairs = axis[AXIS_PAIRS] != 0;
+    const double resolvents = has_pairs ? 30 : 15, sums = (b + r) * (1 + r);
+    const double parameters = 4 * (d + s * n * (4 + 2 * r) + 2 * b * d * n);
     const double transform = b * d * 2.5 * l * log2(l + 1);
     if (pass == SQ_PASS_BWD)
-        return (sq_cost){.flops = d * n * points * (60 + (12 + 34) * sums) + transform,
+        return (sq_cost){.flops = d * n * points * (2 * resolvents + (has_pairs ? 46 : 30) * sums) +
+                                  transform,
                          .bytes_read = parameters + 4 * b * d * l,
                          .bytes_written = parameters};
     return (sq_cost){
-        .flops = d * n * points * (30 + 12 * sums) + transform,
+        .flops = d * n * points * (resolvents + (has_pairs ? 12 : 8) * sums) + transform,
         .bytes_read = parameters,
         .bytes_written = 4 * b * d * l,
     };
@@ -132,6 +142,9 @@ static const char *const test_shapes[] = {
     "B=1,L=37,D=4,N=16,conjugate=1",
     "B=2,L=64,D=4,N=8,R=2,S=2",
     "B=1,L=127,D=3,N=64,S=0",
+    "B=1,L=1,D=2,N=4,pairs=0",
+    "B=2,L=36,D=4,N=8,R=2,S=2,conjugate=1,pairs=0",
+    "B=1,L=401,D=3,N=70,pairs=0",
     "B=3,L=401,D=2,N=16",
     "B=1,L=4096,D=2,N=32",
     NULL,

@@ -22,6 +22,7 @@ struct row_modes {
     int64_t p_stride_r, p_stride_s, p_stride_n, c_stride_b, c_stride_d, c_stride_n, copies;
     int count, rank;
     double sign;
+    bool has_pairs;
 
     __device__ static sq_c64 pair(const float *at) { return sq_c64_of(at[0], at[1]); }
 
@@ -35,6 +36,7 @@ struct row_modes {
         for (int k = 0; k < MAX_RANK; k++)
             m.p[k] = k < rank ? pair(p + k * p_stride_r + s * p_stride_s + n * p_stride_n)
                               : sq_c64_of(0, 0);
+        m.is_pair = has_pairs;
         return m;
     }
 
@@ -69,6 +71,7 @@ row_modes modes_of(const sq_call *call)
     m.count = (int)in[IN_A_REAL].dim[1];
     m.rank = (int)call->axis[AXIS_R];
     m.sign = call->axis[AXIS_CONJUGATE] != 0 ? -1 : 1;
+    m.has_pairs = call->axis[AXIS_PAIRS] != 0;
     return m;
 }
 
@@ -177,11 +180,13 @@ __device__ sq_s4_sums point_gradient(const backward_args &p, const shared_mode *
     sq_s4_sums zero = {};
     if (j >= points)
         return zero;
-    const double weight = (j == 0 || 2 * j == p.length ? 1.0 : 2.0) / p.length;
+    const bool is_real = j == 0 || 2 * j == p.length;
+    const double weight = (is_real ? 1.0 : 2.0) / p.length;
     const float2 dh = p.rows[row * points + j];
     const sq_s4_sums sums = sums_of(mode, p.m.count, at, p.m.rank);
     const sq_s4_solution solved = sq_s4_solve(&sums, at->g, p.m.rank);
-    return sq_s4_sums_back(&solved, at->g, p.m.rank, sq_c64_of(dh.x * weight, dh.y * weight));
+    return sq_s4_sums_back(&solved, at->g, p.m.rank,
+                           sq_c64_of(dh.x * weight, is_real ? 0 : dh.y * weight));
 }
 
 /* One warp's share of a tile: lane n of 32 modes from n0 on, every WARPS-th point. */

@@ -7,7 +7,7 @@
 #include "kernels/shared/fft.h"
 #include "kernels/shared/ssm_op.h"
 
-enum { AXIS_B, AXIS_L, AXIS_D, AXIS_N, AXIS_R, AXIS_S, AXIS_CONJUGATE };
+enum { AXIS_B, AXIS_L, AXIS_D, AXIS_N, AXIS_R, AXIS_S, AXIS_CONJUGATE, AXIS_PAIRS };
 enum { IN_LOG_DT, IN_A_REAL, IN_A_IMAG, IN_GAIN, IN_P, IN_C, IN_COUNT };
 enum { MAX_RANK = 2 };
 
@@ -79,25 +79,32 @@ SQ_C64_FN sq_c64 sq_s4_value(const sq_s4_sums *r, const sq_s4_solution *solved, 
 typedef struct {
     double dt;
     sq_c64 a, b, p[MAX_RANK];
+    bool is_pair; /* its conjugate is a mode, too */
 } sq_s4_mode;
 
-/* dt / (q - g dt a) of a mode and of its conjugate. */
-typedef struct {
-    sq_c64 mode, conjugate;
-} sq_s4_resolvent;
-
-SQ_C64_FN sq_s4_resolvent sq_s4_resolvent_of(const sq_s4_point *at, double dt, sq_c64 a)
+/* dt / (q - g dt a) */
+SQ_C64_FN sq_c64 sq_s4_resolvent_of(const sq_s4_point *at, double dt, sq_c64 a)
 {
     const sq_c64 ga = sq_c64_mul(at->g, sq_c64_scale(a, dt));
-    const sq_c64 gc = sq_c64_mul(at->g, sq_c64_scale(sq_c64_conj(a), dt));
-    sq_s4_resolvent r;
-    r.mode = sq_c64_scale(sq_c64_inv(sq_c64_sub(at->q, ga)), dt);
-    r.conjugate = sq_c64_scale(sq_c64_inv(sq_c64_sub(at->q, gc)), dt);
+    return sq_c64_scale(sq_c64_inv(sq_c64_sub(at->q, ga)), dt);
+}
+
+/* Of a mode and of its conjugate; 0 for one that is no mode, which takes it out of sums and
+ * gradients. */
+typedef struct {
+    sq_c64 mode, conjugate;
+} sq_s4_resolvents;
+
+SQ_C64_FN sq_s4_resolvents sq_s4_resolvents_of(const sq_s4_point *at, const sq_s4_mode *m)
+{
+    sq_s4_resolvents r;
+    r.mode = sq_s4_resolvent_of(at, m->dt, m->a);
+    r.conjugate = m->is_pair ? sq_s4_resolvent_of(at, m->dt, sq_c64_conj(m->a)) : sq_c64_of(0, 0);
     return r;
 }
 
 /* *sum += x y of a mode and of its conjugate. */
-SQ_C64_FN void sq_s4_add(sq_c64 *sum, sq_c64 x, sq_c64 y, const sq_s4_resolvent *r)
+SQ_C64_FN void sq_s4_add(sq_c64 *sum, sq_c64 x, sq_c64 y, const sq_s4_resolvents *r)
 {
     const sq_c64 v = sq_c64_mul(x, y);
     *sum = sq_c64_mul_add(sq_c64_mul_add(*sum, v, r->mode), sq_c64_conj(v), r->conjugate);
@@ -106,7 +113,7 @@ SQ_C64_FN void sq_s4_add(sq_c64 *sum, sq_c64 x, sq_c64 y, const sq_s4_resolvent 
 SQ_C64_FN void sq_s4_add_mode(sq_s4_sums *sums, const sq_s4_mode *m, sq_c64 c,
                               const sq_s4_point *at, int rank)
 {
-    const sq_s4_resolvent r = sq_s4_resolvent_of(at, m->dt, m->a);
+    const sq_s4_resolvents r = sq_s4_resolvents_of(at, m);
     sq_s4_add(&sums->cb, c, m->b, &r);
     for (int i = 0; i < rank; i++) {
         sq_s4_add(&sums->cp[i], c, m->p[i], &r);
@@ -146,9 +153,9 @@ typedef struct {
     double log_dt;
 } sq_s4_mode_gradient;
 
-/* Of the factors and the resolvent of sq_s4_add, from that of its sum. */
-SQ_C64_FN void sq_s4_add_back(sq_c64 dsum, sq_c64 x, sq_c64 y, const sq_s4_resolvent *r, sq_c64 *dx,
-                              sq_c64 *dy, sq_s4_resolvent *dr)
+/* Of the factors and the resolvents of sq_s4_add, from that of its sum. */
+SQ_C64_FN void sq_s4_add_back(sq_c64 dsum, sq_c64 x, sq_c64 y, const sq_s4_resolvents *r,
+                              sq_c64 *dx, sq_c64 *dy, sq_s4_resolvents *dr)
 {
     const sq_c64 v = sq_c64_mul(x, y);
     const sq_c64 dv =
@@ -163,10 +170,10 @@ SQ_C64_FN void sq_s4_add_back(sq_c64 dsum, sq_c64 x, sq_c64 y, const sq_s4_resol
 SQ_C64_FN void sq_s4_mode_back(const sq_s4_sums *d, const sq_s4_mode *m, sq_c64 c,
                                const sq_s4_point *at, int rank, sq_s4_mode_gradient *out)
 {
-    const sq_s4_resolvent r = sq_s4_resolvent_of(at, m->dt, m->a);
+    const sq_s4_resolvents r = sq_s4_resolvents_of(at, m);
     const sq_c64 mode2 = sq_c64_mul(r.mode, r.mode);
     const sq_c64 conjugate2 = sq_c64_mul(r.conjugate, r.conjugate);
-    sq_s4_resolvent dr;
+    sq_s4_resolvents dr;
     dr.mode = dr.conjugate = sq_c64_of(0, 0);
     sq_s4_add_back(d->cb, c, m->b, &r, &out->c, &out->b, &dr);
     for (int i = 0; i < rank; i++) {

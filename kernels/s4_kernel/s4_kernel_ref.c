@@ -9,7 +9,8 @@
 sq_s4_mode sq_s4_mode_of(const sq_call *call, int64_t d, int64_t n)
 {
     const int64_t s = d % call->in[IN_A_REAL].dim[0], rank = sq_axis_int(call->axis, AXIS_R);
-    sq_s4_mode m = {.dt = exp(sq_load1(&call->in[IN_LOG_DT], d))};
+    sq_s4_mode m = {.dt = exp(sq_load1(&call->in[IN_LOG_DT], d)),
+                    .is_pair = call->axis[AXIS_PAIRS] != 0};
     m.a = sq_ssm_load_pole(&call->in[IN_LOG_DT], s, n, call->axis[AXIS_CONJUGATE] != 0 ? -1 : 1);
     m.b = sq_pair_load(&call->in[IN_GAIN], s, n, 0);
     for (int64_t k = 0; k < rank; k++)
