@@ -3,101 +3,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bench/verify/layers/filter.h"
 #include "bench/verify/layers/layers.h"
-#include "bench/verify/layers/truncation.h"
 
-/* The names of a filter's parameters, and what of the state space the case says. Complex tensors
- * have a last dim of 2. p NULL: diagonal. */
-typedef struct {
-    const char *dt, *a_real, *a_imag, *b, *c, *p;
-    bool is_bilinear, is_conjugate; /* conjugate: imaginary parts are stored negated */
-} filter_form;
-
-static const filter_form s4_form = {"kernel.inv_dt",
-                                    "kernel.A_real",
-                                    "kernel.A_imag",
-                                    "kernel.B",
-                                    "kernel.C",
-                                    "kernel.P",
-                                    true,
-                                    true};
-
-/* Taps (1, D, L) of S4D's filter. */
-static sq_var diagonal_filter(sq_tape *t, const filter_form *f, int64_t length)
-{
-    const sq_var a = sq_tape_leaf(t, f->a_real), dt = sq_tape_leaf(t, f->dt);
-    const bool has_b = f->b && sq_tape_has(t, f->b);
-    const int call =
-        sq_tape_call(t, "s4d_kernel",
-                     (sq_tape_bind[]){{"log_dt", dt},
-                                      {"a_real", a},
-                                      {"a_imag", sq_tape_leaf(t, f->a_imag)},
-                                      {"b", has_b ? sq_tape_leaf(t, f->b) : SQ_VAR_NONE},
-                                      {"c", sq_tape_leaf(t, f->c)},
-                                      {NULL, 0}},
-                     "B=1,L=%lld,D=%lld,N=%lld,S=%lld,disc=%s,conjugate=%d,input=%d",
-                     (long long)length, (long long)sq_tape_dim(t, dt, 0),
-                     (long long)(2 * sq_tape_dim(t, a, 1)), (long long)sq_tape_dim(t, a, 0),
-                     f->is_bilinear ? "bilinear" : "zoh", f->is_conjugate, has_b);
-    return sq_tape_result(t, call, "h");
-}
-
-/* C~ = C (1 - dA^L) for C: what official code trains in its place. */
-static sq_var truncated(sq_tape *t, const filter_form *f, int64_t length)
-{
-    const sq_truncation of = {.dt = sq_tape_stored(t, f->dt),
-                              .a_real = sq_tape_stored(t, f->a_real),
-                              .a_imag = sq_tape_stored(t, f->a_imag),
-                              .p = sq_tape_stored(t, f->p),
-                              .c = sq_tape_stored(t, f->c),
-                              .is_conjugate = f->is_conjugate,
-                              .length = length};
-    if (!of.dt || !of.a_real || !of.a_imag || !of.p || !of.c) {
-        sq_tape_refuse(t, SQ_UNSUPPORTED, "the case has not all parameters of an S4 filter");
-        return SQ_VAR_NONE;
-    }
-    double *c = malloc(((size_t)of.c->count + 1) * sizeof *c);
-    sq_error why = {.status = SQ_OK};
-    sq_var v = SQ_VAR_NONE;
-    const sq_status s =
-        c ? sq_truncate(&of, c, &why) : sq_fail(&why, SQ_OUT_OF_MEMORY, "no memory for a filter");
-    if (s == SQ_OK)
-        v = sq_tape_leaf_as(t, f->c, c, of.c->count);
-    else
-        sq_tape_refuse(t, s, "%s", why.message);
-    free(c);
-    return v;
-}
-
-/* Taps (1, D, L) of S4's filter. */
-static sq_var low_rank_filter(sq_tape *t, const filter_form *f, int64_t length)
-{
-    const sq_var a = sq_tape_leaf(t, f->a_real), dt = sq_tape_leaf(t, f->dt);
-    const sq_var p = sq_tape_leaf(t, f->p);
-    const int call = sq_tape_call(
-        t, "s4_kernel",
-        (sq_tape_bind[]){{"log_dt", dt},
-                         {"a_real", a},
-                         {"a_imag", sq_tape_leaf(t, f->a_imag)},
-                         {"b", sq_tape_leaf(t, f->b)},
-                         {"p", p},
-                         {"c", truncated(t, f, length)},
-                         {NULL, 0}},
-        "B=1,L=%lld,D=%lld,N=%lld,R=%lld,S=%lld,conjugate=%d", (long long)length,
-        (long long)sq_tape_dim(t, dt, 0), (long long)(2 * sq_tape_dim(t, a, 1)),
-        (long long)sq_tape_dim(t, p, 0), (long long)sq_tape_dim(t, a, 0), f->is_conjugate);
-    return sq_tape_result(t, call, "h");
-}
-
-/* act(filter * u + D u), u (B, L, D). */
-static sq_var convolved(sq_tape *t, sq_var u, sq_var filter, sq_var skip, bool has_gelu)
-{
-    const int call = sq_tape_call(
-        t, "long_conv", (sq_tape_bind[]){{"v", u}, {"h", filter}, {"bias", skip}, {NULL, 0}},
-        "B=%lld,L=%lld,D=%lld,gate=0,gelu=%d", (long long)sq_tape_dim(t, u, 0),
-        (long long)sq_tape_dim(t, u, 1), (long long)sq_tape_dim(t, u, 2), has_gelu);
-    return sq_tape_result(t, call, "y");
-}
+static const sq_filter_form s4_form = {.dt = "kernel.inv_dt",
+                                       .a_real = "kernel.A_real",
+                                       .a_imag = "kernel.A_imag",
+                                       .b = "kernel.B",
+                                       .c = "kernel.C",
+                                       .p = "kernel.P",
+                                       .is_bilinear = true,
+                                       .is_conjugate = true};
 
 /* A leaf's numbers as the case stores them, whatever else the tape has under that name. */
 static sq_var stored_values(sq_tape *t, const char *name)
@@ -126,8 +42,8 @@ static sq_var with_conjugates(sq_tape *t, sq_var x)
 
 /* The same as a recurrence: u (B, L, D), skip D, c as it was before its truncation. *state: the
  * last one, (B, D, N/2, 2). */
-static sq_var recurrent(sq_tape *t, const filter_form *f, sq_var u, sq_var skip, bool is_diagonal,
-                        sq_var *state)
+static sq_var recurrent(sq_tape *t, const sq_filter_form *f, sq_var u, sq_var skip,
+                        bool is_diagonal, sq_var *state)
 {
     const sq_var a = sq_tape_leaf(t, f->a_real), dt = sq_tape_leaf(t, f->dt);
     const sq_var p = is_diagonal ? SQ_VAR_NONE : sq_tape_leaf(t, f->p);
@@ -178,16 +94,16 @@ static bool is_plain(sq_tape *t, const sq_golden *g)
 }
 
 /* The convolution alone, (B, channels, L); kernel (1, channels, L). */
-static void convolution(sq_tape *t, const sq_golden *g, const filter_form *f, bool is_diagonal)
+static void convolution(sq_tape *t, const sq_golden *g, const sq_filter_form *f, bool is_diagonal)
 {
     if (!is_plain(t, g))
         return;
     const sq_var u = sq_tape_layout(t, sq_tape_leaf(t, "u"), "021");
     const int64_t length = sq_tape_dim(t, u, 1);
     const sq_var filter =
-        is_diagonal ? diagonal_filter(t, f, length) : low_rank_filter(t, f, length);
+        is_diagonal ? sq_diagonal_filter(t, f, length) : sq_low_rank_filter(t, f, length);
     const sq_var y =
-        convolved(t, u, filter, sq_tape_leaf(t, "D"), has_text(g, "activation", "gelu"));
+        sq_filtered(t, u, filter, sq_tape_leaf(t, "D"), has_text(g, "activation", "gelu"));
     sq_tape_output(t, "kernel", filter);
     sq_tape_output(t, "y", sq_tape_layout(t, y, "021"));
     if (!sq_golden_tensor(g, "output", "final_state"))
@@ -200,7 +116,7 @@ static void convolution(sq_tape *t, const sq_golden *g, const filter_form *f, bo
 
 static void s4d(sq_tape *t, const sq_golden *g)
 {
-    filter_form f = s4_form;
+    sq_filter_form f = s4_form;
     f.is_bilinear = has_text(g, "disc", "bilinear");
     convolution(t, g, &f, true);
 }
@@ -219,15 +135,15 @@ static sq_var projected(sq_tape *t, sq_var y)
 /* The authors' small S4D: b is part of c, the imaginary parts are stored as they are. */
 static void s4d_minimal(sq_tape *t, const sq_golden *g)
 {
-    const filter_form f = {"kernel.log_dt", "kernel.log_A_real",
-                           "kernel.A_imag", NULL,
-                           "kernel.C",      NULL,
-                           false,           false};
+    const sq_filter_form f = {.dt = "kernel.log_dt",
+                              .a_real = "kernel.log_A_real",
+                              .a_imag = "kernel.A_imag",
+                              .c = "kernel.C"};
     (void)g;
     const sq_var u = sq_tape_layout(t, sq_tape_leaf(t, "u"), "021");
     const int64_t channels = sq_tape_dim(t, u, 2), length = sq_tape_dim(t, u, 1);
-    const sq_var filter = diagonal_filter(t, &f, length);
-    const sq_var y = convolved(t, u, filter, sq_tape_leaf(t, "D"), true);
+    const sq_var filter = sq_diagonal_filter(t, &f, length);
+    const sq_var y = sq_filtered(t, u, filter, sq_tape_leaf(t, "D"), true);
     const sq_var out = projected(t, y);
     sq_tape_output(t, "kernel", sq_tape_shape(t, filter, 2, (int64_t[]){channels, length}));
     sq_tape_output(t, "y", sq_tape_layout(t, out, "021"));
@@ -237,14 +153,14 @@ static void s4d_minimal(sq_tape *t, const sq_golden *g)
 static void s4_block(sq_tape *t, const sq_golden *g)
 {
     const bool is_diagonal = has_text(g, "mode", "diag");
-    const filter_form f = {"layer.kernel.inv_dt",
-                           "layer.kernel.A_real",
-                           "layer.kernel.A_imag",
-                           "layer.kernel.B",
-                           "layer.kernel.C",
-                           "layer.kernel.P",
-                           has_text(g, "disc", "bilinear"),
-                           true};
+    const sq_filter_form f = {.dt = "layer.kernel.inv_dt",
+                              .a_real = "layer.kernel.A_real",
+                              .a_imag = "layer.kernel.A_imag",
+                              .b = "layer.kernel.B",
+                              .c = "layer.kernel.C",
+                              .p = "layer.kernel.P",
+                              .is_bilinear = has_text(g, "disc", "bilinear"),
+                              .is_conjugate = true};
     if (!is_plain(t, g))
         return;
     if (!has_text(g, "final_act", "glu")) {
@@ -254,9 +170,9 @@ static void s4_block(sq_tape *t, const sq_golden *g)
     const sq_var x = sq_tape_leaf(t, "x");
     const int64_t length = sq_tape_dim(t, x, 1);
     const sq_var filter =
-        is_diagonal ? diagonal_filter(t, &f, length) : low_rank_filter(t, &f, length);
+        is_diagonal ? sq_diagonal_filter(t, &f, length) : sq_low_rank_filter(t, &f, length);
     const bool has_gelu = has_text(g, "activation", "gelu");
-    const sq_var skip = sq_tape_leaf(t, "layer.D"), y = convolved(t, x, filter, skip, has_gelu);
+    const sq_var skip = sq_tape_leaf(t, "layer.D"), y = sq_filtered(t, x, filter, skip, has_gelu);
     sq_tape_output(t, "y", projected(t, y));
     if (!sq_golden_tensor(g, "output", "y_step"))
         return;

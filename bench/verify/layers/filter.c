@@ -1,0 +1,81 @@
+/* filter: see filter.h. */
+#include "bench/verify/layers/filter.h"
+
+#include <stdlib.h>
+
+#include "bench/verify/layers/truncation.h"
+
+sq_var sq_diagonal_filter(sq_tape *t, const sq_filter_form *f, int64_t length)
+{
+    const sq_var a = sq_tape_leaf(t, f->a_real), dt = sq_tape_leaf(t, f->dt);
+    const bool has_b = f->b && sq_tape_has(t, f->b);
+    const int call =
+        sq_tape_call(t, "s4d_kernel",
+                     (sq_tape_bind[]){{"log_dt", dt},
+                                      {"a_real", a},
+                                      {"a_imag", sq_tape_leaf(t, f->a_imag)},
+                                      {"b", has_b ? sq_tape_leaf(t, f->b) : SQ_VAR_NONE},
+                                      {"c", sq_tape_leaf(t, f->c)},
+                                      {NULL, 0}},
+                     "B=1,L=%lld,D=%lld,N=%lld,S=%lld,disc=%s,conjugate=%d,input=%d",
+                     (long long)length, (long long)sq_tape_dim(t, dt, 0),
+                     (long long)(2 * sq_tape_dim(t, a, 1)), (long long)sq_tape_dim(t, a, 0),
+                     f->is_bilinear ? "bilinear" : "zoh", f->is_conjugate, has_b);
+    return sq_tape_result(t, call, "h");
+}
+
+/* C~ = C (1 - dA^L) for C: what official code trains in its place. */
+static sq_var truncated(sq_tape *t, const sq_filter_form *f, int64_t length)
+{
+    const sq_truncation of = {.dt = sq_tape_stored(t, f->dt),
+                              .a_real = sq_tape_stored(t, f->a_real),
+                              .a_imag = sq_tape_stored(t, f->a_imag),
+                              .p = sq_tape_stored(t, f->p),
+                              .c = sq_tape_stored(t, f->c),
+                              .is_conjugate = f->is_conjugate,
+                              .length = length};
+    if (!of.dt || !of.a_real || !of.a_imag || !of.p || !of.c) {
+        sq_tape_refuse(t, SQ_UNSUPPORTED, "the case has not all parameters of an S4 filter");
+        return SQ_VAR_NONE;
+    }
+    double *c = malloc(((size_t)of.c->count + 1) * sizeof *c);
+    sq_error why = {.status = SQ_OK};
+    sq_var v = SQ_VAR_NONE;
+    const sq_status s =
+        c ? sq_truncate(&of, c, &why) : sq_fail(&why, SQ_OUT_OF_MEMORY, "no memory for a filter");
+    if (s == SQ_OK)
+        v = sq_tape_leaf_as(t, f->c, c, of.c->count);
+    else
+        sq_tape_refuse(t, s, "%s", why.message);
+    free(c);
+    return v;
+}
+
+sq_var sq_low_rank_filter(sq_tape *t, const sq_filter_form *f, int64_t length)
+{
+    const sq_var a = sq_tape_leaf(t, f->a_real), dt = sq_tape_leaf(t, f->dt);
+    const sq_var p = sq_tape_leaf(t, f->p);
+    const int call =
+        sq_tape_call(t, "s4_kernel",
+                     (sq_tape_bind[]){{"log_dt", dt},
+                                      {"a_real", a},
+                                      {"a_imag", sq_tape_leaf(t, f->a_imag)},
+                                      {"b", sq_tape_leaf(t, f->b)},
+                                      {"p", p},
+                                      {"c", truncated(t, f, length)},
+                                      {NULL, 0}},
+                     "B=1,L=%lld,D=%lld,N=%lld,R=%lld,S=%lld,conjugate=%d", (long long)length,
+                     (long long)sq_tape_dim(t, dt, 0), (long long)(2 * sq_tape_dim(t, a, 1)),
+                     (long long)sq_tape_dim(t, p, 0), (long long)sq_tape_dim(t, a, 0),
+                     f->is_conjugate);
+    return sq_tape_result(t, call, "h");
+}
+
+sq_var sq_filtered(sq_tape *t, sq_var u, sq_var filter, sq_var skip, bool has_gelu)
+{
+    const int call = sq_tape_call(
+        t, "long_conv", (sq_tape_bind[]){{"v", u}, {"h", filter}, {"bias", skip}, {NULL, 0}},
+        "B=%lld,L=%lld,D=%lld,gate=0,gelu=%d", (long long)sq_tape_dim(t, u, 0),
+        (long long)sq_tape_dim(t, u, 1), (long long)sq_tape_dim(t, u, 2), has_gelu);
+    return sq_tape_result(t, call, "y");
+}
