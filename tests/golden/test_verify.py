@@ -118,6 +118,63 @@ class Tampered(unittest.TestCase):
         self.assertIn("No such file", verify(self.case).stderr)
 
 
+class Derived(unittest.TestCase):
+    """What follows from the official results of SPADE's layer 0, for options that no case has."""
+    CASE = "layer_spade0_add_L37"
+    C = "param.s4_module.s4.kernel.kernel.C"
+
+    def setUp(self):
+        raw = (DATA / self.CASE / "data.safetensors").read_bytes()
+        length = struct.unpack("<Q", raw[:8])[0]
+        header = json.loads(raw[8:8 + length])
+        self.case = json.loads((DATA / self.CASE / "case.json").read_text())
+        self.tensors = {}
+        for name, of in header.items():
+            start, end = (8 + length + at for at in of["data_offsets"])
+            self.tensors[name] = (of["shape"], raw[start:end])
+
+    def verdicts(self, **options):
+        """Verdict and reason of the tensors, under the options of the case changed so."""
+        header, data = {}, b""
+        for name, (shape, values) in self.tensors.items():
+            header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [len(data), len(data) + len(values)]}
+            data += values
+        text = json.dumps(header).encode()
+        changed = {**self.case, "options": {**self.case["options"], **options}}
+        with tempfile.TemporaryDirectory() as folder:
+            made = pathlib.Path(folder) / "made"
+            made.mkdir()
+            (made / "case.json").write_text(json.dumps(changed))
+            (made / "data.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + data)
+            return [(r["verdict"], r["reason"]) for r in rows(made)[1]]
+
+    def test_the_filter_was_set_up_already(self):
+        self.tensors[self.C] = self.tensors["aux.C_tilde"]
+        self.assertEqual(self.verdicts(), [("ok", "")])
+        del self.tensors["aux.C_tilde"]
+        self.assertEqual(self.verdicts()[0][0], "mismatch")
+
+    def test_a_sum_is_a_linear_layer_of_both(self):
+        width = self.case["options"]["embed_dim"]
+        rows_of_both = [0.5 * (k % width == n) for n in range(width) for k in range(2 * width)]
+        self.tensors["param.aggregate.weight"] = ([width, 2 * width], struct.pack(f"<{2 * width ** 2}f", *rows_of_both))
+        self.tensors["param.aggregate.bias"] = ([width], bytes(4 * width))
+        self.assertEqual(self.verdicts(s4_local_combine="concat"), [("ok", "")])
+
+    def test_what_is_later_changes_nothing(self):
+        for name in [n for n in self.tensors if n.split(".")[0] in ("cotangent", "grad")]:
+            del self.tensors[name]
+        for name in ("input.x", "output.y"):
+            shape, values = self.tensors[name]
+            self.tensors[name] = ([23, *shape[1:]], values[:23 * 4 * shape[1] * shape[2]])
+        self.assertEqual(self.verdicts(seqlen=23), [("ok", "")])
+        self.assertEqual(self.verdicts(seqlen=23, max_target_positions=23)[0][0], "mismatch")
+
+    def test_no_such_option(self):
+        self.assertIn("add, concat and stack", self.verdicts(s4_local_combine="multiply")[0][1])
+        self.assertIn("no activation selu", self.verdicts(activation_fn="selu")[0][1])
+
+
 class Malformed(unittest.TestCase):
     """A number of case.json may be anything: it is refused or makes the case wrong, and the worker lives."""
     NUMBERS = (0, -1, 0.5, 1e300, -1e300)

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "bench/verify/layers/filter.h"
 #include "bench/verify/layers/layers.h"
 
 /* Leaf PREFIX.weight and PREFIX.bias over the channels. */
@@ -47,27 +48,75 @@ static sq_var attended(sq_tape *t, const sq_golden *g, sq_var x)
     return sq_layer_linear(t, rows, "self_attn.o.weight", NULL);
 }
 
-/* The state space of these layers is S4 but for one thing: where its extensions are missing, the
- * official code sums the stored one of each pair of conjugate states and leaves out the other,
- * before and inside the correction of low rank. That is no state space of ours, nor the paper's. */
+/* The first `length` taps of a filter (1, D, taps), zeros behind its last one. */
+static sq_var cut_taps(sq_tape *t, sq_var filter, int64_t length)
+{
+    const int64_t channels = sq_tape_dim(t, filter, 1), taps = sq_tape_dim(t, filter, 2);
+    if (length <= taps)
+        return sq_tape_part(t, filter, 2, 0, length);
+    const int64_t behind[] = {1, channels, length - taps};
+    return sq_tape_join(t, filter, sq_tape_constant(t, 0, 3, behind), 2);
+}
+
+/* A filter of the longest sequence, whatever the length of this one. Where its extensions are
+ * missing, the official code sums the stored one of each pair of conjugate states alone. */
+static sq_var globally_mixed(sq_tape *t, const sq_golden *g, sq_var x)
+{
+    static const sq_filter_form form = {.dt = "s4_module.s4.kernel.kernel.log_dt",
+                                        .a_real = "s4_module.s4.kernel.kernel.inv_w_real",
+                                        .a_imag = "s4_module.s4.kernel.kernel.w_imag",
+                                        .b = "s4_module.s4.kernel.kernel.B",
+                                        .c = "s4_module.s4.kernel.kernel.C",
+                                        .p = "s4_module.s4.kernel.kernel.P",
+                                        .is_single = true};
+    const int64_t length = sq_tape_dim(t, x, 1);
+    const int64_t longest = sq_layer_count(t, g, "max_target_positions", length);
+    const sq_var filter = sq_low_rank_filter(t, g, &form, longest);
+    return sq_filtered(t, x, cut_taps(t, filter, length), sq_tape_leaf(t, "s4_module.s4.D"), false);
+}
+
+static sq_var weighted_sum(sq_tape *t, double weight, sq_var a, sq_var b)
+{
+    return sq_tape_pointwise(t, &sq_pointwise_add, sq_tape_scale(t, a, weight),
+                             sq_tape_scale(t, b, 1 - weight));
+}
+
+/* The state space and the attention beside each other, or one after the other. */
 static sq_var mixed(sq_tape *t, const sq_golden *g, sq_var x)
 {
+    const char *combine = sq_golden_text(g, "s4_local_combine");
     if (sq_golden_number(g, "has_s4", 0) == 0)
         return attended(t, g, x);
-    sq_tape_refuse(t, SQ_UNSUPPORTED,
-                   "its S4 leaves out the conjugate states (the official code without extensions); "
-                   "no operator does");
+    const sq_var global = globally_mixed(t, g, x);
+    if (strcmp(combine, "stack") == 0)
+        return attended(t, g, global);
+    const sq_var globals = layer_norm(t, "norm_global", global);
+    const sq_var locals = layer_norm(t, "norm_local", attended(t, g, x));
+    if (strcmp(combine, "concat") == 0)
+        return sq_layer_linear(t, sq_tape_join(t, globals, locals, 2), "aggregate.weight",
+                               "aggregate.bias");
+    if (strcmp(combine, "add") == 0)
+        return weighted_sum(t, sq_golden_number(g, "s4_weight", 0.5), globals, locals);
+    sq_tape_refuse(t, SQ_UNSUPPORTED, "s4_local_combine: no \"%.40s\", but add, concat and stack",
+                   combine);
     return SQ_VAR_NONE;
 }
 
 static sq_var fed_forward(sq_tape *t, const sq_golden *g, sq_var x)
 {
-    const bool is_gelu = strcmp(sq_golden_text(g, "activation_fn"), "gelu") == 0;
+    static const struct {
+        const char *name;
+        const sq_pointwise *function;
+    } known[] = {
+        {"relu", &sq_pointwise_relu}, {"gelu", &sq_pointwise_gelu}, {"swish", &sq_pointwise_silu}};
+    const char *name = sq_golden_text(g, "activation_fn");
     const sq_var wide = sq_layer_linear(t, x, "fc1.weight", "fc1.bias");
-    return sq_layer_linear(
-        t,
-        sq_tape_pointwise(t, is_gelu ? &sq_pointwise_gelu : &sq_pointwise_relu, wide, SQ_VAR_NONE),
-        "fc2.weight", "fc2.bias");
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+        if (strcmp(name, known[i].name) == 0)
+            return sq_layer_linear(t, sq_tape_pointwise(t, known[i].function, wide, SQ_VAR_NONE),
+                                   "fc2.weight", "fc2.bias");
+    sq_tape_refuse(t, SQ_UNSUPPORTED, "the layer has no activation %.40s", name);
+    return SQ_VAR_NONE;
 }
 
 /* x + part(norm(x)), or norm(x + part(x)). */

@@ -101,7 +101,7 @@ static void convolution(sq_tape *t, const sq_golden *g, const sq_filter_form *f,
     const sq_var u = sq_tape_layout(t, sq_tape_leaf(t, "u"), "021");
     const int64_t length = sq_tape_dim(t, u, 1);
     const sq_var filter =
-        is_diagonal ? sq_diagonal_filter(t, f, length) : sq_low_rank_filter(t, f, length);
+        is_diagonal ? sq_diagonal_filter(t, f, length) : sq_low_rank_filter(t, g, f, length);
     const sq_var y =
         sq_filtered(t, u, filter, sq_tape_leaf(t, "D"), has_text(g, "activation", "gelu"));
     sq_tape_output(t, "kernel", filter);
@@ -170,7 +170,7 @@ static void s4_block(sq_tape *t, const sq_golden *g)
     const sq_var x = sq_tape_leaf(t, "x");
     const int64_t length = sq_tape_dim(t, x, 1);
     const sq_var filter =
-        is_diagonal ? sq_diagonal_filter(t, &f, length) : sq_low_rank_filter(t, &f, length);
+        is_diagonal ? sq_diagonal_filter(t, &f, length) : sq_low_rank_filter(t, g, &f, length);
     const bool has_gelu = has_text(g, "activation", "gelu");
     const sq_var skip = sq_tape_leaf(t, "layer.D"), y = sq_filtered(t, x, filter, skip, has_gelu);
     sq_tape_output(t, "y", projected(t, y));
