@@ -8,6 +8,7 @@
 #include "bench/judge.h"
 #include "bench/time/launcher.h"
 #include "bench/worker/phases.h"
+#include "bench/worker/slowdown.h"
 
 /* Nothing lowers the clock of a device that has none of its own. */
 static sqt_policy policy_of(const sq_policy *policy, const sq_backend *backend)
@@ -94,13 +95,15 @@ sq_status sq_measure(sq_job *job, const sq_policy *policy, sq_cache cache, sq_al
                      void *alive_arg, sq_record *record, sq_error *err)
 {
     sqt_policy limits = policy_of(policy, job->rig->backend);
+    sq_slowdown slow;
+    SQ_TRY(sq_slowdown_begin(job, &record->cell, &slow, err));
     sq_sampling what = {.backend = job->rig->backend,
                         .device = job->rig->device,
                         .cache = cache,
                         .mode = record->cell.launch,
                         .copies = job->copies > 1 ? job->copies : 1,
-                        .launch = sq_job_launch_copy,
-                        .arg = job,
+                        .launch = sq_slowdown_launch,
+                        .arg = &slow,
                         .watch = job->rig->watch,
                         .alive = alive,
                         .alive_arg = alive_arg};

@@ -100,6 +100,8 @@ typedef struct sq_backend {
     /* *mhz: mean SM clock between the two calls; NAN where they are too close. */
     sq_status (*clock_start)(sq_backend_device *device, sq_error *err);
     sq_status (*clock_stop)(sq_backend_device *device, double *mhz, sq_error *err);
+    /* Enqueues `ns` of doing nothing, as part of a launch: what a slower provider would be like. */
+    sq_status (*idle)(sq_backend_device *device, double ns, sq_error *err);
     /* What the device can do at most, each by a loop of its own; ends with a NULL name. May be NULL. */
     const struct sq_probe *probes;
 } sq_backend;

@@ -7,6 +7,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "bench/worker/session.h"
@@ -155,6 +156,53 @@ static void a_run_with_nothing_but_dropped_samples_is_throttled(void **state)
     sq_record_free(&record);
 }
 
+static int idles;
+static double idled_ns;
+
+static sq_status count_idle(sq_backend_device *device, double ns, sq_error *err)
+{
+    (void)device, (void)err;
+    idles++;
+    idled_ns = ns;
+    return SQ_OK;
+}
+
+static sq_status take_50_us(sq_backend_device *device, const sq_sample_request *request,
+                            sq_sample *out, sq_error *err)
+{
+    (void)device;
+    *out = (sq_sample){.ns = 50000, .sm_mhz = NAN};
+    return request->launch(request->arg, err);
+}
+
+/* $SEQMARK_TEST_SLOW adds to the launches of the cells it names, and to no others. */
+static void cells_can_be_slowed_for_tests(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *told;
+        double ns;
+    } cases[] = {{"3:B=2,L=5,", 1500}, {"3:B=3,;10:rmsnorm@", 5000}, {"3:B=3,", 0}, {"3:", 0},
+                 {"-3:rmsnorm", 0},    {"", 0}};
+    sq_backend backend = sq_backend_cpu;
+    backend.idle = count_idle;
+    backend.sample = take_50_us;
+    sq_task task = task_of("rmsnorm", "B=2,L=5,D=32");
+    const sq_rig kept = session.rig;
+    session.rig.backend = &backend;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        idles = 0, idled_ns = 0;
+        setenv("SEQMARK_TEST_SLOW", cases[i].told, 1);
+        sq_record record = run_task(&task);
+        assert_int_equal(record.status, SQ_RUN_OK);
+        assert_true(idled_ns == cases[i].ns);
+        assert_true(cases[i].ns > 0 ? idles >= record.n_samples : idles == 0);
+        sq_record_free(&record);
+    }
+    unsetenv("SEQMARK_TEST_SLOW");
+    session.rig = kept;
+}
+
 /* A known hash; of the operator alone, whatever its shape. */
 static void the_code_that_can_run_is_told(void **state)
 {
@@ -185,6 +233,7 @@ int main(void)
         cmocka_unit_test(modes_that_cannot_be_here_are_unsupported),
         cmocka_unit_test(a_batch_says_how_many),
         cmocka_unit_test(the_code_that_can_run_is_told),
+        cmocka_unit_test(cells_can_be_slowed_for_tests),
         cmocka_unit_test(a_run_with_nothing_but_dropped_samples_is_throttled),
     };
     return cmocka_run_group_tests(tests, open_session, close_session);

@@ -268,6 +268,16 @@ static sq_status cpu_sample(sq_backend_device *device, const sq_sample_request *
     return SQ_OK;
 }
 
+static sq_status cpu_idle(sq_backend_device *device, double ns, sq_error *err)
+{
+    (void)device;
+    (void)err;
+    int64_t until = now_ns() + (int64_t)ns;
+    while (now_ns() < until)
+        continue;
+    return SQ_OK;
+}
+
 const sq_backend sq_backend_cpu = {
     .name = "cpu",
     .count = cpu_count,
@@ -287,5 +297,6 @@ const sq_backend sq_backend_cpu = {
     .sync = cpu_sync,
     .cool = cpu_cool,
     .sample = cpu_sample,
+    .idle = cpu_idle,
     .probes = sq_cpu_probes,
 };

@@ -51,6 +51,7 @@ sq_status sq_cuda_replay(sq_backend_device *device, void *graph, sq_error *err);
 void sq_cuda_discard(sq_backend_device *device, void *graph);
 sq_status sq_cuda_clock_start(sq_backend_device *device, sq_error *err);
 sq_status sq_cuda_clock_stop(sq_backend_device *device, double *mhz, sq_error *err);
+sq_status sq_cuda_idle(sq_backend_device *device, double ns, sq_error *err);
 
 #ifdef __cplusplus
 }

@@ -290,4 +290,5 @@ const sq_backend sq_backend_cuda = {
     .discard = sq_cuda_discard,
     .clock_start = sq_cuda_clock_start,
     .clock_stop = sq_cuda_clock_stop,
+    .idle = sq_cuda_idle,
 };

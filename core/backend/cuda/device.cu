@@ -143,6 +143,13 @@ __global__ void hold_kernel(volatile sq_cuda_hold_state *state, unsigned long lo
         }
 }
 
+__global__ void spin_kernel(unsigned long long ns)
+{
+    const unsigned long long start = global_ns();
+    while (global_ns() - start < ns) {
+    }
+}
+
 // The timer steps by 32 ns or by 1 us, depending on the chip: read in the middle of a step it would
 // be late by up to that much. The bound on the wait is far beyond any step.
 __device__ ulonglong2 stamp_at_step()
@@ -258,6 +265,12 @@ cudaError_t sq_cuda_hold(sq_cuda_hold_state *state, unsigned long long limit_ns,
                          cudaStream_t stream)
 {
     hold_kernel<<<1, 1, 0, stream>>>(state, limit_ns);
+    return cudaGetLastError();
+}
+
+cudaError_t sq_cuda_spin(unsigned long long ns, cudaStream_t stream)
+{
+    spin_kernel<<<1, 1, 0, stream>>>(ns);
     return cudaGetLastError();
 }
 

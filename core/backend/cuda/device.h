@@ -46,6 +46,9 @@ typedef struct {
 cudaError_t sq_cuda_hold(sq_cuda_hold_state *state, unsigned long long limit_ns,
                          cudaStream_t stream);
 
+/* One thread that does nothing for `ns`. */
+cudaError_t sq_cuda_spin(unsigned long long ns, cudaStream_t stream);
+
 /* One SM's cycle counter and the global timer, read together at a step of the timer; both 0 where
  * no block ran on it. */
 typedef struct {

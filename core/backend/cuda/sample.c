@@ -164,6 +164,11 @@ sq_status sq_cuda_sample(sq_backend_device *device, const sq_sample_request *req
                : read_clock(device, SQ_CUDA_SAMPLE_START, &out->sm_mhz, err);
 }
 
+sq_status sq_cuda_idle(sq_backend_device *device, double ns, sq_error *err)
+{
+    return sq_cuda_status(sq_cuda_spin((unsigned long long)ns, device->stream), "idle", err);
+}
+
 /* --- graphs --- */
 
 static sq_status refuse_capture(cudaError_t code, const char *why, sq_error *err)
