@@ -182,13 +182,25 @@ class Check(unittest.TestCase):
         self.assertEqual((found["build"], found["golden"]["f32"]["state"]), ("seqmark 0.1.0 abc", "ok"))
 
     def test_a_case_that_only_the_device_does_not_take_is_no_success(self):
-        known = (SOURCE / "tests/golden/gaps.txt").read_text("utf-8").split()[::2]
-        self.fakes(gaps=(*known, "b"))
+        self.fakes(gaps=("b",))
         result, found = self.check("golden")
         self.assertEqual((result.returncode, found["golden"]["bf16"]["state"]), (1, "failed"))
-        self.fakes(gaps=tuple(known))
-        self.assertEqual(self.check("golden")[1]["golden"]["bf16"],
-                         {"state": "ok", "ok": 1, "mismatch": 0, "unsupported": len(known)})
+
+    def test_a_case_that_the_cpu_does_not_take_either_is_no_fault(self):
+        root, work = self.folder / "root", self.folder / "work"
+        for path, text in ((root / "kernels/registry.def", "SQ_OP(ssd)\n"),
+                           (work / "golden.f32", '{"case": "b", "verdict": "unsupported"}\nexit 6 1\n')):
+            path.parent.mkdir(parents=True)
+            path.write_text(text, "utf-8")
+        gaps = root / "tests/golden/gaps.txt"
+        gaps.parent.mkdir(parents=True)
+        for text, state in (("", "failed"), ("b outputs\n", "ok"), ("c nothing\n", "failed")):
+            gaps.write_text(text, "utf-8")
+            written = subprocess.run([sys.executable, SOURCE / "scripts/gpu_evidence.py", "write", root,
+                                      self.folder / "build/seqmark", work, "all", "1"],
+                                     capture_output=True, text=True, check=False).stdout
+            self.assertEqual(json.loads(written)["golden"]["f32"],
+                             {"state": state, "ok": 0, "mismatch": 0, "unsupported": 1})
 
     def test_a_cost_that_is_too_high_is_no_success(self):
         self.fakes(cost=0.9)
