@@ -88,7 +88,7 @@ sq_chunk_fill_gates(const sq_decay_params &p, const sq_decay_unit &u, const sq_d
     SUM c = lane == 0 ? (SUM)0 : before;
 #pragma unroll
     for (int e = 0; e < 2; e++) {
-        const float scale = p.has_norm ? sq_decay_output_scale(p, head, first + i + e) : p.scale;
+        const float scale = sq_decay_output_scale(p, head, u.batch, u.head, first + i + e);
         c += step[e].log2_decay;
         const float sum = (float)c;
         gates->sum[i + e] = sum;

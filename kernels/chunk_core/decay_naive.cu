@@ -45,7 +45,7 @@ static __global__ void __launch_bounds__(32 * SQ_NAIVE_WARPS)
             }
         }
         sum = sq_warp_sum(sum);
-        const float o = sq_decay_output_scale(p, head, t) * sum + skip * v;
+        const float o = sq_decay_output_scale(p, head, b, h, t) * sum + skip * v;
         if (lane == 0)
             ((T *)sq_decay_at<T>(p.o, b, t, h))[column] =
                 sq_from_f32<T>(sq_decay_gated<T>(p, b, t, h, column, o));

@@ -47,9 +47,10 @@ typedef struct {
     int64_t seq_batch;
     sq_decay_matrix initial, final;
     /* GAMMA: first_head of the model's; with has_norm r_t = 1 / sqrt(1 + gamma + ...) over past + t
-     * + 1 steps, else 1. */
+     * + 1 steps, else 1. row: scale r_t itself, (B, H, L), where has_norm and it is not NULL. */
     int first_head, past;
     bool has_norm;
+    const float *row;
     /* Segmented plan: the steps are cut into `segments` runs of segment_length (a multiple of the
      * chunk). Of all segments but the last, at their ends: state (segments - 1, B, H, keys, values)
      * f32, and decay (segments - 1, B, H) f32, log2. */
@@ -57,9 +58,17 @@ typedef struct {
     float *state, *decay;
 } sq_decay_params;
 
+/* What dq and dk have of a value column of ones, which o has not: its do, (B, H, L); S of it before
+ * and G after all chunks, (chunks, B, H, keys). slope: scale r_t in front of all that dq and dk are
+ * made of but S and G, (B, H, L). All NULL: no such column. */
+typedef struct {
+    const float *d_o, *before, *after, *slope;
+} sq_decay_ones;
+
 /* The gradients of a backward call. d_o is read: do, and where there is a z do silu(z), which then
  * lies in the workspace while `raw` is do itself. */
 typedef struct {
+    sq_decay_ones ones;
     sq_decay_tensor d_o, raw;
     sq_decay_tensor d_q, d_k, d_v, d_z, d_dt;
     sq_decay_matrix d_final, d_initial;
@@ -154,12 +163,14 @@ __device__ __forceinline__ bool sq_decay_starts(const sq_decay_params &p, int b,
     return at[0] != at[-1];
 }
 
-/* scale r_t. */
-__device__ __forceinline__ float sq_decay_output_scale(const sq_decay_params &p,
-                                                       const sq_decay_head &head, int64_t t)
+/* scale r_t of head h; beyond the end that of the last step. */
+__device__ __forceinline__ float
+sq_decay_output_scale(const sq_decay_params &p, const sq_decay_head &head, int b, int h, int64_t t)
 {
     if (!p.has_norm)
         return p.scale;
+    if (p.row)
+        return p.row[((int64_t)b * p.heads + h) * p.length + min(t, (int64_t)p.length - 1)];
     const float steps = (float)(p.past + t + 1);
     return p.scale * sqrtf(head.lost / -expm1f(steps * log1pf(-head.lost)));
 }

@@ -1,6 +1,7 @@
 /* decay_providers: the kernels of this folder as providers of an operator. An operator gives a
  * function that makes its call's sq_decay_params and gets supports(), workspace() and launch() of
- * each. Pass step is one kernel for all of them.
+ * each. Pass step is one kernel for all of them. forward(): pass fwd with parameters that the
+ * operator has changed.
  */
 #ifndef SQ_KERNELS_CHUNK_CORE_DECAY_PROVIDERS_CUH
 #define SQ_KERNELS_CHUNK_CORE_DECAY_PROVIDERS_CUH
@@ -51,16 +52,25 @@ struct sq_decay_naive {
     {
         return sq_decay_naive_supports(call, PARAMS(call), device, why);
     }
+    static size_t workspace(const sq_call *call)
+    {
+        (void)call;
+        return 0;
+    }
+    static sq_status forward(const sq_call *call, const sq_decay_params &p, sq_error *err)
+    {
+        return sq_decay_naive_launch(call, p, err);
+    }
     static sq_status launch(const sq_call *call, void *plan, sq_error *err)
     {
         (void)plan;
         return call->pass == SQ_PASS_STEP ? sq_decay_step_launch(call, PARAMS(call), err)
-                                          : sq_decay_naive_launch(call, PARAMS(call), err);
+                                          : forward(call, PARAMS(call), err);
     }
     static constexpr sq_provider provider()
     {
         return {"cuda/naive", "one warp per column of the state, step by step",
-                supports,     NULL,
+                supports,     workspace,
                 NULL,         launch,
                 NULL,         passes};
     }
@@ -75,10 +85,14 @@ struct sq_decay_forward {
         return SUPPORTS(call, PARAMS(call), device, why);
     }
     static size_t workspace(const sq_call *call) { return WORKSPACE(call, PARAMS(call)); }
+    static sq_status forward(const sq_call *call, const sq_decay_params &p, sq_error *err)
+    {
+        return LAUNCH(call, p, err);
+    }
     static sq_status launch(const sq_call *call, void *plan, sq_error *err)
     {
         (void)plan;
-        return LAUNCH(call, PARAMS(call), err);
+        return forward(call, PARAMS(call), err);
     }
 };
 
@@ -101,12 +115,16 @@ struct sq_decay_tile {
     {
         return sq_decay_tile_workspace(call, PARAMS(call));
     }
+    static sq_status forward(const sq_call *call, const sq_decay_params &p, sq_error *err)
+    {
+        return sq_decay_tile_forward(call, p, err);
+    }
     static sq_status launch(const sq_call *call, void *plan, sq_error *err)
     {
         (void)plan;
         return call->pass == SQ_PASS_BWD
                    ? sq_decay_tile_backward(call, PARAMS(call), GRADS(call), err)
-                   : sq_decay_tile_forward(call, PARAMS(call), err);
+                   : forward(call, PARAMS(call), err);
     }
     static constexpr sq_provider provider()
     {
@@ -151,13 +169,17 @@ struct sq_decay_portable {
             return tile::workspace(call);
         return has_chunks(call) ? chunks::workspace(call) : steps::workspace(call);
     }
+    static sq_status forward(const sq_call *call, const sq_decay_params &p, sq_error *err)
+    {
+        return has_chunks(call) ? chunks::forward(call, p, err) : steps::forward(call, p, err);
+    }
     static sq_status launch(const sq_call *call, void *plan, sq_error *err)
     {
         if (call->pass == SQ_PASS_STEP)
             return naive::launch(call, plan, err);
         if (call->pass == SQ_PASS_BWD)
             return tile::launch(call, plan, err);
-        return has_chunks(call) ? chunks::launch(call, plan, err) : steps::launch(call, plan, err);
+        return forward(call, PARAMS(call), err);
     }
     static constexpr sq_provider provider()
     {

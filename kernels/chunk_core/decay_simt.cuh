@@ -169,7 +169,7 @@ static __global__ void __launch_bounds__(32 * SPLIT, SPLIT == 8 ? 2 : 4)
             total = is_start ? -INFINITY : total + step.log2_decay;
             stage->gate[threadIdx.x] =
                 make_float4(is_start ? 0.0f : sq_decay_factor(p, head, step), step.weight,
-                            sq_decay_output_scale(p, head, own), 0.0f);
+                            sq_decay_output_scale(p, head, u.batch, u.head, own), 0.0f);
         }
         sq_copy_commit();
     };

@@ -80,7 +80,8 @@ static __global__ void __launch_bounds__(SQ_STEP_LANES *SQ_STEP_ROWS)
     for (int r = 0; r < SQ_STEP_ROWS; r++)
         total += sums[r][own];
     const float skip = sq_decay_skip(p, h, start + own);
-    const float o = sq_decay_output_scale(p, head, 0) * total + skip * sq_to_f32(v[start + own]);
+    const float o =
+        sq_decay_output_scale(p, head, b, h, 0) * total + skip * sq_to_f32(v[start + own]);
     ((T *)sq_decay_at<T>(p.o, b, 0, h))[start + own] =
         sq_from_f32<T>(sq_decay_gated<T>(p, b, 0, h, start + own, o));
 }

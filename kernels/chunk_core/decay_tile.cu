@@ -151,7 +151,10 @@ static sq_status backward(const sq_call *call, const sq_decay_tiled &c, sq_error
         SQ_TRY((sq_tile_out<T, SQ_TILE_BACKWARD_GATED>(call, c, err)));
     else
         SQ_TRY((sq_tile_out<T, SQ_TILE_BACKWARD>(call, c, err)));
-    SQ_TRY(sq_tile_keys<T>(call, c, err));
+    sq_decay_tiled keys = c;
+    if (c.g.ones.slope)
+        keys.p.row = c.g.ones.slope;
+    SQ_TRY(sq_tile_keys<T>(call, keys, err));
     if (c.splits > 1)
         SQ_TRY(sq_tile_splits<T>(call, c, err));
     if (c.p.skip)

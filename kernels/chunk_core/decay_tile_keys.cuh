@@ -100,6 +100,28 @@ __device__ __forceinline__ float sq_tile_dot(const sq_tile<T> &x, const sq_tile<
     return sum;
 }
 
+/* What a value column of ones adds to dO V^T, dO S^T and V G^T. */
+template <typename T>
+__device__ __forceinline__ void
+sq_tile_add_ones(const sq_decay_tiled &c, const sq_tile_unit &u, int key, sq_tile_sum<T> &dp,
+                 sq_tile_sum<T> &from_state, sq_tile_sum<T> &from_gradient)
+{
+    const sq_decay_ones &ones = c.g.ones;
+    const float *d_o = ones.d_o + ((int64_t)u.batch * c.p.heads + u.head) * c.p.length + u.first;
+    const int64_t unit = ((int64_t)u.chunk * c.p.batch + u.batch) * c.p.heads + u.head;
+    const float *before = ones.before + unit * c.p.keys + key;
+    const float *after = ones.after + unit * c.p.keys + key;
+#pragma unroll
+    for (int e = 0; e < 16; e++) {
+        const int i = dp.row(e), n = dp.col(e);
+        const bool is_key = key + n < c.p.keys;
+        const float own = i < u.steps ? d_o[i] : 0.0f;
+        dp.at[e] += own;
+        from_state.at[e] += is_key ? own * before[n] : 0.0f;
+        from_gradient.at[e] += is_key ? after[n] : 0.0f;
+    }
+}
+
 /* To dq or dk: the sum itself where no other block has a part of it. */
 template <typename T>
 __device__ __forceinline__ void
@@ -164,6 +186,8 @@ static __global__ void __launch_bounds__(SQ_TILE_THREADS) sq_tile_keys_kernel(sq
             from_gradient.add_nt(v, g);
             dot[0] += sq_tile_dot(s, g);
         }
+        if (c.g.ones.d_o)
+            sq_tile_add_ones<T>(c, u, key, dp, from_state, from_gradient);
         __syncthreads();
         const sq_tile<T> w = d_o;
         float query[16], of_key[16];

@@ -7,9 +7,10 @@
 #define SQ_KERNELS_RETENTION_PARALLEL_CUH
 
 #include "kernels/chunk_core/decay_params.cuh"
+#include "kernels/chunk_core/decay_plan.cuh"
 #include "kernels/chunk_core/tiles.cuh"
 #include "kernels/hw/launch.cuh"
-#include "kernels/retention/retention.h"
+#include "kernels/retention/score_sums.cuh"
 
 typedef struct {
     sq_decay_params p;
@@ -17,14 +18,6 @@ typedef struct {
     bool is_vector;
     float *sums; /* (B, H, L): of each row's scores, for pass bwd; or NULL */
 } sq_parallel_params;
-
-/* What o is divided by, from the sum of the row's scores or their absolute values. */
-__device__ __forceinline__ float sq_parallel_divisor(int norm, float sum)
-{
-    if (norm == NORM_PAPER)
-        return fmaxf(fabsf(sum), 1.0f);
-    return norm == NORM_TORCHSCALE ? fminf(fmaxf(sum, 1.0f), 5e4f) : 1.0f;
-}
 
 template <typename T>
 constexpr int sq_parallel_shared = 3 * sq_tile_bytes<T> + SQ_TILE * 18 * (int)sizeof(float);
@@ -47,7 +40,7 @@ static __global__ void __launch_bounds__(SQ_TILE_THREADS) sq_parallel_kernel(sq_
     o.clear();
     sums.clear();
     if (threadIdx.x < SQ_TILE)
-        row_scale[threadIdx.x] = sq_decay_output_scale(c.p, head, first + (int)threadIdx.x);
+        row_scale[threadIdx.x] = sq_decay_output_scale(c.p, head, b, h, first + (int)threadIdx.x);
     for (int tile = 0; tile <= last; tile++) {
         const int from = tile * SQ_TILE, keys = min((int)SQ_TILE, c.p.length - from);
         sq_tile_sum<T> score;
@@ -85,7 +78,7 @@ static __global__ void __launch_bounds__(SQ_TILE_THREADS) sq_parallel_kernel(sq_
         const int i = o.row(e), to = column + o.col(e);
         if (i < rows && to < c.p.values)
             ((T *)sq_decay_at<T>(c.p.o, b, first + i, h))[to] =
-                sq_from_f32<T>(o.at[e] / sq_parallel_divisor(c.norm, sq_tile_row_sum<T>(part, i)));
+                sq_from_f32<T>(o.at[e] / sq_score_divisor(c.norm, sq_tile_row_sum<T>(part, i)));
     }
 }
 
@@ -107,15 +100,6 @@ static inline sq_status sq_parallel_supports(const sq_call *call, const sq_decay
     return sq_fail(why, SQ_UNSUPPORTED, "%g blocks: at most 2^31 - 1", tiles * p.heads * p.batch);
 }
 
-/* Bytes of the sums of scores, of pass fwd for pass bwd. */
-static inline size_t sq_parallel_saved(const sq_call *call)
-{
-    const int64_t *dim = call->in[IN_V].dim;
-    const bool needs_sums =
-        call->axis[AXIS_NORM] == NORM_PAPER || call->axis[AXIS_NORM] == NORM_TORCHSCALE;
-    return needs_sums ? (size_t)(dim[0] * dim[1] * dim[2]) * sizeof(float) : 0;
-}
-
 static inline sq_status sq_parallel_launch(const sq_call *call, const sq_decay_params &p,
                                            sq_error *err)
 {
@@ -127,7 +111,7 @@ static inline sq_status sq_parallel_launch(const sq_call *call, const sq_decay_p
         (int)call->axis[AXIS_NORM],
         p.keys % vector == 0 && p.values % vector == 0 && sq_decay_has_vectors(p.q, vector) &&
             sq_decay_has_vectors(p.k, vector) && sq_decay_has_vectors(p.v, vector),
-        sq_parallel_saved(call) > 0 ? (float *)call->saved : NULL};
+        sq_retention_saved(call) > 0 ? (float *)call->saved : NULL};
     const unsigned grid = (unsigned)((int64_t)c.tiles * c.value_tiles * p.heads * p.batch);
     return sq_with_type(call->dtype, err, [&](auto type) {
         using T = decltype(type);

@@ -1,14 +1,11 @@
-/* parallel_bwd: the gradients of retention's parallel form, quadratic in time. With f_t = r_t /
- * sqrt(K) what a row's scores are multiplied by, r_t the normaliser,
+/* parallel_bwd: the gradients of retention's parallel form, quadratic in time. With f_t and x_t of
+ * score_facts.cuh (where dq and dk have an f_t of their own),
  *
  *   P_ts = f_t (q_t . k_s) gamma^(t-s)                  dv_s = sum over t >= s of P_ts do_t
  *   W_ts = f_t (do_t . v_s + x_t) gamma^(t-s)           dq_t = sum over s <= t of W_ts k_s
  *                                                       dk_s = sum over t >= s of W_ts q_t
  *
- * x_t is what norm=paper's divisor |R_t|, the sum of the row's scores, has of the gradient where it
- * is above 1: -sign(R_t) do_t . o_t; 0 elsewhere. That is retention_bwd.c with its slope_t = f_t
- * x_t. (At t = 0 nothing is left of W then, o being v or -v: 0 exactly, not the rounding of two dot
- * products.) One kernel makes all three: a block owns 64 rows and 64 columns of a gradient.
+ * One kernel makes all three: a block owns 64 rows and 64 columns of a gradient.
  */
 #ifndef SQ_KERNELS_RETENTION_PARALLEL_BWD_CUH
 #define SQ_KERNELS_RETENTION_PARALLEL_BWD_CUH
@@ -16,44 +13,7 @@
 #include "kernels/hw/f16_range.cuh"
 #include "kernels/hw/reduce.cuh"
 #include "kernels/retention/parallel.cuh"
-
-/* Of each query, (B, H, L): f for P, f for W, and x. */
-typedef struct {
-    sq_decay_params p;
-    sq_decay_tensor o, d_o;
-    const float *sums;
-    float *factor, *slope, *extra;
-    int tiles, norm;
-} sq_parallel_facts;
-
-/* A tile of steps of a head a block, a step a warp at a time. */
-template <typename T>
-static __global__ void __launch_bounds__(SQ_TILE_THREADS)
-    sq_parallel_facts_kernel(sq_parallel_facts c)
-{
-    const int first = (int)blockIdx.x % c.tiles * SQ_TILE, head = (int)blockIdx.x / c.tiles;
-    const int h = head % c.p.heads, b = head / c.p.heads, lane = (int)threadIdx.x % 32;
-    const sq_decay_head facts = sq_decay_load_head(c.p, h);
-    const int end = min(first + (int)SQ_TILE, c.p.length);
-    for (int t = first + (int)threadIdx.x / 32; t < end; t += SQ_TILE_THREADS / 32) {
-        const int64_t at = (int64_t)head * c.p.length + t;
-        const float sum = c.sums ? c.sums[at] : 0.0f;
-        const bool is_divided = c.norm == NORM_PAPER && fabsf(sum) > 1.0f;
-        float dot = 0.0f;
-        if (is_divided) {
-            const T *o = sq_decay_at<T>(c.o, b, t, h), *d_o = sq_decay_at<T>(c.d_o, b, t, h);
-            for (int i = lane; i < c.p.values; i += 32)
-                dot = fmaf(sq_to_f32(o[i]), sq_to_f32(d_o[i]), dot);
-            dot = sq_warp_sum(dot);
-        }
-        if (lane == 0) {
-            const float f = sq_decay_output_scale(c.p, facts, t) / sq_parallel_divisor(c.norm, sum);
-            c.factor[at] = f;
-            c.slope[at] = t == 0 && is_divided ? 0.0f : f;
-            c.extra[at] = sum > 0.0f ? -dot : dot;
-        }
-    }
-}
+#include "kernels/retention/score_facts.cuh"
 
 /* out_r = sum over c of W_rc z_c with W_rc = (x_r . y_c + extra) factor gamma^|r - c|: rows r are
  * queries and c <= r their keys, or rows are keys and c >= r the queries that see them. extra may be
@@ -182,12 +142,12 @@ static sq_status sq_parallel_run_gradient(const sq_call *call, sq_parallel_gradi
 /* dq, dk and dv from the facts. */
 template <typename T>
 static sq_status sq_parallel_run_gradients(const sq_call *call, const sq_decay_grads &g,
-                                           const sq_parallel_facts &facts, bool is_vector,
+                                           const sq_score_facts &facts, int tiles, bool is_vector,
                                            sq_error *err)
 {
     const sq_decay_params &p = facts.p;
     sq_parallel_gradient dv = {};
-    dv.p = p, dv.factor = facts.factor, dv.tiles = facts.tiles, dv.is_vector = is_vector;
+    dv.p = p, dv.factor = facts.factor, dv.tiles = tiles, dv.is_vector = is_vector;
     sq_parallel_gradient dq = dv, dk = dv;
     dq.x = g.d_o, dq.y = p.v, dq.z = p.k, dq.out = g.d_q;
     dk.x = p.v, dk.y = g.d_o, dk.z = p.q, dk.out = g.d_k;
@@ -205,7 +165,7 @@ static sq_status sq_parallel_run_gradients(const sq_call *call, const sq_decay_g
 /* The facts. */
 static inline size_t sq_parallel_bwd_workspace(const sq_decay_params &p)
 {
-    return 3 * sizeof(float) * (size_t)p.batch * (size_t)p.heads * (size_t)p.length;
+    return SQ_SCORE_FACTS * sizeof(float) * (size_t)sq_score_queries(p);
 }
 
 static inline sq_status sq_parallel_backward(const sq_call *call, const sq_decay_params &p,
@@ -213,23 +173,14 @@ static inline sq_status sq_parallel_backward(const sq_call *call, const sq_decay
 {
     const int vector = 16 / (int)sq_dtype_size(call->dtype);
     const int tiles = (int)sq_ceil_div(p.length, SQ_TILE);
-    const int64_t queries = (int64_t)p.batch * p.heads * p.length;
-    sq_parallel_facts facts = {};
-    facts.p = p, facts.d_o = g.d_o, facts.tiles = tiles, facts.norm = (int)call->axis[AXIS_NORM];
-    facts.o = sq_decay_view(&call->in[IN_COUNT + SQ_DECAY_OUT_COUNT + SQ_DECAY_OUT_O]);
-    facts.sums = sq_parallel_saved(call) > 0 ? (const float *)call->saved : NULL;
-    facts.factor = (float *)call->workspace;
-    facts.slope = facts.factor + queries;
-    facts.extra = facts.slope + queries;
+    const sq_score_facts facts = sq_score_facts_of(call, p, g, (float *)call->workspace);
     const bool is_vector = p.keys % vector == 0 && p.values % vector == 0 &&
                            sq_decay_has_vectors(p.q, vector) && sq_decay_has_vectors(p.k, vector) &&
                            sq_decay_has_vectors(p.v, vector) && sq_decay_has_vectors(g.d_o, vector);
     return sq_with_type(call->dtype, err, [&](auto type) {
         using T = decltype(type);
-        const unsigned grid = (unsigned)((int64_t)tiles * p.heads * p.batch);
-        sq_parallel_facts_kernel<T><<<grid, SQ_TILE_THREADS, 0, sq_stream(call)>>>(facts);
-        SQ_TRY(sq_launched("parallel retention's facts", err));
-        return sq_parallel_run_gradients<T>(call, g, facts, is_vector, err);
+        SQ_TRY(sq_score_run_facts<T>(call, facts, err));
+        return sq_parallel_run_gradients<T>(call, g, facts, tiles, is_vector, err);
     });
 }
 

@@ -14,6 +14,11 @@
  *   torchscale  c_t min(max(sum_s |R_ts| / c_t, 1), 5e4), the second factor without a gradient: the
  *               parallel form of the authors' code
  *
+ * paper's sum is q_t . z_t / (sqrt(K) c_t), z_t = gamma z_{t-1} + k_t, the column that values of 1
+ * would have in S: linear in time as all the rest is. Absolute values have no recurrence: for
+ * torchscale's sum every provider goes over all scores, in time quadratic in L (and memory linear in
+ * it); o and the states are then those of its own form, with m_t a factor of each row.
+ *
  * Source    Sun et al.: Retentive Network (2307.08621), eq. 5 (parallel), 6 (recurrent), 7
  *           (chunkwise), 8 (gamma), section 2.2; microsoft/torchscale, multiscale_retention.py
  * Symbols   B: batch;  L: sequence length;  H: heads;  K: key dim;  V: value dim;  Q: chunk;
@@ -23,10 +28,12 @@
  * in[2]     v  (B, L, H, V)  dtype          in[3]  initial_state  (B, H, K, V)  f32, if initial
  * out[0]    o  (B, L, H, V)  dtype          state accumulates in f32 (reference: f64)
  * out[1]    final_state  (B, H, K, V)  f32, if final
- * Needs     with norm=paper or torchscale, which look at all scores: no initial state, no past
+ * Needs     with norm=paper or torchscale, which look at all scores: no initial state, no past: S is
+ *           the sum of k v^T, which does not know z. (A column of ones in v, with norm=decay, keeps
+ *           it: paper's sums are that column of o then.)
  * Errors    SQ_BAD_SHAPE; SQ_UNSUPPORTED for pass step with those norms
  * Cost      4 B L H K V + B L H V flop forward, 10 B L H K V backward: the recurrence without its
- *           chunks, see cost(); reads q, k, v once, writes o once
+ *           chunks, see cost(); with norm=paper of V + 1 columns; reads q, k, v once, writes o once
  */
 #include "kernels/op.h"
 
@@ -37,13 +44,15 @@
 #include "kernels/shared/qkv_recurrence.h"
 #include "kernels/shared/rows.h"
 
+enum { MAX_KEYS = 4096 };
+
 static const char *const norms[] = {"none", "decay", "paper", "torchscale", NULL};
 
 static const sq_axis axes[] = {
     {"B", "batch", "sequences", SQ_AXIS_INT, 1, 1, 65536, NULL},
     {"L", "seqlen", "steps of a sequence", SQ_AXIS_INT, 2048, 1, 1 << 24, NULL},
     {"H", "heads", "heads", SQ_AXIS_INT, 8, 1, 4096, NULL},
-    {"K", "key-dim", "query and key channels of a head", SQ_AXIS_INT, 256, 1, 4096, NULL},
+    {"K", "key-dim", "query and key channels of a head", SQ_AXIS_INT, 256, 1, MAX_KEYS, NULL},
     {"V", "value-dim", "value channels of a head", SQ_AXIS_INT, 512, 1, 8192, NULL},
     {"first", "first-head", "the model's index of head 0", SQ_AXIS_INT, 0, 0, 4096, NULL},
     {"chunk", "chunk", "steps of a chunk; 0: as the provider likes", SQ_AXIS_INT, 0, 0, 65536,
@@ -56,14 +65,9 @@ static const sq_axis axes[] = {
     {.name = NULL},
 };
 
-static bool needs_scores(const sq_axis_value *axis)
-{
-    return axis[AXIS_NORM] == NORM_PAPER || axis[AXIS_NORM] == NORM_TORCHSCALE;
-}
-
 static sq_status check(sq_axis_value *axis, sq_error *err)
 {
-    if (needs_scores(axis) && (axis[AXIS_INITIAL] != 0 || axis[AXIS_PAST] != 0))
+    if (sq_retention_needs_scores(axis) && (axis[AXIS_INITIAL] != 0 || axis[AXIS_PAST] != 0))
         return sq_fail(err, SQ_BAD_SHAPE,
                        "norm=%s looks at all scores: no initial state and no past",
                        norms[(int)axis[AXIS_NORM]]);
@@ -88,17 +92,22 @@ static sq_status at_width(int64_t width, sq_axis_value *axis, sq_error *err)
 static sq_status tensors(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis,
                          sq_tensor_list *list, sq_error *err)
 {
-    if (pass == SQ_PASS_STEP && needs_scores(axis))
-        return sq_fail(err, SQ_UNSUPPORTED, "retention with norm=%s has no pass step",
+    if (pass == SQ_PASS_STEP && sq_retention_needs_scores(axis))
+        return sq_fail(err, SQ_UNSUPPORTED,
+                       "retention with norm=%s has no pass step: a state knows no sums of scores",
                        norms[(int)axis[AXIS_NORM]]);
     return sq_qkv_tensors("retention", &sq_retention_layout, pass, dtype, axis, list, err);
 }
 
-/* The decays are constants: no special function. norm=torchscale alone needs all scores, of which
- * this counts none: the floor of the others. */
+/* The decays are constants: no special function. norm=paper's sums are a value column more. Of
+ * norm=torchscale's, which alone need all scores, this counts none: the floor of the others. */
 static sq_cost cost(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis)
 {
-    return sq_qkv_cost(&sq_retention_layout, pass, dtype, axis, 0);
+    sq_cost c = sq_qkv_cost(&sq_retention_layout, pass, dtype, axis, 0);
+    const double tokens = sq_op_tokens(pass, axis), products = pass == SQ_PASS_BWD ? 5 : 2;
+    if (axis[AXIS_NORM] == NORM_PAPER)
+        c.flops += 2 * products * tokens * axis[AXIS_H] * axis[AXIS_K];
+    return c;
 }
 
 /* f32: the decays of a chunk come from multiples of one logarithm (2^-24 of at most 92 bits: 4e-6
@@ -134,39 +143,69 @@ double sq_retention_decay_norm(const sq_call *call, int64_t t, int64_t h)
     return sqrt(expm1(log_gamma) / expm1(steps * log_gamma));
 }
 
-/* sum_s R_ts / c_t, or with is_absolute that of the absolute values. */
-static double sum_of_scores(const sq_call *call, int64_t b, int64_t t, int64_t h, bool is_absolute)
+/* What scores are multiplied by: the scale, and 1 / c_t. */
+static double score_scale(const sq_call *call, int64_t t, int64_t h)
+{
+    return sq_retention_decay_norm(call, t, h) / sqrt((double)call->in[IN_Q].dim[3]);
+}
+
+/* Of each step sum_s R_ts / c_t, by q_t . z_t with z_t = gamma z_{t-1} + k_t, to sum[t * stride]. */
+static void sum_scores(const sq_call *call, int64_t b, int64_t h, double *sum, int64_t stride)
+{
+    const sq_tensor *q = &call->in[IN_Q], *k = &call->in[IN_K];
+    const double gamma = exp(sq_retention_log_gamma(call, h));
+    double z[MAX_KEYS] = {0};
+    for (int64_t t = 0; t < q->dim[1]; t++) {
+        double dot = 0;
+        for (int64_t n = 0; n < q->dim[3]; n++) {
+            z[n] = gamma * z[n] + sq_load(k->data, k->dtype, sq_offset3(k, b, t, h) + n);
+            dot += sq_load(q->data, q->dtype, sq_offset3(q, b, t, h) + n) * z[n];
+        }
+        sum[t * stride] = dot * score_scale(call, t, h);
+    }
+}
+
+/* The same of the absolute values, which have no recurrence. */
+static void sum_absolute_scores(const sq_call *call, int64_t b, int64_t h, double *sum,
+                                int64_t stride)
 {
     const sq_tensor *q = &call->in[IN_Q], *k = &call->in[IN_K];
     const double log_gamma = sq_retention_log_gamma(call, h);
-    const int64_t keys = q->dim[3];
-    double sum = 0;
-    for (int64_t s = 0; s <= t; s++) {
-        double score = 0;
-        for (int64_t n = 0; n < keys; n++)
-            score += sq_load(q->data, q->dtype, sq_offset3(q, b, t, h) + n) *
-                     sq_load(k->data, k->dtype, sq_offset3(k, b, s, h) + n);
-        score *= exp((double)(t - s) * log_gamma);
-        sum += is_absolute ? fabs(score) : score;
+    for (int64_t t = 0; t < q->dim[1]; t++) {
+        double absolute = 0;
+        for (int64_t s = 0; s <= t; s++) {
+            double score = 0;
+            for (int64_t n = 0; n < q->dim[3]; n++)
+                score += sq_load(q->data, q->dtype, sq_offset3(q, b, t, h) + n) *
+                         sq_load(k->data, k->dtype, sq_offset3(k, b, s, h) + n);
+            absolute += fabs(score) * exp((double)(t - s) * log_gamma);
+        }
+        sum[t * stride] = absolute * score_scale(call, t, h);
     }
-    return sum / sqrt((double)keys) * sq_retention_decay_norm(call, t, h);
 }
 
-static double divisor(const sq_call *call, int64_t b, int64_t t, int64_t h)
+/* 1 / m_t of all steps, to row[t * stride]. */
+static void set_normalisers(const sq_call *call, int64_t b, int64_t h, double *row, int64_t stride)
 {
-    switch ((int)call->axis[AXIS_NORM]) {
-    case NORM_PAPER:
-        return fmax(fabs(sum_of_scores(call, b, t, h, false)), 1);
-    case NORM_TORCHSCALE:
-        return fmin(fmax(sum_of_scores(call, b, t, h, true), 1), 5e4);
-    default:
-        return 1;
+    const int norm = (int)call->axis[AXIS_NORM];
+    if (norm == NORM_PAPER)
+        sum_scores(call, b, h, row, stride);
+    if (norm == NORM_TORCHSCALE)
+        sum_absolute_scores(call, b, h, row, stride);
+    for (int64_t t = 0; t < call->in[IN_Q].dim[1]; t++) {
+        double *at = row + t * stride, by = 1;
+        if (norm == NORM_PAPER)
+            by = fmax(fabs(*at), 1);
+        if (norm == NORM_TORCHSCALE)
+            by = fmin(fmax(*at, 1), 5e4);
+        *at = sq_retention_decay_norm(call, t, h) / by;
     }
 }
 
 sq_decay_scan sq_retention_scan(const sq_call *call, double *row)
 {
     const sq_tensor *v = &call->in[IN_V];
+    const int64_t length = v->dim[1], heads = v->dim[2];
     sq_decay_scan scan = sq_decay_scan_of(call, &sq_retention_layout);
     scan.gate = gate_of;
     if (call->axis[AXIS_NORM] == NORM_NONE)
@@ -174,10 +213,8 @@ sq_decay_scan sq_retention_scan(const sq_call *call, double *row)
     scan.row = row;
 #pragma omp parallel for collapse(2)
     for (int64_t b = 0; b < v->dim[0]; b++)
-        for (int64_t t = 0; t < v->dim[1]; t++)
-            for (int64_t h = 0; h < v->dim[2]; h++)
-                row[(b * v->dim[1] + t) * v->dim[2] + h] =
-                    sq_retention_decay_norm(call, t, h) / divisor(call, b, t, h);
+        for (int64_t h = 0; h < heads; h++)
+            set_normalisers(call, b, h, row + b * length * heads + h, heads);
     return scan;
 }
 
@@ -192,21 +229,23 @@ static sq_status reference(const sq_call *call, sq_error *err)
     return status;
 }
 
-static double scores_work(const sq_axis_value *axis)
+static double sums_work(const sq_axis_value *axis)
 {
-    return needs_scores(axis) ? axis[AXIS_L] * (axis[AXIS_L] + 1) / 2 * (4 * axis[AXIS_K] + 20) : 0;
+    const double length = axis[AXIS_L], norm = axis[AXIS_NORM];
+    const double pairs = norm == NORM_TORCHSCALE ? length * (length + 1) / 2 : length;
+    return sq_retention_needs_scores(axis) ? pairs * (4 * axis[AXIS_K] + 20) : 0;
 }
 
 static double reference_work(const sq_axis_value *axis)
 {
-    return axis[AXIS_B] * axis[AXIS_H] * scores_work(axis) +
+    return axis[AXIS_B] * axis[AXIS_H] * sums_work(axis) +
            sq_decay_layout_work(&sq_retention_layout, axis);
 }
 
 /* `first` names the slice's head. */
 static sq_status slice(const sq_call *whole, sq_pick pick, sq_call *sub, char *what, size_t size)
 {
-    pick.max_work -= scores_work(whole->axis);
+    pick.max_work -= sums_work(whole->axis);
     const int64_t head = sq_decay_slice(&sq_retention_layout, whole, pick, sub, what, size);
     sub->axis[AXIS_FIRST] += (double)head;
     return SQ_OK;
@@ -239,6 +278,17 @@ static const char *const test_shapes[] = {
     "B=1,L=130,H=2,K=16,V=8,norm=torchscale,final=1",
     "B=1,L=129,H=2,K=64,V=64,norm=torchscale",
     "B=1,L=129,H=2,K=64,V=64,norm=paper",
+    "B=2,L=1,H=3,K=8,V=8,norm=paper,final=1",
+    "B=2,L=193,H=3,K=1,V=1,norm=paper,final=1",
+    "B=1,L=130,H=2,K=300,V=5,norm=paper,final=1",
+    "B=1,L=257,H=2,K=256,V=136,norm=paper,chunk=64",
+    "B=1,L=2053,H=4,K=64,V=64,norm=paper,first=5,final=1",
+    "B=1,L=1031,H=2,K=128,V=64,norm=paper,first=4096,final=1",
+    "B=2,L=1,H=2,K=8,V=8,norm=torchscale",
+    "B=2,L=193,H=3,K=1,V=1,norm=torchscale,first=17",
+    "B=1,L=97,H=2,K=300,V=5,norm=torchscale,final=1",
+    "B=1,L=257,H=1,K=256,V=128,norm=torchscale,chunk=64",
+    "B=1,L=577,H=2,K=16,V=16,norm=torchscale,first=4096,final=1",
     "B=2,L=97,H=2,K=8,V=8,initial=1,final=1,chunk=64",
     "B=2,L=1,H=2,K=8,V=8,initial=1,final=1",
     "B=1,L=1500,H=2,K=128,V=64,norm=decay,initial=1,final=1",

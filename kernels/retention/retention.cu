@@ -1,6 +1,7 @@
 /* retention on CUDA: the shared recurrence kernels with one constant decay per head. */
 #include "kernels/chunk_core/decay_plan.cuh"
 #include "kernels/chunk_core/decay_providers.cuh"
+#include "kernels/retention/normalised.cuh"
 #include "kernels/retention/parallel_bwd.cuh"
 #include "kernels/retention/retention.h"
 
@@ -20,20 +21,20 @@ static sq_decay_grads grads(const sq_call *call)
     return sq_decay_grads_of(call, &sq_retention_layout);
 }
 
-/* The normalisers that look at all scores: not of providers that keep states. */
+/* --- states --- */
+
 template <typename PROVIDER>
-static sq_status supports(const sq_call *call, const sq_device *device, sq_error *why)
-{
-    if (call->axis[AXIS_NORM] != NORM_NONE && call->axis[AXIS_NORM] != NORM_DECAY)
-        return sq_fail(why, SQ_UNSUPPORTED, "keeps no scores: norm=none or decay only");
-    return PROVIDER::supports(call, device, why);
-}
+using normalised = sq_normalised<PROVIDER, params, grads>;
 
 template <typename PROVIDER>
 static constexpr sq_provider with_states()
 {
     sq_provider provider = PROVIDER::provider();
-    provider.supports = supports<PROVIDER>;
+    provider.supports = normalised<PROVIDER>::supports;
+    provider.workspace = normalised<PROVIDER>::workspace;
+    provider.launch = normalised<PROVIDER>::launch;
+    if (provider.passes & SQ_HAS_PASS(SQ_PASS_BWD))
+        provider.saved = sq_retention_saved;
     return provider;
 }
 
@@ -56,13 +57,13 @@ static sq_status launch_parallel(const sq_call *call, void *plan, sq_error *err)
                                      : sq_parallel_launch(call, params(call), err);
 }
 
-using recurrent = sq_decay_steps<params>;
+using recurrent = normalised<sq_decay_steps<params>>;
 
 extern "C" const sq_provider sq_cuda_retention[] = {
     with_states<sq_decay_naive<params>>(),
     {"cuda/parallel", "all scores, tile by tile: quadratic in time", supports_parallel,
-     workspace_parallel, NULL, launch_parallel, NULL, SQ_HAS_BWD, sq_parallel_saved},
-    {"cuda/recurrent", "step by step, state in registers", supports<recurrent>,
+     workspace_parallel, NULL, launch_parallel, NULL, SQ_HAS_BWD, sq_retention_saved},
+    {"cuda/recurrent", "step by step, state in registers", recurrent::supports,
      recurrent::workspace, NULL, recurrent::launch, NULL},
     with_states<sq_decay_tile<params, grads>>(),
     with_states<sq_decay_portable<params, grads>>(),

@@ -27,6 +27,12 @@ extern "C" {
 #endif
 extern const sq_decay_layout sq_retention_layout;
 
+/* Does the normaliser look at all scores? */
+static inline bool sq_retention_needs_scores(const sq_axis_value *axis)
+{
+    return axis[AXIS_NORM] == NORM_PAPER || axis[AXIS_NORM] == NORM_TORCHSCALE;
+}
+
 /* Steps before the first of the call's tensors. */
 static inline double sq_retention_past(const sq_call *call)
 {

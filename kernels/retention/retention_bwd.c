@@ -5,13 +5,14 @@
  *   dr_t = -(do_t . o_t) / r_t              dq_t += dr_t f_t z_t
  *   dz_t = dr_t f_t q_t + gamma dz_{t+1}    dk_t += dz_t
  *
- * A single step has o_0 = +-v_0 then, and gradients of 0, exactly.
+ * A single step has o_0 = +-v_0 then, and of that gradients of 0, exactly.
  */
 #include "kernels/retention/retention.h"
 
 #include <math.h>
 #include <stdlib.h>
 
+#include "kernels/shared/rounding.h"
 #include "kernels/shared/rows.h"
 
 enum { IN_DO = IN_COUNT };
@@ -34,7 +35,7 @@ static double output_dot(const job *j, int64_t t)
     const sq_tensor *d_o = &j->call->in[IN_DO], *o = j->o;
     double sum = 0;
     for (int64_t c = 0; c < o->dim[3]; c++)
-        sum += sq_load(o->data, o->dtype, sq_offset3(o, j->b, t, j->h) + c) *
+        sum += sq_named(sq_load(o->data, o->dtype, sq_offset3(o, j->b, t, j->h) + c)) *
                sq_load(d_o->data, d_o->dtype, sq_offset3(d_o, j->b, t, j->h) + c);
     return sum;
 }
@@ -76,8 +77,11 @@ static void run_head(const job *j, const sq_tensor *dq, const sq_tensor *dk)
     add_forward(j, gamma);
     add_backward(j, gamma);
     const bool is_zero = j->length == 1 && j->slope[0] != 0;
-    for (int64_t n = 0; is_zero && n < j->keys; n++)
-        j->dq[n] = j->dk[n] = 0;
+    const bool has_final = sq_scan_has(&j->call->in[IN_DO + SQ_DECAY_OUT_FINAL]);
+    for (int64_t n = 0; is_zero && n < j->keys; n++) {
+        j->dq[n] = 0;
+        j->dk[n] = has_final ? j->dk[n] : 0;
+    }
     const sq_tensor *out_q = &j->call->out[IN_Q], *out_k = &j->call->out[IN_K];
     for (int64_t t = 0; t < j->length; t++) {
         sq_row_write(out_q, sq_offset3(out_q, j->b, t, j->h), j->keys, row_of(j->dq, j, t));
