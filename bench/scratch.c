@@ -27,7 +27,7 @@ static int remove_entry(const char *path, const struct stat *file, int kind, str
     return remove(path);
 }
 
-static void remove_folder(const char *folder)
+void sq_remove_folder(const char *folder)
 {
     nftw(folder, remove_entry, 8, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
 }
@@ -60,7 +60,7 @@ static void remove_left(const char *place)
             continue;
         int n = snprintf(path, sizeof path, "%s/%s", place, e->d_name);
         if (n < (int)sizeof path && is_nobodys(path))
-            remove_folder(path);
+            sq_remove_folder(path);
     }
     if (dir)
         closedir(dir);
@@ -98,7 +98,7 @@ static bool open_in(const char *place, size_t bytes, sq_scratch *out)
     if (out->lock >= 0)
         return true;
     if (is_made)
-        remove_folder(out->folder);
+        sq_remove_folder(out->folder);
     out->folder[0] = 0;
     return false;
 }
@@ -117,7 +117,7 @@ sq_status sq_scratch_open(size_t bytes, sq_scratch *out, sq_error *err)
 void sq_scratch_close(sq_scratch *scratch)
 {
     if (scratch->folder[0]) {
-        remove_folder(scratch->folder);
+        sq_remove_folder(scratch->folder);
         close(scratch->lock);
     }
     scratch->folder[0] = 0;

@@ -22,6 +22,9 @@ sq_status sq_scratch_open(size_t bytes, sq_scratch *out, sq_error *err);
 /* Removes the folder and all that is in it. */
 void sq_scratch_close(sq_scratch *scratch);
 
+/* Removes any folder with all that is in it; what cannot be removed stays. */
+void sq_remove_folder(const char *folder);
+
 #ifdef __cplusplus
 }
 #endif

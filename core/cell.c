@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/hash.h"
 #include "core/text.h"
 
 static const char *const kind_names[] = {"op", "block", NULL};
@@ -136,9 +137,7 @@ void sq_cell_key(const sq_cell *cell, char key[SQ_KEY_MAX])
 /* FNV-1a, 64 bit (Fowler, Noll, Vo; draft-eastlake-fnv). */
 void sq_hash_text(const char *text, char out[SQ_HASH_TEXT])
 {
-    uint64_t hash = 0xcbf29ce484222325u;
-    for (; *text; text++)
-        hash = (hash ^ (unsigned char)*text) * 0x100000001b3u;
+    uint64_t hash = sq_hash_add(sq_hash_start, text, strlen(text));
     snprintf(out, SQ_HASH_TEXT, "%016" PRIx64, hash);
 }
 

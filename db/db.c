@@ -325,6 +325,11 @@ sqlite3 *sq_db_handle(sq_db *db)
     return db->handle;
 }
 
+const char *sq_db_path(const sq_db *db)
+{
+    return db->path;
+}
+
 /* --- copying --- */
 
 sq_status sq_db_backup(sq_db *db, const char *path, sq_error *err)

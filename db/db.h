@@ -74,6 +74,9 @@ sq_status sq_db_resolve_campaign(sq_db *db, const char *text, char uuid[SQ_UUID_
  * unknown or ambiguous: as above. */
 sq_status sq_db_resolve_run(sq_db *db, const char *text, int64_t *run_id, sq_error *err);
 
+/* The path of the store as SQLite sees it: absolute, or starting with "./". */
+const char *sq_db_path(const sq_db *db);
+
 /* Sample number i of run.samples, as it is stored on any machine. */
 int32_t sq_db_sample(const void *blob, int i);
 

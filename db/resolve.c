@@ -116,9 +116,8 @@ static sq_status list_names(sq_db *db, sq_sql which, int limit, name_list *out, 
     return SQ_OK;
 }
 
-/* Fails with the nearest name, or the newest ones where none is near. `what`: "campaign". */
-static sq_status fail_unknown(sq_db *db, sq_sql known, int limit, const char *what,
-                              const char *text, sq_error *err)
+sq_status sq_db_fail_unknown(sq_db *db, sq_sql known, int limit, const char *what,
+                             const char *text, sq_error *err)
 {
     name_list names = {0};
     sq_status status = list_names(db, known, limit, &names, err);
@@ -191,7 +190,7 @@ static sq_status resolve_baseline(sq_db *db, const char *name, char uuid[SQ_UUID
     sq_row_text(&row, name);
     SQ_TRY(sq_row_step(&row, &found, err));
     if (!found)
-        return sq_fail(err, SQ_BAD_ARGUMENT, "unknown baseline \"%s\"", name);
+        return sq_db_fail_unknown(db, SQ_SQL_KNOWN_BASELINES, KNOWN_NAMES, "baseline", name, err);
     sq_row_copy(&row, 0, uuid, SQ_UUID_TEXT);
     sq_row_end(&row);
     return SQ_OK;
@@ -248,7 +247,7 @@ sq_status sq_db_resolve_campaign(sq_db *db, const char *text, char uuid[SQ_UUID_
     sq_text listed = {0};
     sq_status status = match_campaign(db, text, uuid, &n, &listed, err);
     if (status == SQ_OK && n == 0)
-        status = fail_unknown(db, SQ_SQL_KNOWN_CAMPAIGNS, KNOWN_NAMES, "campaign", text, err);
+        status = sq_db_fail_unknown(db, SQ_SQL_KNOWN_CAMPAIGNS, KNOWN_NAMES, "campaign", text, err);
     else if (status == SQ_OK && n > 1)
         status = fail_ambiguous("campaign", text, &listed, err);
     sq_text_free(&listed);
@@ -307,7 +306,7 @@ sq_status sq_db_resolve_run(sq_db *db, const char *text, int64_t *run_id, sq_err
     sq_text listed = {0};
     sq_status status = match_run(db, text, run_id, &n, &listed, err);
     if (status == SQ_OK && n == 0)
-        status = fail_unknown(db, SQ_SQL_KNOWN_KEYS, KNOWN_KEYS, "run or cell", text, err);
+        status = sq_db_fail_unknown(db, SQ_SQL_KNOWN_KEYS, KNOWN_KEYS, "run or cell", text, err);
     else if (status == SQ_OK && n > 1)
         status = fail_ambiguous("run or cell", text, &listed, err);
     sq_text_free(&listed);

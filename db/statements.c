@@ -94,6 +94,32 @@ static const char *const sql_text[SQ_SQL_COUNT] = {
     [SQ_SQL_KNOWN_CAMPAIGNS] =
         "SELECT CASE WHEN label <> '' THEN label ELSE substr(uuid, 1, 8) END FROM campaign "
         "ORDER BY turn DESC, campaign_id DESC LIMIT ?1",
+    [SQ_SQL_KNOWN_BASELINES] = "SELECT name FROM baseline ORDER BY made DESC, name LIMIT ?1",
+    [SQ_SQL_PUT_BASELINE] =
+        "INSERT INTO baseline(name, campaign_id, tree_path, tree_hash, made) "
+        "SELECT ?1, campaign_id, ?3, ?4, ?5 FROM campaign WHERE uuid = ?2 "
+        "ON CONFLICT(name) DO UPDATE SET campaign_id = excluded.campaign_id, "
+        "tree_path = excluded.tree_path, tree_hash = excluded.tree_hash, made = excluded.made "
+        "RETURNING campaign_id",
+    [SQ_SQL_DROP_BASELINE] = "DELETE FROM baseline WHERE name = ?1",
+#define BASELINE_COLUMNS                                                                           \
+    "SELECT name, campaign, label, suite, state, made, started, tree_path, tree_hash, driver, "    \
+    "toolkit, device, fingerprint, git_commit, "                                                   \
+    "(SELECT count(DISTINCT cell_id) FROM run JOIN campaign c USING (campaign_id) "                \
+    "WHERE c.uuid = v_baseline.campaign AND median_ns IS NOT NULL) FROM v_baseline "
+    [SQ_SQL_FIND_BASELINE] = BASELINE_COLUMNS "WHERE name = ?1",
+    [SQ_SQL_LIST_BASELINES] = BASELINE_COLUMNS "ORDER BY name",
+    [SQ_SQL_CANDIDATE] =
+        "SELECT c.suite, c.state, c.version, c.git_commit, c.git_dirty, c.planned, "
+        "(SELECT count(*) FROM run r WHERE r.campaign_id = c.campaign_id "
+        "AND r.median_ns IS NOT NULL) FROM campaign c WHERE c.uuid = ?1",
+    /* The newest whole one of the same suite, else of any. */
+    [SQ_SQL_NEAREST_CANDIDATE] =
+        "SELECT substr(c.uuid, 1, 8) || ' (' || c.suite || CASE c.label WHEN '' THEN '' ELSE ' ' "
+        "END || c.label || ', ' || datetime(c.started, 'unixepoch') || ')' FROM campaign c "
+        "WHERE c.state IN ('finished', 'budget') AND EXISTS (SELECT 1 FROM run r "
+        "WHERE r.campaign_id = c.campaign_id AND r.median_ns IS NOT NULL) "
+        "ORDER BY c.suite <> ?1, c.turn DESC LIMIT 1",
     [SQ_SQL_RUN_BY_ID] = "SELECT run_id FROM run WHERE run_id = ?1",
     [SQ_SQL_RUN_BY_KEY] = "SELECT r.run_id FROM run r JOIN cell k USING (cell_id) "
                           "WHERE k.key = ?1 ORDER BY r.started DESC, r.run_id DESC LIMIT 1",

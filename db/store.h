@@ -44,6 +44,13 @@ typedef enum {
     SQ_SQL_MATCH_CAMPAIGN,
     SQ_SQL_BASELINE_CAMPAIGN,
     SQ_SQL_KNOWN_CAMPAIGNS,
+    SQ_SQL_KNOWN_BASELINES,
+    SQ_SQL_PUT_BASELINE,
+    SQ_SQL_DROP_BASELINE,
+    SQ_SQL_FIND_BASELINE,
+    SQ_SQL_LIST_BASELINES,
+    SQ_SQL_CANDIDATE,
+    SQ_SQL_NEAREST_CANDIDATE,
     SQ_SQL_RUN_BY_ID,
     SQ_SQL_RUN_BY_KEY,
     SQ_SQL_MATCH_RUN,
@@ -97,6 +104,11 @@ sq_status sq_row_step(sq_row *row, bool *found, sq_error *err);
 void sq_row_end(sq_row *row);
 /* Copies column `column` of the current row into out ("" for NULL). */
 void sq_row_copy(const sq_row *row, int column, char *out, size_t size);
+
+/* Fails with the nearest name, or the newest ones where none is near. `known` lists names, newest
+ * first, at most `limit` of them (its one parameter). `what`: "campaign". */
+sq_status sq_db_fail_unknown(sq_db *db, sq_sql known, int limit, const char *what,
+                             const char *text, sq_error *err);
 
 /* Moves the log into the file and leaves WAL mode, so that one file is all there is. */
 void sq_db_make_whole(const sq_db *db);
