@@ -10,96 +10,13 @@
 #include <math.h>
 
 #include "core/infer.h"
-#include "core/rng.h"
 #include "core/special.h"
 #include "core/stats.h"
+#include "tests/support/series.h"
 
-enum { SAMPLES = 30 };
+enum { SAMPLES = SQ_SERIES_SAMPLES };
 
-/* --- series: noise with a standard deviation of about 1 --- */
-
-typedef struct {
-    uint64_t seed;
-    int64_t at;
-    double before; /* of AR(1) */
-} source;
-
-static double uniform(source *s)
-{
-    return ((double)(sq_rng_bits(s->seed, 1, s->at++) >> 11) + 0.5) * 0x1p-53;
-}
-
-/* Box and Muller. */
-static double gaussian(source *s)
-{
-    double radius = sqrt(-2 * log(uniform(s)));
-    return radius * cos(6.283185307179586 * uniform(s));
-}
-
-static double t3(source *s)
-{
-    double square = 0, z = gaussian(s);
-    for (int i = 0; i < 3; i++)
-        square += pow(gaussian(s), 2);
-    return z / sqrt(square); /* of variance 3, scaled by 1 / sqrt(3) */
-}
-
-static double ar1(source *s)
-{
-    return s->before = 0.7 * s->before + sqrt(1 - 0.49) * gaussian(s);
-}
-
-/* Two clocks: a third of the launches runs at the lower one. */
-static double bimodal(source *s)
-{
-    return (uniform(s) < 1 / 3.0 ? 1.9 : 0) + 0.4 * gaussian(s);
-}
-
-/* One launch in twenty is disturbed, always upwards. */
-static double spiky(source *s)
-{
-    return 0.5 * gaussian(s) - (uniform(s) < 0.05 ? 8 * log(uniform(s)) : 0);
-}
-
-typedef struct {
-    const char *name;
-    double (*draw)(source *);
-    double median;
-} series;
-
-enum { GAUSSIAN, T3, AR1, BIMODAL, SPIKY, SERIES };
-
-/* The medians of the last two, by bisection on their distribution functions. */
-static const series all_series[SERIES] = {{"Gaussian", gaussian, 0},
-                                          {"t3", t3, 0},
-                                          {"AR(1)", ar1, 0},
-                                          {"bimodal", bimodal, 0.26978},
-                                          {"spiky", spiky, 0.03129}};
-
-/* One run: an effect of its own (between, of the same law unless it is AR(1)) and samples around
- * it, in ns around 100 us with a spread of 0.3 % within and 1 % between runs. */
-static void draw_run(const series *law, source *s, double between, int32_t *ns, int n)
-{
-    double effect = between * (law->draw == ar1 ? gaussian(s) : law->draw(s));
-    s->before = gaussian(s);
-    for (int i = 0; i < n; i++)
-        ns[i] = (int32_t)lrint(1e5 * (1 + 0.01 * effect + 0.003 * law->draw(s)));
-}
-
-static double run_median(const series *law, source *s)
-{
-    int32_t ns[SAMPLES];
-    draw_run(law, s, 1, ns, SAMPLES);
-    return sq_stats_of(ns, SAMPLES).median;
-}
-
-static void run_medians(const series *law, source *s, double *medians, int n)
-{
-    for (int i = 0; i < n; i++)
-        medians[i] = run_median(law, s);
-}
-
-static void is_between(double value, double lo, double hi, const char *what, const series *law)
+static void is_between(double value, double lo, double hi, const char *what, const sq_series *law)
 {
     if (!(value >= lo && value <= hi))
         fail_msg("%s, %s: %.4f is not in %.3f ... %.3f", what, law->name, value, lo, hi);
@@ -108,15 +25,15 @@ static void is_between(double value, double lo, double hi, const char *what, con
 /* --- within a run --- */
 
 /* Share of runs whose interval holds the true median. */
-static double coverage_within(const series *law, int n)
+static double coverage_within(const sq_series *law, int n)
 {
     enum { RUNS = 6000 };
     int32_t ns[100];
-    source s = {.seed = 100 + (uint64_t)n};
+    sq_source s = {.seed = 100 + (uint64_t)n};
     double truth = 1e5 * (1 + 0.003 * law->median);
     int held = 0;
     for (int i = 0; i < RUNS; i++) {
-        draw_run(law, &s, 0, ns, n);
+        sq_draw_run(law, &s, 0, ns, n);
         sq_stats stats = sq_stats_of(ns, n);
         held += stats.lo - 1 <= truth && truth <= stats.hi + 1; /* samples are whole ns */
     }
@@ -126,26 +43,26 @@ static double coverage_within(const series *law, int n)
 static void interval_of_the_median_covers(void **state)
 {
     (void)state;
-    for (int k = 0; k < SERIES; k++)
+    for (int k = 0; k < SQ_SERIES; k++)
         for (int n = 10; n <= 100; n += 45) {
-            double share = coverage_within(&all_series[k], n);
+            double share = coverage_within(&sq_all_series[k], n);
             if (k ==
-                AR1) /* neighbours repeat each other: too narrow, and the run is the replicate */
-                is_between(share, 0.5, 0.85, "interval of the median", &all_series[k]);
+                SQ_AR1) /* neighbours repeat each other: too narrow, and the run is the replicate */
+                is_between(share, 0.5, 0.85, "interval of the median", &sq_all_series[k]);
             else
-                is_between(share, 0.94, 0.995, "interval of the median", &all_series[k]);
+                is_between(share, 0.94, 0.995, "interval of the median", &sq_all_series[k]);
         }
 }
 
-static double false_trends(const series *law)
+static double false_trends(const sq_series *law)
 {
     enum { RUNS = 3000 };
-    source s = {.seed = 7};
+    sq_source s = {.seed = 7};
     int n = 0;
     for (int i = 0; i < RUNS; i++) {
         int32_t ns[SAMPLES];
         double x[SAMPLES];
-        draw_run(law, &s, 0, ns, SAMPLES);
+        sq_draw_run(law, &s, 0, ns, SAMPLES);
         for (int k = 0; k < SAMPLES; k++)
             x[k] = ns[k];
         n += sq_mann_kendall(x, SAMPLES).p <= 0.05;
@@ -156,9 +73,9 @@ static double false_trends(const series *law)
 static void trend_needs_independent_samples(void **state)
 {
     (void)state;
-    for (int k = 0; k < SERIES; k++)
-        is_between(false_trends(&all_series[k]), k == AR1 ? 0.2 : 0.034, k == AR1 ? 0.6 : 0.066,
-                   "false trends", &all_series[k]);
+    for (int k = 0; k < SQ_SERIES; k++)
+        is_between(false_trends(&sq_all_series[k]), k == SQ_AR1 ? 0.2 : 0.034,
+                   k == SQ_AR1 ? 0.6 : 0.066, "false trends", &sq_all_series[k]);
 }
 
 /* n (1 - r) / (1 + r) with r = 0.7: 0.176 of what there is; all of it for the others. */
@@ -167,13 +84,13 @@ static void effective_size_sees_autocorrelation(void **state)
     (void)state;
     enum { LENGTH = 4000 };
     static double x[LENGTH];
-    for (int k = 0; k < SERIES; k++) {
-        source s = {.seed = 8};
+    for (int k = 0; k < SQ_SERIES; k++) {
+        sq_source s = {.seed = 8};
         for (int i = 0; i < LENGTH; i++)
-            x[i] = all_series[k].draw(&s);
+            x[i] = sq_all_series[k].draw(&s);
         double share = sq_effective_size(x, LENGTH) / LENGTH;
-        is_between(share, k == AR1 ? 0.14 : 0.9, k == AR1 ? 0.22 : 1, "effective size",
-                   &all_series[k]);
+        is_between(share, k == SQ_AR1 ? 0.14 : 0.9, k == SQ_AR1 ? 0.22 : 1, "effective size",
+                   &sq_all_series[k]);
     }
 }
 
@@ -184,15 +101,15 @@ typedef struct {
     double welch, ranks, shift;
 } alarms;
 
-static alarms false_alarms(const series *law, int n_a, int n_b)
+static alarms false_alarms(const sq_series *law, int n_a, int n_b)
 {
     enum { CAMPAIGNS = 2000 };
-    source s = {.seed = 31 + (uint64_t)n_a};
+    sq_source s = {.seed = 31 + (uint64_t)n_a};
     alarms share = {0, 0, 0};
     for (int i = 0; i < CAMPAIGNS; i++) {
         double a[10], b[10];
-        run_medians(law, &s, a, n_a);
-        run_medians(law, &s, b, n_b);
+        sq_draw_medians(law, &s, a, n_a);
+        sq_draw_medians(law, &s, b, n_b);
         sq_interval ratio = sq_ratio_of_runs(a, n_a, b, n_b),
                     shift = sq_hodges_lehmann(a, n_a, b, n_b);
         share.welch += (ratio.lo > 1 || ratio.hi < 1) / (double)CAMPAIGNS;
@@ -209,16 +126,16 @@ static void rules_over_runs_hold_their_rate(void **state)
 {
     (void)state;
     static const int sizes[][2] = {{3, 3}, {5, 5}, {4, 8}};
-    for (int k = 0; k < SERIES; k++)
+    for (int k = 0; k < SQ_SERIES; k++)
         for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
-            alarms share = false_alarms(&all_series[k], sizes[i][0], sizes[i][1]);
-            is_between(share.welch, 0.004, 0.07, "Welch", &all_series[k]);
-            is_between(share.ranks, 0, 0.066, "Mann-Whitney", &all_series[k]);
-            is_between(share.shift, 0, 0.066, "Hodges-Lehmann", &all_series[k]);
+            alarms share = false_alarms(&sq_all_series[k], sizes[i][0], sizes[i][1]);
+            is_between(share.welch, 0.004, 0.07, "Welch", &sq_all_series[k]);
+            is_between(share.ranks, 0, 0.066, "Mann-Whitney", &sq_all_series[k]);
+            is_between(share.shift, 0, 0.066, "Hodges-Lehmann", &sq_all_series[k]);
         }
-    alarms ten = false_alarms(&all_series[GAUSSIAN], 10, 10);
-    is_between(ten.welch, 0.032, 0.068, "Welch", &all_series[GAUSSIAN]);
-    is_between(ten.ranks, 0.028, 0.062, "Mann-Whitney", &all_series[GAUSSIAN]);
+    alarms ten = false_alarms(&sq_all_series[SQ_GAUSSIAN], 10, 10);
+    is_between(ten.welch, 0.032, 0.068, "Welch", &sq_all_series[SQ_GAUSSIAN]);
+    is_between(ten.ranks, 0.028, 0.062, "Mann-Whitney", &sq_all_series[SQ_GAUSSIAN]);
 }
 
 /* The same test over the samples of one run a side finds a difference between any two runs. */
@@ -226,20 +143,20 @@ static void samples_are_no_replicates(void **state)
 {
     (void)state;
     enum { CAMPAIGNS = 400 };
-    for (int k = 0; k < SERIES; k++) {
-        source s = {.seed = 5};
+    for (int k = 0; k < SQ_SERIES; k++) {
+        sq_source s = {.seed = 5};
         int found = 0;
         for (int i = 0; i < CAMPAIGNS; i++) {
             double x[2][SAMPLES];
             for (int side = 0; side < 2; side++) {
                 int32_t ns[SAMPLES];
-                draw_run(&all_series[k], &s, 1, ns, SAMPLES);
+                sq_draw_run(&sq_all_series[k], &s, 1, ns, SAMPLES);
                 for (int j = 0; j < SAMPLES; j++)
                     x[side][j] = ns[j];
             }
             found += sq_mann_whitney(x[0], SAMPLES, x[1], SAMPLES).p <= 0.05;
         }
-        is_between((double)found / CAMPAIGNS, 0.4, 1, "Mann-Whitney on samples", &all_series[k]);
+        is_between((double)found / CAMPAIGNS, 0.4, 1, "Mann-Whitney on samples", &sq_all_series[k]);
     }
 }
 
@@ -248,34 +165,34 @@ static void interval_holds_a_true_ratio(void **state)
 {
     (void)state;
     enum { CAMPAIGNS = 2000 };
-    for (int k = 0; k < SERIES; k++) {
-        source s = {.seed = 77};
+    for (int k = 0; k < SQ_SERIES; k++) {
+        sq_source s = {.seed = 77};
         int held = 0;
         for (int i = 0; i < CAMPAIGNS; i++) {
             double a[5], b[5];
-            run_medians(&all_series[k], &s, a, 5);
-            run_medians(&all_series[k], &s, b, 5);
+            sq_draw_medians(&sq_all_series[k], &s, a, 5);
+            sq_draw_medians(&sq_all_series[k], &s, b, 5);
             for (int j = 0; j < 5; j++)
                 b[j] *= 1.05;
             sq_interval r = sq_ratio_of_runs(a, 5, b, 5);
             held += r.lo <= 1.05 && 1.05 <= r.hi;
         }
-        is_between((double)held / CAMPAIGNS, 0.93, 0.997, "interval of a ratio", &all_series[k]);
+        is_between((double)held / CAMPAIGNS, 0.93, 0.997, "interval of a ratio", &sq_all_series[k]);
     }
 }
 
 /* Fewer runs than five and the bootstrap promises more than it keeps: it never leaves the range of
  * the medians it was given. */
-static double bootstrap_coverage(const series *law, int n)
+static double bootstrap_coverage(const sq_series *law, int n)
 {
     enum { CAMPAIGNS = 500, DRAWS = 400 };
-    source s = {.seed = 19};
+    sq_source s = {.seed = 19};
     int held = 0;
     for (int i = 0; i < CAMPAIGNS; i++) {
         int32_t ns[20][SAMPLES];
         sq_run_samples run[20];
         for (int k = 0; k < 2 * n; k++) {
-            draw_run(law, &s, 1, ns[k], SAMPLES);
+            sq_draw_run(law, &s, 1, ns[k], SAMPLES);
             run[k] = (sq_run_samples){ns[k], SAMPLES};
         }
         sq_interval r = sq_ratio_bootstrap(run, n, run + n, n, DRAWS, (uint64_t)i);
@@ -287,11 +204,11 @@ static double bootstrap_coverage(const series *law, int n)
 static void bootstrap_needs_runs(void **state)
 {
     (void)state;
-    for (int k = 0; k < SERIES; k++)
-        is_between(bootstrap_coverage(&all_series[k], 10), 0.92, 1, "bootstrap of ten runs",
-                   &all_series[k]);
-    is_between(bootstrap_coverage(&all_series[GAUSSIAN], 3), 0.75, 0.94, "bootstrap of three runs",
-               &all_series[GAUSSIAN]);
+    for (int k = 0; k < SQ_SERIES; k++)
+        is_between(bootstrap_coverage(&sq_all_series[k], 10), 0.92, 1, "bootstrap of ten runs",
+                   &sq_all_series[k]);
+    is_between(bootstrap_coverage(&sq_all_series[SQ_GAUSSIAN], 3), 0.75, 0.94,
+               "bootstrap of three runs", &sq_all_series[SQ_GAUSSIAN]);
 }
 
 int main(void)
