@@ -158,15 +158,12 @@ int sq_replicates_for(const sq_two_sides *cell, const sq_variance_prior *prior, 
     if (!(cell->df + prior->d0 > 0))
         return 0;
     double variance = moderated_variance(cell, prior);
-    int lo = 1, hi = MOST; /* lo: too few */
-    if (!(detectable_with(hi, variance, prior, alpha, power) <= margin))
+    double normal = standard_errors(INFINITY, alpha, power); /* the least that t can ask for */
+    double start = ceil(2 * variance * pow(normal / margin, 2));
+    if (!(start <= MOST))
         return 0;
-    while (hi - lo > 1) {
-        int middle = (lo + hi) / 2;
-        if (detectable_with(middle, variance, prior, alpha, power) <= margin)
-            hi = middle;
-        else
-            lo = middle;
-    }
-    return hi;
+    int n = start < 2 ? 2 : (int)start;
+    while (n <= MOST && detectable_with(n, variance, prior, alpha, power) > margin)
+        n++;
+    return n <= MOST ? n : 0;
 }

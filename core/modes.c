@@ -7,7 +7,10 @@
 
 #include "core/stats.h"
 
-static const double GAP_IN_DEVIATIONS = 4;
+static double limit_for(int n)
+{
+    return 4 * fmax(1, pow(20.0 / n, 1.6));
+}
 
 /* Where to cut n >= 2 sorted values. The squares within both sets are least where those between
  * their means are most. */
@@ -39,13 +42,13 @@ static sq_modes split(double *sorted, int n)
                       .n_high = n - cut,
                       .low = middle(sorted, cut),
                       .high = middle(sorted + cut, n - cut),
-                      .gap = sorted[cut] - sorted[cut - 1]};
+                      .gap = sorted[cut] - sorted[cut - 1],
+                      .limit = limit_for(n)};
     for (int i = 0; i < n; i++)
         sorted[i] = fabs(sorted[i] - (i < cut ? modes.low : modes.high));
     modes.within = sq_median(sorted, n);
     modes.is_bimodal = n >= SQ_MODES_RUNS && modes.n_low >= SQ_MODES_IN_MODE &&
-                       modes.n_high >= SQ_MODES_IN_MODE &&
-                       modes.gap > GAP_IN_DEVIATIONS * modes.within;
+                       modes.n_high >= SQ_MODES_IN_MODE && modes.gap > modes.limit * modes.within;
     return modes;
 }
 

@@ -29,6 +29,7 @@ sq_night_policy sq_night_policy_default(void)
                              .control_margin = 0.005,
                              .inconclusive_limit = 0.25,
                              .blocks = 10,
+                             .blocks_more = SQ_SIGN_FLIP_EXACT,
                              .confirm_level = 0.005,
                              .seed = 1};
 }
@@ -214,53 +215,88 @@ static sq_status find_modes(const sq_night_cell *cell, sq_night_result *result)
 
 /* --- the night's control --- */
 
-enum { CONTROL_SPLITS = 100 };
+enum { CONTROL_SPLITS = 60 };
+
+/* Logarithms of the baseline's times of one control cell. */
+typedef struct {
+    double *log;
+    int n;
+} control_cell;
+
+typedef struct {
+    control_cell *cell;
+    double *log; /* of all of them */
+    double *change;
+    int n;
+} control_cells;
+
+static void free_controls(control_cells *controls)
+{
+    free(controls->cell);
+    free(controls->log);
+    free(controls->change);
+}
 
 static bool is_judging(const sq_night_cell *cell, const sq_night_result *result)
 {
     return cell->is_control && result->test[SQ_NIGHT_TIME].finding != SQ_FINDING_NONE;
 }
 
-/* Size of the median change of the control cells when each one's baseline is split the same way. */
-static double split_shift(const sq_night_cell *cells, int n, const sq_night_result *results,
-                          const sq_night_policy *policy, int draw, double *change)
+static sq_status gather_controls(const sq_night_cell *cells, int n, const sq_night_result *results,
+                                 control_cells *controls)
 {
-    int controls = 0;
+    size_t runs = 1;
+    for (int i = 0; i < n; i++)
+        runs += (size_t)cells[i].baseline.runs[SQ_NIGHT_TIME].n;
+    *controls = (control_cells){.cell = malloc(((size_t)n + 1) * sizeof *controls->cell),
+                                .log = malloc(runs * sizeof(double)),
+                                .change = malloc(((size_t)n + 1) * sizeof(double))};
+    if (!controls->cell || !controls->log || !controls->change)
+        return SQ_OUT_OF_MEMORY;
+    double *next = controls->log;
     for (int i = 0; i < n; i++) {
-        const sq_night_runs *runs = &cells[i].baseline.runs[SQ_NIGHT_TIME];
-        double logs[64];
-        int known = runs->n < 64 ? runs->n : 64;
-        for (int k = 0; k < known; k++)
-            logs[k] = log(runs->value[k]);
-        if (is_judging(&cells[i], &results[i]))
-            change[controls++] = sq_split_difference(logs, known, policy->seed, draw);
+        const sq_night_runs *of = &cells[i].baseline.runs[SQ_NIGHT_TIME];
+        if (!is_judging(&cells[i], &results[i]))
+            continue;
+        controls->change[controls->n] = results[i].test[SQ_NIGHT_TIME].change.estimate;
+        controls->cell[controls->n++] = (control_cell){next, of->n};
+        for (int k = 0; k < of->n; k++)
+            *next++ = log(of->value[k]);
     }
-    return fabs(sq_median(change, controls));
+    return SQ_OK;
 }
 
-/* Median change of the control cells, between limits that A/A puts around 0. */
+/* How far the median of all of them moves when the baseline is split against itself: the same
+ * replicates on the same side in every cell, so that what they have in common is in it. */
+static double control_limit(control_cells *controls, const sq_night_policy *policy)
+{
+    double shift[CONTROL_SPLITS];
+    for (int draw = 0; draw < CONTROL_SPLITS; draw++) {
+        for (int i = 0; i < controls->n; i++)
+            controls->change[i] =
+                sq_split_difference(controls->cell[i].log, controls->cell[i].n, policy->seed, draw);
+        shift[draw] = fabs(sq_median(controls->change, controls->n));
+    }
+    sq_sort(shift, CONTROL_SPLITS);
+    double noise = sq_quantile(shift, CONTROL_SPLITS, policy->control_quantile);
+    return fmax(noise, log1p(policy->control_margin));
+}
+
 static sq_status judge_control(const sq_night_cell *cells, int n, const sq_night_policy *policy,
                                const sq_night_result *results, sq_night_summary *summary)
 {
-    double *change = malloc((size_t)(n + 1) * sizeof *change), shift[CONTROL_SPLITS];
-    if (!change)
-        return SQ_OUT_OF_MEMORY;
-    for (int i = 0; i < n; i++)
-        if (is_judging(&cells[i], &results[i]))
-            change[summary->controls++] = results[i].test[SQ_NIGHT_TIME].change.estimate;
+    control_cells controls;
+    sq_status status = gather_controls(cells, n, results, &controls);
     summary->control_shift = (sq_interval){NAN, NAN, NAN};
-    if (summary->controls >= policy->control_min && summary->controls > 0) {
-        double median = sq_median(change, summary->controls);
-        for (int draw = 0; draw < CONTROL_SPLITS; draw++)
-            shift[draw] = split_shift(cells, n, results, policy, draw, change);
-        sq_sort(shift, CONTROL_SPLITS);
-        double limit = fmax(sq_quantile(shift, CONTROL_SPLITS, policy->control_quantile),
-                            log1p(policy->control_margin));
+    if (status == SQ_OK && controls.n >= policy->control_min && controls.n > 0) {
+        double median = sq_median(controls.change, controls.n);
+        double limit = control_limit(&controls, policy);
         summary->control_shift = (sq_interval){median, -limit, limit};
         summary->is_unfit = fabs(median) > limit;
     }
-    free(change);
-    return SQ_OK;
+    summary->controls = controls.n;
+    free_controls(&controls);
+    return status;
 }
 
 /* --- the night --- */

@@ -16,12 +16,12 @@ const char *sq_outcome_name(sq_outcome outcome)
     return names[outcome];
 }
 
-/* Slower by enough and surely; or surely not by enough; or neither. */
-static sq_outcome outcome_of(const sq_confirmation *c, double least, double level)
+/* Slower by enough and surely; or surely not by enough (one-sided, 95 %); or neither. */
+static sq_outcome outcome_of(const sq_confirmation *c, double most, double least, double level)
 {
     if (c->p <= level && c->change.estimate >= least)
         return SQ_CONFIRMED;
-    return c->change.hi < least ? SQ_DISMISSED : SQ_UNRESOLVED;
+    return most < least ? SQ_DISMISSED : SQ_UNRESOLVED;
 }
 
 static sq_confirmation confirm(const sq_block *block, int n, double least, double level)
@@ -35,7 +35,8 @@ static sq_confirmation confirm(const sq_block *block, int n, double least, doubl
     }
     c.change = sq_paired_interval(difference, c.blocks, 0.95);
     c.p = sq_sign_flip_p(difference, c.blocks);
-    c.outcome = outcome_of(&c, least, level);
+    double most = sq_paired_interval(difference, c.blocks, 0.90).hi;
+    c.outcome = outcome_of(&c, most, least, level);
     return c;
 }
 

@@ -16,7 +16,7 @@ typedef struct {
     sq_night_quantity quantity;
     sq_two_sides *sides;
     sq_variance_prior *prior; /* a group */
-    double *floor;            /* a cell */
+    double *floor;            /* a cell; NAN where it is not tested */
     sq_moderated *moderated;
     double *p, *q;
 } quantity_test;
@@ -131,18 +131,21 @@ static void close_pool(split_pool *pool)
     free(pool->change);
 }
 
-static void add_splits(const quantity_test *t, int i, int draws, split_pool *pool)
+/* Splits of a cell, in units of `unit`. */
+static void add_splits(const quantity_test *t, int i, double unit, int draws, split_pool *pool)
 {
     const sq_night_runs *runs = baseline_of(t, i);
     int32_t distinct = sq_splits(runs->n);
-    if (distinct == 0)
+    if (distinct == 0 || !(unit > 0))
         return;
     for (int k = 0; k < runs->n; k++)
         pool->logs[k] = log(runs->value[k]);
     pool->distinct += distinct;
-    for (int draw = 0; draw < draws; draw++)
-        pool->change[pool->n++] = fabs(sq_split_difference(pool->logs, runs->n, t->policy->seed,
-                                                           (int64_t)i * DRAWS_OF_A_CELL + draw));
+    for (int draw = 0; draw < draws; draw++) {
+        int64_t index = (int64_t)i * DRAWS_OF_A_CELL + draw;
+        double change = sq_split_difference(pool->logs, runs->n, t->policy->seed, index);
+        pool->change[pool->n++] = fabs(change) / unit;
+    }
 }
 
 /* NAN where there are too few splits to know. */
@@ -154,12 +157,14 @@ static double pool_quantile(const quantity_test *t, split_pool *pool)
     return sq_quantile(pool->change, pool->n, t->policy->floor_quantile);
 }
 
+/* In standard errors of the cell that it will be asked of: a few cells with two far modes would else
+ * set the floor of all others. */
 static double floor_of_group(const quantity_test *t, int group, split_pool *pool)
 {
     pool->n = 0, pool->distinct = 0;
     for (int i = 0; i < t->n; i++)
         if (is_in(t, i, group))
-            add_splits(t, i, DRAWS_FOR_A_POOL, pool);
+            add_splits(t, i, t->moderated[i].error, DRAWS_FOR_A_POOL, pool);
     return pool_quantile(t, pool);
 }
 
@@ -168,25 +173,36 @@ static double floor_of_cell(const quantity_test *t, int i, split_pool *pool)
     if (sq_splits(baseline_of(t, i)->n) < t->policy->floor_values)
         return NAN;
     pool->n = 0, pool->distinct = 0;
-    add_splits(t, i, DRAWS_OF_A_CELL, pool);
+    add_splits(t, i, 1, DRAWS_OF_A_CELL, pool);
     return pool_quantile(t, pool);
 }
 
-/* Its own where it has splits enough, else that of similar cells, else of all; 0 where even all have
- * too few: then the policy's minimum stands alone. */
+/* Of similar cells, else of all; 0 where even all have too few splits: then the policy's minimum
+ * stands alone. */
+static void pooled_floors(const quantity_test *t, split_pool *pool, double *group)
+{
+    double all = NAN;
+    bool is_all_known = false;
+    for (int g = 0; g < t->groups; g++) {
+        group[g] = floor_of_group(t, g, pool);
+        if (isnan(group[g]) && !is_all_known)
+            all = floor_of_group(t, ALL_GROUPS, pool), is_all_known = true;
+        if (isnan(group[g]))
+            group[g] = isnan(all) ? 0 : all;
+    }
+}
+
 static sq_status find_floors(quantity_test *t)
 {
     split_pool pool;
     sq_status status = open_pool(t, &pool);
     double *group = malloc((size_t)t->groups * sizeof *group);
     if (status == SQ_OK && group) {
-        double all = floor_of_group(t, ALL_GROUPS, &pool);
-        for (int g = 0; g < t->groups; g++)
-            group[g] = floor_of_group(t, g, &pool);
+        pooled_floors(t, &pool, group);
         for (int i = 0; i < t->n; i++) {
-            double own = floor_of_cell(t, i, &pool), similar = group[t->cells[i].group];
-            double pooled = isnan(similar) ? all : similar;
-            t->floor[i] = !isnan(own) ? own : isnan(pooled) ? 0 : pooled;
+            double own = floor_of_cell(t, i, &pool);
+            double similar = group[t->cells[i].group] * t->moderated[i].error;
+            t->floor[i] = isnan(own) ? similar : own;
         }
     }
     close_pool(&pool);
@@ -206,8 +222,6 @@ static sq_finding finding_of(const quantity_test *t, const sq_night_test *test)
     double size = fabs(test->change.estimate);
     bool is_found = test->q <= t->policy->q && size >= sq_night_least(t->policy, t->quantity) &&
                     size >= test->floor;
-    if (isnan(test->p))
-        return SQ_FINDING_NONE;
     if (is_found)
         return test->change.estimate > 0 ? SQ_FINDING_SLOWER : SQ_FINDING_FASTER;
     bool is_equal = test->p_equal <= t->policy->equivalence_level;
@@ -220,28 +234,58 @@ static double margin_of(const quantity_test *t)
                 t->quantity == SQ_NIGHT_SETUP ? sq_night_least(t->policy, t->quantity) : 0);
 }
 
-static sq_night_test conclude(const quantity_test *t, int i, double level)
+/* In standard errors, at some degrees of freedom, which most cells of a group share. */
+typedef struct {
+    double df, interval, detectable;
+} widths;
+
+static widths widths_at(double df, double level, double power)
+{
+    sq_moderated unit = {.error = 1, .df = df};
+    return (widths){df, sq_moderated_interval(&unit, 0.95).hi, sq_detectable(&unit, level, power)};
+}
+
+static void conclude(const quantity_test *t, int i, double level, const widths *width,
+                     sq_night_test *test)
 {
     const sq_night_policy *policy = t->policy;
     const sq_moderated *moderated = &t->moderated[i];
-    double margin = margin_of(t);
-    sq_night_test test = {.change = {NAN, NAN, NAN},
-                          .p = t->p[i],
-                          .q = t->q[i],
-                          .p_equal = NAN,
-                          .floor = t->floor[i],
-                          .detectable = NAN};
-    if (!isnan(test.p)) {
-        double found = sq_detectable(moderated, level, policy->power);
-        test.change = sq_moderated_interval(moderated, 0.95);
-        test.p_equal = sq_equivalence_p(moderated, margin);
-        test.detectable = fmax(found, fmax(test.floor, sq_night_least(policy, t->quantity)));
+    double margin = margin_of(t), middle = moderated->difference;
+    double half = width->interval * moderated->error, least = sq_night_least(policy, t->quantity);
+    test->change = (sq_interval){middle, middle - half, middle + half};
+    test->p_equal = sq_equivalence_p(moderated, margin);
+    test->detectable = fmax(width->detectable * moderated->error, fmax(test->floor, least));
+    test->finding = finding_of(t, test);
+    if (test->finding == SQ_FINDING_INCONCLUSIVE)
+        test->replicates = sq_replicates_for(&t->sides[i], &t->prior[t->cells[i].group], margin,
+                                             level, policy->power);
+}
+
+static void conclude_group(const quantity_test *t, int group, double level,
+                           sq_night_result *results)
+{
+    widths width = {.df = NAN};
+    for (int i = 0; i < t->n; i++) {
+        if (!is_in(t, i, group) || isnan(t->p[i]))
+            continue;
+        if (width.df != t->moderated[i].df)
+            width = widths_at(t->moderated[i].df, level, t->policy->power);
+        conclude(t, i, level, &width, &results[i].test[t->quantity]);
     }
-    test.finding = finding_of(t, &test);
-    if (test.finding == SQ_FINDING_INCONCLUSIVE)
-        test.replicates = sq_replicates_for(&t->sides[i], &t->prior[t->cells[i].group], margin,
-                                            level, policy->power);
-    return test;
+}
+
+static void conclude_all(const quantity_test *t, double level, sq_night_result *results)
+{
+    for (int i = 0; i < t->n; i++)
+        results[i].test[t->quantity] = (sq_night_test){.finding = SQ_FINDING_NONE,
+                                                       .change = {NAN, NAN, NAN},
+                                                       .p = t->p[i],
+                                                       .q = t->q[i],
+                                                       .p_equal = NAN,
+                                                       .floor = t->floor[i],
+                                                       .detectable = NAN};
+    for (int group = 0; group < t->groups; group++)
+        conclude_group(t, group, level, results);
 }
 
 static sq_status test_all(quantity_test *t, sq_night_result *results, double *level)
@@ -249,15 +293,14 @@ static sq_status test_all(quantity_test *t, sq_night_result *results, double *le
     SQ_TRY(allocate(t));
     take_sides(t);
     SQ_TRY(fit_groups(t));
-    SQ_TRY(find_floors(t));
     for (int i = 0; i < t->n; i++) {
         t->moderated[i] = sq_moderate(&t->sides[i], &t->prior[t->cells[i].group]);
         t->p[i] = t->moderated[i].p;
     }
+    SQ_TRY(find_floors(t));
     SQ_TRY(sq_false_discovery(t->p, t->n, t->q));
     *level = sq_discovery_level(t->p, t->q, t->n, t->policy->q);
-    for (int i = 0; i < t->n; i++)
-        results[i].test[t->quantity] = conclude(t, i, *level);
+    conclude_all(t, *level, results);
     return SQ_OK;
 }
 

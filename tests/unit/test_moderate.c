@@ -172,13 +172,14 @@ static void rate_of_alarms(void **state)
 static void two_modes(void **state)
 {
     (void)state;
-    const double two[] = {1.00, 1.10, 1.01, 1.11, 1.02, 1.00, 1.10, 1.01};
+    const double two[] = {1.00, 1.20, 1.01, 1.21, 1.02, 1.00, 1.20, 1.01};
     sq_modes modes;
     assert_int_equal(sq_modes_of(two, 8, &modes), SQ_OK);
     assert_true(modes.is_bimodal && modes.n_low == 5 && modes.n_high == 3);
-    assert_true(modes.low == 1.01 && modes.high == 1.10);
-    near_to(modes.gap, 0.08, 1e-9);
+    assert_true(modes.low == 1.01 && modes.high == 1.20);
+    near_to(modes.gap, 0.18, 1e-9);
     near_to(modes.within, 0.005, 1e-9);
+    near_to(modes.limit, 4 * pow(2.5, 1.6), 1e-12);
     const double even[] = {1, 2, 3, 4, 5, 6, 7, 8}, spike[] = {1, 1.01, 1.02, 1, 1.01, 1.02, 1, 9};
     assert_int_equal(sq_modes_of(even, 8, &modes), SQ_OK);
     assert_true(!modes.is_bimodal && modes.n_low == 4);
