@@ -112,6 +112,15 @@ static sq_status put_beginning(sq_db *db, const sq_campaign *campaign,
     return db->resume_uuid[0] ? continue_campaign(db, err) : put_campaign(db, campaign, err);
 }
 
+/* The switch needs the store alone, and a report or history of a large one reads for some seconds. */
+static sq_status open_log(sq_db *db, sq_error *err)
+{
+    sqlite3_busy_timeout(db->handle, SQ_DB_READER_MS);
+    sq_status status = sq_db_exec(db, "PRAGMA journal_mode = WAL", "beginning a campaign", err);
+    sqlite3_busy_timeout(db->handle, SQ_DB_BUSY_MS);
+    return status;
+}
+
 static sq_status begin(void *self, const sq_campaign *campaign, const sq_environment *environment,
                        const sq_device *device, const sq_metric_def *metrics, sq_error *err)
 {
@@ -120,7 +129,7 @@ static sq_status begin(void *self, const sq_campaign *campaign, const sq_environ
         return sq_fail(err, SQ_BAD_ARGUMENT, "%s: not opened for writing", db->path);
     /* Readers go on while a campaign writes. A file system without shared memory keeps the rollback
      * journal, which is as safe. */
-    SQ_TRY(sq_db_exec(db, "PRAGMA journal_mode = WAL", "beginning a campaign", err));
+    SQ_TRY(open_log(db, err));
     SQ_TRY(sq_db_begin(db, err));
     sq_status status =
         sq_db_end(db, put_beginning(db, campaign, environment, device, metrics, err), err);

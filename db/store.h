@@ -16,8 +16,8 @@ extern "C" {
 
 struct sq_db;
 
-/* How long a lock of another process is waited for. */
-enum { SQ_DB_BUSY_MS = 3000 };
+/* How long a lock of another process is waited for; of readers, when a campaign begins. */
+enum { SQ_DB_BUSY_MS = 3000, SQ_DB_READER_MS = 60000 };
 
 /* One prepared statement per verb, made on first use; the texts are in statements.c. */
 typedef enum {

@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static char folder[PATH_BYTES], path[PATH_BYTES];
@@ -400,6 +401,45 @@ static void test_backup_of_a_live_store(void **state)
     sq_db_close(db);
 }
 
+/* A process that reads the store for longer than a lock is waited for otherwise. */
+static pid_t start_reader(void)
+{
+    int ready[2];
+    char byte;
+    assert_int_equal(pipe(ready), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        sq_db *reader = NULL;
+        sq_error err;
+        bool is_open = sq_db_open(path, SQ_DB_READ, &reader, &err) == SQ_OK;
+        if (is_open)
+            sqlite3_exec(sq_db_handle(reader), "BEGIN; SELECT count(*) FROM run", NULL, NULL, NULL);
+        is_open = is_open && write(ready[1], "x", 1) == 1;
+        sleep(4);
+        sq_db_close(reader);
+        _exit(!is_open);
+    }
+    assert_true(child > 0);
+    assert_int_equal(read(ready[0], &byte, 1), 1);
+    close(ready[0]);
+    close(ready[1]);
+    return child;
+}
+
+static void test_a_campaign_waits_for_readers(void **state)
+{
+    (void)state;
+    sq_db *db = must_open(path, SQ_DB_WRITE);
+    pid_t child = start_reader();
+    int status = -1;
+    sq_campaign campaign = demo_campaign("plan", "label", 1e9);
+    must_begin(db, &campaign);
+    must_finish(db, "finished");
+    sq_db_close(db);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+}
+
 int main(void)
 {
 #define STORE_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -414,6 +454,7 @@ int main(void)
         STORE_TEST(test_same_things_are_stored_once),
         STORE_TEST(test_single_file_at_the_end),
         STORE_TEST(test_backup_of_a_live_store),
+        STORE_TEST(test_a_campaign_waits_for_readers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
