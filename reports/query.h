@@ -35,7 +35,8 @@ typedef struct {
     X(figure_roofline_sql) X(figure_roofline_gp) X(figure_roofline_txt) \
     X(figure_profile_run_sql) X(figure_profile_facts_sql) X(figure_profile_values_sql) \
     X(figure_profile_kernels_sql) X(figure_profile_checks_sql) X(figure_profile_roofline_gp) \
-    X(figure_profile_roofplot_gp) X(figure_profile_series_gp) X(page_css) X(page_js)
+    X(figure_profile_roofplot_gp) X(figure_profile_series_gp) X(figure_history_campaigns_sql) \
+    X(figure_history_runs_sql) X(figure_history_cell_runs_sql) X(page_css) X(page_js)
 /* clang-format on */
 #define SQ_X(name) extern const char sq_##name[];
 SQ_REPORT_TEXTS(SQ_X)

@@ -25,8 +25,8 @@ import unittest
 SOURCE = pathlib.Path(sys.argv[1])
 SEQMARK = pathlib.Path(sys.argv[2]) / "seqmark"
 GOLDEN = SOURCE / "tests/cli/golden"
-COMMANDS = ["run", "list", "show", "compare", "baseline", "characterize", "profile", "report", "export",
-            "verify", "doctor"]
+COMMANDS = ["run", "list", "show", "compare", "baseline", "history", "characterize", "profile",
+            "report", "export", "verify", "doctor"]
 TINY = ["run", "--op", "rmsnorm", "--dtype", "f32", "--seqlen", "8,16", "--channels", "8",
         "--device", "cpu", "--max-samples", "10", "--warmup-time", "1ms"]
 KEY = "rmsnorm@cpu/ref/fwd/f32/B=1,L=8,D=8,groups=1,weight=1,gate=none,eps=1e-05," \
@@ -586,6 +586,124 @@ class Compare(Folder):
         self.refused("compare", "before", "after", "--bootstrap", "1.5", says=["bootstrap"])
         self.refused("compare", "before", "after", "-o", "jsno", says=["json"])
         self.refused("compare", "before", "after", "--db", self.path("none.db"), says=["none.db"])
+
+
+class History(Folder):
+    """One campaign of two cells and two replicates, copied to twelve nights of which the last four
+    are 10 % slower, by hand."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.shared = tempfile.TemporaryDirectory()
+        cls.store = os.path.join(cls.shared.name, "seqmark.db")
+        result = seqmark(*TINY, "--label", "night", "--replicates", "2", cwd=cls.shared.name)
+        assert result.returncode == 0, result.stderr
+        db = sqlite3.connect(cls.store)
+        db.row_factory = sqlite3.Row
+        db.execute("UPDATE run SET status = 'ok', reason = '', median_ns = 1e5 + 100 * replicate")
+        campaign = dict(db.execute("SELECT * FROM campaign").fetchone())
+        runs = [dict(row) for row in db.execute("SELECT * FROM run")]
+        for night in range(1, 12):
+            cls.put(db, "campaign", {**campaign, "campaign_id": 100 + night,
+                                     "uuid": f"{night:08d}-aaaa", "git_commit": f"commit{night}", "git_dirty": 0,
+                                     "started": campaign["started"] + 86400 * night,
+                                     "turn": campaign["turn"] + 86400 * night})
+            for run in runs:
+                ns = run["median_ns"] * (1.1 if night > 7 else 1) * (1 + 1e-4 * (night % 3))
+                cls.put(db, "run", {**run, "run_id": None, "campaign_id": 100 + night,
+                                    "uuid": f"{night}-{run['run_id']}", "median_ns": ns})
+        db.commit()
+        db.close()
+
+    @staticmethod
+    def put(db, table, row):
+        db.execute(f"INSERT INTO {table}({','.join(row)}) VALUES({','.join('?' * len(row))})",
+                   list(row.values()))
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.shared.cleanup()
+
+    def setUp(self):
+        super().setUp()
+        shutil.copy(self.store, self.path("seqmark.db"))
+
+    def rows(self, *words):
+        return json.loads(self.fine("history", *words, "-o", "json").stdout)
+
+    def test_a_cell_by_key_hash_and_run(self):
+        rows = self.rows(KEY)
+        self.assertEqual(len(rows), 12)
+        self.assertEqual({r["key"] for r in rows}, {KEY})
+        self.assertEqual([r["segment"] for r in rows], [0] * 8 + [1] * 4)
+        self.assertAlmostEqual(rows[8]["change"], 1.1, 3)
+        self.assertTrue(rows[8]["remark"].startswith("change +"))
+        self.assertEqual([r["runs"] for r in rows], [2] * 12)
+        db = sqlite3.connect(self.path("seqmark.db"))
+        cell, run = db.execute("SELECT hash, run_id FROM run JOIN cell USING (cell_id) "
+                               "WHERE key = ? ORDER BY run_id LIMIT 1", (KEY,)).fetchone()
+        db.close()
+        self.assertEqual(self.rows(cell[:12]), rows)
+        self.assertEqual(self.rows(str(run)), rows)
+
+    def test_all_cells(self):
+        rows = self.rows()
+        self.assertEqual({r["key"] for r in rows}, {KEY, KEY.replace("L=8,", "L=16,")})
+        for r in rows:
+            self.assertEqual((r["nights"], r["changes"], r["is_gone"]), (12, 1, 0))
+            self.assertEqual((r["last_good_commit"], r["first_bad_commit"]), ("commit7", "commit8"))
+        self.assertEqual([r["key"] for r in self.rows("--filter", "L==8")], [KEY])
+        self.assertEqual(self.rows("--label", "night", "--since", "100d"), rows)
+        result = self.fine("history", "--min-change", "20")
+        self.assertIn("2 cells in 12 campaigns, 0 with a change", result.stderr)
+
+    def test_forms(self):
+        table = self.fine("history", KEY).stdout
+        self.assertTrue(table.startswith(KEY + "\n"), table)
+        self.assertIn("commit7..commit8", table)
+        self.assertIn("## ", self.fine("history", KEY, "-o", "md").stdout)
+        lines = self.fine("history", KEY, "-o", "jsonl").stdout.splitlines()
+        self.assertEqual([json.loads(line) for line in lines], self.rows(KEY))
+        header = self.fine("history", "-o", "csv").stdout.splitlines()[0]
+        self.assertTrue(header.startswith("key,device,nights"), header)
+
+    def test_the_page(self):
+        result = self.fine("history", "--html", self.path("out/h"))
+        self.assertEqual(last_line(result), self.path("out/h/history.html"))
+        with open(self.path("out/h/history.html"), encoding="utf-8") as page:
+            text = page.read()
+        self.assertEqual(text.count("<svg class=\"spark\""), 2)
+        self.assertNotIn("http", text)
+
+    def test_another_policy_is_not_joined_unless_asked_for(self):
+        db = sqlite3.connect(self.path("seqmark.db"))
+        db.execute("UPDATE campaign SET policy = json_set(policy, '$.rest', 9.0) "
+                   "WHERE campaign_id > 107")
+        db.commit()
+        db.close()
+        rows = self.rows(KEY)
+        self.assertEqual([r["track"] for r in rows], [0] * 8 + [1] * 4)
+        self.assertEqual(rows[8]["remark"], "policy: rest 4.0 and 9.0")
+        self.assertIsNone(rows[8]["change"])
+        self.assertIn("are not joined", self.fine("history").stderr)
+        joined = self.rows(KEY, "--across", "policy")
+        self.assertAlmostEqual(joined[8]["change"], 1.1, 3)
+        self.assertIn("policy: rest 4.0 and 9.0 (joined)", joined[8]["remark"])
+
+    def test_refusals(self):
+        self.refused("history", "rmsnrm", says=["unknown run or cell"])
+        self.refused("history", KEY, KEY, says=["one cell, not 2"])
+        self.refused("history", KEY, "--filter", "L==8", says=["--filter"])
+        self.refused("history", "--filter", "L==", says=["column"])
+        self.refused("history", "--filter", "L==9", says=["no timed run", "filter"])
+        self.refused("history", "--suite", "weekly", says=["no campaign of suite weekly"])
+        self.refused("history", "--across", "drivr", says=['"driver"'])
+        self.refused("history", "--across", "cache", says=["one cache, launch and clock mode"])
+        for date in ("yesterday", "2026-02-30", "2026-1-01", "d", "-3d", ""):
+            self.refused("history", "--since", date, says=["since: "])
+        self.refused("history", "--min-change", "little", says=["min-change"])
+        self.refused("history", "--html", self.path("seqmark.db"), says=["seqmark.db"])
+        self.refused("history", "-o", "jsno", says=["json"])
 
 
 class Profile(Folder):

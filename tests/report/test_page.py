@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Opens the report and a profile of a fixed store in headless Chromium: nothing on the console,
+"""Opens the report, a profile and the history of a fixed store in headless Chromium: nothing on the console,
 tables sort and filter. Usage: test_page.py SOURCE_DIR BINARY_DIR. Exit 77: no Chromium, or no fixture."""
 
 import base64
@@ -228,6 +228,59 @@ def check_profile(page, is_full):
         assert re.fullmatch(r"(\d+) of \1 values", count), count
 
 
+def count_of(page, selector):
+    return page.run(f"document.querySelectorAll({json.dumps(selector)}).length")
+
+
+def fits(page):
+    for width in (1280, 400):
+        page.call("Emulation.setDeviceMetricsOverride", width=width, height=900,
+                  deviceScaleFactor=1, mobile=False)
+        wide = page.run("document.documentElement.scrollWidth > document.documentElement.clientWidth")
+        assert not wide, f"the page scrolls sideways at {width}"
+
+
+def check_history_of_many(page):
+    """30 cells over 40 nights: a third slower in the middle, a fifth faster, a driver for all."""
+    sections = page.run("[...document.querySelectorAll('main > section')].map((part) => part.id)")
+    assert sections == ["summary", "cells", "campaigns", "reading"], sections
+    assert count_of(page, "#cells-table tbody tr") == 30
+    assert count_of(page, "svg.spark") == 30 and count_of(page, "svg.history") == 0
+    assert count_of(page, "svg path.break") == 30
+    assert count_of(page, "svg path.change.slower") == 10
+    assert count_of(page, "svg path.change.faster") == 6
+    drawn = page.run("[...document.querySelectorAll('svg.spark')].every((s) => "
+                     "s.querySelector('.nights').getTotalLength() > 1000 && s.clientHeight === 36)")
+    assert drawn, "a picture is empty"
+    click(page, "last change")
+    rising = [float(text) for text in column(page, "last change") if text]
+    assert rising == sorted(rising) and len(rising) == 14, rising
+    assert type_filter(page, "stands") == "14 of 30 cells"
+    assert type_filter(page, "ssd fwd/f16 L=256") == "1 of 30 cells"
+    assert abs(float(column(page, "last change")[0]) - 7) < 0.1, column(page, "last change")
+    assert column(page, "commits") == ["c19..c20"]
+    assert type_filter(page, "") == "30 of 30 cells"
+    text = page.run("document.getElementById('campaigns').textContent")
+    assert text.count("the clock was set back before it") == 1
+    fits(page)
+
+
+def check_history_of_few(page):
+    sections = page.run("[...document.querySelectorAll('main > section')].map((part) => part.id)")
+    assert sections == ["summary", "cells", "nights", "campaigns", "reading"], sections
+    assert count_of(page, "svg.history") == 2
+    assert count_of(page, "svg.history circle.night") == 80
+    assert count_of(page, "#nights0-table tbody tr") == 40
+    words = page.run("document.getElementById('nights').textContent")
+    assert words.count("driver: 580.65 and 590.10") == 2, words.count("driver")
+    inside = page.run("""[...document.querySelectorAll("svg.history :not(title)")].every((part) => {
+        const box = part.getBoundingClientRect(), whole = part.closest("svg").getBoundingClientRect();
+        return box.left >= whole.left - 1 && box.right <= whole.right + 1 &&
+            box.top >= whole.top - 1 && box.bottom <= whole.bottom + 1; })""")
+    assert inside, "something is drawn outside of its picture"
+    fits(page)
+
+
 def find_browser():
     """The first that answers; Ubuntu's chromium-browser is a script that asks for the snap."""
     for name in ("chromium", "chromium-browser", "google-chrome"):
@@ -241,6 +294,7 @@ def find_browser():
 def main():
     fixture = Path(sys.argv[2], "tests", "test_render")
     profile = Path(sys.argv[2], "tests", "test_profile")
+    history = Path(sys.argv[2], "tests", "test_history")
     program = find_browser()
     if not program or not fixture.exists():
         print("skipped:", "no chromium" if not program else f"{fixture} is not built")
@@ -250,6 +304,9 @@ def main():
             subprocess.run([fixture, "--render", f"{folder}/{name}", *option], check=True)
             subprocess.run([profile, "--render", f"{folder}/profile-{name}", *option], check=True,
                            stdout=subprocess.DEVNULL)
+        for name, option in (("many", ["--many"]), ("few", [])):
+            subprocess.run([history, "--render", f"{folder}/history-{name}", *option], check=True,
+                           stderr=subprocess.DEVNULL)
         browser, port = start_browser(program, f"{folder}/profile")
         try:
             for name in ("full", "empty"):
@@ -263,6 +320,10 @@ def main():
                 (path,) = Path(folder, f"profile-{name}").glob("*.html")
                 page = open_page(port, path)
                 check_profile(page, name == "full")
+                assert not page.complaints(), page.complaints()
+            for name, check in (("many", check_history_of_many), ("few", check_history_of_few)):
+                page = open_page(port, Path(folder, f"history-{name}", "history.html"))
+                check(page)
                 assert not page.complaints(), page.complaints()
         finally:
             browser.terminate()

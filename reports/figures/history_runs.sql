@@ -1,0 +1,4 @@
+-- The runs of campaign ?1, those of a cell together, in the order of the index over them.
+SELECT cell_id, replicate, env_id, device_id, harness_version, status, kernel_hash, run_id,
+       CASE WHEN status IN ('ok', 'noisy', 'throttled') THEN median_ns END AS ns, lo_ns, hi_ns
+FROM run WHERE campaign_id = ?1 ORDER BY campaign_id, cell_id, replicate, attempt
