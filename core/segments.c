@@ -67,7 +67,8 @@ static double correlation_of(double lag1, double lag2, int n)
 {
     double r = lag1 > 0 ? lag2 * lag2 / (lag1 * lag1) - 1 : 0;
     double belief = 1 / (1 + pow(correlation_prior / n, 2));
-    return fmin(fmax(r, 0), most_correlation) * belief; /* steps beyond the trimmed make r any size */
+    /* Steps beyond the trimmed ones make r any size. */
+    return fmin(fmax(r, 0), most_correlation) * belief;
 }
 
 static sq_night_noise noise_of(const sq_nights *s, double *room)
