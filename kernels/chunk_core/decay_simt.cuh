@@ -167,9 +167,12 @@ static __global__ void __launch_bounds__(32 * SPLIT, SPLIT == 8 ? 2 : 4)
                 sq_decay_gate(p, head, sq_decay_dt<T>(p, u.batch, own, u.head));
             const bool is_start = sq_decay_starts(p, u.batch, own);
             total = is_start ? -INFINITY : total + step.log2_decay;
-            stage->gate[threadIdx.x] =
-                make_float4(is_start ? 0.0f : sq_decay_factor(p, head, step), step.weight,
-                            sq_decay_output_scale(p, head, u.batch, u.head, own), 0.0f);
+            float scale = p.scale; /* norms are of main alone */
+            if constexpr (MODE == SQ_SIMT_MAIN) {
+                scale = sq_decay_output_scale(p, head, u.batch, u.head, own);
+            }
+            stage->gate[threadIdx.x] = make_float4(is_start ? 0.0f : sq_decay_factor(p, head, step),
+                                                   step.weight, scale, 0.0f);
         }
         sq_copy_commit();
     };

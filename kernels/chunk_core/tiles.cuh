@@ -100,6 +100,12 @@ struct sq_tile_sum {
             return thread / 128 * 32 + i / 4 * 8 + thread % 4 * 2 + i % 2;
     }
 
+    /* The first of the thread's elements that are of the same row as element i. */
+    static constexpr __device__ int first_of_row(int i)
+    {
+        return is_simt ? i / 4 * 4 : i % 4 / 2 * 2;
+    }
+
     __device__ __forceinline__ void clear()
     {
 #pragma unroll

@@ -5,7 +5,7 @@
  *   W_ts = f_t (do_t . v_s + x_t) gamma^(t-s)           dq_t = sum over s <= t of W_ts k_s
  *                                                       dk_s = sum over t >= s of W_ts q_t
  *
- * One kernel makes all three: a block owns 64 rows and 64 columns of a gradient.
+ * One kernel makes all three: a block owns 64 rows and 64 or 256 columns of a gradient.
  */
 #ifndef SQ_KERNELS_RETENTION_PARALLEL_BWD_CUH
 #define SQ_KERNELS_RETENTION_PARALLEL_BWD_CUH
@@ -23,7 +23,7 @@ typedef struct {
     sq_decay_tensor x, y, z, out;
     int inner, outer; /* channels of x and y, of z and out */
     const float *factor, *extra;
-    int tiles, outer_tiles;
+    int tiles, blocks; /* blocks: of outer columns */
     bool is_of_keys, is_vector;
 } sq_parallel_gradient;
 
@@ -60,8 +60,8 @@ __device__ __forceinline__ void sq_parallel_load_facts(const sq_parallel_gradien
     extra[threadIdx.x] = c.extra && t < c.p.length ? c.extra[at] : 0.0f;
 }
 
-template <typename T>
-static __global__ void __launch_bounds__(SQ_TILE_THREADS)
+template <typename T, int WIDE>
+static __global__ void __launch_bounds__(SQ_TILE_THREADS, 2)
     sq_parallel_gradient_kernel(sq_parallel_gradient c)
 {
     extern __shared__ __align__(512) unsigned char memory[];
@@ -69,21 +69,22 @@ static __global__ void __launch_bounds__(SQ_TILE_THREADS)
     const sq_tile<T> weights = {memory + 2 * sq_tile_bytes<T>};
     float *factor = (float *)(memory + 3 * sq_tile_bytes<T>), *extra = factor + SQ_TILE;
     float *scratch = extra + SQ_TILE;
-    const int column = (int)blockIdx.x % c.outer_tiles * SQ_TILE;
-    const int index = (int)blockIdx.x / c.outer_tiles, head = index / c.tiles;
+    const int column = (int)blockIdx.x % c.blocks * WIDE * SQ_TILE;
+    const int index = (int)blockIdx.x / c.blocks, head = index / c.tiles;
     const int h = head % c.p.heads, b = head / c.p.heads;
     /* long rows first */
     const int own = c.is_of_keys ? index % c.tiles : c.tiles - 1 - index % c.tiles;
     const int first = own * SQ_TILE, rows = min((int)SQ_TILE, c.p.length - first);
     const int end = c.is_of_keys ? c.tiles : own + 1;
     const float rate = sq_decay_load_head(c.p, h).rate;
-    sq_tile_sum<T> sum;
-    sum.clear();
+    sq_tile_sum<T> sum[WIDE];
+#pragma unroll
+    for (int wide = 0; wide < WIDE; wide++)
+        sum[wide].clear();
     for (int tile = c.is_of_keys ? own : 0; tile < end; tile++) {
         const int from = tile * SQ_TILE, others = min((int)SQ_TILE, c.p.length - from);
-        sq_tile_sum<T> product, added;
+        sq_tile_sum<T> product;
         product.clear();
-        added.clear();
         for (int inner = 0; inner < c.inner; inner += SQ_TILE) {
             __syncthreads(); /* nobody reads the tiles and facts any more */
             if (inner == 0)
@@ -95,9 +96,6 @@ static __global__ void __launch_bounds__(SQ_TILE_THREADS)
             __syncthreads();
             product.add_nt(left, right);
         }
-        __syncthreads();
-        right.load(sq_decay_at<T>(c.z, b, from, h) + column, c.z.time, others, c.outer - column,
-                   c.is_vector);
         float w[16];
 #pragma unroll
         for (int e = 0; e < 16; e++) {
@@ -113,30 +111,51 @@ static __global__ void __launch_bounds__(SQ_TILE_THREADS)
 #pragma unroll
         for (int e = 0; e < 16; e++)
             weights.put(product.row(e), product.col(e), w[e] * scale);
-        __syncthreads();
-        added.add_nn(weights, right);
 #pragma unroll
-        for (int e = 0; e < 16; e++)
-            sum.at[e] = fmaf(added.at[e], back, sum.at[e]);
+        for (int wide = 0; wide < WIDE; wide++) {
+            const int at = column + wide * SQ_TILE;
+            if (at >= c.outer)
+                break;
+            sq_tile_sum<T> added;
+            added.clear();
+            __syncthreads(); /* nobody reads the tile any more */
+            right.load(sq_decay_at<T>(c.z, b, from, h) + at, c.z.time, others, c.outer - at,
+                       c.is_vector);
+            __syncthreads();
+            added.add_nn(weights, right);
+#pragma unroll
+            for (int e = 0; e < 16; e++)
+                sum[wide].at[e] = fmaf(added.at[e], back, sum[wide].at[e]);
+        }
     }
 #pragma unroll
-    for (int e = 0; e < 16; e++) {
-        const int row = sum.row(e), to = column + sum.col(e);
-        if (row < rows && to < c.outer)
-            ((T *)sq_decay_at<T>(c.out, b, first + row, h))[to] = sq_from_f32<T>(sum.at[e]);
-    }
+    for (int wide = 0; wide < WIDE; wide++)
+#pragma unroll
+        for (int e = 0; e < 16; e++) {
+            const int row = sum[wide].row(e), to = column + wide * SQ_TILE + sum[wide].col(e);
+            if (row < rows && to < c.outer)
+                ((T *)sq_decay_at<T>(c.out, b, first + row, h))[to] =
+                    sq_from_f32<T>(sum[wide].at[e]);
+        }
+}
+
+template <typename T, int WIDE>
+static sq_status sq_parallel_run_wide(const sq_call *call, sq_parallel_gradient c, sq_error *err)
+{
+    constexpr int bytes = sq_parallel_bwd_shared<T>;
+    c.blocks = (int)sq_ceil_div(c.outer, WIDE * SQ_TILE);
+    const unsigned grid = (unsigned)((int64_t)c.tiles * c.blocks * c.p.heads * c.p.batch);
+    SQ_TRY(sq_allow_shared(sq_parallel_gradient_kernel<T, WIDE>, bytes, err));
+    sq_parallel_gradient_kernel<T, WIDE><<<grid, SQ_TILE_THREADS, bytes, sq_stream(call)>>>(c);
+    return sq_launched("parallel retention's gradient", err);
 }
 
 template <typename T>
-static sq_status sq_parallel_run_gradient(const sq_call *call, sq_parallel_gradient c,
+static sq_status sq_parallel_run_gradient(const sq_call *call, const sq_parallel_gradient &c,
                                           sq_error *err)
 {
-    constexpr int bytes = sq_parallel_bwd_shared<T>;
-    c.outer_tiles = (int)sq_ceil_div(c.outer, SQ_TILE);
-    const unsigned grid = (unsigned)((int64_t)c.tiles * c.outer_tiles * c.p.heads * c.p.batch);
-    SQ_TRY(sq_allow_shared(sq_parallel_gradient_kernel<T>, bytes, err));
-    sq_parallel_gradient_kernel<T><<<grid, SQ_TILE_THREADS, bytes, sq_stream(call)>>>(c);
-    return sq_launched("parallel retention's gradient", err);
+    return sq_parallel_width(c.outer) > 1 ? sq_parallel_run_wide<T, SQ_PARALLEL_WIDE>(call, c, err)
+                                          : sq_parallel_run_wide<T, 1>(call, c, err);
 }
 
 /* dq, dk and dv from the facts. */

@@ -69,6 +69,54 @@ __device__ __forceinline__ sq_score_unit sq_score_unit_of(const sq_decay_params 
     return u;
 }
 
+/* Tiles of a block's queries that stay; where they are too many all go through one. */
+static inline int sq_score_slots(int keys)
+{
+    const int tiles = (int)sq_ceil_div(keys, SQ_TILE);
+    return tiles <= SQ_SCORE_RESIDENT ? tiles : 1;
+}
+
+/* A block's 64 queries and a tile of 64 keys: their products. memory: the keys, then the queries. */
+template <typename T>
+struct sq_score_block {
+    unsigned char *memory;
+    int slots;
+    bool is_vector;
+
+    __device__ __forceinline__ sq_tile<T> keys() const { return {memory}; }
+    __device__ __forceinline__ unsigned char *end() const
+    {
+        return memory + (slots + 1) * sq_tile_bytes<T>;
+    }
+    /* Of every tile up to the unit's own, the first one first. */
+    __device__ __forceinline__ void add_products(const sq_decay_params &p, const sq_score_unit &u,
+                                                 int tile, sq_tile_sum<T> &score) const
+    {
+        const int from = tile * SQ_TILE, steps = min((int)SQ_TILE, p.length - from);
+        const bool is_resident = slots * SQ_TILE >= p.keys;
+        for (int key = 0; key < p.keys; key += SQ_TILE) {
+            const int slot = is_resident ? key / SQ_TILE : 0;
+            const sq_tile<T> queries = {memory + (slot + 1) * sq_tile_bytes<T>};
+            __syncthreads(); /* nobody reads the tiles any more */
+            if (tile == 0 || !is_resident)
+                queries.load(sq_decay_at<T>(p.q, u.b, u.first, u.h) + key, p.q.time, u.steps,
+                             p.keys - key, is_vector);
+            keys().load(sq_decay_at<T>(p.k, u.b, from, u.h) + key, p.k.time, steps, p.keys - key,
+                        is_vector);
+            __syncthreads();
+            score.add_nt(queries, keys());
+        }
+    }
+};
+
+/* The chunk of the index-th block: long rows first. */
+__device__ __forceinline__ sq_score_unit sq_score_longest_first(const sq_decay_params &p,
+                                                                int chunks, int index)
+{
+    const int last = chunks - 1 - index % chunks;
+    return sq_score_unit_of(p, chunks, (int64_t)index / chunks * chunks + last);
+}
+
 /* --- states --- */
 
 /* states, (chunks, B, H, keys): z before each chunk; with weights, (B, H, L), the gradient of z
@@ -212,13 +260,6 @@ static __global__ void __launch_bounds__(128) sq_score_rows_kernel(sq_score_rows
         sq_score_store(c, head, u, lane + 32, high);
 }
 
-/* Tiles of 64 queries that a block keeps; more key columns go through one tile. */
-static inline int sq_score_slots(int keys)
-{
-    const int tiles = (int)sq_ceil_div(keys, SQ_TILE);
-    return tiles <= SQ_SCORE_RESIDENT ? tiles : 1;
-}
-
 template <typename T>
 static int sq_score_shared(int keys)
 {
@@ -233,32 +274,17 @@ static __global__ void __launch_bounds__(SQ_TILE_THREADS)
     sq_score_tiles_kernel(sq_score_rows c, int slots, bool is_vector)
 {
     extern __shared__ __align__(512) unsigned char memory[];
-    const sq_tile<T> right = {memory};
-    float(*part)[17] = (float(*)[17])(memory + (slots + 1) * sq_tile_bytes<T>);
-    const int last = c.chunks - 1 - (int)blockIdx.x % c.chunks; /* long rows first */
-    const sq_score_unit u =
-        sq_score_unit_of(c.p, c.chunks, (int64_t)blockIdx.x / c.chunks * c.chunks + last);
+    const sq_score_block<T> block = {memory, slots, is_vector};
+    float(*part)[17] = (float(*)[17])block.end();
+    const sq_score_unit u = sq_score_longest_first(c.p, c.chunks, (int)blockIdx.x);
     const sq_decay_head head = sq_decay_load_head(c.p, u.h);
     const float lost = sq_score_lost(head);
-    const bool is_resident = slots * SQ_TILE >= c.p.keys;
     sq_tile_sum<T> sums;
     sums.clear();
     for (int tile = 0; tile <= u.chunk; tile++) {
-        const int from = tile * SQ_TILE, steps = min((int)SQ_TILE, c.p.length - from);
         sq_tile_sum<T> score;
         score.clear();
-        for (int key = 0; key < c.p.keys; key += SQ_TILE) {
-            const int slot = is_resident ? key / SQ_TILE : 0;
-            const sq_tile<T> left = {memory + (slot + 1) * sq_tile_bytes<T>};
-            __syncthreads(); /* nobody reads the tiles any more */
-            if (tile == 0 || !is_resident)
-                left.load(sq_decay_at<T>(c.p.q, u.b, u.first, u.h) + key, c.p.q.time, u.steps,
-                          c.p.keys - key, is_vector);
-            right.load(sq_decay_at<T>(c.p.k, u.b, from, u.h) + key, c.p.k.time, steps,
-                       c.p.keys - key, is_vector);
-            __syncthreads();
-            score.add_nt(left, right);
-        }
+        block.add_products(c.p, u, tile, score);
 #pragma unroll
         for (int e = 0; e < 16; e++) {
             const bool is_future = tile == u.chunk && score.col(e) > score.row(e);
