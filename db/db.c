@@ -234,6 +234,23 @@ static sq_status migrate_copy(sq_db *db, sq_error *err)
     return status;
 }
 
+/* A killed write is undone by whoever opens the store next, which a connection for reading alone
+ * may not do: one for writing reads once. Without the right to write, the failure stays. */
+static sq_status read_content(sq_db *db, sq_error *err)
+{
+    sq_error why = {.status = SQ_OK};
+    sq_status status = check_content(db, &why);
+    if (sqlite3_extended_errcode(db->handle) != SQLITE_READONLY_ROLLBACK || !may(db->path, W_OK) ||
+        !may_write_folder_of(db->path))
+        return status == SQ_OK ? SQ_OK : sq_fail(err, status, "%s", why.message);
+    sqlite3_close(db->handle);
+    SQ_TRY(connect_to(db, db->path, SQLITE_OPEN_READWRITE, err));
+    SQ_TRY(check_content(db, err));
+    sqlite3_close(db->handle);
+    SQ_TRY(connect_to(db, db->path, SQLITE_OPEN_READONLY, err));
+    return check_content(db, err);
+}
+
 static sq_status open_reader(sq_db *db, sq_error *err)
 {
     bool is_wal;
@@ -241,7 +258,7 @@ static sq_status open_reader(sq_db *db, sq_error *err)
     SQ_TRY(check_header(db, SQ_DB_READ, &is_wal, err));
     if (is_wal && !may_write_folder_of(db->path))
         SQ_TRY(reconnect_immutable(db, err));
-    SQ_TRY(check_content(db, err));
+    SQ_TRY(read_content(db, err));
     int64_t version;
     SQ_TRY(sq_db_get_int(db, "PRAGMA user_version", &version, err));
     return version < SQ_DB_SCHEMA_VERSION ? migrate_copy(db, err) : SQ_OK;

@@ -120,6 +120,50 @@ static const char *const sql_text[SQ_SQL_COUNT] = {
         "WHERE c.state IN ('finished', 'budget') AND EXISTS (SELECT 1 FROM run r "
         "WHERE r.campaign_id = c.campaign_id AND r.median_ns IS NOT NULL) "
         "ORDER BY c.suite <> ?1, c.turn DESC LIMIT 1",
+    [SQ_SQL_PUT_GATE] =
+        "INSERT INTO gate(uuid, campaign_id, baseline_id, baseline_name, rerun_id, "
+        "baseline_rerun_id, judged, version, git_commit, settings, exit_code, why, sentinels, "
+        "sentinel_alarms, controls, control_shift, control_lo, control_hi) "
+        "SELECT ?1, c.campaign_id, b.campaign_id, ?4, "
+        "(SELECT campaign_id FROM campaign WHERE uuid = ?5), "
+        "(SELECT campaign_id FROM campaign WHERE uuid = ?6), "
+        "?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18 "
+        "FROM campaign c, campaign b WHERE c.uuid = ?2 AND b.uuid = ?3 "
+        "ON CONFLICT(uuid) DO UPDATE SET rerun_id = excluded.rerun_id, "
+        "baseline_rerun_id = excluded.baseline_rerun_id, exit_code = excluded.exit_code, "
+        "why = excluded.why RETURNING gate_id",
+    [SQ_SQL_PUT_VERDICT] =
+        "INSERT INTO verdict(uuid, gate_id, cell_id, metric, role, verdict, effect, effect_lo, "
+        "effect_hi, p, q, floor, detectable, n_baseline, n_night, n_wanted, confirmed, cause, "
+        "judged) SELECT ?1, ?2, cell_id, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, "
+        "?16, ?17, ?18, ?19 FROM cell WHERE key = ?3 "
+        "ON CONFLICT(uuid) DO UPDATE SET verdict = excluded.verdict, "
+        "confirmed = excluded.confirmed, cause = excluded.cause RETURNING verdict_id",
+    [SQ_SQL_MATCH_VERDICT] =
+        "SELECT verdict_uuid, substr(verdict_uuid, 1, 8) || ' (' || verdict || ', ' || metric || "
+        "' of ' || subject || ' ' || provider || ', cell ' || substr(hash, 1, 8) || ')' "
+        "FROM v_verdict WHERE substr(verdict_uuid, 1, length(?1)) = lower(?1) "
+        "ORDER BY judged DESC LIMIT ?2",
+    /* Those that ask for an answer first. */
+    [SQ_SQL_KNOWN_VERDICTS] =
+        "SELECT substr(uuid, 1, 8) FROM verdict "
+        "ORDER BY verdict IN ('unchanged', 'inconclusive', 'not_compared'), judged DESC, "
+        "verdict_id LIMIT ?1",
+    [SQ_SQL_PUT_ANSWER] =
+        "INSERT INTO acknowledgement(uuid, verdict_id, kind, reason, until, author, made) "
+        "SELECT ?1, verdict_id, ?3, ?4, ?5, ?6, max(?7, 0.001 + coalesce((SELECT max(x.made) "
+        "FROM acknowledgement x WHERE x.verdict_id = verdict.verdict_id), 0)) "
+        "FROM verdict WHERE uuid = ?2 "
+        "RETURNING acknowledgement_id",
+    [SQ_SQL_FIND_ANSWER] =
+        "SELECT a.kind, a.reason, a.author, a.made, a.until, v.effect, v.effect_lo, v.effect_hi "
+        "FROM acknowledgement a JOIN verdict v USING (verdict_id) JOIN cell k USING (cell_id) "
+        "JOIN gate g USING (gate_id) JOIN campaign b ON b.campaign_id = g.baseline_id "
+        "WHERE k.key = ?1 AND v.metric = ?2 AND (a.kind = 'flake' OR b.uuid = ?3) "
+        "AND (a.until IS NULL OR a.until > ?4) "
+        "AND a.acknowledgement_id = (SELECT x.acknowledgement_id FROM acknowledgement x "
+        "WHERE x.verdict_id = a.verdict_id ORDER BY x.made DESC, x.acknowledgement_id DESC LIMIT 1) "
+        "ORDER BY a.made DESC, a.acknowledgement_id DESC LIMIT 1",
     [SQ_SQL_RUN_BY_ID] = "SELECT run_id FROM run WHERE run_id = ?1",
     [SQ_SQL_RUN_BY_KEY] = "SELECT r.run_id FROM run r JOIN cell k USING (cell_id) "
                           "WHERE k.key = ?1 ORDER BY r.started DESC, r.run_id DESC LIMIT 1",

@@ -146,12 +146,66 @@ static void test_kill_while_creating(void **state)
     }
 }
 
+/* A transaction whose journal is on the disk and whose pages are half in the file. */
+static void write_half(int ack)
+{
+    sq_db *db;
+    need(sq_db_open(path, SQ_DB_WRITE, &db, &last_error));
+    sqlite3 *handle = sq_db_handle(db);
+    if (sqlite3_exec(handle,
+                     "PRAGMA cache_size = 1; BEGIN; UPDATE run SET reason = hex(randomblob(2000)); "
+                     "UPDATE run SET reason = reason || 'x'",
+                     NULL, NULL, NULL) != SQLITE_OK)
+        _exit(1);
+    if (write(ack, "a", 1) != 1)
+        _exit(1);
+    for (;;)
+        pause();
+}
+
+/* Whoever reads first finds the store as it was before. */
+static void test_half_a_write_is_undone_by_a_reader(void **state)
+{
+    (void)state;
+    int ack[2], status;
+    char byte, journal[PATH_BYTES];
+    sq_db *db;
+    join(journal, folder, "a.db-journal");
+    db = must_open(path, SQ_DB_WRITE);
+    sq_campaign campaign = demo_campaign("plan", "", 1);
+    must_begin(db, &campaign);
+    for (int i = 0; i < 60; i++) {
+        sq_cell cell = demo_cell(1 + i);
+        must_put(db, &cell, 0, 0, SQ_RUN_OK, 1);
+    }
+    must_finish(db, "finished");
+    sq_db_close(db);
+    assert_int_equal(pipe(ack), 0);
+    fflush(NULL);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0)
+        write_half(ack[1]);
+    close(ack[1]);
+    assert_int_equal(read(ack[0], &byte, 1), 1);
+    close(ack[0]);
+    assert_int_equal(kill(child, SIGKILL), 0);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(exists(journal));
+    db = must_open(path, SQ_DB_READ);
+    assert_int_equal(get_int(db, "SELECT count(*) FROM run WHERE reason = ''"), 60);
+    must_be_whole(db);
+    sq_db_close(db);
+    assert_false(exists(journal));
+}
+
 int main(void)
 {
 #define KILL_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         KILL_TEST(test_kill_while_running),
         KILL_TEST(test_kill_while_creating),
+        KILL_TEST(test_half_a_write_is_undone_by_a_reader),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
