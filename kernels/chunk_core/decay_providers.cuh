@@ -6,6 +6,8 @@
 #ifndef SQ_KERNELS_CHUNK_CORE_DECAY_PROVIDERS_CUH
 #define SQ_KERNELS_CHUNK_CORE_DECAY_PROVIDERS_CUH
 
+#include <stdlib.h>
+
 #include "kernels/chunk_core/decay_params.cuh"
 #include "kernels/op.h"
 
@@ -36,6 +38,16 @@ sq_status sq_decay_chunks_supports(const sq_call *call, const sq_decay_params &p
                                    const sq_device *device, sq_error *why);
 size_t sq_decay_chunks_workspace(const sq_call *call, const sq_decay_params &p);
 sq_status sq_decay_chunks_launch(const sq_call *call, const sq_decay_params &p, sq_error *err);
+
+/* decay_native.cu: by chunks, on Hopper's tensor cores: bf16. The plan is the tensors' maps; free()
+ * releases it. */
+sq_status sq_decay_native_supports(const sq_call *call, const sq_decay_params &p,
+                                   const sq_device *device, sq_error *why);
+size_t sq_decay_native_workspace(const sq_call *call, const sq_decay_params &p);
+sq_status sq_decay_native_prepare(const sq_call *call, const sq_decay_params &p, void **plan,
+                                  sq_error *err);
+sq_status sq_decay_native_launch(const sq_call *call, const sq_decay_params &p, void *plan,
+                                 sq_error *err);
 
 /* decay_tile.cu: by chunks on tiles, any shape. Pass bwd too. */
 sq_status sq_decay_tile_supports(const sq_call *call, const sq_decay_params &p,
@@ -192,6 +204,37 @@ struct sq_decay_portable {
                 launch,
                 NULL,
                 passes};
+    }
+};
+
+template <sq_decay_params_fn PARAMS>
+struct sq_decay_native {
+    static sq_status supports(const sq_call *call, const sq_device *device, sq_error *why)
+    {
+        return sq_decay_native_supports(call, PARAMS(call), device, why);
+    }
+    static size_t workspace(const sq_call *call)
+    {
+        return sq_decay_native_workspace(call, PARAMS(call));
+    }
+    static sq_status prepare(const sq_call *call, void **plan, sq_error *err)
+    {
+        return sq_decay_native_prepare(call, PARAMS(call), plan, err);
+    }
+    static sq_status launch(const sq_call *call, void *plan, sq_error *err)
+    {
+        return sq_decay_native_launch(call, PARAMS(call), plan, err);
+    }
+    static constexpr sq_provider provider()
+    {
+        return {"cuda/native",
+                "chunks by wgmma and TMA (sm_90a, bf16), state in registers; segments where states "
+                "are few",
+                supports,
+                workspace,
+                prepare,
+                launch,
+                free};
     }
 };
 

@@ -12,16 +12,18 @@ typedef struct {
     int segment, batch, head, column, first, last;
 } sq_decay_unit;
 
-/* Block -> unit, columns fastest: neighbours share q and k in L2. */
-__device__ __forceinline__ sq_decay_unit sq_decay_locate(const sq_decay_params &p, int columns)
+/* Block -> unit, columns fastest: neighbours share q and k in L2. A block takes `heads` heads, of
+ * which this is the first. */
+__device__ __forceinline__ sq_decay_unit sq_decay_locate(const sq_decay_params &p, int columns,
+                                                         int heads = 1)
 {
     const int slices = (p.values + columns - 1) / columns;
     int index = (int)blockIdx.x;
     sq_decay_unit u;
     u.column = index % slices * columns;
     index /= slices;
-    u.head = index % p.heads;
-    index /= p.heads;
+    u.head = index % (p.heads / heads) * heads;
+    index /= p.heads / heads;
     u.batch = index % p.batch;
     u.segment = index / p.batch;
     u.first = u.segment * p.segment_length;

@@ -67,5 +67,6 @@ extern "C" const sq_provider sq_cuda_retention[] = {
      recurrent::workspace, NULL, recurrent::launch, NULL},
     with_states<sq_decay_tile<params, grads>>(),
     with_states<sq_decay_portable<params, grads>>(),
+    with_states<sq_decay_native<params>>(),
     {NULL},
 };

@@ -1,0 +1,217 @@
+/* decay_native: the provider that goes by chunks on Hopper's tensor cores, for bf16; in segments
+ * where states are few.
+ */
+#include "kernels/chunk_core/decay_native.cuh"
+#include "kernels/chunk_core/decay_plan.cuh"
+#include "kernels/chunk_core/decay_providers.cuh"
+
+#include <stdlib.h>
+
+typedef sq_status (*run_fn)(const sq_call *call, const sq_native_maps &maps,
+                            const sq_decay_params &p, int heads, sq_error *err);
+
+/* One instance of the kernel, and how a call is laid over its blocks: `heads` heads of `columns`
+ * state columns each. chunk_ns, state_ns: what a block takes for a chunk when the device is full, in
+ * the main pass and in the one that makes the states of segments (docs/kernels/recurrence.md). */
+typedef struct {
+    int groups, heads, columns, blocks_per_sm, shared_bytes;
+    double chunk_ns, state_ns;
+    const void *code;
+    run_fn run;
+} native_kernel;
+
+static int64_t blocks_of(const native_kernel &kernel, const sq_decay_params &p)
+{
+    return sq_ceil_div(p.values, kernel.columns) * (p.heads / kernel.heads) * p.batch;
+}
+
+template <typename T, int KEYS, int GROUPS, bool IS_STATE_ONLY>
+static sq_status run_pass(const sq_call *call, const sq_native_maps &maps, const sq_decay_params &p,
+                          int heads, int64_t blocks, sq_error *err)
+{
+    using shape = sq_native_shape<KEYS, GROUPS>;
+    auto kernel = sq_native_kernel<T, KEYS, GROUPS, IS_STATE_ONLY>;
+    SQ_TRY(sq_allow_shared(kernel, shape::shared_bytes, err));
+    kernel<<<(unsigned)blocks, shape::threads, shape::shared_bytes, sq_stream(call)>>>(maps, p,
+                                                                                       heads);
+    return sq_launched(IS_STATE_ONLY ? "segment states" : "chunks", err);
+}
+
+template <typename T, int KEYS, int GROUPS>
+static sq_status run(const sq_call *call, const sq_native_maps &maps, const sq_decay_params &p,
+                     int heads, sq_error *err)
+{
+    const int columns = SQ_TMA_SIDE * GROUPS / heads;
+    const int64_t blocks = sq_ceil_div(p.values, columns) * (p.heads / heads) * p.batch;
+    if (p.segments > 1) {
+        SQ_TRY((
+            run_pass<T, KEYS, GROUPS, true>(call, maps, p, heads, blocks * (p.segments - 1), err)));
+        SQ_TRY(sq_decay_chain_launch(call, p, err));
+    }
+    return run_pass<T, KEYS, GROUPS, false>(call, maps, p, heads, blocks * p.segments, err);
+}
+
+template <int KEYS, int GROUPS>
+static native_kernel instance(int heads)
+{
+    using shape = sq_native_shape<KEYS, GROUPS>;
+    using T = __nv_bfloat16;
+    return {GROUPS,
+            heads,
+            SQ_TMA_SIDE * GROUPS / heads,
+            shape::blocks_per_sm,
+            shape::shared_bytes,
+            KEYS == 128 ? 1300.0 : 2300.0,
+            KEYS == 128 ? 600.0 : 1000.0,
+            (const void *)sq_native_kernel<T, KEYS, GROUPS, false>,
+            run<T, KEYS, GROUPS>};
+}
+
+/* Two warpgroups of a block share the tiles of Q and K: as columns of one head, or as two heads of a
+ * group. */
+static native_kernel choose(const sq_decay_params &p)
+{
+    const int heads = p.values <= SQ_TMA_SIDE && p.heads_per_group % 2 == 0 ? 2 : 1;
+    if (p.keys > 128)
+        return instance<256, 2>(heads);
+    if (heads == 1 && p.values <= SQ_TMA_SIDE)
+        return instance<128, 1>(1);
+    return instance<128, 2>(heads);
+}
+
+/* --- segments --- */
+
+/* Of one pass: waves of blocks, or memory. Constants of an H100, so that the result does not depend
+ * on the device. */
+static double pass_ns(double blocks, double slots, double chunks, double chunk_ns, double bytes)
+{
+    const double bytes_per_ns = 3000;
+    return fmax(ceil(blocks / slots) * chunks * chunk_ns, bytes / bytes_per_ns);
+}
+
+static double plan_ns(const native_kernel &kernel, const sq_decay_params &p, int segments,
+                      int64_t chunks)
+{
+    const double tokens = (double)p.batch * p.length, blocks = (double)blocks_of(kernel, p);
+    const double slots = (double)SQ_DECAY_SMS * kernel.blocks_per_sm;
+    const double keys = 2 * tokens * p.heads / p.heads_per_group * p.keys;
+    const double values = 2 * tokens * p.heads * p.values;
+    const double states = 4.0 * (segments - 1) * p.batch * p.heads * p.keys * p.values;
+    const double main = pass_ns(blocks * segments, slots, (double)chunks, kernel.chunk_ns,
+                                2 * keys + 2 * values + states);
+    const double launches_ns = 8000;
+    if (segments == 1)
+        return main;
+    return main + launches_ns +
+           pass_ns(blocks * (segments - 1), slots, (double)chunks, kernel.state_ns,
+                   (keys + values) * (segments - 1) / segments + 3 * states);
+}
+
+/* The number of segments that costs least. */
+static sq_decay_params planned(const native_kernel &kernel, sq_decay_params p)
+{
+    const int64_t chunks = sq_ceil_div(p.length, SQ_CHUNK);
+    const int64_t most = sq_ceil_div(p.length, SQ_DECAY_MIN_SEGMENT);
+    double best = INFINITY;
+    for (int64_t segments = 1; segments <= most && segments <= SQ_DECAY_SMS; segments++) {
+        const int64_t length = sq_ceil_div(chunks, segments);
+        const int count = (int)sq_ceil_div(chunks, length);
+        const double ns = plan_ns(kernel, p, count, length);
+        if (ns < best) {
+            best = ns;
+            p.segments = count;
+            p.segment_length = (int)(length * SQ_CHUNK);
+        }
+    }
+    return p;
+}
+
+/* --- the provider --- */
+
+static sq_status supports_device(const sq_device *device, sq_error *why)
+{
+    if (!device || device->compute_major <= 0 ||
+        (device->compute_major == 9 && device->compute_minor == 0))
+        return SQ_OK;
+    return sq_fail(why, SQ_UNSUPPORTED, "sm_%d%d: wgmma is of sm_90 alone", device->compute_major,
+                   device->compute_minor);
+}
+
+sq_status sq_decay_native_supports(const sq_call *call, const sq_decay_params &p,
+                                   const sq_device *device, sq_error *why)
+{
+    SQ_TRY(supports_device(device, why));
+    if (call->dtype != SQ_DTYPE_BF16)
+        return sq_fail(why, SQ_UNSUPPORTED, "%s: bf16 only", sq_dtype_name(call->dtype));
+    if (p.kind == SQ_DECAY_ROWS)
+        return sq_fail(why, SQ_UNSUPPORTED, "a decay for each row of the state");
+    if (p.chunk != 0 && p.chunk != SQ_CHUNK)
+        return sq_fail(why, SQ_UNSUPPORTED, "chunk=%lld: chunks of %d only", (long long)p.chunk,
+                       SQ_CHUNK);
+    SQ_TRY(sq_decay_supports_rows(call, p, why));
+    SQ_TRY(sq_supports_shared(device, (size_t)choose(p).shared_bytes, why));
+    return sq_decay_supports_grid(p, why);
+}
+
+size_t sq_decay_native_workspace(const sq_call *call, const sq_decay_params &p)
+{
+    (void)call;
+    return sq_decay_workspace(planned(choose(p), p));
+}
+
+/* An image without code for sm_90a would run what nvcc made for others of the kernel: nothing. */
+static sq_status check_code(const void *code, sq_error *err)
+{
+    cudaFuncAttributes attributes;
+    SQ_TRY(sq_cuda_check(cudaFuncGetAttributes(&attributes, code), "kernel attributes", err));
+    if (attributes.binaryVersion == 90)
+        return SQ_OK;
+    return sq_fail(err, SQ_DEVICE, "built without code for sm_90a");
+}
+
+static sq_tma_tensor rows_of(const sq_decay_params &p, const sq_decay_tensor &t, int heads,
+                             int columns)
+{
+    return {t.data, p.batch, p.length, heads, columns, t.batch, t.time, t.head};
+}
+
+static sq_status make_maps(const sq_call *call, const sq_decay_params &p, sq_native_maps *maps,
+                           sq_error *err)
+{
+    sq_tma_encode encode = NULL;
+    SQ_TRY(sq_tma_encoder(&encode, err));
+    const int groups = p.heads / p.heads_per_group;
+    const sq_tma_tensor q = rows_of(p, p.q, groups, p.keys), k = rows_of(p, p.k, groups, p.keys);
+    const sq_tma_tensor v = rows_of(p, p.v, p.heads, p.values);
+    const sq_tma_tensor o = rows_of(p, p.o, p.heads, p.values);
+    const sq_tma_tensor z = rows_of(p, p.z, p.heads, p.values);
+    SQ_TRY(sq_tma_map(encode, call->dtype, &q, &maps->q, err));
+    SQ_TRY(sq_tma_map(encode, call->dtype, &k, &maps->k, err));
+    SQ_TRY(sq_tma_map(encode, call->dtype, &v, &maps->v, err));
+    SQ_TRY(sq_tma_map(encode, call->dtype, &o, &maps->o, err));
+    return z.data ? sq_tma_map(encode, call->dtype, &z, &maps->z, err) : SQ_OK;
+}
+
+sq_status sq_decay_native_prepare(const sq_call *call, const sq_decay_params &p, void **plan,
+                                  sq_error *err)
+{
+    SQ_TRY(check_code(choose(p).code, err));
+    sq_native_maps *maps = (sq_native_maps *)aligned_alloc(alignof(sq_native_maps), sizeof *maps);
+    if (!maps)
+        return sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for tensor maps");
+    const sq_status status = make_maps(call, p, maps, err);
+    if (status == SQ_OK)
+        *plan = maps;
+    else
+        free(maps);
+    return status;
+}
+
+sq_status sq_decay_native_launch(const sq_call *call, const sq_decay_params &params, void *plan,
+                                 sq_error *err)
+{
+    const native_kernel kernel = choose(params);
+    sq_decay_params p = planned(kernel, params);
+    sq_decay_use_workspace(&p, call->workspace);
+    return kernel.run(call, *(const sq_native_maps *)plan, p, kernel.heads, err);
+}

@@ -1,0 +1,538 @@
+/* decay_native: the chunkwise form of the recurrence on Hopper's tensor cores (wgmma, operands T of
+ * 16 bits, f32 sums), tiles by TMA. The mathematics is that of decay_mma.cuh; the plan and what it
+ * should cost is in docs/kernels/recurrence.md.
+ *
+ * A warpgroup owns 64 columns of one state, transposed: S^T (64 x KEYS) in f32 in its registers, for
+ * a whole sequence or segment. Per chunk of 64 steps (i, j: steps; v: columns; n: keys):
+ *
+ *   scores (i, j)  = Q K^T            Q, K in shared memory
+ *   O^T (v, i)     = S^T Q^T          S^T rounded to T, from registers: S never leaves them
+ *   P (i, j)       = scores 2^(c_i - c_j) w_j, j <= i; through shared memory
+ *   O^T (v, i)     = diag(2^c_i) O^T + skip V^T + V^T P^T      V^T from registers
+ *   S^T (v, n)     = 2^c_last S^T + (V o 2^(c_last - c_j) w_j)^T K
+ *
+ * GROUPS such warpgroups make a block: neighbouring heads that share Q and K, or neighbouring
+ * columns of one head; so they share the tiles of Q and K. One more warpgroup makes a stage (a chunk's
+ * Q, K, V and gates): its first warp starts the copies, the next GROUPS warps fill the gates of each
+ * group. It hands most of its registers to the others.
+ */
+#ifndef SQ_KERNELS_CHUNK_CORE_DECAY_NATIVE_CUH
+#define SQ_KERNELS_CHUNK_CORE_DECAY_NATIVE_CUH
+
+#include "kernels/chunk_core/decay_gates.cuh"
+#include "kernels/chunk_core/decay_params.cuh"
+#include "kernels/chunk_core/decay_segments.cuh"
+#include "kernels/hw/launch.cuh"
+#include "kernels/hw/mma_sm80.cuh"
+#include "kernels/hw/tma_sm90.cuh"
+#include "kernels/hw/wgmma_sm90.cuh"
+
+static_assert((int)SQ_CHUNK == (int)SQ_TMA_SIDE, "a chunk is a tile's rows");
+
+typedef struct {
+    CUtensorMap q, k, v, o, z;
+} sq_native_maps;
+
+template <int KEYS, int GROUPS>
+struct sq_native_shape {
+    static constexpr int key_tiles = KEYS / SQ_TMA_SIDE;
+    static constexpr int stages = KEYS == 128 && GROUPS == 2 ? 3 : 2;
+    static constexpr int stage_tiles = 2 * key_tiles + GROUPS;
+    static constexpr int tiles = stages * stage_tiles + 2 * GROUPS;
+    static constexpr int gates_bytes = (int)sizeof(sq_chunk_gates) * stages * GROUPS;
+    static constexpr int barriers = 2 * stages + GROUPS;
+    static constexpr int shared_bytes =
+        1024 + tiles * SQ_TMA_TILE_BYTES + gates_bytes + 8 * barriers;
+    static constexpr int threads = SQ_WARPGROUP * (GROUPS + 1);
+    static constexpr int blocks_per_sm = GROUPS == 1 ? 2 : 1;
+    /* A thread's: of a consumer, of the producer; the sum over the block's warpgroups is what it
+     * starts with, 65536 / blocks_per_sm / threads rounded down to 8, times their number. */
+    static constexpr int consumer_registers = GROUPS == 1 ? 200 : 224, producer_registers = 56;
+};
+
+/* Shared memory: the stages' tiles (q, k, v), then of each group P and O, then gates, barriers. */
+template <int KEYS, int GROUPS>
+struct sq_native_shared {
+    using shape = sq_native_shape<KEYS, GROUPS>;
+    unsigned char *memory; /* a multiple of 1024 */
+    uint32_t base;         /* the same as a shared address */
+
+    __device__ uint32_t tile(int i) const { return base + i * SQ_TMA_TILE_BYTES; }
+    __device__ uint32_t q(int stage) const { return tile(stage * shape::stage_tiles); }
+    __device__ uint32_t k(int stage) const
+    {
+        return tile(stage * shape::stage_tiles + shape::key_tiles);
+    }
+    __device__ uint32_t v(int stage, int group) const
+    {
+        return tile(stage * shape::stage_tiles + 2 * shape::key_tiles + group);
+    }
+    __device__ uint32_t p(int group) const
+    {
+        return tile(shape::stages * shape::stage_tiles + group);
+    }
+    __device__ uint32_t o(int group) const { return p(group) + GROUPS * SQ_TMA_TILE_BYTES; }
+    __device__ sq_chunk_gates *gates(int stage, int group) const
+    {
+        unsigned char *first = memory + shape::tiles * SQ_TMA_TILE_BYTES;
+        return (sq_chunk_gates *)first + stage * GROUPS + group;
+    }
+    __device__ uint32_t barrier(int i) const
+    {
+        return tile(shape::tiles) + shape::gates_bytes + 8 * i;
+    }
+    __device__ uint32_t full(int stage) const { return barrier(stage); }
+    __device__ uint32_t empty(int stage) const { return barrier(shape::stages + stage); }
+    __device__ uint32_t z(int group) const { return barrier(2 * shape::stages + group); }
+};
+
+/* The unit of a group of the block. heads: of a block, 1 or GROUPS. */
+__device__ __forceinline__ sq_decay_unit sq_native_unit_of(sq_decay_unit block, int heads,
+                                                           int group)
+{
+    block.head += heads > 1 ? group : 0;
+    block.column += heads > 1 ? 0 : group * SQ_TMA_SIDE;
+    return block;
+}
+
+/* --- the producer --- */
+
+/* One thread. Q is not read where only states are wanted. */
+template <int KEYS, int GROUPS, bool IS_STATE_ONLY>
+__device__ __forceinline__ void sq_native_load(const sq_native_maps &maps, const sq_decay_params &p,
+                                               const sq_native_shared<KEYS, GROUPS> &shared,
+                                               const sq_decay_unit &u, int heads, int first,
+                                               int stage)
+{
+    using shape = sq_native_shape<KEYS, GROUPS>;
+    const int tiles = shape::stage_tiles - (IS_STATE_ONLY ? shape::key_tiles : 0);
+    const int group_of_keys = u.head / p.heads_per_group;
+    const uint32_t full = shared.full(stage);
+    sq_barrier_expect(full, tiles * SQ_TMA_TILE_BYTES);
+#pragma unroll
+    for (int i = 0; i < shape::key_tiles; i++) {
+        const int offset = i * SQ_TMA_TILE_BYTES, n = i * SQ_TMA_SIDE;
+        if (!IS_STATE_ONLY)
+            sq_tma_load(shared.q(stage) + offset, &maps.q, n, group_of_keys, first, u.batch, full);
+        sq_tma_load(shared.k(stage) + offset, &maps.k, n, group_of_keys, first, u.batch, full);
+    }
+#pragma unroll
+    for (int g = 0; g < GROUPS; g++) {
+        const sq_decay_unit own = sq_native_unit_of(u, heads, g);
+        sq_tma_load(shared.v(stage, g), &maps.v, own.column, own.head, first, u.batch, full);
+    }
+}
+
+template <int KEYS, int GROUPS, bool IS_STATE_ONLY>
+__device__ __forceinline__ void sq_native_copy(const sq_native_maps &maps, const sq_decay_params &p,
+                                               const sq_native_shared<KEYS, GROUPS> &shared,
+                                               const sq_decay_unit &u, int heads)
+{
+    using shape = sq_native_shape<KEYS, GROUPS>;
+    for (int first = u.first, chunk = 0; first < u.last; first += SQ_CHUNK, chunk++) {
+        const int stage = chunk % shape::stages, round = chunk / shape::stages;
+        sq_barrier_wait(shared.empty(stage), (round & 1) ^ 1);
+        sq_native_load<KEYS, GROUPS, IS_STATE_ONLY>(maps, p, shared, u, heads, first, stage);
+        sq_barrier_arrive(shared.full(stage));
+    }
+}
+
+/* One warp: the gates of a group. */
+template <typename T, int KEYS, int GROUPS, bool IS_STATE_ONLY>
+__device__ __forceinline__ void sq_native_fill_gates(const sq_decay_params &p,
+                                                     const sq_native_shared<KEYS, GROUPS> &shared,
+                                                     const sq_decay_unit &u, int group)
+{
+    using shape = sq_native_shape<KEYS, GROUPS>;
+    const bool is_first = threadIdx.x % 32 == 0;
+    const sq_decay_head head = sq_decay_load_head(p, u.head);
+    float2 dt = sq_chunk_load_dt<T>(p, u, u.first);
+    float total = 0.0f;
+    for (int first = u.first, chunk = 0; first < u.last; first += SQ_CHUNK, chunk++) {
+        const int stage = chunk % shape::stages, round = chunk / shape::stages;
+        sq_barrier_wait(shared.empty(stage), (round & 1) ^ 1);
+        total += sq_chunk_fill_gates<float>(p, u, head, dt, first, shared.gates(stage, group));
+        dt = sq_chunk_load_dt<T>(p, u, first + SQ_CHUNK);
+        __syncwarp();
+        if (is_first)
+            sq_barrier_arrive(shared.full(stage));
+    }
+    if (IS_STATE_ONLY && is_first)
+        p.decay[sq_decay_segment_index(p, u, u.segment)] = total;
+}
+
+template <typename T, int KEYS, int GROUPS, bool IS_STATE_ONLY>
+__device__ __forceinline__ void
+sq_native_produce(const sq_native_maps &maps, const sq_decay_params &p,
+                  const sq_native_shared<KEYS, GROUPS> &shared, const sq_decay_unit &u, int heads)
+{
+    const int group = (int)threadIdx.x / 32 % 4 - 1;
+    if (group < 0) {
+        if (threadIdx.x % 32 == 0)
+            sq_native_copy<KEYS, GROUPS, IS_STATE_ONLY>(maps, p, shared, u, heads);
+    } else if (group < GROUPS) {
+        sq_native_fill_gates<T, KEYS, GROUPS, IS_STATE_ONLY>(
+            p, shared, sq_native_unit_of(u, heads, group), group);
+    }
+}
+
+/* --- the consumers: a warpgroup each --- */
+
+/* Where a thread stands in its warpgroup: see wgmma_sm90.cuh. */
+typedef struct {
+    int warp, g, q;
+} sq_native_lane;
+
+__device__ __forceinline__ sq_native_lane sq_native_lane_of()
+{
+    const int lane = (int)threadIdx.x % 32;
+    return {(int)threadIdx.x / 32 % 4, lane / 4, lane % 4};
+}
+
+/* P of the group's tile. Selection, not multiplication by 0: the exponent of a pair in the future
+ * may overflow. A warp's tiles that lie wholly in the future are not looked at. */
+template <typename T>
+__device__ __forceinline__ void sq_native_store_scores(uint32_t tile, const sq_chunk_gates *gates,
+                                                       sq_native_lane at, const float (&score)[32])
+{
+    const int i = 16 * at.warp + at.g;
+    const float out[2] = {gates->out[i], gates->out[i + 8]};
+    const int start[2] = {gates->start[i], gates->start[i + 8]};
+#pragma unroll
+    for (int n = 0; n < 8; n += 2) {
+        uint32_t packed[4] = {0, 0, 0, 0};
+        if (n / 2 <= at.warp) {
+#pragma unroll
+            for (int e = 0; e < 4; e++) {
+                const int j = 8 * (n + e / 2) + 2 * at.q, row = i + 8 * (e % 2);
+                const float2 sum = *(const float2 *)&gates->sum[j];
+                const float2 weight = *(const float2 *)&gates->weight[j];
+                const float *s = &score[4 * (n + e / 2) + 2 * (e % 2)];
+                const float lo = s[0] * sq_exp2(out[e % 2] - sum.x) * weight.x;
+                const float hi = s[1] * sq_exp2(out[e % 2] - sum.y) * weight.y;
+                packed[e] = sq_pack2<T>(j <= row && j >= start[e % 2] ? lo : 0.0f,
+                                        j + 1 <= row && j + 1 >= start[e % 2] ? hi : 0.0f);
+            }
+        }
+        sq_stmatrix(sq_address_a<8>(tile, 16 * at.warp, 8 * n), packed);
+    }
+}
+
+/* The warp's 16 columns of a tile of V (or of z), transposed: A operands of 16 steps each. */
+__device__ __forceinline__ void sq_native_load_values(uint32_t tile, sq_native_lane at,
+                                                      uint32_t (&v)[4][4])
+{
+#pragma unroll
+    for (int k = 0; k < 4; k++) {
+        sq_load_a_trans<8>(v[k], tile, 16 * k, 16 * at.warp);
+    }
+}
+
+/* V o 2^(c_last - c_j) w_j. */
+template <typename T>
+__device__ __forceinline__ void sq_native_weigh(const sq_chunk_gates *gates, sq_native_lane at,
+                                                const uint32_t (&v)[4][4],
+                                                uint32_t (&weighed)[4][4])
+{
+#pragma unroll
+    for (int k = 0; k < 4; k++) {
+        const float2 lo = *(const float2 *)&gates->key[16 * k + 2 * at.q];
+        const float2 hi = *(const float2 *)&gates->key[16 * k + 2 * at.q + 8];
+#pragma unroll
+        for (int e = 0; e < 4; e++) {
+            const float2 x = sq_unpack2<T>(v[k][e]), w = e < 2 ? lo : hi;
+            weighed[k][e] = sq_pack2<T>(x.x * w.x, x.y * w.y);
+        }
+    }
+}
+
+/* O^T = O^T diag(row) + skip V^T. skip: of the thread's two columns. */
+template <typename T>
+__device__ __forceinline__ void sq_native_scale_out(const sq_chunk_gates *gates, sq_native_lane at,
+                                                    const uint32_t (&v)[4][4], float2 skip,
+                                                    float (&out)[32])
+{
+#pragma unroll
+    for (int k = 0; k < 4; k++)
+#pragma unroll
+        for (int e = 0; e < 4; e++) {
+            const float2 row = *(const float2 *)&gates->row[16 * k + 8 * (e / 2) + 2 * at.q];
+            const float2 x = sq_unpack2<T>(v[k][e]);
+            const float d = e % 2 == 0 ? skip.x : skip.y;
+            float *o = &out[8 * k + 2 * e];
+            o[0] = o[0] * row.x + d * x.x;
+            o[1] = o[1] * row.y + d * x.y;
+        }
+}
+
+/* Gates by silu(z), which lies in the tile of O, rounds, and writes O in its place. */
+template <typename T>
+__device__ __forceinline__ void sq_native_store_out(uint32_t tile, bool has_z, sq_native_lane at,
+                                                    float (&out)[32])
+{
+#pragma unroll
+    for (int k = 0; k < 4; k++) {
+        const uint32_t address = sq_address_a_trans<8>(tile, 16 * k, 16 * at.warp);
+        uint32_t packed[4];
+        if (has_z) {
+            sq_ldmatrix_trans(packed, address);
+            __syncwarp();
+#pragma unroll
+            for (int e = 0; e < 4; e++) {
+                const float2 z = sq_unpack2<T>(packed[e]);
+                out[8 * k + 2 * e] *= sq_silu(z.x);
+                out[8 * k + 2 * e + 1] *= sq_silu(z.y);
+            }
+        }
+#pragma unroll
+        for (int e = 0; e < 4; e++) {
+            packed[e] = sq_pack2<T>(out[8 * k + 2 * e], out[8 * k + 2 * e + 1]);
+        }
+        sq_stmatrix_trans(address, packed);
+    }
+}
+
+/* S^T of a warpgroup: 64 columns of the state by KEYS rows. */
+template <typename T, int KEYS>
+struct sq_native_state {
+    static constexpr int blocks = KEYS / 128;
+    float sum[blocks][64];
+
+    /* Rounded: the A operands of steps [first, first + N) of 16 keys. */
+    template <int N>
+    __device__ __forceinline__ void round(int first, uint32_t (&a)[N][4]) const
+    {
+#pragma unroll
+        for (int k = 0; k < N; k++)
+#pragma unroll
+            for (int e = 0; e < 4; e++) {
+                const float *s = &sum[(first + k) / 8][(first + k) % 8 * 8 + 2 * e];
+                a[k][e] = sq_pack2<T>(s[0], s[1]);
+            }
+    }
+
+    __device__ __forceinline__ void decay(float factor)
+    {
+#pragma unroll
+        for (int b = 0; b < blocks; b++)
+#pragma unroll
+            for (int i = 0; i < 64; i++) {
+                sum[b][i] *= factor;
+            }
+    }
+
+    __device__ __forceinline__ void pin()
+    {
+#pragma unroll
+        for (int b = 0; b < blocks; b++) {
+            sq_wgmma_pin(sum[b]);
+        }
+    }
+
+    /* Starts S^T += V^T K. */
+    __device__ __forceinline__ void update(const uint32_t (&v)[4][4], uint32_t k)
+    {
+        const uint64_t keys = sq_wgmma_columns(k);
+#pragma unroll
+        for (int j = 0; j < 4; j++)
+#pragma unroll
+            for (int b = 0; b < blocks; b++) {
+                sq_wgmma_128_columns<T>(sum[b], v[j],
+                                        keys + sq_wgmma_bytes(2 * b * SQ_TMA_TILE_BYTES) +
+                                            sq_wgmma_columns_step(j));
+            }
+    }
+
+    /* Calls f(row and column in the (keys, values) matrix, sum) for the elements that exist. */
+    template <typename F>
+    __device__ __forceinline__ void each(const sq_decay_params &p, int first_column,
+                                         sq_native_lane at, F f)
+    {
+#pragma unroll
+        for (int b = 0; b < blocks; b++)
+#pragma unroll
+            for (int i = 0; i < 64; i++) {
+                const int row = 128 * b + 8 * (i / 4) + 2 * at.q + i % 2;
+                const int column = first_column + 16 * at.warp + at.g + i / 2 % 2 * 8;
+                if (row < p.keys && column < p.values)
+                    f(row, column, &sum[b][i]);
+            }
+    }
+};
+
+/* The products that need no P: the scores, which are there on return, and O^T = S^T Q^T, which goes
+ * on. With 256 keys there are no registers for both at once: O^T first, then the scores. */
+template <typename T, int KEYS>
+__device__ __forceinline__ void sq_native_query(const sq_native_state<T, KEYS> &state, uint32_t q,
+                                                uint32_t k, float (&score)[32], float (&out)[32])
+{
+    constexpr int steps = KEYS / 16, batch = KEYS == 128 ? steps : 4;
+    const uint64_t queries = sq_wgmma_rows(q), keys = sq_wgmma_rows(k);
+    auto scores = [&]() {
+#pragma unroll
+        for (int n = 0; n < steps; n++) {
+            sq_wgmma_64<T>(score, queries + sq_wgmma_rows_step(n), keys + sq_wgmma_rows_step(n),
+                           n > 0);
+        }
+        sq_wgmma_commit();
+    };
+#pragma unroll
+    for (int first = 0; first < steps; first += batch) {
+        uint32_t seen[batch][4];
+        state.round(first, seen);
+        sq_wgmma_pin(seen);
+        sq_wgmma_fence();
+        if constexpr (batch == steps) {
+            scores();
+        }
+#pragma unroll
+        for (int n = 0; n < batch; n++) {
+            sq_wgmma_64<T>(out, seen[n], queries + sq_wgmma_rows_step(first + n), first + n > 0);
+        }
+        sq_wgmma_commit();
+        if constexpr (batch < steps) {
+            sq_wgmma_wait<0>();
+            sq_wgmma_pin(seen);
+        }
+    }
+    if constexpr (batch == steps) {
+        sq_wgmma_wait<1>();
+    } else {
+        sq_wgmma_fence();
+        scores();
+        sq_wgmma_wait<0>();
+    }
+}
+
+template <typename T, int KEYS, int GROUPS, bool IS_STATE_ONLY>
+__device__ __forceinline__ void sq_native_consume(const sq_native_maps &maps,
+                                                  const sq_decay_params &p,
+                                                  const sq_native_shared<KEYS, GROUPS> &shared,
+                                                  const sq_decay_unit &block, int heads)
+{
+    using shape = sq_native_shape<KEYS, GROUPS>;
+    const sq_native_lane at = sq_native_lane_of();
+    const int group = __shfl_sync(0xffffffffu, (int)threadIdx.x / SQ_WARPGROUP, 0);
+    const bool is_first = threadIdx.x % SQ_WARPGROUP == 0, has_z = p.z.data != nullptr;
+    const sq_decay_unit u = sq_native_unit_of(block, heads, group);
+    const int column = u.column + 16 * at.warp + at.g;
+    const float2 skip =
+        make_float2(column < p.values ? sq_decay_skip(p, u.head, column) : 0.0f,
+                    column + 8 < p.values ? sq_decay_skip(p, u.head, column + 8) : 0.0f);
+    sq_native_state<T, KEYS> state = {};
+    const sq_decay_matrix from = sq_decay_state_before(p, u);
+    if (!IS_STATE_ONLY && from.data)
+        state.each(p, u.column, at, [&](int row, int column, float *sum) {
+            *sum = sq_decay_row(from, u.batch, u.head, row)[column];
+        });
+
+    for (int first = u.first, chunk = 0; first < u.last; first += SQ_CHUNK, chunk++) {
+        const int stage = chunk % shape::stages, round = chunk / shape::stages;
+        const sq_chunk_gates *gates = shared.gates(stage, group);
+        uint32_t v[4][4], weighed[4][4];
+        float out[32];
+        if (!IS_STATE_ONLY && is_first) {
+            sq_tma_wait_read(); /* O of the chunk before */
+            if (has_z) {
+                sq_barrier_expect(shared.z(group), SQ_TMA_TILE_BYTES);
+                sq_tma_load(shared.o(group), &maps.z, u.column, u.head, first, u.batch,
+                            shared.z(group));
+                sq_barrier_arrive(shared.z(group));
+            }
+        }
+        sq_barrier_wait(shared.full(stage), round & 1);
+        if constexpr (!IS_STATE_ONLY) {
+            float score[32];
+            sq_native_query<T, KEYS>(state, shared.q(stage), shared.k(stage), score, out);
+            sq_wgmma_pin(score);
+            sq_native_store_scores<T>(shared.p(group), gates, at, score);
+            sq_async_fence();
+            sq_named_sync(1 + group, SQ_WARPGROUP); /* P is there, O's tile is free */
+            sq_wgmma_wait<0>();
+            sq_wgmma_pin(out);
+        }
+        sq_native_load_values(shared.v(stage, group), at, v);
+        if constexpr (!IS_STATE_ONLY) {
+            sq_native_scale_out<T>(gates, at, v, skip, out);
+            sq_wgmma_pin(out);
+        }
+        sq_native_weigh<T>(gates, at, v, weighed);
+        state.decay(gates->decay);
+        state.pin();
+        sq_wgmma_pin(v);
+        sq_wgmma_pin(weighed);
+        sq_wgmma_fence();
+        if constexpr (!IS_STATE_ONLY) {
+            const uint64_t scores = sq_wgmma_rows(shared.p(group));
+#pragma unroll
+            for (int j = 0; j < 4; j++) {
+                sq_wgmma_64<T>(out, v[j], scores + sq_wgmma_rows_step(j), 1);
+            }
+            sq_wgmma_commit();
+        }
+        state.update(weighed, shared.k(stage));
+        sq_wgmma_commit();
+        if constexpr (!IS_STATE_ONLY) {
+            sq_wgmma_wait<1>();
+            sq_wgmma_pin(out);
+            if (has_z)
+                sq_barrier_wait(shared.z(group), chunk & 1);
+            sq_native_store_out<T>(shared.o(group), has_z, at, out);
+            sq_async_fence();
+            sq_named_sync(1 + group, SQ_WARPGROUP); /* O is there, P is free */
+            if (is_first)
+                sq_tma_store(&maps.o, u.column, u.head, first, u.batch, shared.o(group));
+        }
+        sq_wgmma_wait<0>();
+        state.pin();
+        __syncwarp();
+        if (threadIdx.x % 32 == 0)
+            sq_barrier_arrive(shared.empty(stage));
+    }
+
+    const sq_decay_matrix to = sq_decay_state_after(p, u, IS_STATE_ONLY);
+    if (to.data)
+        state.each(p, u.column, at, [&](int row, int column, float *sum) {
+            sq_decay_row(to, u.batch, u.head, row)[column] = *sum;
+        });
+    if (is_first)
+        sq_tma_wait_read();
+}
+
+/* --- the kernel --- */
+
+template <typename T, int KEYS, int GROUPS, bool IS_STATE_ONLY>
+static __global__ void __launch_bounds__((sq_native_shape<KEYS, GROUPS>::threads),
+                                         (sq_native_shape<KEYS, GROUPS>::blocks_per_sm))
+    sq_native_kernel(const __grid_constant__ sq_native_maps maps,
+                     const __grid_constant__ sq_decay_params p, int heads)
+{
+#if SQ_HAS_WGMMA
+    using shape = sq_native_shape<KEYS, GROUPS>;
+    extern __shared__ unsigned char memory[];
+    const uint32_t past = sq_shared_address(memory) % 1024;
+    unsigned char *first = memory + (past ? 1024 - past : 0);
+    const sq_native_shared<KEYS, GROUPS> shared = {first, sq_shared_address(first)};
+    const sq_decay_unit u = sq_decay_locate(p, SQ_TMA_SIDE * GROUPS / heads, heads);
+    if (threadIdx.x == 0) {
+        for (int stage = 0; stage < shape::stages; stage++) {
+            sq_barrier_init(shared.full(stage), 1 + GROUPS);
+            sq_barrier_init(shared.empty(stage), 4 * GROUPS);
+        }
+        for (int group = 0; group < GROUPS; group++) {
+            sq_barrier_init(shared.z(group), 1);
+        }
+        sq_barrier_init_fence();
+    }
+    __syncthreads();
+    if (threadIdx.x >= SQ_WARPGROUP * GROUPS) {
+        sq_release_registers<shape::producer_registers>();
+        sq_native_produce<T, KEYS, GROUPS, IS_STATE_ONLY>(maps, p, shared, u, heads);
+    } else {
+        sq_claim_registers<shape::consumer_registers>();
+        sq_native_consume<T, KEYS, GROUPS, IS_STATE_ONLY>(maps, p, shared, u, heads);
+    }
+#endif
+}
+
+#endif
