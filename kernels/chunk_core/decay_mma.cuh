@@ -116,8 +116,8 @@ sq_chunk_scores(uint32_t q, uint32_t k, uint32_t s, int row, int group, float (&
 }
 
 /* P of the warp's tile, to shared memory. Selection, not multiplication by 0: the exponent of a
- * pair in the future may overflow. */
-template <typename T>
+ * pair in the future may overflow. HAS_DOCUMENTS: a step sees those of its own document only. */
+template <typename T, bool HAS_DOCUMENTS>
 __device__ __forceinline__ void sq_chunk_store_scores(uint32_t p, const sq_chunk_gates *gates,
                                                       int row, int group,
                                                       const float (&score)[2][2][4])
@@ -133,7 +133,7 @@ __device__ __forceinline__ void sq_chunk_store_scores(uint32_t p, const sq_chunk
         for (int half = 0; half < 4; half++) {
             const int m = half / 2, e = half % 2 * 2, i = row + 8 * half + g;
             const float here = gates->out[i];
-            const int start = gates->start[i];
+            const int start = HAS_DOCUMENTS ? gates->start[i] : 0;
             const float lo = score[m][n][e] * sq_exp2(here - sum.x) * weight.x;
             const float hi = score[m][n][e + 1] * sq_exp2(here - sum.y) * weight.y;
             sq_shared_store(sq_address_step<8>(p_0, 8 * half, 8 * n),
@@ -182,18 +182,19 @@ sq_chunk_add_values(uint32_t p, uint32_t v, const sq_chunk_gates *gates, int row
     }
 }
 
-/* Two neighbouring columns of o from their sums: adds skip V, and gates. */
-template <typename T>
+/* Two neighbouring columns of o from their sums: adds skip V, and with HAS_EXTRAS a skip of the
+ * column's own, and gates. */
+template <typename T, bool HAS_EXTRAS>
 __device__ __forceinline__ uint32_t sq_chunk_output(const sq_decay_params &p,
                                                     const sq_decay_unit &u, int t, int column,
                                                     float skip, float2 x, const float *sum,
                                                     bool is_there)
 {
     float2 o = make_float2(sum[0] + skip * x.x, sum[1] + skip * x.y);
-    if (p.skip_column != 0 && is_there)
+    if (HAS_EXTRAS && p.skip_column != 0 && is_there)
         o = make_float2(sum[0] + sq_decay_skip(p, u.head, column) * x.x,
                         sum[1] + sq_decay_skip(p, u.head, column + 1) * x.y);
-    if (p.z.data && is_there) {
+    if (HAS_EXTRAS && p.z.data && is_there) {
         const T *z = sq_decay_at<T>(p.z, u.batch, t, u.head) + column;
         const float2 gate = sq_unpack2<T>(*(const uint32_t *)z);
         o = make_float2(o.x * sq_silu(gate.x), o.y * sq_silu(gate.y));
@@ -203,7 +204,7 @@ __device__ __forceinline__ uint32_t sq_chunk_output(const sq_decay_params &p,
 
 /* Adds skip V, gates, rounds, and stores. Two lanes exchange halves of two neighbouring tiles, so
  * that each stores 8 contiguous bytes and four lanes fill a 32-byte sector. */
-template <typename T, int KEYS, int VALUES>
+template <typename T, int KEYS, int VALUES, bool HAS_EXTRAS>
 __device__ __forceinline__ void
 sq_chunk_store_out(const sq_decay_params &p, const sq_decay_unit &u, int first, uint32_t v,
                    float skip, int row, int group,
@@ -227,9 +228,9 @@ sq_chunk_store_out(const sq_decay_params &p, const sq_decay_unit &u, int first, 
                 const float *sum = &out[half / 2][j + n][half % 2 * 2];
                 const uint32_t raw = sq_shared_load(
                     sq_address_step<shape::value_chunks>(v_0, 8 * half, 8 * (j + n)));
-                packed[n] = sq_chunk_output<T>(p, u, first + row + 8 * half + g, own + 8 * (j + n),
-                                               skip, sq_unpack2<T>(raw), sum,
-                                               is_step && own + 8 * (j + n) < p.values);
+                packed[n] = sq_chunk_output<T, HAS_EXTRAS>(
+                    p, u, first + row + 8 * half + g, own + 8 * (j + n), skip, sq_unpack2<T>(raw),
+                    sum, is_step && own + 8 * (j + n) < p.values);
             }
             const uint32_t other = __shfl_xor_sync(0xffffffffu, is_odd ? packed[0] : packed[1], 1);
             const uint2 pair = is_odd ? make_uint2(other, packed[1]) : make_uint2(packed[0], other);
@@ -416,7 +417,10 @@ static __global__ void __launch_bounds__(SQ_CHUNK_THREADS,
             float score[2][2][4] = {};
             sq_chunk_scores<T, KEYS, VALUES>(tiles.q(chunk), tiles.k(chunk), tiles.s(), row, group,
                                              score, out);
-            sq_chunk_store_scores<T>(tiles.p(), gates, row, group, score);
+            if (p.seq_idx)
+                sq_chunk_store_scores<T, true>(tiles.p(), gates, row, group, score);
+            else
+                sq_chunk_store_scores<T, false>(tiles.p(), gates, row, group, score);
         }
         if (shape::v_stages == 1)
             sq_copy_wait<1>();
@@ -424,7 +428,12 @@ static __global__ void __launch_bounds__(SQ_CHUNK_THREADS,
             __syncthreads(); /* P and V are there; nobody reads the old state any more */
         if constexpr (!IS_STATE_ONLY) {
             sq_chunk_add_values<T, KEYS, VALUES>(tiles.p(), tiles.v(chunk), gates, row, group, out);
-            sq_chunk_store_out<T, KEYS, VALUES>(p, u, first, tiles.v(chunk), skip, row, group, out);
+            if (p.z.data || p.skip_column != 0)
+                sq_chunk_store_out<T, KEYS, VALUES, true>(p, u, first, tiles.v(chunk), skip, row,
+                                                          group, out);
+            else
+                sq_chunk_store_out<T, KEYS, VALUES, false>(p, u, first, tiles.v(chunk), skip, row,
+                                                           group, out);
         }
         state.update(tiles.k(chunk), tiles.v(chunk), gates);
         if constexpr (!IS_STATE_ONLY)
