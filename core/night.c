@@ -7,6 +7,7 @@
 
 #include "core/modes.h"
 #include "core/night_tests.h"
+#include "core/special.h"
 #include "core/splits.h"
 #include "core/stats.h"
 
@@ -266,9 +267,20 @@ static sq_status gather_controls(const sq_night_cell *cells, int n, const sq_nig
     return SQ_OK;
 }
 
-/* How far the median of all of them moves when the baseline is split against itself: the same
- * replicates on the same side in every cell, so that what they have in common is in it. */
-static double control_limit(control_cells *controls, const sq_night_policy *policy)
+/* Half width of the 99 % interval of the median of independent changes: what their own spread, from
+ * night to night as well, leaves open. */
+static double sampling_limit(control_cells *controls)
+{
+    double median = sq_median(controls->change, controls->n);
+    for (int i = 0; i < controls->n; i++)
+        controls->change[i] = fabs(controls->change[i] - median);
+    double deviation = 1.4826 * sq_median(controls->change, controls->n); /* of a Gaussian */
+    return sq_normal_quantile(0.995) * 1.2533 * deviation / sqrt(controls->n);
+}
+
+/* How far the median moves when the baseline is split against itself: the same replicates on the
+ * same side in every cell, so that what they have in common is in it. */
+static double split_limit(control_cells *controls, const sq_night_policy *policy)
 {
     double shift[CONTROL_SPLITS];
     for (int draw = 0; draw < CONTROL_SPLITS; draw++) {
@@ -278,8 +290,7 @@ static double control_limit(control_cells *controls, const sq_night_policy *poli
         shift[draw] = fabs(sq_median(controls->change, controls->n));
     }
     sq_sort(shift, CONTROL_SPLITS);
-    double noise = sq_quantile(shift, CONTROL_SPLITS, policy->control_quantile);
-    return fmax(noise, log1p(policy->control_margin));
+    return sq_quantile(shift, CONTROL_SPLITS, policy->control_quantile);
 }
 
 static sq_status judge_control(const sq_night_cell *cells, int n, const sq_night_policy *policy,
@@ -290,7 +301,8 @@ static sq_status judge_control(const sq_night_cell *cells, int n, const sq_night
     summary->control_shift = (sq_interval){NAN, NAN, NAN};
     if (status == SQ_OK && controls.n >= policy->control_min && controls.n > 0) {
         double median = sq_median(controls.change, controls.n);
-        double limit = control_limit(&controls, policy);
+        double limit = fmax(sampling_limit(&controls), split_limit(&controls, policy));
+        limit = fmax(limit, log1p(policy->control_margin));
         summary->control_shift = (sq_interval){median, -limit, limit};
         summary->is_unfit = fabs(median) > limit;
     }

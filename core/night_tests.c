@@ -16,7 +16,7 @@ typedef struct {
     sq_night_quantity quantity;
     sq_two_sides *sides;
     sq_variance_prior *prior; /* a group */
-    double *floor;            /* a cell; NAN where it is not tested */
+    double *floor;            /* a cell */
     sq_moderated *moderated;
     double *p, *q;
 } quantity_test;
@@ -131,12 +131,11 @@ static void close_pool(split_pool *pool)
     free(pool->change);
 }
 
-/* Splits of a cell, in units of `unit`. */
-static void add_splits(const quantity_test *t, int i, double unit, int draws, split_pool *pool)
+static void add_splits(const quantity_test *t, int i, int draws, split_pool *pool)
 {
     const sq_night_runs *runs = baseline_of(t, i);
     int32_t distinct = sq_splits(runs->n);
-    if (distinct == 0 || !(unit > 0))
+    if (distinct == 0)
         return;
     for (int k = 0; k < runs->n; k++)
         pool->logs[k] = log(runs->value[k]);
@@ -144,7 +143,7 @@ static void add_splits(const quantity_test *t, int i, double unit, int draws, sp
     for (int draw = 0; draw < draws; draw++) {
         int64_t index = (int64_t)i * DRAWS_OF_A_CELL + draw;
         double change = sq_split_difference(pool->logs, runs->n, t->policy->seed, index);
-        pool->change[pool->n++] = fabs(change) / unit;
+        pool->change[pool->n++] = fabs(change);
     }
 }
 
@@ -157,14 +156,31 @@ static double pool_quantile(const quantity_test *t, split_pool *pool)
     return sq_quantile(pool->change, pool->n, t->policy->floor_quantile);
 }
 
-/* In standard errors of the cell that it will be asked of: a few cells with two far modes would else
- * set the floor of all others. */
-static double floor_of_group(const quantity_test *t, int group, split_pool *pool)
+static bool is_far_noisier(const quantity_test *t, int i)
 {
-    pool->n = 0, pool->distinct = 0;
+    const double times = 4;
+    double usual = t->prior[t->cells[i].group].s0_squared;
+    return usual > 0 && t->sides[i].variance > times * times * usual;
+}
+
+/* Cells far noisier than the group (two far modes) are left out of its floor, which one such in ten
+ * would set. What a fifth of the cells does is the group's noise. */
+static bool leaves_out(const quantity_test *t, int group)
+{
+    int cells = 0, noisy = 0;
     for (int i = 0; i < t->n; i++)
         if (is_in(t, i, group))
-            add_splits(t, i, t->moderated[i].error, DRAWS_FOR_A_POOL, pool);
+            cells++, noisy += is_far_noisier(t, i);
+    return 5 * noisy < cells;
+}
+
+static double floor_of_group(const quantity_test *t, int group, split_pool *pool)
+{
+    bool without_noisy = leaves_out(t, group);
+    pool->n = 0, pool->distinct = 0;
+    for (int i = 0; i < t->n; i++)
+        if (is_in(t, i, group) && !(without_noisy && is_far_noisier(t, i)))
+            add_splits(t, i, DRAWS_FOR_A_POOL, pool);
     return pool_quantile(t, pool);
 }
 
@@ -173,7 +189,7 @@ static double floor_of_cell(const quantity_test *t, int i, split_pool *pool)
     if (sq_splits(baseline_of(t, i)->n) < t->policy->floor_values)
         return NAN;
     pool->n = 0, pool->distinct = 0;
-    add_splits(t, i, 1, DRAWS_OF_A_CELL, pool);
+    add_splits(t, i, DRAWS_OF_A_CELL, pool);
     return pool_quantile(t, pool);
 }
 
@@ -201,8 +217,7 @@ static sq_status find_floors(quantity_test *t)
         pooled_floors(t, &pool, group);
         for (int i = 0; i < t->n; i++) {
             double own = floor_of_cell(t, i, &pool);
-            double similar = group[t->cells[i].group] * t->moderated[i].error;
-            t->floor[i] = isnan(own) ? similar : own;
+            t->floor[i] = isnan(own) ? group[t->cells[i].group] : own;
         }
     }
     close_pool(&pool);
