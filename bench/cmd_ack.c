@@ -104,7 +104,7 @@ static sq_status answer(const sq_given *given, sq_error *err)
     if (sq_given_has(given, "output"))
         return sq_fail(err, SQ_BAD_ARGUMENT, "--output belongs to ack --list");
     SQ_TRY(read_answer(given, &a, err));
-    SQ_TRY(sq_db_open(sq_given_db(given), SQ_DB_WRITE, &db, err));
+    SQ_TRY(sq_given_open_store(given, &db, err));
     sq_status status = sq_db_resolve_verdict(db, given->argument[0], uuid, err);
     if (status == SQ_OK)
         status = sq_db_put_answer(db, uuid, &a, err);

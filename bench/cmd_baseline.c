@@ -276,10 +276,9 @@ static sq_status list(const sq_given *given, sq_db *db, sq_error *err)
 static const struct {
     const char *name;
     int arguments; /* with its own name */
-    sq_db_mode mode;
+    bool is_writer;
     sq_status (*run)(const sq_given *given, sq_db *db, sq_error *err);
-} actions[] = {
-    {"set", 3, SQ_DB_WRITE, set}, {"list", 1, SQ_DB_READ, list}, {"drop", 2, SQ_DB_WRITE, drop}};
+} actions[] = {{"set", 3, true, set}, {"list", 1, false, list}, {"drop", 2, true, drop}};
 
 static sq_status execute(const sq_given *given, sq_error *err)
 {
@@ -296,7 +295,8 @@ static sq_status execute(const sq_given *given, sq_error *err)
                                 : "one name");
     if (i != 0 && sq_given_has(given, "no-binary"))
         return sq_fail(err, SQ_BAD_ARGUMENT, "--no-binary belongs to baseline set");
-    SQ_TRY(sq_db_open(sq_given_db(given), actions[i].mode, &db, err));
+    SQ_TRY(actions[i].is_writer ? sq_given_open_store(given, &db, err)
+                                : sq_db_open(sq_given_db(given), SQ_DB_READ, &db, err));
     sq_status status = actions[i].run(given, db, err);
     sq_db_close(db);
     return status;

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "core/stamp.h"
 
@@ -86,6 +87,15 @@ sq_status sq_campaign_new(const char *suite, const char *label, sq_campaign *out
 const char *sq_given_db(const sq_given *given)
 {
     return sq_given_value(given, "db", "seqmark.db");
+}
+
+sq_status sq_given_open_store(const sq_given *given, sq_db **out, sq_error *err)
+{
+    const char *path = sq_given_db(given);
+    *out = NULL;
+    if (access(path, F_OK) != 0)
+        return sq_fail(err, SQ_IO, "%s: %s", path, strerror(errno));
+    return sq_db_open(path, SQ_DB_WRITE, out, err);
 }
 
 sq_status sq_given_format(const sq_given *given, sq_format *out, sq_error *err)

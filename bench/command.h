@@ -80,6 +80,8 @@ sq_status sq_command_hold(sq_target *target, int argc, char **argv, sq_error *er
 sq_status sq_campaign_new(const char *suite, const char *label, sq_campaign *out, sq_error *err);
 
 const char *sq_given_db(const sq_given *given);
+/* Opens the store that was given for writing; unlike sq_db_open it makes none. */
+sq_status sq_given_open_store(const sq_given *given, sq_db **out, sq_error *err);
 sq_status sq_given_format(const sq_given *given, sq_format *out, sq_error *err);
 /* The same for a verb that also takes "html": *is_html, and *out is then the table. */
 sq_status sq_given_page_format(const sq_given *given, sq_format *out, bool *is_html, sq_error *err);

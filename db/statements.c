@@ -162,8 +162,11 @@ static const char *const sql_text[SQ_SQL_COUNT] = {
         "WHERE k.key = ?1 AND v.metric = ?2 AND (a.kind = 'flake' OR b.uuid = ?3) "
         "AND (a.until IS NULL OR a.until > ?4) "
         "AND a.acknowledgement_id = (SELECT x.acknowledgement_id FROM acknowledgement x "
-        "WHERE x.verdict_id = a.verdict_id ORDER BY x.made DESC, x.acknowledgement_id DESC LIMIT 1) "
+        "WHERE x.verdict_id = a.verdict_id ORDER BY x.made DESC, x.acknowledgement_id DESC LIMIT "
+        "1) "
         "ORDER BY a.made DESC, a.acknowledgement_id DESC LIMIT 1",
+    [SQ_SQL_DROP_SAMPLES] = "UPDATE run SET samples = NULL WHERE samples IS NOT NULL "
+                            "AND campaign_id IN (" SQ_SQL_PRUNABLE ")",
     [SQ_SQL_RUN_BY_ID] = "SELECT run_id FROM run WHERE run_id = ?1",
     [SQ_SQL_RUN_BY_KEY] = "SELECT r.run_id FROM run r JOIN cell k USING (cell_id) "
                           "WHERE k.key = ?1 ORDER BY r.started DESC, r.run_id DESC LIMIT 1",

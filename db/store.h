@@ -57,12 +57,18 @@ typedef enum {
     SQ_SQL_KNOWN_VERDICTS,
     SQ_SQL_PUT_ANSWER,
     SQ_SQL_FIND_ANSWER,
+    SQ_SQL_DROP_SAMPLES,
     SQ_SQL_RUN_BY_ID,
     SQ_SQL_RUN_BY_KEY,
     SQ_SQL_MATCH_RUN,
     SQ_SQL_KNOWN_KEYS,
     SQ_SQL_COUNT
 } sq_sql;
+
+/* The campaigns that prune takes samples from; ?1: of before this turn. */
+#define SQ_SQL_PRUNABLE                                                                            \
+    "SELECT c.campaign_id FROM campaign c WHERE c.turn < ?1 "                                      \
+    "AND NOT EXISTS (SELECT 1 FROM baseline b WHERE b.campaign_id = c.campaign_id)"
 
 typedef struct sq_db {
     sqlite3 *handle;
@@ -113,8 +119,8 @@ void sq_row_copy(const sq_row *row, int column, char *out, size_t size);
 
 /* Fails with the nearest name, or the newest ones where none is near. `known` lists names, newest
  * first, at most `limit` of them (its one parameter). `what`: "campaign". */
-sq_status sq_db_fail_unknown(sq_db *db, sq_sql known, int limit, const char *what,
-                             const char *text, sq_error *err);
+sq_status sq_db_fail_unknown(sq_db *db, sq_sql known, int limit, const char *what, const char *text,
+                             sq_error *err);
 
 /* Moves the log into the file and leaves WAL mode, so that one file is all there is. */
 void sq_db_make_whole(const sq_db *db);

@@ -25,8 +25,8 @@ import unittest
 SOURCE = pathlib.Path(sys.argv[1])
 SEQMARK = pathlib.Path(sys.argv[2]) / "seqmark"
 GOLDEN = SOURCE / "tests/cli/golden"
-COMMANDS = ["run", "list", "show", "compare", "baseline", "history", "ack", "characterize",
-            "profile", "report", "export", "verify", "doctor"]
+COMMANDS = ["run", "list", "show", "compare", "baseline", "history", "ack", "prune",
+            "characterize", "profile", "report", "export", "verify", "doctor"]
 TINY = ["run", "--op", "rmsnorm", "--dtype", "f32", "--seqlen", "8,16", "--channels", "8",
         "--device", "cpu", "--max-samples", "10", "--warmup-time", "1ms"]
 KEY = "rmsnorm@cpu/ref/fwd/f32/B=1,L=8,D=8,groups=1,weight=1,gate=none,eps=1e-05," \
