@@ -128,7 +128,7 @@ static sq_status drop(sq_db *db, double since, sq_error *err)
 
 static sq_status execute(const sq_given *given, sq_error *err)
 {
-    double since;
+    double since = 0;
     sq_db *db = NULL;
     if (given->n_arguments)
         return sq_fail(err, SQ_BAD_ARGUMENT, "prune takes options only, not \"%s\"",
