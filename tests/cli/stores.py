@@ -58,6 +58,7 @@ class Stores(unittest.TestCase):
 
     def sql(self, text):
         db = sqlite3.connect(self.store)
+        db.execute("PRAGMA foreign_keys = ON")
         rows = db.execute(text).fetchall()
         db.commit()
         db.close()
