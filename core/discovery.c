@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "core/rng.h"
 #include "core/special.h"
 
 typedef struct {
@@ -75,4 +76,32 @@ sq_interval sq_rate(int64_t times, int64_t of)
     double x = (double)times, n = (double)of;
     return (sq_interval){x / n, times == 0 ? 0 : beta_quantile(0.025, x, n - x + 1),
                          times == of ? 1 : beta_quantile(0.975, x + 1, n - x)};
+}
+
+typedef struct {
+    uint64_t place;
+    int index;
+} placed;
+
+static int by_place(const void *a, const void *b)
+{
+    const placed *x = a, *y = b;
+    return (x->place > y->place) - (x->place < y->place);
+}
+
+sq_status sq_pick_sentinels(const uint64_t *hash, int n, uint64_t seed, double share,
+                            bool *is_sentinel)
+{
+    placed *order = malloc((size_t)(n > 0 ? n : 1) * sizeof *order);
+    if (!order)
+        return SQ_OUT_OF_MEMORY;
+    for (int i = 0; i < n; i++) {
+        order[i] = (placed){sq_rng_mix(hash[i] ^ sq_rng_mix(seed)), i};
+        is_sentinel[i] = false;
+    }
+    qsort(order, (size_t)(n > 0 ? n : 0), sizeof *order, by_place);
+    for (int rank = 0; rank < n && rank < ceil(share * n); rank++)
+        is_sentinel[order[rank].index] = true;
+    free(order);
+    return SQ_OK;
 }

@@ -2,6 +2,7 @@
 #ifndef SQ_CORE_DISCOVERY_H
 #define SQ_CORE_DISCOVERY_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "core/infer.h"
@@ -25,6 +26,12 @@ double sq_discovery_level(const double *p, const double *q, int n, double share)
  * and Pearson, Biometrika 26, 1934, 404): the rate of false alarms over the A/A cells of many
  * nights. NAN where of = 0. */
 sq_interval sq_rate(int64_t times, int64_t of);
+
+/* Which of n cells are measured as both sides on one night: a share of them, rounded up, by the
+ * order of their hashes under the night's seed, so that every cell has its turn. SQ_OUT_OF_MEMORY or
+ * SQ_OK. */
+sq_status sq_pick_sentinels(const uint64_t *hash, int n, uint64_t seed, double share,
+                            bool *is_sentinel);
 
 #ifdef __cplusplus
 }

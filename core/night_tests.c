@@ -16,7 +16,7 @@ typedef struct {
     sq_night_quantity quantity;
     sq_two_sides *sides;
     sq_variance_prior *prior; /* a group */
-    double *floor;            /* a cell */
+    double *floor;            /* a cell; NAN where it is not tested */
     sq_moderated *moderated;
     double *p, *q;
 } quantity_test;
@@ -131,7 +131,8 @@ static void close_pool(split_pool *pool)
     free(pool->change);
 }
 
-static void add_splits(const quantity_test *t, int i, int draws, split_pool *pool)
+/* Splits of a cell, in units of `unit`. */
+static void add_splits(const quantity_test *t, int i, double unit, int draws, split_pool *pool)
 {
     const sq_night_runs *runs = baseline_of(t, i);
     int32_t distinct = sq_splits(runs->n);
@@ -143,7 +144,7 @@ static void add_splits(const quantity_test *t, int i, int draws, split_pool *poo
     for (int draw = 0; draw < draws; draw++) {
         int64_t index = (int64_t)i * DRAWS_OF_A_CELL + draw;
         double change = sq_split_difference(pool->logs, runs->n, t->policy->seed, index);
-        pool->change[pool->n++] = fabs(change);
+        pool->change[pool->n++] = fabs(change) / unit;
     }
 }
 
@@ -156,31 +157,14 @@ static double pool_quantile(const quantity_test *t, split_pool *pool)
     return sq_quantile(pool->change, pool->n, t->policy->floor_quantile);
 }
 
-static bool is_far_noisier(const quantity_test *t, int i)
-{
-    const double times = 4;
-    double usual = t->prior[t->cells[i].group].s0_squared;
-    return usual > 0 && t->sides[i].variance > times * times * usual;
-}
-
-/* Cells far noisier than the group (two far modes) are left out of its floor, which one such in ten
- * would set. What a fifth of the cells does is the group's noise. */
-static bool leaves_out(const quantity_test *t, int group)
-{
-    int cells = 0, noisy = 0;
-    for (int i = 0; i < t->n; i++)
-        if (is_in(t, i, group))
-            cells++, noisy += is_far_noisier(t, i);
-    return 5 * noisy < cells;
-}
-
+/* In standard errors of each cell's comparison: in ns a few cells with two far modes, or the noisy
+ * half of a group, would set the floor of the quiet ones. */
 static double floor_of_group(const quantity_test *t, int group, split_pool *pool)
 {
-    bool without_noisy = leaves_out(t, group);
     pool->n = 0, pool->distinct = 0;
     for (int i = 0; i < t->n; i++)
-        if (is_in(t, i, group) && !(without_noisy && is_far_noisier(t, i)))
-            add_splits(t, i, DRAWS_FOR_A_POOL, pool);
+        if (is_in(t, i, group) && t->moderated[i].error > 0)
+            add_splits(t, i, t->moderated[i].error, DRAWS_FOR_A_POOL, pool);
     return pool_quantile(t, pool);
 }
 
@@ -189,7 +173,7 @@ static double floor_of_cell(const quantity_test *t, int i, split_pool *pool)
     if (sq_splits(baseline_of(t, i)->n) < t->policy->floor_values)
         return NAN;
     pool->n = 0, pool->distinct = 0;
-    add_splits(t, i, DRAWS_OF_A_CELL, pool);
+    add_splits(t, i, 1, DRAWS_OF_A_CELL, pool);
     return pool_quantile(t, pool);
 }
 
@@ -217,7 +201,8 @@ static sq_status find_floors(quantity_test *t)
         pooled_floors(t, &pool, group);
         for (int i = 0; i < t->n; i++) {
             double own = floor_of_cell(t, i, &pool);
-            t->floor[i] = isnan(own) ? group[t->cells[i].group] : own;
+            double similar = group[t->cells[i].group] * t->moderated[i].error;
+            t->floor[i] = isnan(own) ? similar : own;
         }
     }
     close_pool(&pool);

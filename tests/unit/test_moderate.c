@@ -167,6 +167,29 @@ static void rate_of_alarms(void **state)
     assert_true(isnan(sq_rate(0, 0).estimate));
 }
 
+/* 5 % of 210 cells, rounded up; the choice is a cell's own, whatever its place, and others the next
+ * night. */
+static void sentinels(void **state)
+{
+    (void)state;
+    enum { CELLS = 210 };
+    uint64_t hash[CELLS], turned[CELLS];
+    bool chosen[CELLS], again[CELLS], next[CELLS];
+    int n = 0, both = 0;
+    for (int i = 0; i < CELLS; i++)
+        hash[i] = turned[CELLS - 1 - i] = (uint64_t)i * 0x9e3779b97f4a7c15u;
+    assert_int_equal(sq_pick_sentinels(hash, CELLS, 1, 0.05, chosen), SQ_OK);
+    assert_int_equal(sq_pick_sentinels(turned, CELLS, 1, 0.05, again), SQ_OK);
+    assert_int_equal(sq_pick_sentinels(hash, CELLS, 2, 0.05, next), SQ_OK);
+    for (int i = 0; i < CELLS; i++) {
+        n += chosen[i], both += chosen[i] && next[i];
+        assert_true(chosen[i] == again[CELLS - 1 - i]);
+    }
+    assert_int_equal(n, 11);
+    assert_true(both < 5);
+    assert_int_equal(sq_pick_sentinels(hash, 0, 1, 0.05, chosen), SQ_OK);
+}
+
 /* --- modes --- */
 
 static void two_modes(void **state)
@@ -251,6 +274,7 @@ int main(void)
         cmocka_unit_test(how_many_runs),
         cmocka_unit_test(benjamini_hochberg),
         cmocka_unit_test(rate_of_alarms),
+        cmocka_unit_test(sentinels),
         cmocka_unit_test(two_modes),
         cmocka_unit_test(sign_flips),
         cmocka_unit_test(blocks),
