@@ -53,12 +53,33 @@ static void spread_of_two_percent(void **state)
     assert_true(nights.inconclusive_share >= 0.7);
 }
 
+/* 3 % in five of 200 cells whose own CV is at most 0.5 %, beside others that spread widely; the
+ * baseline is of the same day, so that cells shift by 0.1 %. */
+static void few_quiet_cells(void **state)
+{
+    (void)state;
+    enum { TIMES = 100 };
+    sim_setup setup = {.cells = 200,
+                       .runs = 5,
+                       .regressed = 5,
+                       .effect = 0.03,
+                       .cv = 0.005,
+                       .most_cv = 0.005,
+                       .spread = 1,
+                       .night_sd = 0.001};
+    sq_night_policy policy = sq_night_policy_default();
+    sim_summary nights = sim_nights(&setup, &policy, TIMES, 900);
+    sim_print("5 x +3 % of 200, CV up to 0.5 %", &nights);
+    assert_true(nights.power >= 0.98 && nights.false_confirmed <= 0.05);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(spread_of_one_percent),
         cmocka_unit_test(spread_of_half_a_percent),
         cmocka_unit_test(spread_of_two_percent),
+        cmocka_unit_test(few_quiet_cells),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

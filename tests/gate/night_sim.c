@@ -40,6 +40,8 @@ static void draw_cell(const sim_setup *setup, sq_source *baseline, sq_source *to
 {
     cell->has_modes = setup->modes_every > 0 && i % setup->modes_every == 0;
     cell->cv = setup->cv * exp(setup->spread * sq_draw_gaussian(baseline));
+    if (i < setup->regressed && setup->most_cv > 0)
+        cell->cv = fmin(cell->cv, setup->most_cv);
     draw_side(setup, baseline, cell, 0, cell->runs);
     draw_side(setup, tonight, cell, effect_of(setup, i) + log1p(setup->shift),
               cell->runs + setup->runs);

@@ -10,6 +10,7 @@ typedef struct {
     int regressed;               /* so many cells are `effect` slower tonight, in code */
     double effect;               /* ratio - 1 */
     double cv;                   /* run to run: median over the cells */
+    double most_cv;              /* of the regressed cells; 0: no limit */
     double spread;               /* standard deviation of its logarithm over the cells */
     double shift;                /* of all cells tonight, whatever the binary */
     double night_sd;             /* of a cell from night to night, which both binaries share */
