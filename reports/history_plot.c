@@ -56,16 +56,19 @@ static double y_of(const plot *p, double ns)
 
 /* --- parts --- */
 
+/* A line for each track: its nights may lie between those of another. */
 static void add_nights(const plot *p, sq_text *page)
 {
-    int track = -1;
     sq_text_add(page, "<path class=\"nights\" d=\"");
-    for (int i = 0; i < p->s->n_nights; i++) {
-        const sq_history_night *night = &p->s->night[i];
-        if (night->n > 0)
-            sq_text_printf(page, "%s%.0f %.0f", track == night->track ? "L" : "M", x_of(p, i),
-                           y_of(p, night->ns));
-        track = night->n > 0 ? night->track : -1;
+    for (int track = 0; track < p->s->n_tracks; track++) {
+        const char *move = "M";
+        for (int i = p->s->first_of_track[track]; i < p->s->n_nights; i++) {
+            const sq_history_night *night = &p->s->night[i];
+            if (night->track != track || night->n == 0)
+                continue;
+            sq_text_printf(page, "%s%.0f %.0f", move, x_of(p, i), y_of(p, night->ns));
+            move = "L";
+        }
     }
     sq_text_add(page, "\"/>");
 }
@@ -116,12 +119,13 @@ static void add_vertical(const plot *p, const char *class, double x, sq_text *pa
                    p->at.bottom);
 }
 
-/* A dotted line where a night stands on other things than the one before. */
+/* A dotted line where the first night of a track stands on other things than the one before. */
 static void add_breaks(const plot *p, sq_text *page)
 {
-    for (int i = 1; i < p->s->n_nights; i++)
-        if (p->s->night[i].track != p->s->night[i - 1].track)
-            add_vertical(p, "break", (x_of(p, i - 1) + x_of(p, i)) / 2, page);
+    for (int track = 1; track < p->s->n_tracks; track++) {
+        int night = p->s->first_of_track[track];
+        add_vertical(p, "break", (x_of(p, night - 1) + x_of(p, night)) / 2, page);
+    }
 }
 
 static void add_changes(const plot *p, bool is_large, sq_text *page)

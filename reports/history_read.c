@@ -335,6 +335,9 @@ static sq_status add_run(reading *r, sqlite3_stmt *row, int campaign, sq_error *
 static sq_status take_run(reading *r, sqlite3_stmt *row, int campaign, sq_error *err)
 {
     int64_t cell_id = sqlite3_column_int64(row, RUN_CELL);
+    if (cell_id < 1 || cell_id >= r->cell_room)
+        return sq_fail(err, SQ_STORE, "run %lld is of no cell of the store",
+                       (long long)sqlite3_column_int64(row, RUN_ID));
     if (cell_id != r->cell_id)
         SQ_TRY(end_cell(r, campaign, err));
     r->cell_id = cell_id;

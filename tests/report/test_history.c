@@ -483,6 +483,27 @@ static void cells_are_filtered(void **state)
     fixture_free(db, dir);
 }
 
+/* Ids that no key of the store backs, as other programs may leave them. */
+static void a_run_of_no_cell_is_an_error(void **state)
+{
+    (void)state;
+    static const char *const ids[] = {"99999", "-1", "0"};
+    char dir[64], sql[96];
+    sq_db *db = fixture_new(dir);
+    add_nights(db, 2);
+    add_level(db, 0, 2, 1);
+    execute(db, "PRAGMA foreign_keys = OFF");
+    for (size_t i = 0; i < sizeof ids / sizeof *ids; i++) {
+        sq_history h;
+        sq_error err = {.status = SQ_OK};
+        snprintf(sql, sizeof sql, "UPDATE run SET cell_id = %s WHERE campaign_id = 101", ids[i]);
+        execute(db, sql);
+        assert_int_equal(sq_history_read(db, &all, &h, &err), SQ_STORE);
+        fixture_expect(err.message, "is of no cell of the store");
+    }
+    fixture_free(db, dir);
+}
+
 /* --- a store that is being written --- */
 
 /* Called while the history is read: a whole campaign more, committed. */
@@ -649,6 +670,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(campaigns_are_chosen),
         cmocka_unit_test(what_a_gate_measured_again_is_no_night),
         cmocka_unit_test(cells_are_filtered),
+        cmocka_unit_test(a_run_of_no_cell_is_an_error),
         cmocka_unit_test(a_running_campaign_is_read_as_far_as_it_was),
         cmocka_unit_test(the_page_draws_and_escapes),
         cmocka_unit_test(one_night_is_a_page_too),
