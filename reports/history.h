@@ -46,6 +46,7 @@ typedef struct {
     double ns, lo, hi;
     double squares, error; /* of the logarithms of run medians; standard error of the night's */
     uint64_t code;         /* hash of kernel_hash; 0: unknown */
+    int64_t env_id, device_id;
     sq_run_status status;
     bool is_off;
 } sq_history_night;
@@ -102,7 +103,12 @@ sq_status sq_history_page(sq_db *db, const sq_history *history, const char *dir,
 
 /* --- parts --- */
 
-/* history_find.c: tracks, segments, changes. */
+/* history_campaigns.c: those asked for; without those that have no night of any cell that is left. */
+sq_status sq_history_campaigns(sq_db *db, const sq_history_options *options, sq_history *out,
+                               sq_error *err);
+sq_status sq_history_drop_idle(sq_history *h, sq_error *err);
+
+/* history_find.c: tracks, segments, changes; puts the newest change first. */
 sq_status sq_history_find(sq_history *history, const sq_history_options *options, sq_error *err);
 
 /* history_words.c: what is said of them. */

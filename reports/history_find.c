@@ -1,6 +1,7 @@
-/* history_find: which nights may be joined, where their level changes, and what lies around it. */
+/* history_find: which nights may be joined and where their level changes. */
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/segments.h"
 #include "reports/history.h"
@@ -168,6 +169,25 @@ static sq_status find_in_series(finding *f, sq_history_series *s, sq_error *err)
     return SQ_OK;
 }
 
+/* --- the whole --- */
+
+/* The newest change first, the larger one of a campaign before the smaller. */
+static int by_change(const void *a, const void *b)
+{
+    const sq_history_series *x = a, *y = b;
+    const sq_history_change *of_x = x->n_changes ? &x->change[x->n_changes - 1] : NULL,
+                            *of_y = y->n_changes ? &y->change[y->n_changes - 1] : NULL;
+    int at_x = of_x ? sq_history_first_bad(x, of_x)->campaign : -1,
+        at_y = of_y ? sq_history_first_bad(y, of_y)->campaign : -1;
+    double size_x = of_x ? fabs(log(of_x->ratio)) : 0, size_y = of_y ? fabs(log(of_y->ratio)) : 0;
+    if (at_x != at_y)
+        return at_y - at_x;
+    if (size_x != size_y)
+        return size_x < size_y ? 1 : -1;
+    int key = strcmp(x->key, y->key);
+    return key ? key : strcmp(x->device, y->device);
+}
+
 static bool make_room(finding *f)
 {
     const sq_history *h = f->history;
@@ -186,12 +206,15 @@ static bool make_room(finding *f)
 sq_status sq_history_find(sq_history *history, const sq_history_options *options, sq_error *err)
 {
     finding f = {.history = history, .options = options};
+    SQ_TRY(sq_history_drop_idle(history, err));
     bool has_room = make_room(&f);
     sq_status status = has_room ? SQ_OK : sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for segments");
     if (has_room)
         find_alike(&f);
     for (int i = 0; i < history->n_series && status == SQ_OK; i++)
         status = find_in_series(&f, &history->series[i], err);
+    if (status == SQ_OK)
+        qsort(history->series, (size_t)history->n_series, sizeof *history->series, by_change);
     free(f.alike);
     free(f.value);
     free(f.error);

@@ -11,19 +11,7 @@
 #include "core/stats.h"
 #include "reports/query.h"
 
-/* Columns of history_campaigns.sql and history_runs.sql. */
-enum {
-    CAMPAIGN_ID,
-    CAMPAIGN_UUID,
-    CAMPAIGN_SUITE,
-    CAMPAIGN_LABEL,
-    CAMPAIGN_COMMIT,
-    CAMPAIGN_DIRTY,
-    CAMPAIGN_STATE,
-    CAMPAIGN_STARTED,
-    CAMPAIGN_TURN,
-    CAMPAIGN_STARTED_UTC
-};
+/* Columns of history_runs.sql. */
 enum {
     RUN_CELL,
     RUN_REPLICATE,
@@ -40,7 +28,7 @@ enum {
 
 /* The newest attempt of one replicate. */
 typedef struct {
-    int64_t run_id;
+    int64_t run_id, env_id, device_id;
     int replicate, ground;
     double ns, lo, hi;
     uint64_t code;
@@ -87,46 +75,6 @@ static bool grow(void *array, int count, size_t size)
     if (grown)
         memcpy(array, &grown, sizeof grown);
     return grown != NULL;
-}
-
-/* --- campaigns --- */
-
-static void take_campaign(sqlite3_stmt *row, sq_history_campaign *c)
-{
-    *c = (sq_history_campaign){.id = sqlite3_column_int64(row, CAMPAIGN_ID),
-                               .clock = sq_query_number(row, CAMPAIGN_STARTED),
-                               .turn = sq_query_number(row, CAMPAIGN_TURN),
-                               .is_dirty = sqlite3_column_int(row, CAMPAIGN_DIRTY) != 0};
-    sq_query_copy(row, CAMPAIGN_UUID, c->uuid, sizeof c->uuid);
-    sq_query_copy(row, CAMPAIGN_SUITE, c->suite, sizeof c->suite);
-    sq_query_copy(row, CAMPAIGN_LABEL, c->label, sizeof c->label);
-    sq_query_copy(row, CAMPAIGN_COMMIT, c->commit, sizeof c->commit);
-    sq_query_copy(row, CAMPAIGN_STATE, c->state, sizeof c->state);
-    sq_query_copy(row, CAMPAIGN_STARTED_UTC, c->started, sizeof c->started);
-}
-
-static sq_status read_campaigns(reading *r, sq_error *err)
-{
-    const sq_scope scope = {r->db, NULL};
-    sq_history *h = r->out;
-    sqlite3_stmt *row = NULL;
-    bool has_row = true;
-    SQ_TRY(sq_query_plain(&scope, sq_figure_history_campaigns_sql, &row, err));
-    sqlite3_bind_text(row, 1, r->options->suite, -1, SQLITE_STATIC);
-    sqlite3_bind_text(row, 2, r->options->label, -1, SQLITE_STATIC);
-    sqlite3_bind_double(row, 3, r->options->since);
-    sq_status status = SQ_OK;
-    while ((status = sq_query_step(&scope, row, &has_row, err)) == SQ_OK && has_row) {
-        if (!grow(&h->campaign, h->n_campaigns, sizeof *h->campaign)) {
-            status = no_memory(err);
-            break;
-        }
-        sq_history_campaign *c = &h->campaign[h->n_campaigns++];
-        take_campaign(row, c);
-        c->is_set_back = h->n_campaigns > 1 && c->clock < c[-1].clock;
-    }
-    sqlite3_finalize(row);
-    return status;
 }
 
 /* --- what a run stands on --- */
@@ -210,6 +158,8 @@ static void sum_up(reading *r, int ground, sq_history_night *night)
             night->status = run->status;
         }
         night->code = run->code ? run->code : night->code;
+        night->env_id = run->env_id;
+        night->device_id = run->device_id;
     }
     night->n = n;
     if (n == 0)
@@ -307,6 +257,8 @@ static sq_status add_run(reading *r, sqlite3_stmt *row, int campaign, sq_error *
 {
     int replicate = sqlite3_column_int(row, RUN_REPLICATE);
     one_run run = {.run_id = sqlite3_column_int64(row, RUN_ID),
+                   .env_id = sqlite3_column_int64(row, RUN_ENV),
+                   .device_id = sqlite3_column_int64(row, RUN_DEVICE),
                    .replicate = replicate,
                    .ns = sq_query_number(row, RUN_NS),
                    .lo = sq_query_number(row, RUN_LO),
@@ -447,50 +399,11 @@ static sq_status read_cells(reading *r, sq_error *err)
     return status;
 }
 
-/* Campaigns without a night of any cell that is left have no place in the history. */
-static sq_status drop_idle(sq_history *h, sq_error *err)
-{
-    int *place = calloc((size_t)h->n_campaigns + 1, sizeof *place), kept = 0;
-    if (!place)
-        return no_memory(err);
-    for (int i = 0; i < h->n_series; i++)
-        for (int k = 0; k < h->series[i].n_nights; k++)
-            place[h->series[i].night[k].campaign] = 1;
-    for (int i = 0; i < h->n_campaigns; i++) {
-        if (place[i])
-            h->campaign[kept] = h->campaign[i];
-        place[i] = place[i] ? kept++ : -1;
-    }
-    h->n_campaigns = kept;
-    for (int i = 0; i < h->n_series; i++)
-        for (int k = 0; k < h->series[i].n_nights; k++)
-            h->series[i].night[k].campaign = place[h->series[i].night[k].campaign];
-    free(place);
-    return SQ_OK;
-}
-
-/* The newest change first, the larger one of a campaign before the smaller. */
-static int by_change(const void *a, const void *b)
-{
-    const sq_history_series *x = a, *y = b;
-    const sq_history_change *of_x = x->n_changes ? &x->change[x->n_changes - 1] : NULL,
-                            *of_y = y->n_changes ? &y->change[y->n_changes - 1] : NULL;
-    int at_x = of_x ? sq_history_first_bad(x, of_x)->campaign : -1,
-        at_y = of_y ? sq_history_first_bad(y, of_y)->campaign : -1;
-    double size_x = of_x ? fabs(log(of_x->ratio)) : 0, size_y = of_y ? fabs(log(of_y->ratio)) : 0;
-    if (at_x != at_y)
-        return at_y - at_x;
-    if (size_x != size_y)
-        return size_x < size_y ? 1 : -1;
-    int key = strcmp(x->key, y->key);
-    return key ? key : strcmp(x->device, y->device);
-}
-
 /* --- the whole --- */
 
 static sq_status read_all(reading *r, sq_error *err)
 {
-    SQ_TRY(read_campaigns(r, err));
+    SQ_TRY(sq_history_campaigns(r->db, r->options, r->out, err));
     SQ_TRY(make_cell_room(r, err));
     SQ_TRY(read_runs(r, err));
     return read_cells(r, err);
@@ -532,15 +445,10 @@ sq_status sq_history_read(sq_db *db, const sq_history_options *options, sq_histo
     if (status == SQ_OK)
         status = check_found(out, options, err);
     if (status == SQ_OK)
-        status = drop_idle(out, err);
-    if (status == SQ_OK)
         status = sq_history_find(out, options, err);
-    if (status != SQ_OK) {
+    if (status != SQ_OK)
         sq_history_free(out);
-        return status;
-    }
-    qsort(out->series, (size_t)out->n_series, sizeof *out->series, by_change);
-    return SQ_OK;
+    return status;
 }
 
 void sq_history_free(sq_history *history)

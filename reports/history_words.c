@@ -5,6 +5,7 @@
 
 #include "core/text.h"
 #include "reports/history.h"
+#include "reports/query.h"
 
 const sq_history_night *sq_history_last_good(const sq_history_series *s,
                                              const sq_history_change *change)
@@ -100,6 +101,54 @@ static sq_status add_break(sq_db *db, const sq_history *h, const sq_history_seri
     }
 }
 
+/* --- what may differ and is told --- */
+
+/* The card and the rest of the environment; what is in a footing is told as a break. */
+static const char surroundings_sql[] =
+    "SELECT d.uuid AS card, e.cublas, e.cufft, e.cudnn, e.cupti, e.compiler, e.flags, e.host, "
+    "e.kernel, e.os, e.cpu, e.ecc, e.mig, e.power_limit_w AS \"power limit\" "
+    "FROM environment e JOIN device d ON d.device_id = ?2 WHERE e.env_id = ?1";
+
+static sq_status find_surroundings(const sq_scope *scope, const sq_history_night *night,
+                                   sqlite3_stmt **row, bool *has_row, sq_error *err)
+{
+    SQ_TRY(sq_query_plain(scope, surroundings_sql, row, err));
+    sqlite3_bind_int64(*row, 1, night->env_id);
+    sqlite3_bind_int64(*row, 2, night->device_id);
+    return sq_query_step(scope, *row, has_row, err);
+}
+
+static void tell_differences(sqlite3_stmt *a, sqlite3_stmt *b, sq_text *out)
+{
+    for (int i = 0; i < sqlite3_column_count(a); i++) {
+        const char *x = sq_query_text(a, i), *y = sq_query_text(b, i);
+        if (strcmp(x, y) == 0)
+            continue;
+        separate(out);
+        sq_text_printf(out, "%s: %s and %s", sqlite3_column_name(a, i), *x ? x : "unknown",
+                       *y ? y : "unknown");
+    }
+}
+
+static sq_status add_surroundings(sq_db *db, const sq_history_series *s, int night, sq_text *out,
+                                  sq_error *err)
+{
+    const sq_history_night *at = &s->night[night], *before = night > 0 ? at - 1 : at;
+    const sq_scope scope = {db, NULL};
+    sqlite3_stmt *a = NULL, *b = NULL;
+    bool has_a = false, has_b = false;
+    if (at->env_id == before->env_id && at->device_id == before->device_id)
+        return SQ_OK;
+    sq_status status = find_surroundings(&scope, before, &a, &has_a, err);
+    if (status == SQ_OK)
+        status = find_surroundings(&scope, at, &b, &has_b, err);
+    if (has_a && has_b)
+        tell_differences(a, b, out);
+    sqlite3_finalize(a);
+    sqlite3_finalize(b);
+    return status;
+}
+
 sq_status sq_history_remark(sq_db *db, const sq_history *h, const sq_history_series *s, int night,
                             sq_text *out, sq_error *err)
 {
@@ -109,6 +158,7 @@ sq_status sq_history_remark(sq_db *db, const sq_history *h, const sq_history_ser
     if (change)
         sq_text_printf(out, "change %+.2f %%", 100 * (change->ratio - 1));
     SQ_TRY(add_break(db, h, s, night, out, err));
+    SQ_TRY(add_surroundings(db, s, night, out, err));
     if (n->n == 0) {
         separate(out);
         sq_text_add(out, sq_run_status_name(n->status));

@@ -313,6 +313,35 @@ static void another_driver_is_a_break(void **state)
     fixture_free(db, dir);
 }
 
+/* What is no reason to part nights is told all the same. */
+static void the_card_and_its_power_limit_are_told(void **state)
+{
+    (void)state;
+    char dir[64];
+    sq_db *db = fixture_new(dir);
+    add_nights(db, 12);
+    add_level(db, 0, 12, 1);
+    new_driver(db, 6);
+    execute(db, "UPDATE environment SET driver = '580.65', power_limit_w = 500, cublas = '' "
+                "WHERE env_id = 2");
+    execute(db, "UPDATE device SET name = 'Test GPU One' WHERE device_id = 2");
+    execute(db, "UPDATE run SET device_id = 2 WHERE campaign_id = 109");
+    sq_history h = read(db, &all);
+    assert_int_equal(h.n_series, 1);
+    assert_int_equal(h.series[0].n_tracks, 1);
+    static const char *const remarks[12] = {
+        [6] = "cublas: 13.0.2 and unknown; power limit: 700.0 and 500.0",
+        [9] = "card: GPU-1 and GPU-2",
+        [10] = "card: GPU-2 and GPU-1"};
+    for (int i = 0; i < 12; i++) {
+        char *remark = remark_of(db, &h, i);
+        assert_string_equal(remark, remarks[i] ? remarks[i] : "");
+        free(remark);
+    }
+    sq_history_free(&h);
+    fixture_free(db, dir);
+}
+
 /* Campaigns of another policy in between cut nothing: each is joined with its own kind. */
 static void interleaved_policies_are_two_tracks(void **state)
 {
@@ -664,6 +693,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_change_lies_between_two_commits),
         cmocka_unit_test(a_change_that_comes_back_went_away),
         cmocka_unit_test(another_driver_is_a_break),
+        cmocka_unit_test(the_card_and_its_power_limit_are_told),
         cmocka_unit_test(interleaved_policies_are_two_tracks),
         cmocka_unit_test(two_devices_are_two_series),
         cmocka_unit_test(a_clock_set_back_keeps_the_order),
