@@ -19,6 +19,8 @@
 enum {
     SQ_EXIT_FINE = 0,
     SQ_EXIT_ERROR = 1,
+    SQ_EXIT_REGRESSION = 2,
+    SQ_EXIT_INCONCLUSIVE = 3,
     SQ_EXIT_WRONG = 4,
     SQ_EXIT_UNFIT = 5,
     SQ_EXIT_FAILED = 6,

@@ -60,6 +60,21 @@ static const char *const sql_text[SQ_SQL_COUNT] = {
         "env_id = excluded.env_id, unit = excluded.unit, value = excluded.value, "
         "lo = excluded.lo, hi = excluded.hi, sm_mhz = excluded.sm_mhz",
 
+    [SQ_SQL_FIND_GATE] =
+        "SELECT g.uuid, g.exit_code, g.why, coalesce(r.uuid, ''), coalesce(s.uuid, '') FROM gate g "
+        "JOIN campaign n ON n.campaign_id = g.campaign_id "
+        "JOIN campaign b ON b.campaign_id = g.baseline_id "
+        "LEFT JOIN campaign r ON r.campaign_id = g.rerun_id "
+        "LEFT JOIN campaign s ON s.campaign_id = g.baseline_rerun_id "
+        "WHERE n.uuid = ?1 AND b.uuid = ?2 AND (g.exit_code IS NULL) = ?3 "
+        "ORDER BY g.gate_id DESC LIMIT 1",
+    [SQ_SQL_LAST_SENTINELS] =
+        "SELECT count(*), coalesce(sum(sentinels), 0), coalesce(sum(sentinel_alarms), 0) FROM ("
+        "SELECT g.sentinels, g.sentinel_alarms FROM gate g JOIN campaign c USING (campaign_id) "
+        "WHERE g.gate_id IN (SELECT max(gate_id) FROM gate GROUP BY campaign_id) "
+        "AND c.suite = ?1 AND c.device_id = (SELECT device_id FROM campaign WHERE uuid = ?2) "
+        "ORDER BY c.turn DESC, c.campaign_id DESC LIMIT ?3)",
+
     [SQ_SQL_FIND_CELL] = "SELECT cell_id FROM cell WHERE key = ?1",
     [SQ_SQL_FIND_PLAN] =
         "SELECT uuid, seed, planned, state, "
@@ -137,7 +152,7 @@ static const char *const sql_text[SQ_SQL_COUNT] = {
         "effect_hi, p, q, floor, detectable, n_baseline, n_night, n_wanted, confirmed, cause, "
         "judged) SELECT ?1, ?2, cell_id, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, "
         "?16, ?17, ?18, ?19 FROM cell WHERE key = ?3 "
-        "ON CONFLICT(uuid) DO UPDATE SET verdict = excluded.verdict, "
+        "ON CONFLICT DO UPDATE SET verdict = excluded.verdict, "
         "confirmed = excluded.confirmed, cause = excluded.cause RETURNING verdict_id",
     [SQ_SQL_MATCH_VERDICT] =
         "SELECT verdict_uuid, substr(verdict_uuid, 1, 8) || ' (' || verdict || ', ' || metric || "

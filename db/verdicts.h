@@ -18,7 +18,7 @@ typedef struct {
     const char *version, *git_commit;                       /* of the program that judged */
     const char *settings;                                   /* JSON */
     int exit_code;                                          /* -1: suspects are to be confirmed */
-    char why[256];
+    char why[900];
     int sentinels, sentinel_alarms, controls;
     double control_shift, control_lo, control_hi; /* NAN unknown */
 } sq_gate;
@@ -34,7 +34,8 @@ typedef struct {
 } sq_verdict;
 
 /* Stores a judging with its verdicts, in one transaction. One whose uuid is known is brought up to
- * date: the gate's reruns, exit code and reason, a verdict's word, confirmation and cause. */
+ * date: the gate's reruns, exit code and reason, a verdict's word, confirmation and cause. A verdict
+ * of a metric and cell that the gate has already is that verdict, and keeps its uuid. */
 sq_status sq_db_put_gate(sq_db *db, const sq_gate *gate, const sq_verdict *verdicts, int n,
                          sq_error *err);
 

@@ -9,8 +9,6 @@
 #include "core/stats.h"
 #include "reports/compared.h"
 
-static const double short_ns = 20e3;
-
 /* --- one pair --- */
 
 static double median_of(const double *values, int n, double *room)
@@ -27,26 +25,6 @@ static int known_cycles(const sq_cell_runs *cell, double *out)
         if (!isnan(cell->cycles[i]))
             out[n++] = cell->cycles[i];
     return n;
-}
-
-/* A floor that is less of the time does not bind it. */
-static const double binding_share = 0.5;
-
-/* Time of the larger floor that the bytes and the matrix operations set. Without ceilings: unknown.
- */
-static sq_cell_class class_of(const sq_cell_runs *cell, double ns, const sq_side_runs *side)
-{
-    bool is_f32 = strcmp(cell->dtype, "f32") == 0;
-    double bytes_ns = cell->bytes / side->copy_gbytes_per_s;
-    double tflops = is_f32 ? side->gemm_f32_tflops : side->gemm_16_tflops;
-    double flops_ns = cell->matrix_flops / tflops / 1e3;
-    if (ns < short_ns)
-        return SQ_CLASS_SHORT;
-    if (isnan(bytes_ns))
-        return SQ_CLASS_UNKNOWN;
-    if (fmax(bytes_ns, flops_ns) < binding_share * ns)
-        return SQ_CLASS_OTHER;
-    return flops_ns > bytes_ns ? SQ_CLASS_TENSOR : SQ_CLASS_MEMORY;
 }
 
 static sq_pair missing_pair(const sq_cell_runs *a, const sq_cell_runs *b, const char *why)
@@ -74,7 +52,7 @@ static sq_pair pair_of(const sq_cell_runs *a, const sq_cell_runs *b, const sq_si
     pair.b_ns = median_of(b->ns, b->n, room);
     pair.ns = sq_ratio_of_runs(a->ns, a->n, b->ns, b->n);
     pair.cv = sq_run_cv(a->ns, a->n, b->ns, b->n);
-    pair.cls = class_of(a, pair.a_ns, side_a);
+    pair.cls = sq_class_of(&side_a->roofs, a->dtype, pair.a_ns, a->bytes, a->matrix_flops);
     double *cycles_b = room + a->n;
     int n_a = known_cycles(a, room), n_b = known_cycles(b, cycles_b);
     pair.cycles = sq_ratio_of_runs(room, n_a, cycles_b, n_b);

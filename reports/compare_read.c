@@ -136,33 +136,6 @@ static sq_status take_row(reading *r, sqlite3_stmt *row, sq_error *err)
     return r->is_kept ? add_run(r, row, err) : SQ_OK;
 }
 
-static void take_ceiling(sqlite3_stmt *row, sq_side_runs *out)
-{
-    static const struct {
-        const char *name;
-        size_t offset;
-    } known[] = {{"copy_gbytes_per_s", offsetof(sq_side_runs, copy_gbytes_per_s)},
-                 {"gemm_f32_tflops", offsetof(sq_side_runs, gemm_f32_tflops)},
-                 {"gemm_bf16_tflops", offsetof(sq_side_runs, gemm_16_tflops)}};
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if (strcmp(sq_query_text(row, 0), known[i].name) == 0)
-            *(double *)((char *)out + known[i].offset) = sq_query_number(row, 2);
-}
-
-static sq_status read_ceilings(const sq_scope *scope, int64_t device_id, sq_side_runs *out,
-                               sq_error *err)
-{
-    sqlite3_stmt *row = NULL;
-    SQ_TRY(sq_query_plain(scope, sq_figure_ceilings_sql, &row, err));
-    sqlite3_bind_int64(row, 2, device_id);
-    bool has_row = true;
-    sq_status status = SQ_OK;
-    while (has_row && (status = sq_query_step(scope, row, &has_row, err)) == SQ_OK && has_row)
-        take_ceiling(row, out);
-    sqlite3_finalize(row);
-    return status;
-}
-
 static sq_status read_runs(const sq_scope *scope, const sq_side *side, reading *r, sq_error *err)
 {
     sqlite3_stmt *row = NULL;
@@ -181,14 +154,14 @@ sq_status sq_side_read(sq_db *db, const sq_side *side, const sq_compare_options 
                        sq_side_runs *out, sq_error *err)
 {
     const sq_scope scope = {db, side->campaign};
-    *out = (sq_side_runs){.copy_gbytes_per_s = NAN, .gemm_f32_tflops = NAN, .gemm_16_tflops = NAN};
+    *out = (sq_side_runs){.n_cells = 0};
     reading r = {.side = out, .options = options};
     SQ_TRY(read_runs(&scope, side, &r, err));
     if (out->n_timed == 0)
         return sq_fail(err, SQ_BAD_ARGUMENT, "%s has no run with a time%s%s", side->name,
                        side->replicates == SQ_ALL_RUNS ? "" : " in these replicates",
                        options->keeps ? " that the filter keeps" : "");
-    return read_ceilings(&scope, r.device_id, out, err);
+    return sq_roofs_read(&scope, r.device_id, &out->roofs, err);
 }
 
 void sq_side_free(sq_side_runs *side)

@@ -8,6 +8,7 @@
 #include "core/cell.h"
 #include "core/infer.h"
 #include "core/record.h"
+#include "reports/bound.h"
 #include "reports/compare.h"
 
 #ifdef __cplusplus
@@ -37,7 +38,7 @@ typedef struct {
     int n_cells, n_timed;
     char device[128], device_uuid[64], power_limit[32];        /* W, "" unknown */
     uint64_t seed;                                             /* of the campaign */
-    double copy_gbytes_per_s, gemm_f32_tflops, gemm_16_tflops; /* ceilings; NAN unknown */
+    sq_roofs roofs;
     double *numbers;                                           /* of all cells */
     sq_run_samples *samples;
 } sq_side_runs;
@@ -47,18 +48,6 @@ sq_status sq_side_read(sq_db *db, const sq_side *side, const sq_compare_options 
 void sq_side_free(sq_side_runs *side);
 
 /* --- compare.c: pairs --- */
-
-/* What a cell's time is bound by, from what is stored: the larger of compulsory bytes over the copy
- * ceiling and matrix operations over that of the type's products, where it is at least half of the
- * time; else something else of the SM. Below 20 us neither. */
-typedef enum {
-    SQ_CLASS_MEMORY,
-    SQ_CLASS_TENSOR,
-    SQ_CLASS_OTHER,
-    SQ_CLASS_SHORT,
-    SQ_CLASS_UNKNOWN,
-    SQ_CLASS_COUNT
-} sq_cell_class;
 
 /* b over a. Where a side has no time, `missing` says why and all numbers are NAN; the cell of that
  * side is NULL where it is not even in the campaign. */

@@ -1,0 +1,190 @@
+/* gate_confirm: what measuring the suspects again says of them. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "reports/gated.h"
+
+enum { MAX_BLOCKS = 64 };
+
+static bool is_pending(const sq_gate_row *row)
+{
+    return sq_gate_standing(row) == SQ_STANDING_PENDING && !row->is_answered;
+}
+
+static bool wants_counters(const sq_gate_row *row)
+{
+    return row->standing[SQ_NIGHT_DRAM] == SQ_STANDING_PENDING ||
+           row->standing[SQ_NIGHT_REGISTERS] == SQ_STANDING_PENDING;
+}
+
+int sq_gate_suspects(const sq_judging *gate, sq_suspect *out, int room)
+{
+    int n = 0;
+    for (int i = 0; i < gate->n_rows && !gate->summary.is_unfit && !gate->is_disturbed; i++) {
+        const sq_gate_row *row = &gate->row[i];
+        if (!is_pending(row))
+            continue;
+        if (n < room)
+            out[n] =
+                (sq_suspect){.key = row->night->key,
+                             .is_failing = row->standing[SQ_GATE_FAILING] == SQ_STANDING_PENDING,
+                             .wants_counters = wants_counters(row)};
+        n++;
+    }
+    return n;
+}
+
+/* --- what a rerun has of a cell --- */
+
+static int by_id(const void *x, const void *y)
+{
+    const sq_gate_cell *a = x, *b = y;
+    return (a->cell_id > b->cell_id) - (a->cell_id < b->cell_id);
+}
+
+static const sq_gate_cell *find(const sq_gate_side *side, const sq_gate_cell *cell)
+{
+    if (side->n_cells == 0)
+        return NULL;
+    return bsearch(cell, side->cell, (size_t)side->n_cells, sizeof *side->cell, by_id);
+}
+
+static double number_of(const sq_gate_cell *cell, const double *values, int replicate)
+{
+    for (int i = 0; i < cell->n_timed; i++)
+        if (cell->replicate[i] == replicate)
+            return values[i];
+    return NAN;
+}
+
+static const double *values_of(const sq_gate_cell *cell, sq_night_quantity quantity)
+{
+    return quantity == SQ_NIGHT_SETUP    ? cell->setup
+           : quantity == SQ_NIGHT_CYCLES ? cell->cycles
+                                         : cell->ns;
+}
+
+static void fill_blocks(const sq_gate_cell *a, const sq_gate_cell *b, sq_night_quantity quantity,
+                        int n, sq_block *out)
+{
+    for (int i = 0; i < 2 * n; i++) {
+        out[i / 2].a[i % 2] = number_of(a, values_of(a, quantity), i);
+        out[i / 2].b[i % 2] = number_of(b, values_of(b, quantity), i);
+    }
+}
+
+/* --- what it says --- */
+
+static sq_standing answer_of(sq_outcome outcome)
+{
+    switch (outcome) {
+    case SQ_CONFIRMED:
+        return SQ_STANDING_CONFIRMED;
+    case SQ_DISMISSED:
+        return SQ_STANDING_DISMISSED;
+    case SQ_CONFIRM_CLOCKS:
+        return SQ_STANDING_CLOCKS;
+    default:
+        return SQ_STANDING_UNRESOLVED;
+    }
+}
+
+static void confirm_slower(const sq_judging *gate, sq_gate_row *row, const sq_gate_cell *a,
+                           const sq_gate_cell *b, sq_night_quantity quantity)
+{
+    sq_block block[MAX_BLOCKS], cycles[MAX_BLOCKS];
+    int n = gate->policy.blocks < MAX_BLOCKS ? gate->policy.blocks : MAX_BLOCKS;
+    bool is_time = quantity == SQ_NIGHT_TIME;
+    bool has_cycles = is_time && row->result.test[SQ_NIGHT_CYCLES].finding != SQ_FINDING_NONE;
+    fill_blocks(a, b, quantity, n, block);
+    fill_blocks(a, b, SQ_NIGHT_CYCLES, n, cycles);
+    double least = is_time ? gate->policy.min_effect : gate->policy.setup_min_effect;
+    sq_confirmation c =
+        sq_confirm_slower(block, has_cycles ? cycles : NULL, n, least, &gate->policy);
+    row->again[quantity] = c.change;
+    row->standing[quantity] = answer_of(c.outcome);
+}
+
+static double counted(const sq_gate_cell *cell, sq_night_quantity quantity)
+{
+    switch (quantity) {
+    case SQ_NIGHT_MEMORY:
+        return cell->peak_bytes;
+    case SQ_NIGHT_DRAM:
+        return cell->dram_read + cell->dram_written;
+    default:
+        return cell->registers;
+    }
+}
+
+static void confirm_numbers(const sq_judging *gate, sq_gate_row *row, const sq_gate_cell *a,
+                            const sq_gate_cell *b)
+{
+    for (int i = 0; i < SQ_NIGHT_QUANTITIES; i++) {
+        sq_night_quantity quantity = (sq_night_quantity)i;
+        if (row->standing[i] != SQ_STANDING_PENDING)
+            continue;
+        if (!a || !b)
+            row->standing[i] = SQ_STANDING_UNRESOLVED;
+        else if (i < SQ_NIGHT_TESTS)
+            confirm_slower(gate, row, a, b, quantity);
+        else
+            row->standing[i] = answer_of(sq_confirm_larger(quantity, counted(a, quantity),
+                                                           counted(b, quantity), &gate->policy));
+    }
+}
+
+static void confirm_failing(sq_gate_row *row, const sq_gate_cell *again)
+{
+    if (row->standing[SQ_GATE_FAILING] != SQ_STANDING_PENDING)
+        return;
+    sq_outcome outcome =
+        again ? sq_confirm_failing(sq_night_status(again->status, again->n_runs)) : SQ_UNRESOLVED;
+    row->standing[SQ_GATE_FAILING] = answer_of(outcome);
+}
+
+/* Why a cell fails is told already. */
+static void note_why(sq_gate_row *row, const char *why)
+{
+    bool is_failing = row->standing[SQ_GATE_FAILING] != SQ_STANDING_NONE;
+    if (sq_gate_standing(row) == SQ_STANDING_UNRESOLVED && !is_failing && why && *why)
+        snprintf(row->cause, sizeof row->cause, "%.230s", why);
+}
+
+sq_status sq_gate_confirm(sq_judging *gate, sq_db *db, const char *night_rerun,
+                          const char *baseline_rerun, const char *why, sq_error *err)
+{
+    sq_gate_side a = {.n_cells = 0}, b = {.n_cells = 0};
+    sq_status s = sq_gate_side_read(db, night_rerun, &b, err);
+    if (s == SQ_OK && baseline_rerun && *baseline_rerun)
+        s = sq_gate_side_read(db, baseline_rerun, &a, err);
+    for (int i = 0; s == SQ_OK && i < gate->n_rows; i++) {
+        sq_gate_row *row = &gate->row[i];
+        if (!is_pending(row))
+            continue;
+        const sq_gate_cell *again = find(&b, row->night);
+        confirm_failing(row, again);
+        confirm_numbers(gate, row, find(&a, row->night), again);
+        note_why(row, why);
+    }
+    sq_gate_side_free(&a);
+    sq_gate_side_free(&b);
+    snprintf(gate->rerun, sizeof gate->rerun, "%s", night_rerun);
+    snprintf(gate->baseline_rerun, sizeof gate->baseline_rerun, "%s",
+             baseline_rerun ? baseline_rerun : "");
+    return s;
+}
+
+void sq_gate_give_up(sq_judging *gate, const char *why)
+{
+    for (int i = 0; i < gate->n_rows; i++) {
+        sq_gate_row *row = &gate->row[i];
+        if (!is_pending(row))
+            continue;
+        for (int k = 0; k < SQ_GATE_SUSPICIONS; k++)
+            if (row->standing[k] == SQ_STANDING_PENDING)
+                row->standing[k] = SQ_STANDING_UNRESOLVED;
+        note_why(row, why);
+    }
+}

@@ -1,0 +1,274 @@
+/* gate_rows: a gate as rows of the store. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/host.h"
+#include "db/gates.h"
+#include "db/verdicts.h"
+#include "reports/gated.h"
+
+enum { NIGHTS = 30 };
+
+static double fraction(double difference)
+{
+    return expm1(difference); /* NAN stays */
+}
+
+static void take_counts(sq_verdict *v, const sq_gate_row *row)
+{
+    v->n_baseline = row->baseline ? row->baseline->n_timed : 0;
+    v->n_night = row->night ? row->night->n_timed : 0;
+}
+
+static sq_verdict verdict_of_test(const sq_gate_row *row, int quantity, bool is_sentinel)
+{
+    const sq_night_test *t = &row->result.test[quantity];
+    sq_verdict v = {.is_sentinel = is_sentinel,
+                    .metric = sq_gate_quantity(quantity),
+                    .effect = fraction(t->change.estimate),
+                    .effect_lo = fraction(t->change.lo),
+                    .effect_hi = fraction(t->change.hi),
+                    .p = t->p,
+                    .q = t->q,
+                    .floor = fraction(t->floor),
+                    .detectable = fraction(t->detectable),
+                    .n_wanted = t->replicates};
+    take_counts(&v, row);
+    return v;
+}
+
+static sq_verdict verdict_of_count(const sq_gate_row *row, int quantity)
+{
+    double change =
+        quantity < SQ_NIGHT_QUANTITIES ? row->result.counted[quantity - SQ_NIGHT_TESTS] : NAN;
+    sq_verdict v = {.metric = sq_gate_quantity(quantity),
+                    .effect = fraction(change),
+                    .effect_lo = NAN,
+                    .effect_hi = NAN,
+                    .p = NAN,
+                    .q = NAN,
+                    .floor = NAN,
+                    .detectable = NAN};
+    take_counts(&v, row);
+    return v;
+}
+
+/* The verdict of one quantity: the cell's, or what the quantity's own test says. */
+static const char *name_of(const sq_gate_row *row, int quantity)
+{
+    static const sq_night_verdict alone[] = {
+        [SQ_FINDING_NONE] = SQ_NIGHT_NOT_COMPARED,
+        [SQ_FINDING_SLOWER] = SQ_NIGHT_SUSPECT_SLOWER,
+        [SQ_FINDING_FASTER] = SQ_NIGHT_SUSPECT_FASTER,
+        [SQ_FINDING_UNCHANGED] = SQ_NIGHT_UNCHANGED,
+        [SQ_FINDING_INCONCLUSIVE] = SQ_NIGHT_INCONCLUSIVE,
+    };
+    if (row->result.verdict <= SQ_NIGHT_NOT_COMPARED || quantity == SQ_GATE_FAILING)
+        return sq_night_verdict_name(row->result.verdict);
+    if (quantity >= SQ_NIGHT_TESTS)
+        return sq_night_verdict_name(SQ_NIGHT_SUSPECT_LARGER);
+    if (row->standing[quantity] != SQ_STANDING_NONE)
+        return sq_night_verdict_name(SQ_NIGHT_SUSPECT_SLOWER);
+    if (quantity == SQ_NIGHT_TIME && row->result.verdict == SQ_NIGHT_CLOCKS_POWER)
+        return sq_night_verdict_name(SQ_NIGHT_CLOCKS_POWER);
+    return sq_night_verdict_name(alone[row->result.test[quantity].finding]);
+}
+
+/* Time is kept of every cell that has it; other quantities where they say something. */
+static bool is_kept(const sq_gate_row *row, int quantity)
+{
+    bool has_result = row->result.verdict <= SQ_NIGHT_NOT_COMPARED;
+    if (quantity == SQ_GATE_FAILING)
+        return has_result;
+    if (has_result)
+        return false;
+    if (quantity == SQ_NIGHT_TIME || row->standing[quantity] != SQ_STANDING_NONE)
+        return true;
+    sq_finding finding =
+        quantity < SQ_NIGHT_TESTS ? row->result.test[quantity].finding : SQ_FINDING_NONE;
+    return finding == SQ_FINDING_SLOWER || finding == SQ_FINDING_FASTER;
+}
+
+static int add_row(const sq_gate_row *row, bool is_sentinel, sq_verdict *out)
+{
+    int n = 0;
+    for (int i = 0; i < SQ_GATE_SUSPICIONS; i++) {
+        if (!row->night || !is_kept(row, i) || (is_sentinel && i != SQ_NIGHT_TIME))
+            continue;
+        sq_verdict v =
+            i < SQ_NIGHT_TESTS ? verdict_of_test(row, i, is_sentinel) : verdict_of_count(row, i);
+        v.cell_key = row->night->key;
+        v.verdict = name_of(row, i);
+        v.confirmed = sq_standing_name(row->standing[i]);
+        v.cause = row->cause;
+        out[n++] = v;
+    }
+    return n;
+}
+
+static sq_status name_all(sq_verdict *verdict, int n, sq_error *err)
+{
+    for (int i = 0; i < n; i++)
+        SQ_TRY(sq_uuid_new(verdict[i].uuid, err));
+    return SQ_OK;
+}
+
+/* A pending gate of this night is written on; else a new one begins. */
+static sq_status choose_uuid(sq_judging *gate, sq_db *db, sq_error *err)
+{
+    sq_db_judged pending;
+    bool found;
+    if (gate->uuid[0])
+        return SQ_OK;
+    SQ_TRY(sq_db_find_gate(db, gate->options.night, gate->options.baseline, true, &pending, &found,
+                           err));
+    if (!found)
+        return sq_uuid_new(gate->uuid, err);
+    memcpy(gate->uuid, pending.uuid, sizeof gate->uuid);
+    return SQ_OK;
+}
+
+static char *write_settings(const sq_judging *gate)
+{
+    const sq_night_policy *p = &gate->policy;
+    sq_text text = {.data = NULL};
+    sq_text_printf(&text,
+                   "{\"q\": %g, \"min_effect\": %g, \"setup_min_effect\": %g, \"margin\": %g, "
+                   "\"inconclusive_limit\": %g, \"min_replicates\": %d, \"blocks\": %d, "
+                   "\"allow_failed\": %d, \"across\": \"",
+                   p->q, p->min_effect, p->setup_min_effect, p->margin, p->inconclusive_limit,
+                   p->min_replicates, p->blocks, gate->options.allow_failed);
+    sq_text_add_json(&text, gate->crossed.data ? gate->crossed.data : "");
+    sq_text_add(&text, "\"}");
+    if (text.is_failed)
+        sq_text_free(&text);
+    return text.data;
+}
+
+static sq_gate row_of(const sq_judging *gate, bool is_final, const char *settings)
+{
+    sq_gate_end end = sq_gate_conclude(gate);
+    const sq_interval *shift = &gate->summary.control_shift;
+    sq_gate g = {.judged = sq_wall_seconds(),
+                 .version = gate->options.version,
+                 .git_commit = gate->options.git_commit,
+                 .settings = settings,
+                 .exit_code = is_final ? end.code : -1,
+                 .sentinels = gate->n_sentinels,
+                 .sentinel_alarms = gate->alarms,
+                 .controls = gate->summary.controls,
+                 .control_shift = fraction(shift->estimate),
+                 .control_lo = fraction(shift->lo),
+                 .control_hi = fraction(shift->hi)};
+    memcpy(g.uuid, gate->uuid, sizeof g.uuid);
+    memcpy(g.campaign, gate->options.night, sizeof g.campaign);
+    memcpy(g.baseline, gate->options.baseline, sizeof g.baseline);
+    memcpy(g.rerun, gate->rerun, sizeof g.rerun);
+    memcpy(g.baseline_rerun, gate->baseline_rerun, sizeof g.baseline_rerun);
+    snprintf(g.baseline_name, sizeof g.baseline_name, "%s", gate->options.baseline_name);
+    snprintf(g.why, sizeof g.why, "%s", end.why);
+    return g;
+}
+
+static sq_status read_last(sq_judging *gate, sq_db *db, sq_error *err)
+{
+    sq_db_sentinels last;
+    SQ_TRY(sq_db_last_sentinels(db, gate->night.suite, gate->options.night, NIGHTS, &last, err));
+    gate->last.nights = last.nights;
+    gate->last.sentinels = last.sentinels;
+    gate->last.alarms = last.alarms;
+    return SQ_OK;
+}
+
+/* The names by which suspects can be answered: those that the store has. */
+static sq_status read_names(sq_judging *gate, sq_db *db, sq_error *err)
+{
+    static const char sql[] = "SELECT v.cell_id, substr(v.uuid, 1, 8) FROM verdict v "
+                              "JOIN gate g USING (gate_id) WHERE g.uuid = ?1 AND v.confirmed <> ''";
+    const sq_scope scope = {db, gate->uuid};
+    sqlite3_stmt *row = NULL;
+    bool has_row = true;
+    sq_status s = sq_query_plain(&scope, sql, &row, err);
+    while (s == SQ_OK && (s = sq_query_step(&scope, row, &has_row, err)) == SQ_OK && has_row)
+        for (int i = 0; i < gate->n_rows; i++)
+            if (gate->row[i].night && gate->row[i].night->cell_id == sqlite3_column_int64(row, 0))
+                sq_query_copy(row, 1, gate->row[i].name, sizeof gate->row[i].name);
+    sqlite3_finalize(row);
+    return s;
+}
+
+static sq_status put(sq_judging *gate, sq_db *db, bool is_final, const char *settings,
+                     sq_verdict *verdict, int n, sq_error *err)
+{
+    SQ_TRY(choose_uuid(gate, db, err));
+    SQ_TRY(name_all(verdict, n, err));
+    sq_gate g = row_of(gate, is_final, settings);
+    SQ_TRY(sq_db_put_gate(db, &g, verdict, n, err));
+    SQ_TRY(read_names(gate, db, err));
+    return read_last(gate, db, err);
+}
+
+sq_status sq_gate_store(sq_judging *gate, sq_db *db, bool is_final, sq_error *err)
+{
+    size_t most = (size_t)(gate->n_rows + gate->n_sentinels) * SQ_GATE_SUSPICIONS + 1;
+    sq_verdict *verdict = malloc(most * sizeof *verdict);
+    char *settings = write_settings(gate);
+    int n = 0;
+    sq_status s =
+        verdict && settings ? SQ_OK : sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for verdicts");
+    for (int i = 0; s == SQ_OK && i < gate->n_rows + gate->n_sentinels; i++)
+        n += add_row(&gate->row[i], i >= gate->n_rows, verdict + n);
+    if (s == SQ_OK)
+        s = put(gate, db, is_final, settings, verdict, n, err);
+    free(settings);
+    free(verdict);
+    return s;
+}
+
+/* --- answers --- */
+
+/* Of all that a row is suspected of there is an answer that holds. */
+static sq_status find_answers(const sq_judging *gate, sq_db *db, sq_gate_row *row, double now,
+                              sq_error *err)
+{
+    sq_answer answer;
+    bool found, is_covered = true;
+    const char *key = row->night->key;
+    for (int i = 0; i < SQ_GATE_SUSPICIONS; i++) {
+        if (row->standing[i] == SQ_STANDING_NONE)
+            continue;
+        SQ_TRY(sq_db_find_answer(db, key, sq_gate_quantity(i), gate->options.baseline, now, &answer,
+                                 &found, err));
+        double effect = fraction(sq_gate_change(row, i));
+        is_covered = is_covered && found && sq_answer_covers(&answer, effect);
+        if (found)
+            snprintf(row->cause, sizeof row->cause, "%s by %.40s: %.150s", answer.kind,
+                     answer.author, answer.reason);
+    }
+    row->is_answered = is_covered;
+    for (int i = 0; i < SQ_GATE_SUSPICIONS; i++)
+        if (is_covered && row->standing[i] != SQ_STANDING_NONE)
+            row->standing[i] = SQ_STANDING_UNRESOLVED; /* nobody will measure it again */
+    return SQ_OK;
+}
+
+sq_status sq_gate_answer(sq_judging *gate, sq_db *db, sq_error *err)
+{
+    double now = sq_wall_seconds();
+    for (int i = 0; i < gate->n_rows; i++)
+        if (sq_gate_standing(&gate->row[i]) != SQ_STANDING_NONE)
+            SQ_TRY(find_answers(gate, db, &gate->row[i], now, err));
+    return SQ_OK;
+}
+
+sq_status sq_gate_find(sq_db *db, const char *night, const char *baseline, sq_gate_end *out,
+                       bool *found, sq_error *err)
+{
+    sq_db_judged judged;
+    SQ_TRY(sq_db_find_gate(db, night, baseline, false, &judged, found, err));
+    out->code = judged.exit_code;
+    snprintf(out->why, sizeof out->why, "%s", judged.why);
+    return SQ_OK;
+}

@@ -1,0 +1,133 @@
+#!/usr/bin/env python3
+"""A worker with times that vary from run to run as a GPU's do, and that can be told what has changed
+since the baseline. $NIGHT names a JSON file:
+
+  cv        spread of the runs of a cell (0.003)
+  times     {TEXT: factor} of the times of cells whose key holds TEXT; "" is every cell
+  setup     the same of set-up times
+  peak      the same of memory
+  registers {TEXT: registers a thread}
+  hash      {TEXT: hash of the kernels}
+  result    {TEXT: "crash", "wrong", "error" or "oom"}
+  once      the result is that of the first run alone (a file beside this one remembers)
+  others    processes of others on the GPU
+  seconds   {TEXT: what a run takes}
+"""
+import json
+import math
+import os
+import random
+import sys
+import time
+import zlib
+
+with open(os.environ["NIGHT"], encoding="utf-8") as stream:
+    NIGHT = json.load(stream)
+LOG = os.environ.get("FAKE_LOG", "")
+
+
+def say(message):
+    sys.stdout.write(json.dumps(message) + "\n")
+    sys.stdout.flush()
+
+
+def told(what, cell, default):
+    for text, value in NIGHT.get(what, {}).items():
+        if text in cell:
+            return value
+    return default
+
+
+def hello():
+    say({"is": "hello", "providers": {"rmsnorm": ["cuda/naive", "cuda/portable"]},
+         "environment": {"fingerprint": f"fa4e{NIGHT.get('driver', '580')}", "host": "h", "driver": NIGHT.get("driver", "580"),
+                         "toolkit": "13.0"},
+         "device": {"backend": "cuda", "index": 0, "uuid": "GPU-fake", "name": "Fake GPU",
+                    "arch": "sm_90", "pci": "0", "sm_count": 132, "memory_bytes": 80000000000,
+                    "max_sm_mhz": 1980, "max_memory_mhz": 2619, "memory_bus_bits": 5120,
+                    "compute_major": 9, "compute_minor": 0}})
+
+
+def value(metric, number):
+    return {"metric": metric, "value": number, "n": 1, "spread": None, "sm_mhz": None,
+            "validity": "ok"}
+
+
+def noise():
+    return math.exp(random.gauss(0, NIGHT.get("cv", 0.003)))
+
+
+def record(cell):
+    base = 1e5 + zlib.crc32(cell.encode()) % 900000
+    median = base * noise() * told("times", cell, 1)
+    samples = [round(median * (1 + 0.0001 * (i - 5))) for i in range(11)]
+    say({"is": "record", "record": {
+        "status": "ok", "reason": "", "samples": samples, "sm_mhz": 1755.0,
+        "cycles": 1.755e-3 * median, "setup_ns": 1e6 * noise() * told("setup", cell, 1),
+        "peak_bytes": int(1000000 * told("peak", cell, 1)),
+        "checksum": f"{zlib.crc32(cell.encode()):016x}",
+        "kernel_hash": told("hash", cell, "a" * 16),
+        "values": [value("gpu_processes", NIGHT.get("others", 0))]}})
+
+
+def remembered(cell):
+    """Whether this cell has had its result already."""
+    path = os.environ["NIGHT"] + ".once"
+    done = os.path.exists(path)
+    with open(path, "a", encoding="utf-8") as seen:
+        seen.write(cell + "\n")
+    return done
+
+
+def fail(result):
+    if result == "crash":
+        os.kill(os.getpid(), 11)
+    status = {"wrong": "mismatch"}.get(result, result)
+    say({"is": "record", "record": {"status": status, "reason": f"told to: {result}",
+                                    "samples": [], "peak_bytes": 4096}})
+
+
+def run(cell):
+    time.sleep(told("seconds", cell, 0))
+    result = told("result", cell, "")
+    if result and not (NIGHT.get("once") and remembered(cell)):
+        fail(result)
+    else:
+        record(cell)
+
+
+def profile(cell):
+    say({"is": "record", "record": {
+        "status": "ok", "reason": "", "samples": [], "peak_bytes": 0,
+        "values": [value("dram_bytes_read", 1e9), value("dram_bytes_written", 1e9)],
+        "kernels": [{"name": "k", "ns": 900, "grid": [1, 1, 1], "block": [32, 1, 1],
+                     "registers": told("registers", cell, 32), "shared_bytes": 0}]}})
+
+
+def serve(request):
+    verb, cell = request["do"], request.get("cell", "")
+    if LOG:
+        with open(LOG, "a", encoding="utf-8") as log:
+            log.write(json.dumps({"pid": os.getpid(), "night": os.environ["NIGHT"], **request}) + "\n")
+    if verb == "hello":
+        hello()
+    elif verb == "check":
+        say({"is": "check", "cell": cell, "supported": True, "reason": "", "bytes": 4096,
+             "free_bytes": 8e10})
+    elif verb == "run":
+        say({"is": "stage", "stage": "proof"})
+        run(cell)
+    elif verb == "profile":
+        profile(cell)
+    elif verb == "ceilings":
+        say({"is": "ceilings", "ceilings": [{"name": "copy_gbytes_per_s", "unit": "GB/s",
+                                             "value": 2900.0, "lo": 2890.0, "hi": 2910.0,
+                                             "sm_mhz": None}]})
+    elif verb == "set-ceilings":
+        say({"is": "done"})
+    else:
+        say({"is": "error", "message": "unknown request"})
+
+
+for line in sys.stdin:
+    serve(json.loads(line))

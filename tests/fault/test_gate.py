@@ -1,0 +1,189 @@
+#!/usr/bin/env python3
+"""`seqmark gate`: what a campaign is said to be beside another, in every form, with each exit code.
+The times are those of fake_night.py.
+
+usage: test_gate.py SOURCE_DIR BINARY_DIR
+"""
+import csv
+import io
+import json
+import os
+import pathlib
+import sys
+import unittest
+import xml.etree.ElementTree as ElementTree
+
+sys.dont_write_bytecode = True
+from nights import Nights
+
+SLOW = "L=128,D=512"  # four cells
+
+
+class Gate(Nights):
+    def setUp(self):
+        super().setUp()
+        self.assertEqual(self.measure("base").returncode, 0)
+
+    def gate(self, *words, code, base="base", **night):
+        self.measure("night", **night)
+        result = self.seqmark("night", "gate", base, "latest", *words)
+        self.assertEqual(result.returncode, code, result.stderr)
+        self.assertIn(f"seqmark: exit {code}: ", self.last_line(result))
+        return result
+
+    def verdicts(self, metric="time"):
+        return dict(self.rows("SELECT verdict, count(*) FROM v_verdict WHERE role = 'cell' AND "
+                              f"metric = '{metric}' GROUP BY 1"))
+
+    def test_the_same_code_is_as_good(self):
+        result = self.gate(code=0)
+        self.assertIn("32 cells beside base: 32 unchanged", self.last_line(result))
+        self.assertEqual(self.verdicts(), {"unchanged": 32})
+        self.assertEqual(self.rows("SELECT exit_code, controls, baseline_name FROM gate"),
+                         [(0, 32, "")])
+
+    def test_slower_cells_are_suspects_and_others_are_not(self):
+        result = self.gate("-o", "csv", code=3, times={SLOW: 1.03}, hash={SLOW: "b" * 16})
+        self.assertIn("4 unresolved, 28 unchanged", self.last_line(result))
+        rows = list(csv.DictReader(io.StringIO(result.stdout)))
+        self.assertEqual(len(rows), 32)
+        for row in rows:
+            self.assertEqual(row["verdict"], "suspect_slower" if SLOW in row["key"] else "unchanged")
+            self.assertEqual(row["confirmed"], "unresolved" if SLOW in row["key"] else "")
+        suspect = rows[0]
+        self.assertIn(SLOW, suspect["key"])
+        self.assertAlmostEqual(float(suspect["time"]), 0.03, delta=0.01)
+        self.assertLess(float(suspect["q"]), 0.05)
+        self.assertEqual(self.rows("SELECT count(*), min(confirmed), min(n_night) FROM v_verdict "
+                                   "WHERE verdict = 'suspect_slower'"), [(4, "unresolved", 5)])
+
+    def test_a_smaller_change_than_asked_for_is_none(self):
+        self.gate("--min-effect", "5%", code=0, times={SLOW: 1.03}, hash={SLOW: "b" * 16})
+        result = self.seqmark("night", "gate", "base", "night", "--min-effect", "5")
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("a share like 2%", self.last_line(result))
+
+    def test_faster_cells_are_fine(self):
+        self.gate(code=0, times={SLOW: 0.95}, hash={SLOW: "b" * 16})
+        self.assertEqual(self.verdicts(), {"suspect_faster": 4, "unchanged": 28})
+
+    def test_memory_registers_and_setup_are_gated(self):
+        self.gate(code=3, peak={SLOW: 1.02}, registers={"L=256,D=512": 40},
+                  setup={"L=512,D=512": 1.5})
+        for metric in ("peak_bytes", "registers"):
+            self.assertEqual(self.verdicts(metric), {"suspect_larger": 4}, metric)
+        self.assertEqual(self.verdicts("setup"), {"suspect_slower": 4})
+
+    def test_wrong_numbers_are_exit_4(self):
+        result = self.gate(code=4, times={SLOW: 1.05}, result={"L=64,D=256": "wrong"})
+        self.assertIn("wrong numbers; 32 cells", self.last_line(result))
+        self.assertIn("(mismatch: told to: wrong)", self.last_line(result))
+        self.assertEqual(self.verdicts("result"), {"mismatch": 4})
+
+    def test_a_cell_that_begins_to_fail_is_a_suspect(self):
+        result = self.gate("--allow-failed", "4", code=3, result={"L=64,D=256": "error"})
+        self.assertEqual(self.verdicts("result"), {"newly_failing": 4})
+        self.assertIn("fails (error: told to: error)", self.last_line(result))
+        self.gate("--allow-failed", "3", code=6, result={"L=64,D=256": "error"})
+
+    def test_what_failed_before_counts_to_6_and_memory_does_not(self):
+        bad = {"L=64,D=256": "error", "L=128,D=256": "oom"}
+        self.measure("bad", result=bad)
+        self.gate(code=6, base="bad", result=bad)
+        self.assertEqual(self.verdicts("result"), {"failed_before": 8})
+        self.gate("--allow-failed", "4", code=0, base="bad", result=bad)
+
+    def test_a_night_whose_unchanged_code_moved_is_unfit(self):
+        result = self.gate(code=5, times={"": 1.03})
+        self.assertIn("32 cells of unchanged code moved by +", self.last_line(result))
+        result = self.gate(code=5, others=1)
+        self.assertIn("others computed on the GPU in 160 of 160 runs", self.last_line(result))
+
+    def test_cells_of_one_side_are_not_compared(self):
+        self.measure("night", "--filter", "L<=128")
+        result = self.seqmark("night", "gate", "base", "night", "-o", "jsonl")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("16 unchanged, 16 not compared", self.last_line(result))
+        causes = {row["cause"] for row in map(json.loads, result.stdout.splitlines())
+                  if row["verdict"] == "not_compared"}
+        self.assertEqual(causes, {"not in this night"})
+
+    def test_another_driver_is_refused_or_said(self):
+        self.measure("night", driver="590")
+        result = self.seqmark("night", "gate", "base", "night")
+        self.assertEqual(result.returncode, 5)
+        self.assertIn("driver: 580 and 590", self.last_line(result))
+        self.assertEqual(self.rows("SELECT count(*) FROM gate"), [(0,)])
+        result = self.seqmark("night", "gate", "base", "night", "--across", "driver")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("compared across driver: 580 and 590", result.stderr)
+        self.assertEqual(self.rows("SELECT controls FROM gate"), [(0,)])
+        result = self.seqmark("night", "gate", "base", "night", "--across", "cache")
+        self.assertEqual(result.returncode, 1)
+
+    def test_a_baseline_by_its_name(self):
+        self.assertEqual(self.seqmark("base", "baseline", "set", "main", "base",
+                                      "--no-binary").returncode, 0)
+        self.measure("night")
+        result = self.seqmark("night", "gate", "baseline:main", "latest")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("beside main:", self.last_line(result))
+        self.assertEqual(self.rows("SELECT baseline_name FROM gate"), [("main",)])
+
+    def test_an_answered_change_does_not_count(self):
+        slow = {"times": {SLOW: 1.03}, "hash": {SLOW: "b" * 16}}
+        result = self.gate("-o", "csv", code=3, **slow)
+        names = [row["ack"] for row in csv.DictReader(io.StringIO(result.stdout)) if row["ack"]]
+        self.assertEqual(len(names), 4)
+        for name in names:
+            self.assertEqual(self.seqmark("night", "ack", name, "--reason", "a new tile",
+                                          "--kind", "flake").returncode, 0)
+        result = self.gate("-o", "csv", code=0, **slow)
+        self.assertIn("4 answered, 28 unchanged", self.last_line(result))
+        rows = [row for row in csv.DictReader(io.StringIO(result.stdout)) if row["ack"]]
+        self.assertEqual({row["confirmed"] for row in rows}, {"answered"})
+        self.assertIn("a new tile", rows[0]["cause"])
+
+    def test_every_form(self):
+        path = lambda name: os.path.join(self.folder.name, name)
+        result = self.gate("-o", "json", "--junit", path("a/junit.xml"), "--markdown", path("b.md"),
+                           "--html", path("page"), code=4, times={SLOW: 1.03},
+                           hash={SLOW: "b" * 16}, result={"L=64,D=256": "wrong"})
+        whole = json.loads(result.stdout)
+        self.assertEqual((whole["exit_code"], whole["cells"], len(whole["verdicts"])), (4, 32, 32))
+        self.assertEqual({c["cells"]: c["n"] for c in whole["counts"]}["suspect_slower"], 4)
+        self.assert_junit(path("a/junit.xml"))
+        summary = pathlib.Path(path("b.md")).read_text(encoding="utf-8")
+        self.assertTrue(summary.startswith("## Exit 4: wrong numbers"), summary[:200])
+        self.assertEqual(summary.count("| suspect\\_slower |") + summary.count("| suspect_slower |"), 5)
+        page = pathlib.Path(path("page/index.html")).read_text(encoding="utf-8")
+        self.assertEqual(page.count("<tr><th scope=\"row\">"), 32)
+        self.assertIn("<h2>Exit 4</h2>", page)
+
+    def assert_junit(self, path):
+        """The elements and attributes of the schema that Jenkins, GitLab and GitHub actions read."""
+        root = ElementTree.parse(path).getroot()
+        self.assertEqual(root.tag, "testsuites")
+        (suite,) = root
+        self.assertEqual([child.tag for child in suite], ["properties"] + ["testcase"] * 32)
+        counted = {"failure": 0, "error": 0, "skipped": 0}
+        for case in suite.iter("testcase"):
+            self.assertEqual(set(case.attrib), {"classname", "name", "time"})
+            self.assertGreaterEqual(float(case.get("time")), 0)
+            for child in case:
+                counted[child.tag] += 1
+                self.assertTrue(child.get("message"))
+        told = {name: int(suite.get(name)) for name in ("tests", "failures", "errors", "skipped")}
+        self.assertEqual(told, {"tests": 32, "failures": 4, "errors": 0, "skipped": 4})
+        self.assertEqual(list(counted.values()), [4, 0, 4])
+
+    def test_words_that_cannot_be(self):
+        for words in (["base"], ["base", "nobody"], ["base", "base", "--allow-failed", "x"],
+                      ["base", "base", "-o", "html"]):
+            result = self.seqmark("base", "gate", *words)
+            self.assertEqual(result.returncode, 1, words)
+        self.assertEqual(self.rows("SELECT count(*) FROM gate"), [(0,)])
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1])
