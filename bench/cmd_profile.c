@@ -110,9 +110,10 @@ static sq_status prefer_counted(sq_db *db, const char *what, int64_t *run_id, sq
 {
     static const char sql[] =
         "SELECT other.run_id FROM run JOIN cell USING (cell_id) JOIN run AS other USING (cell_id) "
+        "JOIN campaign ON campaign.campaign_id = other.campaign_id "
         "WHERE run.run_id = ?1 AND EXISTS (SELECT 1 FROM value JOIN metric ON metric.name = "
         "value.metric WHERE value.run_id = other.run_id AND source LIKE 'cupti:%') "
-        "ORDER BY other.run_id DESC LIMIT 1";
+        "ORDER BY turn DESC, other.run_id DESC LIMIT 1";
     static const char is_cell[] = "SELECT count(*) FROM run JOIN cell USING (cell_id) "
                                   "WHERE key = ?1 OR hash LIKE ?1 || '%'";
     int64_t cells = 0, counted = 0;

@@ -1,5 +1,6 @@
 /* seqmark run: plans, measures, stores; resumes what was cut short. */
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -186,7 +187,7 @@ static sq_status find_known_ceilings(const sq_run *run, sq_db *db, sq_db_ceiling
     SQ_TRY(sq_db_find_ceilings(db, "characterize", target->device.uuid,
                                target->environment.fingerprint, now - KNOWN_SECONDS, out, err));
     snprintf(from, size, "characterize %.8s, %.1f hours old", out->campaign,
-             (now - out->started) / 3600);
+             fmax(0, now - out->started) / 3600); /* a clock may have been set back since */
     return SQ_OK;
 }
 

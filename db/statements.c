@@ -184,12 +184,13 @@ static const char *const sql_text[SQ_SQL_COUNT] = {
                             "AND campaign_id IN (" SQ_SQL_PRUNABLE ")",
     [SQ_SQL_RUN_BY_ID] = "SELECT run_id FROM run WHERE run_id = ?1",
     [SQ_SQL_RUN_BY_KEY] = "SELECT r.run_id FROM run r JOIN cell k USING (cell_id) "
-                          "WHERE k.key = ?1 ORDER BY r.started DESC, r.run_id DESC LIMIT 1",
+                          "JOIN campaign c USING (campaign_id) "
+                          "WHERE k.key = ?1 ORDER BY c.turn DESC, r.run_id DESC LIMIT 1",
     [SQ_SQL_MATCH_RUN] =
         "SELECT run_id, 'run ' || uuid FROM run WHERE substr(uuid, 1, length(?1)) = lower(?1) "
         "UNION ALL "
-        "SELECT (SELECT r.run_id FROM run r WHERE r.cell_id = k.cell_id "
-        "ORDER BY r.started DESC, r.run_id DESC LIMIT 1) AS last, 'cell ' || k.hash FROM cell k "
+        "SELECT (SELECT r.run_id FROM run r JOIN campaign c USING (campaign_id) "
+        "WHERE r.cell_id = k.cell_id ORDER BY c.turn DESC, r.run_id DESC LIMIT 1) AS last, 'cell ' || k.hash FROM cell k "
         "WHERE substr(k.hash, 1, length(?1)) = lower(?1) AND last IS NOT NULL LIMIT ?2",
     [SQ_SQL_KNOWN_KEYS] = "SELECT key FROM cell ORDER BY cell_id DESC LIMIT ?1",
 };

@@ -174,17 +174,18 @@ static void test_run_names(void **state)
     key_of(8, key, hash);
     refuse_run("1", "holds none");
     add_campaign(FIRST, "", 1);
-    put_run("7777aaaa-0000-4000-8000-000000000000", 8, 0, 30); /* id 1, the latest of its cell */
-    put_run("7777bbbb-0000-4000-8000-000000000000", 8, 1, 20); /* id 2 */
+    put_run("7777aaaa-0000-4000-8000-000000000000", 8, 0, 30); /* id 1 */
+    put_run("7777bbbb-0000-4000-8000-000000000000", 8, 1, 20); /* id 2, the latest of its cell,
+                                                                  by a clock set back */
     put_run("9999bbbb-0000-4000-8000-000000000000", 16, 0, 40);
     expect_run("1", 1);
     expect_run("2", 2);
     expect_run("7777b", 2);
     expect_run("9999", 3); /* digits, but no such id */
-    expect_run(key, 1);
-    expect_run(hash, 1);
+    expect_run(key, 2);
+    expect_run(hash, 2);
     hash[9] = '\0';
-    expect_run(hash, 1);
+    expect_run(hash, 2);
     key_of(16, key, hash);
     expect_run(key, 3);
     refuse_run("7777", "more than one run or cell: run 7777aaaa-0000-4000-8000-000000000000, run "
