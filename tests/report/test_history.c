@@ -15,6 +15,7 @@
 
 #include "core/rng.h"
 #include "reports/history.h"
+#include "reports/query.h"
 
 enum { FIRST_NIGHT = 100, DAY = 86400 };
 
@@ -533,6 +534,28 @@ static void a_run_of_no_cell_is_an_error(void **state)
     fixture_free(db, dir);
 }
 
+/* Each campaign is a stretch of the index over runs: a year of nights is neither sorted nor searched. */
+static void runs_are_read_along_their_index(void **state)
+{
+    (void)state;
+    static const char *const queries[] = {sq_figure_history_runs_sql,
+                                          sq_figure_history_cell_runs_sql};
+    char dir[64], sql[1024];
+    sq_db *db = fixture_new(dir);
+    for (size_t i = 0; i < sizeof queries / sizeof *queries; i++) {
+        sqlite3_stmt *row = NULL;
+        snprintf(sql, sizeof sql, "EXPLAIN QUERY PLAN %s", queries[i]);
+        assert_int_equal(sqlite3_prepare_v2(sq_db_handle(db), sql, -1, &row, NULL), SQLITE_OK);
+        assert_int_equal(sqlite3_step(row), SQLITE_ROW);
+        const char *plan = (const char *)sqlite3_column_text(row, 3);
+        fixture_expect(plan, i ? "(campaign_id=? AND cell_id=?)" : "(campaign_id=?)");
+        fixture_expect(plan, "sqlite_autoindex_run_2");
+        assert_int_equal(sqlite3_step(row), SQLITE_DONE); /* no second step that sorts */
+        sqlite3_finalize(row);
+    }
+    fixture_free(db, dir);
+}
+
 /* --- a store that is being written --- */
 
 /* Called while the history is read: a whole campaign more, committed. */
@@ -701,6 +724,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(what_a_gate_measured_again_is_no_night),
         cmocka_unit_test(cells_are_filtered),
         cmocka_unit_test(a_run_of_no_cell_is_an_error),
+        cmocka_unit_test(runs_are_read_along_their_index),
         cmocka_unit_test(a_running_campaign_is_read_as_far_as_it_was),
         cmocka_unit_test(the_page_draws_and_escapes),
         cmocka_unit_test(one_night_is_a_page_too),
