@@ -69,15 +69,16 @@ struct sq_decay_naive {
         (void)call;
         return 0;
     }
-    static sq_status forward(const sq_call *call, const sq_decay_params &p, sq_error *err)
+    static sq_status forward(const sq_call *call, const sq_decay_params &p, void *plan,
+                             sq_error *err)
     {
+        (void)plan;
         return sq_decay_naive_launch(call, p, err);
     }
     static sq_status launch(const sq_call *call, void *plan, sq_error *err)
     {
-        (void)plan;
         return call->pass == SQ_PASS_STEP ? sq_decay_step_launch(call, PARAMS(call), err)
-                                          : forward(call, PARAMS(call), err);
+                                          : forward(call, PARAMS(call), plan, err);
     }
     static constexpr sq_provider provider()
     {
@@ -97,14 +98,15 @@ struct sq_decay_forward {
         return SUPPORTS(call, PARAMS(call), device, why);
     }
     static size_t workspace(const sq_call *call) { return WORKSPACE(call, PARAMS(call)); }
-    static sq_status forward(const sq_call *call, const sq_decay_params &p, sq_error *err)
+    static sq_status forward(const sq_call *call, const sq_decay_params &p, void *plan,
+                             sq_error *err)
     {
+        (void)plan;
         return LAUNCH(call, p, err);
     }
     static sq_status launch(const sq_call *call, void *plan, sq_error *err)
     {
-        (void)plan;
-        return forward(call, PARAMS(call), err);
+        return forward(call, PARAMS(call), plan, err);
     }
 };
 
@@ -127,16 +129,17 @@ struct sq_decay_tile {
     {
         return sq_decay_tile_workspace(call, PARAMS(call));
     }
-    static sq_status forward(const sq_call *call, const sq_decay_params &p, sq_error *err)
+    static sq_status forward(const sq_call *call, const sq_decay_params &p, void *plan,
+                             sq_error *err)
     {
+        (void)plan;
         return sq_decay_tile_forward(call, p, err);
     }
     static sq_status launch(const sq_call *call, void *plan, sq_error *err)
     {
-        (void)plan;
         return call->pass == SQ_PASS_BWD
                    ? sq_decay_tile_backward(call, PARAMS(call), GRADS(call), err)
-                   : forward(call, PARAMS(call), err);
+                   : forward(call, PARAMS(call), plan, err);
     }
     static constexpr sq_provider provider()
     {
@@ -181,9 +184,11 @@ struct sq_decay_portable {
             return tile::workspace(call);
         return has_chunks(call) ? chunks::workspace(call) : steps::workspace(call);
     }
-    static sq_status forward(const sq_call *call, const sq_decay_params &p, sq_error *err)
+    static sq_status forward(const sq_call *call, const sq_decay_params &p, void *plan,
+                             sq_error *err)
     {
-        return has_chunks(call) ? chunks::forward(call, p, err) : steps::forward(call, p, err);
+        return has_chunks(call) ? chunks::forward(call, p, plan, err)
+                                : steps::forward(call, p, plan, err);
     }
     static sq_status launch(const sq_call *call, void *plan, sq_error *err)
     {
@@ -191,7 +196,7 @@ struct sq_decay_portable {
             return naive::launch(call, plan, err);
         if (call->pass == SQ_PASS_BWD)
             return tile::launch(call, plan, err);
-        return forward(call, PARAMS(call), err);
+        return forward(call, PARAMS(call), plan, err);
     }
     static constexpr sq_provider provider()
     {
@@ -221,9 +226,14 @@ struct sq_decay_native {
     {
         return sq_decay_native_prepare(call, PARAMS(call), plan, err);
     }
+    static sq_status forward(const sq_call *call, const sq_decay_params &p, void *plan,
+                             sq_error *err)
+    {
+        return sq_decay_native_launch(call, p, plan, err);
+    }
     static sq_status launch(const sq_call *call, void *plan, sq_error *err)
     {
-        return sq_decay_native_launch(call, PARAMS(call), plan, err);
+        return forward(call, PARAMS(call), plan, err);
     }
     static constexpr sq_provider provider()
     {

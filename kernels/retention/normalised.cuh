@@ -113,7 +113,7 @@ struct sq_normalised {
         const sq_call inner = sq_normalised_inner(call, sq_normalised_bytes(call, p));
         if (call->pass != SQ_PASS_BWD) {
             SQ_TRY(sq_normalised_rows(call, &p, err));
-            return PROVIDER::forward(&inner, p, err);
+            return PROVIDER::forward(&inner, p, plan, err);
         }
         sq_decay_grads g = GRADS(call);
         SQ_TRY(sq_normalised_facts(call, &p, &g, err));

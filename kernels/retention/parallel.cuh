@@ -22,7 +22,7 @@ static inline int sq_parallel_width(int columns)
 
 typedef struct {
     sq_decay_params p;
-    int chunks, blocks, slots, norm; /* blocks: of value columns */
+    int chunks, blocks, norm; /* blocks: of value columns */
     bool is_vector;
     float *sums; /* (B, H, L): of each row's scores, for pass bwd; or NULL */
 } sq_parallel_params;
@@ -30,15 +30,15 @@ typedef struct {
 template <typename T>
 static int sq_parallel_shared(int keys)
 {
-    return (sq_score_slots(keys) + 2) * sq_tile_bytes<T> + SQ_TILE * 18 * (int)sizeof(float);
+    return (sq_score_slots<T>(keys) + 2) * sq_tile_bytes<T> + SQ_TILE * 18 * (int)sizeof(float);
 }
 
 template <typename T, int WIDE>
 static __global__ void __launch_bounds__(SQ_TILE_THREADS, 2)
-    sq_parallel_kernel(sq_parallel_params c)
+    sq_parallel_kernel(sq_parallel_params c, int slots)
 {
     extern __shared__ __align__(512) unsigned char memory[];
-    const sq_score_block<T> block = {memory, c.slots, c.is_vector};
+    const sq_score_block<T> block = {memory, slots, c.is_vector};
     const sq_tile<T> weights = {block.end()}, values = block.keys();
     float(*part)[17] = (float(*)[17])(block.end() + sq_tile_bytes<T>);
     float *row_scale = (float *)(part + SQ_TILE);
@@ -120,10 +120,10 @@ static inline sq_status sq_parallel_supports(const sq_call *call, const sq_decay
 template <typename T, int WIDE>
 static sq_status sq_parallel_run(const sq_call *call, const sq_parallel_params &c, sq_error *err)
 {
-    const int bytes = sq_parallel_shared<T>(c.p.keys);
+    const int bytes = sq_parallel_shared<T>(c.p.keys), slots = sq_score_slots<T>(c.p.keys);
     const unsigned grid = (unsigned)((int64_t)c.chunks * c.blocks * c.p.heads * c.p.batch);
     SQ_TRY(sq_allow_shared(sq_parallel_kernel<T, WIDE>, bytes, err));
-    sq_parallel_kernel<T, WIDE><<<grid, SQ_TILE_THREADS, bytes, sq_stream(call)>>>(c);
+    sq_parallel_kernel<T, WIDE><<<grid, SQ_TILE_THREADS, bytes, sq_stream(call)>>>(c, slots);
     return sq_launched("parallel retention", err);
 }
 
@@ -135,7 +135,6 @@ static inline sq_status sq_parallel_launch(const sq_call *call, const sq_decay_p
         p,
         (int)sq_ceil_div(p.length, SQ_TILE),
         (int)sq_ceil_div(p.values, width * SQ_TILE),
-        sq_score_slots(p.keys),
         (int)call->axis[AXIS_NORM],
         p.keys % vector == 0 && p.values % vector == 0 && sq_decay_has_vectors(p.q, vector) &&
             sq_decay_has_vectors(p.k, vector) && sq_decay_has_vectors(p.v, vector),

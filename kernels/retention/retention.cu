@@ -38,24 +38,6 @@ static constexpr sq_provider with_states()
     return provider;
 }
 
-/* --- on Hopper --- */
-
-using native = sq_decay_native<params>;
-
-static sq_status supports_native(const sq_call *call, const sq_device *device, sq_error *why)
-{
-    if (sq_retention_needs_scores(call->axis))
-        return sq_fail(why, SQ_UNSUPPORTED, "a norm that looks at the scores");
-    return native::supports(call, device, why);
-}
-
-static constexpr sq_provider without_scores()
-{
-    sq_provider provider = native::provider();
-    provider.supports = supports_native;
-    return provider;
-}
-
 /* --- all scores --- */
 
 static sq_status supports_parallel(const sq_call *call, const sq_device *device, sq_error *why)
@@ -85,6 +67,6 @@ extern "C" const sq_provider sq_cuda_retention[] = {
      recurrent::workspace, NULL, recurrent::launch, NULL},
     with_states<sq_decay_tile<params, grads>>(),
     with_states<sq_decay_portable<params, grads>>(),
-    without_scores(),
+    with_states<sq_decay_native<params>>(),
     {NULL},
 };

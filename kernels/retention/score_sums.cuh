@@ -20,8 +20,13 @@
 #include "kernels/retention/retention.h"
 
 /* Key columns of a block that sums a chunk, and of a warp that reads rows (8 a lane); chunks that a
- * thread of the chain reads ahead; tiles of a query that stay in shared memory. */
-enum { SQ_SCORE_KEYS = 128, SQ_SCORE_LANE_KEYS = 8, SQ_SCORE_AHEAD = 8, SQ_SCORE_RESIDENT = 4 };
+ * thread of the chain reads ahead; bytes of queries that a block keeps in shared memory. */
+enum {
+    SQ_SCORE_KEYS = 128,
+    SQ_SCORE_LANE_KEYS = 8,
+    SQ_SCORE_AHEAD = 8,
+    SQ_SCORE_RESIDENT_BYTES = 4 * sq_tile_bytes<__half>
+};
 
 /* What o is divided by, from the sum of the row's scores or their absolute values. */
 __device__ __forceinline__ float sq_score_divisor(int norm, float sum)
@@ -70,10 +75,11 @@ __device__ __forceinline__ sq_score_unit sq_score_unit_of(const sq_decay_params 
 }
 
 /* Tiles of a block's queries that stay; where they are too many all go through one. */
-static inline int sq_score_slots(int keys)
+template <typename T>
+static int sq_score_slots(int keys)
 {
     const int tiles = (int)sq_ceil_div(keys, SQ_TILE);
-    return tiles <= SQ_SCORE_RESIDENT ? tiles : 1;
+    return tiles * sq_tile_bytes<T> <= SQ_SCORE_RESIDENT_BYTES ? tiles : 1;
 }
 
 /* A block's 64 queries and a tile of 64 keys: their products. memory: the keys, then the queries. */
@@ -263,7 +269,7 @@ static __global__ void __launch_bounds__(128) sq_score_rows_kernel(sq_score_rows
 template <typename T>
 static int sq_score_shared(int keys)
 {
-    return (sq_score_slots(keys) + 1) * sq_tile_bytes<T> + SQ_TILE * 17 * (int)sizeof(float);
+    return (sq_score_slots<T>(keys) + 1) * sq_tile_bytes<T> + SQ_TILE * 17 * (int)sizeof(float);
 }
 
 /* norm=torchscale: 64 rows a block, which walks over the keys up to them. Where a sum over all
@@ -311,7 +317,7 @@ static sq_status sq_score_run_rows(const sq_call *call, const sq_score_rows &c, 
         sq_score_rows_kernel<T><<<grid, 128, 0, sq_stream(call)>>>(c);
         return sq_launched("sums of scores", err);
     }
-    const int bytes = sq_score_shared<T>(c.p.keys), slots = sq_score_slots(c.p.keys);
+    const int bytes = sq_score_shared<T>(c.p.keys), slots = sq_score_slots<T>(c.p.keys);
     SQ_TRY(sq_allow_shared(sq_score_tiles_kernel<T>, bytes, err));
     sq_score_tiles_kernel<T>
         <<<(unsigned)units, SQ_TILE_THREADS, bytes, sq_stream(call)>>>(c, slots, is_vector);

@@ -11,6 +11,7 @@
 #define HEADS "B=32,L=4096,H=16,D=128"
 #define CHUNK_STATES "states of all chunks are written and read"
 #define CHUNK_SCORES "products inside chunks"
+#define SCORE_SUMS "q and k are read for the sums of scores, too"
 #define TWICE "each of its two kernels reads q, k, v and dO, and does S and dP"
 #define SCRATCH "rows of f32 for the transforms go through scratch"
 
@@ -56,6 +57,8 @@ const sq_cost_case sq_cost_cases[] = {
      "the filter is read for every four sequences"},
     {"retention", FWD, "cuda/portable", TOKENS "H=8,K=256,V=512", true, 0, CHUNK_SCORES},
     {"retention", BWD, "cuda/portable", TOKENS "H=8,K=256,V=512", false, 0, CHUNK_STATES},
+    {"retention", FWD, "cuda/portable", TOKENS "H=8,K=256,V=512,norm=paper", false, 0, SCORE_SUMS},
+    {"retention", BWD, "cuda/portable", TOKENS "H=8,K=256,V=512,norm=paper", false, 0, SCORE_SUMS},
     {"retention", STEP, "cuda/portable", "B=128,L=4096,H=8,K=256,V=512", true, 0, ""},
     {"rmsnorm", FWD, "cuda/portable", NORM, true, 0, ""},
     {"rmsnorm", BWD, "cuda/portable", NORM, true, 0, ""},
