@@ -109,7 +109,7 @@ typedef struct {
     X(MISMATCH, "mismatch")           /* wrong numbers */                                          \
     X(NEWLY_FAILING, "newly_failing") /* worked in the baseline */                                 \
     X(FAILED_BEFORE, "failed_before") /* failed there too */                                       \
-    X(FAILED_NEW, "failed_new")       /* is not in the baseline */                                 \
+    X(FAILED_NEW, "failed_new")       /* is not in the baseline; counts like those */              \
     X(NOT_COMPARED, "not_compared")   /* one side has no time: new, left out, unsupported */       \
     X(SUSPECT_SLOWER, "suspect_slower")                                                            \
     X(SUSPECT_LARGER, "suspect_larger") /* memory, DRAM bytes or registers */                      \

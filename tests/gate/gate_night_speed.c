@@ -17,12 +17,14 @@ static void ten_thousand_cells(void **state)
                        .effect = 0.05,
                        .cv = 0.005,
                        .spread = 0.5,
-                       .night_sd = 0.005};
+                       .night_sd = 0.005,
+                       .has_all = true};
     sq_night_policy policy = sq_night_policy_default();
     double start = sq_monotonic_seconds();
     sim_outcome night = sim_night(&setup, &policy, 1);
-    print_message("10,000 cells x 5 x 2: %.2f s to draw, judge and confirm\n",
-                  sq_monotonic_seconds() - start);
+    print_message(
+        "10,000 cells x 5 x 2, time, cycles and set-up: %.2f s to draw, judge and confirm\n",
+        sq_monotonic_seconds() - start);
     assert_true(night.missed <= 5 && night.false_confirmed == 0 && night.code == 2);
 }
 

@@ -51,8 +51,10 @@ static sq_night_cell as_cell(const sim_setup *setup, int i, const drawn_cell *dr
 {
     sq_night_side side = {.is_present = true, .counted = {NAN, NAN, NAN}};
     sq_night_cell cell = {.group = i % GROUPS, .baseline = side, .tonight = side};
-    cell.baseline.runs[SQ_NIGHT_TIME] = (sq_night_runs){drawn->runs, setup->runs};
-    cell.tonight.runs[SQ_NIGHT_TIME] = (sq_night_runs){drawn->runs + setup->runs, setup->runs};
+    for (int k = 0; k < (setup->has_all ? SQ_NIGHT_TESTS : 1); k++) {
+        cell.baseline.runs[k] = (sq_night_runs){drawn->runs, setup->runs};
+        cell.tonight.runs[k] = (sq_night_runs){drawn->runs + setup->runs, setup->runs};
+    }
     cell.is_control = i >= setup->regressed;
     return cell;
 }

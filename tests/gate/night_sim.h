@@ -17,6 +17,7 @@ typedef struct {
     double slow_share, mode_gap; /* runs that choose a slower mode, and by how much ... */
     int modes_every;             /* ... in every so many-th cell; 0: in none */
     double (*draw)(sq_source *); /* of a run, in units of the cell's cv; NULL: Gaussian */
+    bool has_all;                /* cycles and set-up time, equal to the time, are tested as well */
     uint64_t kept_seed;          /* of the baseline, for nights that share one; 0: each its own */
     bool *is_found;              /* set for each regressed cell that was confirmed; or NULL */
 } sim_setup;

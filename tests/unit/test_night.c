@@ -228,6 +228,43 @@ static void modes_of_one_side(void **state)
     assert_true(x.result[1].is_bimodal && fabs(x.result[1].mode_gap - log(1.05)) < 3e-3);
 }
 
+/* Nothing, one cell, and cells of constant times: no prior, no floor, and still an answer. */
+static void few_cells(void **state)
+{
+    (void)state;
+    night x;
+    sq_night_policy policy = sq_night_policy_default();
+    quiet_night(&x);
+    assert_int_equal(sq_night_judge(x.cell, 0, &policy, x.result, &x.summary), SQ_OK);
+    assert_true(x.summary.compared == 0 && x.summary.inconclusive_share == 0);
+    scale(x.time[0][1], 1.05), scale(x.cycles[0][1], 1.05);
+    assert_int_equal(sq_night_judge(x.cell, 1, &policy, x.result, &x.summary), SQ_OK);
+    is_verdict(&x, 0, SQ_NIGHT_SUSPECT_SLOWER); /* Student's t alone: 0.1 % against 5 % */
+    for (int i = 0; i < CELLS; i++)
+        for (int k = 0; k < 2 * RUNS; k++)
+            x.time[i][k / RUNS][k % RUNS] = x.cycles[i][k / RUNS][k % RUNS] = 1000;
+    scale(x.time[0][1], 1.05), scale(x.cycles[0][1], 1.05);
+    judge(&x);
+    is_verdict(&x, 0, SQ_NIGHT_SUSPECT_SLOWER);
+    is_verdict(&x, 1, SQ_NIGHT_UNCHANGED);
+}
+
+/* Ten runs have 126 splits: the floor is the cell's own, whatever its neighbours do. */
+static void own_floor(void **state)
+{
+    (void)state;
+    night x;
+    double many[10];
+    quiet_night(&x);
+    for (int k = 0; k < 10; k++)
+        many[k] = 1e6 * (1 + (k % 2 ? 0.02 : -0.02));
+    x.cell[0].baseline.runs[SQ_NIGHT_TIME] = (sq_night_runs){many, 10};
+    judge(&x);
+    double floor = x.result[0].test[SQ_NIGHT_TIME].floor;
+    assert_true(floor > 0.015 && floor < 0.035);
+    assert_true(x.result[2].test[SQ_NIGHT_TIME].floor < 0.003);
+}
+
 /* --- confirmation --- */
 
 static void fill_blocks(sq_block *block, int n, double factor, double noise)
@@ -305,6 +342,8 @@ int main(void)
         cmocka_unit_test(inconclusive_says_what_it_takes),
         cmocka_unit_test(unfit),
         cmocka_unit_test(modes_of_one_side),
+        cmocka_unit_test(few_cells),
+        cmocka_unit_test(own_floor),
         cmocka_unit_test(confirmations),
         cmocka_unit_test(exit_codes),
     };
