@@ -15,7 +15,7 @@ static const sq_option options[] = {
     {"samples", 0, NULL, "one row a sample, instead of one a run"},
     {"failures", 0, NULL, "the runs without a time, with their reasons"},
     {"metric", 0, "NAMES", "one row a value of these metrics (counters too), or \"all\""},
-    {"campaign", 0, "CAMPAIGN", "uuid prefix, label, latest, latest~N; default: all campaigns"},
+    {"campaign", 0, "CAMPAIGN", "uuid prefix, label, latest, latest~N, baseline:NAME; default: all"},
     {"output", 'o', "FORMAT", "csv (default), json, jsonl, md, table"},
     {NULL, 0, NULL, NULL},
 };

@@ -8,7 +8,7 @@ static const sq_option options[] = {
     SQ_OPTION_HELP,
     SQ_OPTION_DB,
     {"out", 0, "DIR", "where the page and the figures go (default out/report)"},
-    {"campaign", 0, "CAMPAIGN", "uuid prefix, label, latest, latest~N; default: all campaigns"},
+    {"campaign", 0, "CAMPAIGN", "uuid prefix, label, latest, latest~N, baseline:NAME; default: all"},
     {"gnuplot", 0, "PROGRAM", "the gnuplot to use (default: the one on PATH)"},
     SQ_OPTION_OUTPUT,
     {NULL, 0, NULL, NULL},

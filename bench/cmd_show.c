@@ -283,7 +283,7 @@ void sq_cmd_show(int argc, char **argv, sq_outcome *outcome)
     static const sq_verb verb = {
         .usage = "show RUN|CELL|CAMPAIGN [options]",
         .text = "RUN: run id or uuid prefix. CELL: key or hash prefix (its latest run).\n"
-                "CAMPAIGN: uuid prefix, label, latest, latest~N.",
+                "CAMPAIGN: uuid prefix, label, latest, latest~N, baseline:NAME.",
         .options = options};
     sq_error err = {.status = SQ_OK};
     sq_given given;

@@ -113,6 +113,24 @@ class Installed(unittest.TestCase):
                   "--device", "cpu", "--max-samples", "10", "--warmup-time", "1ms", "--db", "a.db")
         self.assertIn("rmsnorm@cpu/ref", self.fine("export", "--db", "a.db", "-o", "csv"))
 
+    def test_a_baseline_keeps_all_that_runs(self):
+        self.fine("run", "--op", "rmsnorm", "--dtype", "f32", "--seqlen", "8", "--channels", "8",
+                  "--device", "cpu", "--max-samples", "10", "--warmup-time", "1ms", "--db", "b.db")
+        self.fine("baseline", "set", "kept", "latest", "--db", "b.db")
+        tree, = (self.elsewhere / "b.db-trees").iterdir()
+        for folder in ("bin", "share"):
+            for path in (self.prefix / folder).rglob("*"):
+                if path.is_file():
+                    copy = tree / path.relative_to(self.prefix)
+                    self.assertEqual(copy.read_bytes(), path.read_bytes(), copy)
+                    self.assertEqual(os.access(copy, os.X_OK), os.access(path, os.X_OK), copy)
+        self.assertEqual((tree / "lib/libseqmark_time.so").read_bytes(),
+                         (self.prefix / LIBRARIES / "libseqmark_time.so").read_bytes())
+        moved = tree.rename(self.elsewhere / "anywhere")
+        self.assertIn("nightly", self.fine("list", "suites", "-o", "csv", prefix=moved))
+        self.assertIn("missing", self.fine("baseline", "list", "--device", "cpu", "--db", "b.db",
+                                           prefix=moved))
+
     def test_finds_the_worker_beside_itself(self):
         prefix = self.copy("worker")
         worker = prefix / "bin/seqmark-worker"

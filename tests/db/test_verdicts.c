@@ -133,15 +133,33 @@ static void test_whole_or_not_at_all(void **state)
     verdicts[1].cell_key = "nothing@nowhere";
     assert_int_equal(sq_db_put_gate(db, &gate, verdicts, 2, &last_error), SQ_BAD_ARGUMENT);
     assert_says("no cell nothing@nowhere");
-    verdicts[1] = demo_verdict(0.05); /* the same cell, metric and role twice */
+    verdicts[1] = demo_verdict(0.05);
+    verdicts[1].metric = "cycles";
+    verdicts[1].confirmed = "perhaps";
     assert_int_equal(sq_db_put_gate(db, &gate, verdicts, 2, &last_error), SQ_STORE);
-    verdicts[0].confirmed = "perhaps";
-    assert_int_equal(sq_db_put_gate(db, &gate, verdicts, 1, &last_error), SQ_STORE);
     strcpy(gate.baseline, "none");
     assert_int_equal(sq_db_put_gate(db, &gate, verdicts, 0, &last_error), SQ_BAD_ARGUMENT);
     assert_int_equal(get_int(db, "SELECT (SELECT count(*) FROM gate) + "
                                  "(SELECT count(*) FROM verdict)"),
                      0);
+}
+
+/* A night is judged again by a program that knows no uuids of the first time. */
+static void test_a_verdict_keeps_its_name(void **state)
+{
+    (void)state;
+    sq_gate gate = demo_gate();
+    sq_verdict first = demo_verdict(0.05), again = demo_verdict(0.05);
+    char uuid[SQ_UUID_TEXT];
+    again.confirmed = "dismissed";
+    must(sq_db_put_gate(db, &gate, &first, 1, &last_error));
+    answer(&first, "expected", 50, NAN);
+    must(sq_db_put_gate(db, &gate, &again, 1, &last_error));
+    must(sq_db_resolve_verdict(db, first.uuid, uuid, &last_error));
+    assert_int_equal(sq_db_resolve_verdict(db, again.uuid, uuid, &last_error), SQ_BAD_ARGUMENT);
+    assert_int_equal(get_int(db, "SELECT count(*) FROM v_verdict WHERE confirmed = 'dismissed' "
+                                 "AND ack_kind = 'expected'"),
+                     1);
 }
 
 static void test_names(void **state)
@@ -209,6 +227,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         VERDICT_TEST(test_stored_and_brought_up_to_date),
         VERDICT_TEST(test_whole_or_not_at_all),
+        VERDICT_TEST(test_a_verdict_keeps_its_name),
         VERDICT_TEST(test_names),
         VERDICT_TEST(test_which_answer_holds),
         VERDICT_TEST(test_what_an_answer_covers),
