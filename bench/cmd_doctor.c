@@ -1,14 +1,11 @@
 /* seqmark doctor: what this machine can do, and how to mend what is missing. */
-#include <errno.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "bench/ask.h"
+#include "bench/child.h"
 #include "bench/command.h"
 #include "bench/doctor_gpu.h"
 #include "bench/exchange.h"
@@ -98,9 +95,6 @@ static void check_gpu(examination *e)
 /* --- CUPTI and NVML, asked in a process of their own: without a driver some of their calls crash,
  * and this program touches no CUDA --- */
 
-/* Writes an answer of at most `size` bytes; how many. */
-typedef size_t (*answer_fn)(const void *arg, void *out, size_t size);
-
 static size_t describe_cupti(const void *arg, void *out, size_t size)
 {
     (void)arg;
@@ -115,45 +109,10 @@ static size_t describe_nvml(const void *arg, void *out, size_t size)
     return strlen(out);
 }
 
-static size_t read_state(const void *pci, void *out, size_t size)
-{
-    (void)size;
-    return sq_nvml_read(pci, out, NULL) == SQ_OK ? sizeof(sq_nvml_state) : 0;
-}
-
-static void answer_in_child(answer_fn answer, const void *arg, int out, size_t size)
-{
-    char *text = calloc(1, size + 1);
-    size_t n = text ? answer(arg, text, size) : 0;
-    _exit(!n || write(out, text, n) != (ssize_t)n);
-}
-
-/* What the child writes into `out`, of `size` bytes and at most a pipe's capacity; 0: it crashed,
- * hung or has nothing to say. */
-static size_t ask_child(answer_fn answer, const void *arg, void *out, size_t size)
-{
-    int fds[2], status = 0;
-    ssize_t n = -1;
-    if (pipe(fds) != 0)
-        return 0;
-    pid_t child = fork();
-    if (child == 0)
-        answer_in_child(answer, arg, fds[1], size);
-    close(fds[1]);
-    if (child > 0) {
-        if (poll(&(struct pollfd){.fd = fds[0], .events = POLLIN}, 1, 20000) > 0)
-            n = read(fds[0], out, size);
-        kill(child, SIGKILL); /* it has answered, or it hangs */
-        waitpid(child, &status, 0);
-    }
-    close(fds[0]);
-    return n > 0 ? (size_t)n : 0;
-}
-
-static void check_described(examination *e, const char *check, answer_fn describe, const char *mend)
+static void check_described(examination *e, const char *check, sq_child_fn describe, const char *mend)
 {
     char line[400] = "absent: asking crashed or hung";
-    size_t n = ask_child(describe, NULL, line, sizeof line - 1);
+    size_t n = sq_ask_child(describe, NULL, line, sizeof line - 1);
     if (n)
         line[n] = 0;
     bool is_absent = strncmp(line, "absent", 6) == 0, has_gpu = e->target.name[0] != 0;
@@ -172,7 +131,7 @@ static void check_state(examination *e)
 {
     sq_nvml_state state;
     sq_finding findings[SQ_MAX_FINDINGS];
-    if (ask_child(read_state, e->target.device.pci, &state, sizeof state) != sizeof state)
+    if (!sq_doctor_ask(&e->target.device, &state))
         return;
     int n = sq_doctor_judge(&state, findings);
     for (int i = 0; i < n; i++)

@@ -22,8 +22,7 @@ static const char baseline_prefix[] = "baseline:";
 
 /* --- what was asked for --- */
 
-/* "2%" or "0.02". */
-static sq_status read_share(const sq_given *given, const char *name, double *out, sq_error *err)
+sq_status sq_given_share(const sq_given *given, const char *name, double *out, sq_error *err)
 {
     const char *text = sq_given_value(given, name, NULL), *end;
     double value;
@@ -51,9 +50,9 @@ sq_status sq_gate_given(const sq_given *given, sq_gate_options *out, sq_error *e
         return sq_fail(err, SQ_BAD_ARGUMENT,
                        "--across: cells of different cache, launch or clock modes are shown by "
                        "compare, and never judged");
-    SQ_TRY(read_share(given, "min-effect", &out->min_effect, err));
-    SQ_TRY(read_share(given, "setup-effect", &out->setup_min_effect, err));
-    return read_share(given, "max-inconclusive", &out->inconclusive_limit, err);
+    SQ_TRY(sq_given_share(given, "min-effect", &out->min_effect, err));
+    SQ_TRY(sq_given_share(given, "setup-effect", &out->setup_min_effect, err));
+    return sq_given_share(given, "max-inconclusive", &out->inconclusive_limit, err);
 }
 
 sq_status sq_gate_baseline(sq_db *db, const char *text, sq_gate_options *out, sq_error *err)
@@ -155,7 +154,7 @@ static sq_status judge(const sq_given *given, sq_db *db, sq_gate_options *o, sq_
     SQ_TRY(sq_gate_baseline(db, given->argument[0], o, err));
     SQ_TRY(sq_db_resolve_campaign(db, o->night_text, o->night, err));
     SQ_TRY(sq_gate_open(db, o, &gate, err));
-    sq_gate_give_up(gate, "not measured again: seqmark nightly does");
+    sq_gate_give_up(gate, 0, "not measured again: seqmark nightly does");
     sq_status s = sq_gate_store(gate, db, true, err);
     if (s == SQ_OK)
         s = sq_gate_publish(gate, given, err);

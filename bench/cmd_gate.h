@@ -16,6 +16,8 @@
     {"html", 0, "DIR", "also writes a page, DIR/index.html"}
 /* clang-format on */
 
+/* A share like "2%" or "0.02"; *out is left alone where the option was not given. */
+sq_status sq_given_share(const sq_given *given, const char *name, double *out, sq_error *err);
 /* Everything but the campaigns. */
 sq_status sq_gate_given(const sq_given *given, sq_gate_options *out, sq_error *err);
 /* The baseline A of "baseline:NAME" or another name of a campaign. */

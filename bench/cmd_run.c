@@ -103,7 +103,7 @@ static sq_status find_campaign(sq_run *run, sq_db *db, sq_db_campaign *found, bo
 
 /* --- the campaign --- */
 
-static char *write_policy(const sq_policy *policy)
+char *sq_run_write_policy(const sq_policy *policy)
 {
     json_t *json = sq_wire_policy(policy);
     char *out = json ? json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(12)) : NULL;
@@ -115,7 +115,7 @@ sq_status sq_run_make_campaign(sq_run *run, int argc, char **argv, sq_campaign *
 {
     const char *label = sq_given_value(&run->given, "label", "");
     run->argv = sq_command_line(argc, argv);
-    run->policy_text = write_policy(&run->policy);
+    run->policy_text = sq_run_write_policy(&run->policy);
     if (!run->argv || !run->policy_text)
         return sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for a campaign");
     SQ_TRY(sq_campaign_new(run->has_suite ? run->suite.name : "", label, out, err));
@@ -127,7 +127,7 @@ sq_status sq_run_make_campaign(sq_run *run, int argc, char **argv, sq_campaign *
     return SQ_OK;
 }
 
-static void print_left(const sq_plan *plan, int left)
+void sq_run_print_left(const sq_plan *plan, int left)
 {
     int named = 0;
     fprintf(stderr, "not reached (seqmark run --resume goes on):\n");
@@ -251,48 +251,57 @@ static sq_status print_summary(const sq_run *run, sq_db *db, const sq_runner_res
 
 /* A campaign whose last run was stored but that was killed before its end only needs its end. */
 static sq_status end_only(sq_run *run, sq_db *db, const sq_db_campaign *found,
-                          const sq_campaign *campaign, sq_outcome *outcome, sq_error *err)
+                          const sq_campaign *campaign, sq_error *err)
 {
     sq_sink sink = sq_db_sink(db);
-    if (strcmp(found->state, "finished") != 0) {
-        SQ_TRY(sink.begin(sink.self, campaign, &run->target.environment, &run->target.device,
-                          sq_metrics, err));
-        SQ_TRY(sink.finish(sink.self, "finished", err));
-    }
-    sq_outcome_set(outcome, SQ_EXIT_FINE, "campaign %.8s of this plan is finished: nothing to do",
-                   found->uuid);
-    return SQ_OK;
+    if (strcmp(found->state, "finished") == 0)
+        return SQ_OK;
+    SQ_TRY(sq_db_resume(db, found->uuid, err));
+    SQ_TRY(sink.begin(sink.self, campaign, &run->target.environment, &run->target.device,
+                      sq_metrics, err));
+    return sink.finish(sink.self, "finished", err);
+}
+
+sq_status sq_run_carry_out(sq_run *run, sq_db *db, int argc, char **argv, sq_run_end *end,
+                           sq_error *err)
+{
+    sq_db_campaign found;
+    bool is_found;
+    int left;
+    *end = (sq_run_end){.was_over = false};
+    SQ_TRY(find_campaign(run, db, &found, &is_found, &left, err));
+    SQ_TRY(sq_run_make_campaign(run, argc, argv, &end->campaign, err));
+    if (is_found)
+        snprintf(end->campaign.uuid, sizeof end->campaign.uuid, "%s", found.uuid);
+    end->was_over = left == 0;
+    if (end->was_over)
+        return end_only(run, db, &found, &end->campaign, err);
+    if (is_found)
+        SQ_TRY(sq_db_resume(db, found.uuid, err));
+    fprintf(stderr, "campaign %.8s: %d run%s on %s, seed %llu, into %s\n", end->campaign.uuid, left,
+            left == 1 ? "" : "s", run->target.device.name, (unsigned long long)run->seed,
+            sq_given_db(&run->given));
+    return measure_locked(run, db, &end->campaign, &end->result, &end->unlocked, err);
 }
 
 static sq_status run_campaign(sq_run *run, sq_db *db, int argc, char **argv, sq_outcome *outcome,
                               sq_error *err)
 {
-    sq_db_campaign found;
-    sq_campaign campaign;
-    sq_runner_result result;
-    sq_error unlocked = {.status = SQ_OK};
-    bool is_found;
-    int left;
-    SQ_TRY(find_campaign(run, db, &found, &is_found, &left, err));
-    SQ_TRY(sq_run_make_campaign(run, argc, argv, &campaign, err));
-    if (is_found) {
-        snprintf(campaign.uuid, sizeof campaign.uuid, "%s", found.uuid);
-        SQ_TRY(sq_db_resume(db, found.uuid, err));
+    sq_run_end end;
+    SQ_TRY(sq_run_carry_out(run, db, argc, argv, &end, err));
+    if (end.was_over) {
+        sq_outcome_set(outcome, SQ_EXIT_FINE,
+                       "campaign %.8s of this plan is finished: nothing to do", end.campaign.uuid);
+        return SQ_OK;
     }
-    if (!left)
-        return end_only(run, db, &found, &campaign, outcome, err);
-    fprintf(stderr, "campaign %.8s: %d run%s on %s, seed %llu, into %s\n", campaign.uuid, left,
-            left == 1 ? "" : "s", run->target.device.name, (unsigned long long)run->seed,
-            sq_given_db(&run->given));
-    SQ_TRY(measure_locked(run, db, &campaign, &result, &unlocked, err));
-    SQ_TRY(print_summary(run, db, &result, campaign.uuid, err));
-    if (result.left && strcmp(result.state, "budget") == 0)
-        print_left(&run->plan, result.left);
-    sq_run_print_cost(run, &result);
-    sq_run_conclude(run, &result, outcome);
-    if (unlocked.status != SQ_OK && outcome->code != SQ_EXIT_INTERRUPTED)
+    SQ_TRY(print_summary(run, db, &end.result, end.campaign.uuid, err));
+    if (end.result.left && strcmp(end.result.state, "budget") == 0)
+        sq_run_print_left(&run->plan, end.result.left);
+    sq_run_print_cost(run, &end.result);
+    sq_run_conclude(run, &end.result, outcome);
+    if (end.unlocked.status != SQ_OK && outcome->code != SQ_EXIT_INTERRUPTED)
         sq_outcome_set(outcome, SQ_EXIT_UNFIT, "the clocks may still be locked: %.300s",
-                       unlocked.message);
+                       end.unlocked.message);
     return SQ_OK;
 }
 
@@ -300,7 +309,7 @@ static sq_status run_campaign(sq_run *run, sq_db *db, int argc, char **argv, sq_
 
 /* Ceilings that an earlier campaign measured make better predictions; a store that cannot be read
  * is met later, where it matters. */
-static void use_known_ceilings(sq_run *run)
+void sq_run_use_known_ceilings(sq_run *run)
 {
     static const char sql[] =
         "SELECT name, unit, value FROM ceiling JOIN device USING (device_id) "
@@ -366,7 +375,7 @@ static sq_status execute(sq_run *run, int argc, char **argv, sq_outcome *outcome
     if (run->clock != SQ_CLOCK_UNLOCKED && strcmp(run->target.device.backend, "cuda") != 0)
         return sq_fail(err, SQ_BAD_ARGUMENT, "--lock-clocks: device %s has no clocks to lock",
                        run->target.name);
-    use_known_ceilings(run);
+    sq_run_use_known_ceilings(run);
     SQ_TRY(sq_run_plan(run, err));
     if (sq_given_has(&run->given, "dry-run"))
         return dry_run(run, format, err);
@@ -380,7 +389,7 @@ void sq_cmd_run(int argc, char **argv, sq_outcome *outcome)
     sq_error err = {.status = SQ_OK};
     sq_option *options = NULL;
     sq_run *run = calloc(1, sizeof *run);
-    sq_status s = run ? sq_run_make_options(run, &options, &err) : SQ_OUT_OF_MEMORY;
+    sq_status s = run ? sq_run_make_options(run, sq_run_options, &options, &err) : SQ_OUT_OF_MEMORY;
     if (s == SQ_OK) {
         sq_verb verb = {
             .usage = usage, .text = text, .options = options, .more = run->axis_options};

@@ -14,6 +14,7 @@ enum { SQ_MAX_CELL_OPTIONS = 64 };
 /* One `seqmark run`, from its words to its plan. Zero-initialise; sq_run_free. */
 typedef struct {
     sq_given given;
+    const char *default_suite; /* where --suite is not given; NULL: none */
     sq_option *axis_options; /* every axis of every subject as an option */
     bool has_suite;
     sq_suite suite;
@@ -28,6 +29,7 @@ typedef struct {
     sq_policy policy;
     sq_rates rates;
     int replicates, allow_failed;
+    double sentinel_share; /* of cells that are measured as both sides of a night */
     bool is_random;
     const char *counters;       /* sets to count each cell by; NULL: none. Points into `campaign` */
     sq_counter_set *counter_set; /* what they are */
@@ -44,8 +46,9 @@ extern const sq_option sq_run_options[];
 
 /* --- cmd_run_request.c --- */
 
-/* All options and axes as one table each; the second is owned by `run`. */
-sq_status sq_run_make_options(sq_run *run, sq_option **options, sq_error *err);
+/* All options (`own`, then the settings) and axes as one table each; the second is owned by `run`. */
+sq_status sq_run_make_options(sq_run *run, const sq_option *own, sq_option **options,
+                              sq_error *err);
 /* Reads suite and settings. */
 sq_status sq_run_read(sq_run *run, sq_error *err);
 /* Starts the device's worker once and plans; the seed counts. */
@@ -60,6 +63,23 @@ sq_status sq_run_make_campaign(sq_run *run, int argc, char **argv, sq_campaign *
 /* Carries the plan out, with progress on stderr. */
 sq_status sq_run_measure(sq_run *run, sq_db *db, const sq_campaign *campaign,
                          sq_runner_result *result, sq_error *err);
+/* Ceilings that an earlier campaign measured make better predictions. */
+void sq_run_use_known_ceilings(sq_run *run);
+/* The policy as the store keeps it; free() it. NULL: no memory. */
+char *sq_run_write_policy(const sq_policy *policy);
+/* To stderr: cells that a budget did not reach. */
+void sq_run_print_left(const sq_plan *plan, int left);
+
+/* How a campaign ended. */
+typedef struct {
+    sq_campaign campaign;
+    sq_runner_result result; /* empty where nothing was left to do */
+    bool was_over;
+    sq_error unlocked; /* whether locked clocks were given back */
+} sq_run_end;
+/* Begins a campaign of the plan, or goes on with the one that --resume finds, and measures it. */
+sq_status sq_run_carry_out(sq_run *run, sq_db *db, int argc, char **argv, sq_run_end *end,
+                           sq_error *err);
 /* Exit code and last line. */
 void sq_run_conclude(const sq_run *run, const sq_runner_result *result, sq_outcome *outcome);
 

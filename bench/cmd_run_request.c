@@ -36,10 +36,10 @@ static bool visit_axis(const sq_axis *axis, void *arg)
     return true;
 }
 
-static int count_own(void)
+static int count_own(const sq_option *own)
 {
     int n = 0;
-    while (sq_run_options[n].name)
+    while (own[n].name)
         n++;
     return n;
 }
@@ -52,17 +52,17 @@ static int count_settings(void)
     return n;
 }
 
-sq_status sq_run_make_options(sq_run *run, sq_option **options, sq_error *err)
+sq_status sq_run_make_options(sq_run *run, const sq_option *own, sq_option **options, sq_error *err)
 {
-    int own = count_own(), settings = count_settings(), n = 0;
+    int n_own = count_own(own), settings = count_settings(), n = 0;
     axis_table axes = {.table = calloc(MAX_AXIS_OPTIONS + 1, sizeof(sq_option))};
-    sq_option *all = calloc((size_t)(own + settings) + 1, sizeof *all);
+    sq_option *all = calloc((size_t)(n_own + settings) + 1, sizeof *all);
     run->axis_options = axes.table;
     *options = all;
     if (!axes.table || !all)
         return sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for the options");
-    for (int i = 0; i < own; i++)
-        all[n++] = sq_run_options[i];
+    for (int i = 0; i < n_own; i++)
+        all[n++] = own[i];
     for (int i = 0; i < settings; i++)
         if (strcmp(sq_setting_defs[i].option.name, "on") != 0) /* a suite file's own */
             all[n++] = sq_setting_defs[i].option;
@@ -152,7 +152,8 @@ static sq_status read_suite(sq_run *run, const char *name, sq_error *err)
 
 static sq_status read_groups(sq_run *run, sq_error *err)
 {
-    const char *suite = sq_given_value(&run->given, "suite", NULL);
+    const char *suite = sq_given_value(&run->given, "suite",
+                                       run->cells[0] ? NULL : run->default_suite);
     if (suite && run->cells[0])
         return sq_fail(err, SQ_BAD_ARGUMENT, "--cell and --suite exclude each other");
     if (suite)
@@ -352,6 +353,7 @@ sq_status sq_run_plan(sq_run *run, sq_error *err)
                                .policy = &run->policy,
                                .rates = &run->rates,
                                .replicates = run->replicates,
+                               .sentinel_share = run->sentinel_share,
                                .is_random = run->is_random,
                                .clock = run->clock,
                                .is_untimed = sq_given_has(&run->given, "profile"),

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "bench/child.h"
+
 /* NVML's clock event reasons of the moment. */
 enum { REASON_USER_CLOCKS = 0x2, REASON_HW = 0x8, REASON_DISTURBED = 0x8 | 0x20 | 0x40 | 0x80 };
 
@@ -159,6 +161,24 @@ static void judge_driver_counters(const sq_nvml_state *s, sq_finding *f)
     set(f, "driver counters", !isnan(s->energy_j) && has_throttle, "a newer driver");
     snprintf(f->detail, sizeof f->detail, "%s, %s", isnan(s->energy_j) ? "no energy" : "energy",
              has_throttle ? "throttle times" : "no throttle times: its state of the moment decides");
+}
+
+static size_t read_state(const void *pci, void *out, size_t size)
+{
+    (void)size;
+    return sq_nvml_read(pci, out, NULL) == SQ_OK ? sizeof(sq_nvml_state) : 0;
+}
+
+bool sq_doctor_ask(const sq_device *device, sq_nvml_state *out)
+{
+    return sq_ask_child(read_state, device->pci, out, sizeof *out) == sizeof *out;
+}
+
+bool sq_doctor_is_unfit(const sq_finding *finding)
+{
+    return strcmp(finding->state, "limited") == 0 &&
+           (strcmp(finding->check, "gpu processes") == 0 ||
+            strcmp(finding->check, "throttling") == 0);
 }
 
 int sq_doctor_judge(const sq_nvml_state *state, sq_finding *out)

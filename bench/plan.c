@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/discovery.h"
 #include "core/rng.h"
 #include "core/text.h"
 
@@ -235,6 +236,8 @@ static sq_status hash_plan(const builder *b, char out[SQ_HASH_TEXT], sq_error *e
     char value[32];
     sq_text_printf(&text, "%d %s", b->request->replicates,
                    b->request->counters ? b->request->counters : "off");
+    if (b->request->sentinel_share > 0)
+        sq_text_printf(&text, " sentinels %g", b->request->sentinel_share);
     for (const sq_policy_field *f = sq_policy_fields; f->setting; f++) {
         sq_policy_format(b->request->policy, f, value, sizeof value);
         sq_text_printf(&text, " %s", value);
@@ -262,28 +265,73 @@ static void shuffle(sq_plan_item *item, int n, uint64_t seed, uint32_t which)
     }
 }
 
-/* All rounds of the n cells of a stratum, one after the other from `out` on. */
-static void add_rounds(const sq_plan_request *r, const sq_plan_item *cell, int n, int stratum,
-                       sq_plan_item *out)
+/* --- rounds --- */
+
+/* Rounds of sentinels are shuffled by numbers that no other round has. */
+enum { SENTINEL_ROUNDS = 1 << 30 };
+
+/* Where runs are put, and which round of a stratum they are. */
+typedef struct {
+    const sq_plan_request *request;
+    sq_plan_item *next;
+    int stratum;
+} rounds;
+
+static void add_round(rounds *r, const sq_plan_item *cell, int n, int k, bool is_of_sentinels)
 {
-    for (int k = 0; k < r->replicates; k++) {
-        sq_plan_item *round = out + (size_t)k * (size_t)n;
-        memcpy(round, cell, sizeof *round * (size_t)n);
-        for (int i = 0; i < n; i++)
-            round[i].replicate = k;
-        if (r->is_random)
-            shuffle(round, n, r->seed, (uint32_t)(stratum * r->replicates + k));
+    const sq_plan_request *request = r->request;
+    sq_plan_item *round = r->next;
+    uint32_t which = (uint32_t)(r->stratum * request->replicates + k);
+    for (int i = 0; i < n; i++) {
+        if (is_of_sentinels && !cell[i].is_sentinel)
+            continue;
+        *r->next = cell[i];
+        r->next++->replicate = is_of_sentinels ? request->replicates + k : k;
+    }
+    if (request->is_random)
+        shuffle(round, (int)(r->next - round), request->seed,
+                is_of_sentinels ? SENTINEL_ROUNDS + which : which);
+}
+
+/* All rounds of the n cells of a stratum. */
+static void add_rounds(rounds *r, const sq_plan_item *cell, int n)
+{
+    for (int k = 0; k < r->request->replicates; k++) {
+        add_round(r, cell, n, k, false);
+        add_round(r, cell, n, k, true);
     }
 }
 
-static sq_status make_room(const builder *b, sq_plan *out, sq_error *err)
+/* How many; marks them. */
+static sq_status mark_sentinels(const builder *b, int *n, sq_error *err)
+{
+    uint64_t *hash = malloc(((size_t)b->count + 1) * sizeof *hash);
+    bool *is_sentinel = calloc((size_t)b->count + 1, sizeof *is_sentinel);
+    double share = b->request->sentinel_share;
+    char text[SQ_HASH_TEXT];
+    sq_status s = hash && is_sentinel ? SQ_OK : SQ_OUT_OF_MEMORY;
+    for (int i = 0; s == SQ_OK && i < b->count; i++) {
+        sq_hash_text(b->item[i].key, text);
+        hash[i] = strtoull(text, NULL, 16);
+    }
+    if (s == SQ_OK && share > 0)
+        s = sq_pick_sentinels(hash, b->count, b->request->seed, share, is_sentinel);
+    *n = 0;
+    for (int i = 0; s == SQ_OK && i < b->count; i++)
+        *n += b->item[i].is_sentinel = is_sentinel[i];
+    free(hash);
+    free(is_sentinel);
+    return s == SQ_OK ? s : sq_fail(err, s, "no memory for the plan");
+}
+
+static sq_status make_room(const builder *b, int n_sentinels, sq_plan *out, sq_error *err)
 {
     int replicates = b->request->replicates;
-    if (replicates < 1 || (double)b->count * replicates > MAX_RUNS)
+    if (replicates < 1 || ((double)b->count + n_sentinels) * replicates > MAX_RUNS)
         return sq_fail(err, SQ_BAD_ARGUMENT, "%d replicates of %d cells: 1 to %d runs are a plan",
                        replicates, b->count, MAX_RUNS);
     out->n_cells = b->count;
-    out->count = b->count * replicates;
+    out->count = (b->count + n_sentinels) * replicates;
     out->item = malloc(sizeof *out->item * (size_t)out->count);
     out->proved = calloc((size_t)out->n_cells, sizeof *out->proved);
     if (!out->item || !out->proved)
@@ -294,15 +342,18 @@ static sq_status make_room(const builder *b, sq_plan *out, sq_error *err)
 static sq_status replicate(const builder *b, sq_plan *out, sq_error *err)
 {
     const sq_plan_request *r = b->request;
-    SQ_TRY(make_room(b, out, err));
+    int n_sentinels;
+    SQ_TRY(mark_sentinels(b, &n_sentinels, err));
+    SQ_TRY(make_room(b, n_sentinels, out, err));
     for (int i = 0; i < b->count; i++)
         b->item[i].place = i;
     if (r->is_random)
         shuffle(b->item, b->count, r->seed, UINT32_MAX);
     int n_strata = (b->count + SQ_STRATUM_CELLS - 1) / SQ_STRATUM_CELLS, from = 0;
-    for (int s = 0; s < n_strata; s++) {
-        int to = (int)((int64_t)b->count * (s + 1) / n_strata);
-        add_rounds(r, b->item + from, to - from, s, out->item + (size_t)from * (size_t)r->replicates);
+    rounds all = {.request = r, .next = out->item};
+    for (all.stratum = 0; all.stratum < n_strata; all.stratum++) {
+        int to = (int)((int64_t)b->count * (all.stratum + 1) / n_strata);
+        add_rounds(&all, b->item + from, to - from);
         from = to;
     }
     return SQ_OK;

@@ -28,6 +28,7 @@ typedef struct {
     sq_run_status status;
     char reason[SQ_REASON_MAX];
     bool is_done; /* a resumed campaign has this run already */
+    bool is_sentinel; /* its cell is measured as both sides of a night */
 } sq_plan_item;
 
 enum { SQ_STRATUM_CELLS = 400 };
@@ -35,13 +36,16 @@ enum { SQ_STRATUM_CELLS = 400 };
 /* The cells are divided at random into strata of at most SQ_STRATUM_CELLS and about equal size. A
  * stratum is measured in rounds: replicate 0 of all of its cells, then replicate 1 ..., each round
  * in an order of its own. So a drift of the machine meets all cells of a stratum alike, replicates
- * of a cell lie minutes apart, and a campaign that ends early has whole cells to show.
+ * of a cell lie minutes apart, and a campaign that ends early has whole cells to show. Sentinels have
+ * twice the replicates: after round k comes one of them alone, replicate `replicates` + k, so that the
+ * even and the odd ones are measured alike.
  * proved: by place, the checksum of the output that this campaign has proved; "" none yet. */
 typedef struct {
     sq_plan_item *item;
     int count, n_cells;
     char (*proved)[SQ_HASH_TEXT];
-    char hash[SQ_HASH_TEXT]; /* of cells, replicates, policy and counters; not of seed and order */
+    char hash[SQ_HASH_TEXT]; /* of cells, replicates, sentinels, policy and counters; not of seed
+                                and order */
 } sq_plan;
 
 typedef struct {
@@ -56,6 +60,7 @@ typedef struct {
     const sq_policy *policy;
     const sq_rates *rates;
     int replicates;
+    double sentinel_share; /* of the cells; 0: none */
     bool is_random;
     sq_clock clock;       /* that every cell is measured at */
     bool is_untimed;      /* the cells are launched only: a key may say any clock */

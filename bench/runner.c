@@ -49,6 +49,8 @@ static sq_status describe(const sq_plan_item *item, sq_record *record, sq_error 
     sq_status s = SQ_OK;
     if (item->width > 0)
         s = sq_record_add_number(record, "width", (double)item->width);
+    if (s == SQ_OK && item->is_sentinel)
+        s = sq_record_add_number(record, "sentinel", 1);
     if (s == SQ_OK && !has_value(record, "tokens"))
         s = sq_record_add_number(record, "tokens", cell->value[SQ_AXIS_B] * cell->value[SQ_AXIS_L]);
     return s == SQ_OK ? s : sq_fail(err, s, "no memory for the values of a run");
@@ -234,6 +236,8 @@ static sq_status measure_ceilings(runner *r, sq_error *err)
 
 static sq_status find_ceilings(runner *r, sq_error *err)
 {
+    if (r->options->skips_ceilings)
+        return SQ_OK;
     SQ_TRY(r->options->n_known ? use_known_ceilings(r, err) : measure_ceilings(r, err));
     r->timing.ceilings = r->profiling.ceilings = r->ceiling;
     r->timing.n_ceilings = r->profiling.n_ceilings = r->n_ceilings;

@@ -37,10 +37,12 @@ typedef struct {
     double budget_seconds; /* 0: none */
     const char *counters;  /* sets counted once of each measured cell; NULL: none; CUDA only */
     /* Ceilings of this device that were measured before; with none (n 0) the few that are needed
-     * are measured first. known_from: whose they are, for the note. */
+     * are measured first, unless skips_ceilings: then rows have no floors. known_from: whose they
+     * are, for the note. */
     const sq_ceiling *known;
     int n_known;
     const char *known_from;
+    bool skips_ceilings;
 } sq_runner_options;
 
 typedef struct {

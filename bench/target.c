@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "bench/gpu_lock.h"
 #include "bench/paths.h"
@@ -107,6 +108,24 @@ sq_status sq_target_open(const char *device, sq_target *out, sq_error *err)
         return sq_fail(err, SQ_DEVICE, "device %s: %s", device, why.message);
     snprintf(out->note, sizeof out->note, "%.390s", why.message);
     return open_cpu(out, err);
+}
+
+sq_status sq_target_open_tree(const sq_target *like, const char *tree, sq_target *out,
+                              sq_error *err)
+{
+    bool is_cpu = strcmp(like->device.backend, "cpu") == 0;
+    snprintf(out->name, sizeof out->name, "%s", like->name);
+    int n = snprintf(out->program, sizeof out->program, "%s/bin/%s", tree,
+                     is_cpu ? "seqmark" : "seqmark-worker");
+    if (n >= (int)sizeof out->program || access(out->program, X_OK) != 0)
+        return sq_fail(err, SQ_IO, "no program to run in %.300s", tree);
+    const char *argv[] = {out->program, is_cpu ? "--worker" : "--device",
+                          is_cpu ? "cpu" : out->name, NULL};
+    memcpy(out->argv, argv, sizeof argv);
+    SQ_TRY(greet(out, err));
+    return strcmp(out->device.uuid, like->device.uuid) == 0
+               ? SQ_OK
+               : sq_fail(err, SQ_DEVICE, "the program in %.300s finds another device", tree);
 }
 
 void sq_target_close(sq_target *target)

@@ -27,6 +27,9 @@ typedef struct {
  * Zero-initialise *out before; sq_target_close it also after a failure. */
 sq_status sq_target_open(const char *device, sq_target *out, sq_error *err);
 void sq_target_close(sq_target *target);
+/* The same device by the program of another tree (bin/seqmark-worker, of a CPU bin/seqmark). */
+sq_status sq_target_open_tree(const sq_target *like, const char *tree, sq_target *out,
+                              sq_error *err);
 /* Keeps other campaigns from the GPU until sq_target_close (bench/gpu_lock.h). */
 sq_status sq_target_hold(sq_target *target, const char *command, sq_error *err);
 

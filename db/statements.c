@@ -96,7 +96,11 @@ static const char *const sql_text[SQ_SQL_COUNT] = {
     [SQ_SQL_FIND_CHECKSUM] = "SELECT r.checksum FROM run r JOIN campaign c USING (campaign_id) "
                              "JOIN cell k USING (cell_id) WHERE c.uuid = ?1 AND k.key = ?2 "
                              "AND r.checksum <> '' ORDER BY r.run_id LIMIT 1",
-    [SQ_SQL_NTH_CAMPAIGN] = "SELECT uuid FROM campaign "
+    /* What a gate measured again is no campaign that anybody asked for. */
+    [SQ_SQL_NTH_CAMPAIGN] = "SELECT uuid FROM campaign WHERE campaign_id NOT IN ("
+                            "SELECT rerun_id FROM gate WHERE rerun_id IS NOT NULL UNION "
+                            "SELECT baseline_rerun_id FROM gate WHERE baseline_rerun_id IS NOT "
+                            "NULL) "
                             "ORDER BY turn DESC, campaign_id DESC LIMIT 1 OFFSET ?1",
     /* A label a user gave wins over a uuid that happens to begin like it. */
     [SQ_SQL_MATCH_CAMPAIGN] =

@@ -46,6 +46,8 @@ const sq_metric_def sq_metrics[] = {
     /* how the run was made */
     {"proof_reused", "flag", "", "derived",
      "1: the output has the bits that an earlier run of the campaign proved; no proof of its own"},
+    {"sentinel", "flag", "", "derived",
+     "1: the campaign measures this cell as both sides of a night, by even and odd replicates"},
     {"phase_worker_ms", "ms", "lower", "derived",
      "starting a worker and its device, and the check of the cell; for the first cell of a worker"},
     {"phase_check_ms", "ms", "lower", "derived", "the check of the cell by a worker that runs"},

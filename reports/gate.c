@@ -19,8 +19,7 @@ sq_gate_options sq_gate_options_default(void)
                              .min_effect = policy.min_effect,
                              .setup_min_effect = policy.setup_min_effect,
                              .inconclusive_limit = policy.inconclusive_limit,
-                             .min_replicates = policy.min_replicates,
-                             .blocks = policy.blocks};
+                             .min_replicates = policy.min_replicates};
 }
 
 static sq_night_policy policy_of(const sq_gate_options *options)
@@ -31,7 +30,6 @@ static sq_night_policy policy_of(const sq_gate_options *options)
     policy.setup_min_effect = options->setup_min_effect;
     policy.inconclusive_limit = options->inconclusive_limit;
     policy.min_replicates = options->min_replicates;
-    policy.blocks = options->blocks;
     return policy;
 }
 

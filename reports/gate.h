@@ -27,7 +27,7 @@ typedef struct {
     char baseline[SQ_UUID_TEXT], night[SQ_UUID_TEXT];
     sq_across across; /* what the sides may differ in; else they are refused */
     double q, min_effect, setup_min_effect, inconclusive_limit;
-    int min_replicates, blocks;
+    int min_replicates;
     int allow_failed;                 /* cells */
     const char *version, *git_commit; /* of this program */
 } sq_gate_options;
@@ -51,12 +51,28 @@ typedef struct {
  * `out` (may be NULL where room is 0). None where the night is unfit. */
 int sq_gate_suspects(const sq_judging *gate, sq_suspect *out, int room);
 
-/* Runs of a rerun are in blocks A B B A: replicate 2 i and 2 i + 1 of a cell on each side are those of
- * block i. baseline_rerun: NULL or "" where the baseline has no binary that runs; `why` then says so. */
-sq_status sq_gate_confirm(sq_judging *gate, sq_db *db, const char *night_rerun,
-                          const char *baseline_rerun, const char *why, sq_error *err);
-/* Nothing more will be measured: suspects of which nothing is known stay unresolved for this reason. */
-void sq_gate_give_up(sq_judging *gate, const char *why);
+/* Runs of a rerun are in blocks A B B A: replicates 2 i and 2 i + 1 of a cell on each side are those
+ * of block i. `first` blocks are measured of each suspect, and `all` of those that they leave open. */
+typedef struct {
+    int first, all;
+} sq_gate_blocks;
+sq_gate_blocks sq_gate_blocks_of(const sq_judging *gate);
+
+/* The campaigns of the reruns: tonight's code, and the baseline's ("": it has no program that runs). */
+typedef struct {
+    char night[SQ_UUID_TEXT], baseline[SQ_UUID_TEXT];
+} sq_gate_reruns;
+/* Those of the gate of this night that is pending in the store; empty where there is none. */
+sq_status sq_gate_find_reruns(sq_judging *gate, sq_db *db, sq_gate_reruns *out, sq_error *err);
+void sq_gate_set_reruns(sq_judging *gate, const sq_gate_reruns *reruns);
+
+/* Reads the reruns. is_last: what they leave open stays unresolved, for the reason `why` where it is
+ * not NULL; else it stays a suspect. */
+sq_status sq_gate_confirm(sq_judging *gate, sq_db *db, bool is_last, const char *why,
+                          sq_error *err);
+/* Nothing more will be measured of the suspects but the first `kept`: they stay unresolved, for this
+ * reason. */
+void sq_gate_give_up(sq_judging *gate, int kept, const char *why);
 
 /* --- the end --- */
 

@@ -2,14 +2,27 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "reports/gated.h"
 
-enum { MAX_BLOCKS = 64 };
+sq_gate_blocks sq_gate_blocks_of(const sq_judging *gate)
+{
+    return (sq_gate_blocks){gate->policy.blocks, gate->policy.blocks_more};
+}
+
+void sq_gate_set_reruns(sq_judging *gate, const sq_gate_reruns *reruns)
+{
+    memcpy(gate->rerun, reruns->night, sizeof gate->rerun);
+    memcpy(gate->baseline_rerun, reruns->baseline, sizeof gate->baseline_rerun);
+}
 
 static bool is_pending(const sq_gate_row *row)
 {
-    return sq_gate_standing(row) == SQ_STANDING_PENDING && !row->is_answered;
+    for (int i = 0; i < SQ_GATE_SUSPICIONS; i++)
+        if (row->standing[i] == SQ_STANDING_PENDING)
+            return !row->is_answered;
+    return false;
 }
 
 static bool wants_counters(const sq_gate_row *row)
@@ -93,8 +106,9 @@ static sq_standing answer_of(sq_outcome outcome)
 static void confirm_slower(const sq_judging *gate, sq_gate_row *row, const sq_gate_cell *a,
                            const sq_gate_cell *b, sq_night_quantity quantity)
 {
-    sq_block block[MAX_BLOCKS], cycles[MAX_BLOCKS];
-    int n = gate->policy.blocks < MAX_BLOCKS ? gate->policy.blocks : MAX_BLOCKS;
+    sq_block block[SQ_SIGN_FLIP_EXACT], cycles[SQ_SIGN_FLIP_EXACT];
+    int most = gate->policy.blocks_more;
+    int n = most < SQ_SIGN_FLIP_EXACT ? most : SQ_SIGN_FLIP_EXACT;
     bool is_time = quantity == SQ_NIGHT_TIME;
     bool has_cycles = is_time && row->result.test[SQ_NIGHT_CYCLES].finding != SQ_FINDING_NONE;
     fill_blocks(a, b, quantity, n, block);
@@ -152,35 +166,43 @@ static void note_why(sq_gate_row *row, const char *why)
         snprintf(row->cause, sizeof row->cause, "%.230s", why);
 }
 
-sq_status sq_gate_confirm(sq_judging *gate, sq_db *db, const char *night_rerun,
-                          const char *baseline_rerun, const char *why, sq_error *err)
+static void confirm_row(const sq_judging *gate, sq_gate_row *row, const sq_gate_side *a,
+                        const sq_gate_side *b, bool is_last)
+{
+    const sq_gate_cell *again = find(b, row->night);
+    bool is_open[SQ_GATE_SUSPICIONS];
+    for (int i = 0; i < SQ_GATE_SUSPICIONS; i++)
+        is_open[i] = row->standing[i] == SQ_STANDING_PENDING;
+    confirm_failing(row, again);
+    confirm_numbers(gate, row, find(a, row->night), again);
+    for (int i = 0; i < SQ_GATE_SUSPICIONS; i++)
+        if (!is_last && is_open[i] && row->standing[i] == SQ_STANDING_UNRESOLVED)
+            row->standing[i] = SQ_STANDING_PENDING;
+}
+
+sq_status sq_gate_confirm(sq_judging *gate, sq_db *db, bool is_last, const char *why, sq_error *err)
 {
     sq_gate_side a = {.n_cells = 0}, b = {.n_cells = 0};
-    sq_status s = sq_gate_side_read(db, night_rerun, &b, err);
-    if (s == SQ_OK && baseline_rerun && *baseline_rerun)
-        s = sq_gate_side_read(db, baseline_rerun, &a, err);
+    sq_status s = gate->rerun[0] ? sq_gate_side_read(db, gate->rerun, &b, err) : SQ_OK;
+    if (s == SQ_OK && gate->baseline_rerun[0])
+        s = sq_gate_side_read(db, gate->baseline_rerun, &a, err);
     for (int i = 0; s == SQ_OK && i < gate->n_rows; i++) {
         sq_gate_row *row = &gate->row[i];
         if (!is_pending(row))
             continue;
-        const sq_gate_cell *again = find(&b, row->night);
-        confirm_failing(row, again);
-        confirm_numbers(gate, row, find(&a, row->night), again);
+        confirm_row(gate, row, &a, &b, is_last);
         note_why(row, why);
     }
     sq_gate_side_free(&a);
     sq_gate_side_free(&b);
-    snprintf(gate->rerun, sizeof gate->rerun, "%s", night_rerun);
-    snprintf(gate->baseline_rerun, sizeof gate->baseline_rerun, "%s",
-             baseline_rerun ? baseline_rerun : "");
     return s;
 }
 
-void sq_gate_give_up(sq_judging *gate, const char *why)
+void sq_gate_give_up(sq_judging *gate, int kept, const char *why)
 {
     for (int i = 0; i < gate->n_rows; i++) {
         sq_gate_row *row = &gate->row[i];
-        if (!is_pending(row))
+        if (!is_pending(row) || kept-- > 0)
             continue;
         for (int k = 0; k < SQ_GATE_SUSPICIONS; k++)
             if (row->standing[k] == SQ_STANDING_PENDING)

@@ -115,6 +115,20 @@ static sq_status name_all(sq_verdict *verdict, int n, sq_error *err)
     return SQ_OK;
 }
 
+sq_status sq_gate_find_reruns(sq_judging *gate, sq_db *db, sq_gate_reruns *out, sq_error *err)
+{
+    sq_db_judged pending;
+    bool found;
+    *out = (sq_gate_reruns){.night = ""};
+    SQ_TRY(sq_db_find_gate(db, gate->options.night, gate->options.baseline, true, &pending, &found,
+                           err));
+    if (found) {
+        memcpy(out->night, pending.rerun, sizeof out->night);
+        memcpy(out->baseline, pending.baseline_rerun, sizeof out->baseline);
+    }
+    return SQ_OK;
+}
+
 /* A pending gate of this night is written on; else a new one begins. */
 static sq_status choose_uuid(sq_judging *gate, sq_db *db, sq_error *err)
 {
@@ -139,7 +153,7 @@ static char *write_settings(const sq_judging *gate)
                    "\"inconclusive_limit\": %g, \"min_replicates\": %d, \"blocks\": %d, "
                    "\"allow_failed\": %d, \"across\": \"",
                    p->q, p->min_effect, p->setup_min_effect, p->margin, p->inconclusive_limit,
-                   p->min_replicates, p->blocks, gate->options.allow_failed);
+                   p->min_replicates, p->blocks_more, gate->options.allow_failed);
     sq_text_add_json(&text, gate->crossed.data ? gate->crossed.data : "");
     sq_text_add(&text, "\"}");
     if (text.is_failed)

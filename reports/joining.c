@@ -184,6 +184,33 @@ sq_status sq_joining_check(sq_db *db, const char *const *campaigns, const char *
     return SQ_OK;
 }
 
+sq_status sq_joining_preview(sq_db *db, const sq_device *device, const sq_environment *environment,
+                             const char *policy, const char *campaign, const char *name,
+                             sq_across across, sq_text *crossed, sq_error *err)
+{
+    static const char sql[] = "WITH c AS (SELECT ?1 AS policy), d AS (SELECT ?2 AS name), "
+                              "e AS (SELECT ?3 AS driver, ?4 AS toolkit), "
+                              "r AS (SELECT ?5 AS harness_version) "
+                              "SELECT " SQ_FOOTING_COLUMNS " FROM c, d, e, r";
+    joining j = {.db = db, .across = across, .crossed = crossed};
+    const sq_scope scope = {db, policy};
+    sq_footing tonight;
+    sqlite3_stmt *row = NULL;
+    bool has_row;
+    SQ_TRY(sq_query_plain(&scope, sql, &row, err));
+    sqlite3_bind_text(row, 2, device->name, -1, SQLITE_STATIC);
+    sqlite3_bind_text(row, 3, environment->driver, -1, SQLITE_STATIC);
+    sqlite3_bind_text(row, 4, environment->toolkit, -1, SQLITE_STATIC);
+    sqlite3_bind_int(row, 5, SQ_HARNESS_VERSION);
+    sq_status s = sq_query_step(&scope, row, &has_row, err);
+    if (s == SQ_OK) {
+        sq_footing_read(row, 0, &tonight);
+        s = take_footing(&j, &tonight, "this machine", err);
+    }
+    sqlite3_finalize(row);
+    return s == SQ_OK ? take_campaign(&j, campaign, name, err) : s;
+}
+
 /* --- cells --- */
 
 enum { N_MODES = SQ_JOIN_COUNT - SQ_JOIN_GROUND };

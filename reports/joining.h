@@ -67,6 +67,12 @@ sq_status sq_footing_describe(sq_db *db, const sq_footing *a, const sq_footing *
 sq_status sq_joining_check(sq_db *db, const char *const *campaigns, const char *const *names, int n,
                            sq_across across, sq_text *crossed, sq_error *err);
 
+/* The same before there is a run: whether timed runs on this device, in this environment, by this
+ * program and policy (as the store keeps it) may stand beside those of a campaign. */
+sq_status sq_joining_preview(sq_db *db, const sq_device *device, const sq_environment *environment,
+                             const char *policy, const char *campaign, const char *name,
+                             sq_across across, sq_text *crossed, sq_error *err);
+
 /* --- cells --- */
 
 /* The key with "*" for each mode that is in `across`: cells of the same text may be paired. */

@@ -25,7 +25,7 @@ import unittest
 SOURCE = pathlib.Path(sys.argv[1])
 SEQMARK = pathlib.Path(sys.argv[2]) / "seqmark"
 GOLDEN = SOURCE / "tests/cli/golden"
-COMMANDS = ["run", "list", "show", "compare", "baseline", "history", "ack", "merge", "prune", "gate",
+COMMANDS = ["run", "list", "show", "compare", "baseline", "history", "ack", "merge", "prune", "gate", "nightly",
             "characterize", "profile", "report", "export", "verify", "doctor"]
 TINY = ["run", "--op", "rmsnorm", "--dtype", "f32", "--seqlen", "8,16", "--channels", "8",
         "--device", "cpu", "--max-samples", "10", "--warmup-time", "1ms"]

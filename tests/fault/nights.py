@@ -19,8 +19,9 @@ class Nights(Campaigns):
         return path
 
     def environment(self, name, **more):
-        return self.marked(SEQMARK_WORKER=str(FAKE), NIGHT=os.path.join(self.folder.name, name + ".json"),
-                           FAKE_LOG=os.path.join(self.folder.name, "log"), **more)
+        return self.marked(**{"SEQMARK_WORKER": str(FAKE),
+                              "NIGHT": os.path.join(self.folder.name, name + ".json"),
+                              "FAKE_LOG": os.path.join(self.folder.name, "log"), **more})
 
     def seqmark(self, name, verb, *words, **more):
         return subprocess.run([str(SEQMARK), verb, *words, "--db", self.db],

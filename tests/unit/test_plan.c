@@ -451,6 +451,39 @@ static void test_many_cells_are_divided_into_strata(void **state)
     free_bench(b);
 }
 
+/* Twice the replicates, the later ones each right behind the round of the others; not the same cells
+ * under another seed. */
+static void test_sentinels_have_rounds_of_their_own(void **state)
+{
+    (void)state;
+    bench *b = BENCH("op", "ssd", "provider", "cuda/naive", "seqlen", "64..4096+32");
+    char plain[SQ_HASH_TEXT], which[2][SQ_KEY_MAX];
+    b->request.replicates = 3;
+    b->request.is_random = true;
+    make(b);
+    strcpy(plain, b->plan.hash);
+    for (int seed = 0; seed < 2; seed++) {
+        sq_plan_free(&b->plan);
+        b->request.sentinel_share = 0.05;
+        b->request.seed = (uint64_t)seed + 7;
+        make(b);
+        int n = b->plan.n_cells, sentinels = (n + 19) / 20, seen = 0;
+        assert_int_equal(b->plan.count, 3 * (n + sentinels));
+        for (int i = 0; i < b->plan.count; i++) {
+            const sq_plan_item *item = &b->plan.item[i];
+            int round = i / (n + sentinels), at = i % (n + sentinels);
+            assert_int_equal(item->replicate, at < n ? round : 3 + round);
+            assert_true(at < n || item->is_sentinel);
+            seen += item->is_sentinel;
+        }
+        assert_int_equal(seen, 6 * sentinels);
+        strcpy(which[seed], b->plan.item[n].key);
+    }
+    assert_string_not_equal(which[0], which[1]);
+    assert_string_not_equal(b->plan.hash, plain);
+    free_bench(b);
+}
+
 static void test_hash_is_of_the_cells_not_of_the_order(void **state)
 {
     (void)state;
@@ -612,6 +645,7 @@ int main(void)
         cmocka_unit_test(test_missing_pass_is_an_unsupported_row),
         cmocka_unit_test(test_filter_that_keeps_nothing),
         cmocka_unit_test(test_replicates_come_in_rounds_of_their_own_order),
+        cmocka_unit_test(test_sentinels_have_rounds_of_their_own),
         cmocka_unit_test(test_many_cells_are_divided_into_strata),
         cmocka_unit_test(test_hash_is_of_the_cells_not_of_the_order),
         cmocka_unit_test(test_suites_have_their_size),

@@ -1,0 +1,64 @@
+/* cmd_nightly_preflight: is this machine fit, and what the baseline was measured on? */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bench/cmd_nightly.h"
+#include "bench/doctor_gpu.h"
+#include "core/host.h"
+
+static const double day = 24 * 3600, old_days = 30;
+
+static sq_status check_gpu(const sq_target *target, sq_error *err)
+{
+    sq_nvml_state state;
+    sq_finding finding[SQ_MAX_FINDINGS];
+    if (strcmp(target->device.backend, "cuda") != 0 || !sq_doctor_ask(&target->device, &state))
+        return SQ_OK;
+    int n = sq_doctor_judge(&state, finding);
+    for (int i = 0; i < n; i++) {
+        const sq_finding *f = &finding[i];
+        if (sq_doctor_is_unfit(f))
+            return sq_fail(err, SQ_DEVICE, "%s: %s; %s", f->check, f->detail, f->mend);
+        if (strcmp(f->state, "limited") == 0)
+            fprintf(stderr, "%s: %s\n", f->check, f->detail);
+    }
+    return SQ_OK;
+}
+
+static sq_status check_ground(const sq_night *night, sq_db *db, sq_error *err)
+{
+    sq_text crossed = {.data = NULL};
+    const sq_target *target = &night->run.target;
+    char *policy = sq_run_write_policy(&night->run.policy);
+    sq_status s = policy ? sq_joining_preview(db, &target->device, &target->environment, policy,
+                                              night->baseline.campaign, night->baseline.name,
+                                              night->gate.across, &crossed, err)
+                         : sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for the policy");
+    if (s == SQ_BAD_ARGUMENT)
+        s = err->status = SQ_DEVICE; /* the environment is not the baseline's */
+    if (s == SQ_OK && crossed.length)
+        fprintf(stderr, "beside %s across %s\n", night->baseline.name, crossed.data);
+    free(policy);
+    sq_text_free(&crossed);
+    return s;
+}
+
+static void warn_of_age(const sq_baseline *baseline)
+{
+    double age = (sq_wall_seconds() - baseline->started) / day;
+    if (age > old_days)
+        fprintf(stderr, "baseline %s was measured %.0f days ago\n", baseline->name, age);
+    if (!baseline->tree[0])
+        fprintf(stderr, "baseline %s has no program kept: suspects will stay unresolved\n",
+                baseline->name);
+}
+
+sq_status sq_night_preflight(sq_night *night, sq_db *db, sq_error *err)
+{
+    SQ_TRY(check_gpu(&night->run.target, err));
+    SQ_TRY(check_ground(night, db, err));
+    warn_of_age(&night->baseline);
+    return SQ_OK;
+}
