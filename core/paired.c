@@ -3,7 +3,6 @@
 
 #include <float.h>
 #include <math.h>
-#include <stdint.h>
 
 #include "core/special.h"
 #include "core/stats.h"
@@ -25,21 +24,35 @@ static double slack_of(const double *differences, int n)
     return 4 * n * DBL_EPSILON * size;
 }
 
+enum { HALF = SQ_SIGN_FLIP_EXACT / 2, HALF_WAYS = 1 << HALF };
+
+/* All sums of n <= HALF values with either sign; how many. */
+static int signed_sums(const double *values, int n, double *sums)
+{
+    int ways = 1;
+    sums[0] = 0;
+    for (int i = 0; i < n; i++, ways *= 2)
+        for (int k = 0; k < ways; k++) {
+            sums[ways + k] = sums[k] - values[i];
+            sums[k] += values[i];
+        }
+    return ways;
+}
+
 double sq_sign_flip_p(const double *differences, int n)
 {
     if (n < 1 || n > SQ_SIGN_FLIP_EXACT)
         return NAN;
-    double seen = 0, slack = slack_of(differences, n);
-    for (int i = 0; i < n; i++)
-        seen += differences[i];
-    uint32_t all = UINT32_C(1) << n, reached = 0;
-    for (uint32_t signs = 0; signs < all; signs++) {
-        double sum = 0;
-        for (int i = 0; i < n; i++)
-            sum += signs >> i & 1 ? -differences[i] : differences[i];
-        reached += sum >= seen - slack;
-    }
-    return (double)reached / all;
+    int first = n < HALF ? n : HALF;
+    double lo[HALF_WAYS], hi[HALF_WAYS], slack = slack_of(differences, n);
+    int ways_lo = signed_sums(differences, first, lo);
+    int ways_hi = signed_sums(differences + first, n - first, hi);
+    double seen = lo[0] + hi[0]; /* no sign changed */
+    long reached = 0;
+    for (int i = 0; i < ways_lo; i++)
+        for (int k = 0; k < ways_hi; k++)
+            reached += lo[i] + hi[k] >= seen - slack;
+    return (double)reached / ways_lo / ways_hi;
 }
 
 sq_interval sq_paired_interval(const double *differences, int n, double level)

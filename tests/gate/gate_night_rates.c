@@ -129,8 +129,10 @@ static void false_discoveries(void **state)
     for (int k = 0; k < SQ_SERIES; k++) {
         const sq_series *law = &sq_all_series[k];
         sq_source s = {.seed = 300 + (uint64_t)k};
+        if (k == SQ_AR1) /* below */
+            continue;
         double nights = 0, share = 0;
-        for (int night = 0; k != SQ_AR1 && night < NIGHTS; night++) {
+        for (int night = 0; night < NIGHTS; night++) {
             nights += discover(law, &s, 0).found > 0;
             discoveries some = discover(law, &s, CHANGED);
             share += some.found ? (double)some.wrong / some.found : 0;
@@ -270,7 +272,7 @@ static void sign_flips_in_blocks(void **state)
 static void confirmations(void **state)
 {
     (void)state;
-    enum { SUSPECTS = 2000 };
+    enum { SUSPECTS = 1000 };
     sq_night_policy policy = sq_night_policy_default();
     for (int k = 0; k < SQ_SERIES; k++) {
         sq_source s = {.seed = 800 + (uint64_t)k};
@@ -287,8 +289,8 @@ static void confirmations(void **state)
             right += outcome == SQ_CONFIRMED;
             missed += outcome == SQ_DISMISSED;
         }
-        is_between(wrong / SUSPECTS, 0, 0.001, "confirmed, unchanged", &sq_all_series[k]);
-        is_between(right / SUSPECTS, k == SQ_SPIKY ? 0.85 : 0.97, 1, "confirmed, 5 % slower",
+        is_between(wrong / SUSPECTS, 0, 0.005, "confirmed, unchanged", &sq_all_series[k]);
+        is_between(right / SUSPECTS, k == SQ_SPIKY ? 0.94 : 0.98, 1, "confirmed, 5 % slower",
                    &sq_all_series[k]);
         is_between(missed / SUSPECTS, 0, 0.002, "dismissed, 5 % slower", &sq_all_series[k]);
     }
