@@ -23,7 +23,7 @@ out=$(cd "$2" && pwd)
 shift 2
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 evidence="python3 $root/scripts/gpu_evidence.py"
-limit=530 scope=all fuzz=2400 tools="racecheck:--once memcheck:--small initcheck:--small synccheck:--small"
+limit=530 scope=all fuzz=2400 tools="racecheck:--races memcheck:--small initcheck:--small synccheck:--small"
 if [ "${1:-}" = --changed ]; then
     shift
     limit=170 scope=changed fuzz=400 tools="memcheck:--once"

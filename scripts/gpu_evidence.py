@@ -2,7 +2,7 @@
 """What gpu-check.sh found, as evidence.json, and whether that is still about this code.
 
 usage: gpu_evidence.py operators ROOT all|changed
-       gpu_evidence.py cases ROOT --small|--once OP...       lines "NAME ARGUMENTS" that divide the op tests
+       gpu_evidence.py cases ROOT --small|--once|--races OP...       lines "NAME ARGUMENTS" that divide the op tests
        gpu_evidence.py write ROOT SEQMARK WORK SCOPE SECONDS logs of gpu-check.sh to stdout; 1: something failed
        gpu_evidence.py summary EVIDENCE
        gpu_evidence.py costs EVIDENCE                        the table of cost() against counters, in Markdown
@@ -20,7 +20,8 @@ import sys
 COUNTS = re.compile(r"^(\d+) passed, (\d+) failed(?: \((\d+) )?", re.M)
 ERRORS = re.compile(r"ERROR SUMMARY: (\d+) error|RACECHECK SUMMARY: (\d+) hazards? displayed \((\d+) error")
 TOOLS = ["memcheck", "initcheck", "synccheck", "racecheck"]
-SETS = {"--small": "all small cases", "--once": "every small shape once, types and layouts in turn"}
+ONCE = "every small shape once, types and layouts in turn"
+SETS = {"--small": "all small cases", "--once": ONCE, "--races": f"{ONCE}, without cuda/native"}
 MANY_CASES = 1000
 SKIPPED = 77
 STOPPED = (124, 143)  # timeout's own exit code, and that of what it ended

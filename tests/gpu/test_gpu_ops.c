@@ -1,12 +1,14 @@
 /* The one GPU test runner: what the backend promises; every CUDA provider of every operator, and
  * every block, against the CPU reference; then the properties that hold whatever the numbers are.
  *
- *   test_gpu_ops [OP|FAMILY [PROVIDER [SHAPE [DTYPE [PASS]]]]] [--large|--small|--once|--backend]
+ *   test_gpu_ops [OP|FAMILY [PROVIDER [SHAPE [DTYPE [PASS]]]]] [--large|--small|--once|--races|--backend]
  *
  * "all" in place of a name selects all.
  * --large: shapes beyond 2^31 elements instead, where at least 40 GB are free.
  * --small: only cases whose reference is cheap, for runs under compute-sanitizer.
  * --once: of those every shape of every provider and pass once, types and layouts in turn.
+ * --races: the same without cuda/native. Its threads wait at barriers in shared memory (mbarrier),
+ *   which racecheck does not know as such: it calls each tile that a producer hands on a race.
  * --backend: only what the backend promises.
  * Exits 77 with the reason where there is no device, 1 where a case failed.
  */
@@ -26,7 +28,7 @@
 enum { LARGE_SEEDS = 12, EXIT_SKIP = 77 };
 static const size_t large_bytes = (size_t)40 << 30;
 
-static const char *const options[] = {"--large", "--small", "--once", "--backend", NULL};
+static const char *const options[] = {"--large", "--small", "--once", "--races", "--backend", NULL};
 
 /* What block cells may name: every mixer has these. */
 static const char *const block_providers[] = {"cuda/portable", "cuda/naive", NULL};
@@ -81,7 +83,10 @@ int main(int argc, char **argv)
     sq_rig rig = {.backend = &sq_backend_cuda, .providers = sq_providers_cuda};
     const char *option = sq_case_filter_parse(argc, argv, &filter);
     int known = 0;
-    filter.is_once = option && strcmp(option, "--once") == 0;
+    setvbuf(stdout, NULL, _IOLBF, 0); /* what was found stays, also where the time runs out */
+    const bool is_races = option && strcmp(option, "--races") == 0;
+    filter.is_once = is_races || (option && strcmp(option, "--once") == 0);
+    filter.without = is_races ? "cuda/native" : NULL;
     if (option && sq_find_name("option", option, options, &known, &err) != SQ_OK) {
         fprintf(stderr, "%s\n", err.message);
         return 1;

@@ -243,7 +243,8 @@ static void each_provider(const sq_rig *rig, const sq_case_filter *filter, doubl
     for (int i = 0; sq_ops[i]; i++)
         for (const sq_provider *p = rig->providers(sq_ops[i]); p->name; p++)
             if (sq_case_is_selected(filter->op, sq_ops[i]->name) &&
-                sq_case_is_selected(filter->provider, p->name))
+                sq_case_is_selected(filter->provider, p->name) &&
+                !(filter->without && strcmp(filter->without, p->name) == 0))
                 fn(rig, filter, (sq_op_case){.op = sq_ops[i], .provider = p}, max_work, counts);
 }
 

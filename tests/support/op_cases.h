@@ -14,9 +14,10 @@
 enum { SQ_CASE_SEED = 20240 };
 
 /* NULL: all. `program` is what the replay command starts with. is_once: every shape of every pass
- * in one type and layout, which take turns, so that a provider's shapes together meet them all. */
+ * in one type and layout, which take turns, so that a provider's shapes together meet them all.
+ * without: a provider that is left out. */
 typedef struct {
-    const char *program, *op, *provider, *shape, *dtype, *pass;
+    const char *program, *op, *provider, *shape, *dtype, *pass, *without;
     bool is_once;
 } sq_case_filter;
 
