@@ -29,7 +29,8 @@ sq_night_policy sq_night_policy_default(void)
                              .control_quantile = 0.99,
                              .control_margin = 0.005,
                              .inconclusive_limit = 0.25,
-                             .blocks = SQ_SIGN_FLIP_EXACT,
+                             .blocks = 10,
+                             .blocks_more = SQ_SIGN_FLIP_EXACT,
                              .confirm_level = 0.005,
                              .seed = 1};
 }

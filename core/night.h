@@ -38,7 +38,8 @@ typedef struct {
     double control_quantile;   /* of |median shift| of the baseline with itself */
     double control_margin;     /* shift that is never called unfit: ratio - 1 */
     double inconclusive_limit; /* share of the compared cells */
-    int blocks;                /* A/B/B/A blocks of a confirmation; at most 16 */
+    int blocks;                /* A/B/B/A blocks of a confirmation ... */
+    int blocks_more;           /* ... and in all, where those leave it unresolved; at most 16 */
     double confirm_level;      /* of its one-sided test */
     uint64_t seed;             /* of the random splits */
 } sq_night_policy;

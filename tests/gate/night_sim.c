@@ -77,8 +77,12 @@ static sq_outcome rerun(const sim_setup *setup, const sq_night_policy *policy, s
                         const drawn_cell *cell)
 {
     sq_block block[SQ_SIGN_FLIP_EXACT];
-    draw_blocks(setup, s, i, cell, block, policy->blocks);
-    return sq_confirm_slower(block, NULL, policy->blocks, policy->min_effect, policy).outcome;
+    draw_blocks(setup, s, i, cell, block, policy->blocks_more);
+    for (int n = policy->blocks;; n = policy->blocks_more) {
+        sq_outcome outcome = sq_confirm_slower(block, NULL, n, policy->min_effect, policy).outcome;
+        if (outcome != SQ_UNRESOLVED || n == policy->blocks_more)
+            return outcome;
+    }
 }
 
 static void confirm_all(const sim_setup *setup, const sq_night_policy *policy, sq_source *s,
