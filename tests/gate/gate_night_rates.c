@@ -279,13 +279,13 @@ static void confirmations(void **state)
         double wrong = 0, right = 0, missed = 0;
         for (int i = 0; i < SUSPECTS; i++) {
             sq_block same[SQ_SIGN_FLIP_EXACT], slower[SQ_SIGN_FLIP_EXACT];
-            draw_blocks(&sq_all_series[k], &s, 1, same, policy.blocks);
-            draw_blocks(&sq_all_series[k], &s, 1.05, slower, policy.blocks);
-            wrong +=
-                sq_confirm_slower(same, NULL, policy.blocks, policy.min_effect, &policy).outcome ==
-                SQ_CONFIRMED;
+            draw_blocks(&sq_all_series[k], &s, 1, same, policy.blocks_more);
+            draw_blocks(&sq_all_series[k], &s, 1.05, slower, policy.blocks_more);
+            wrong += sq_confirm_slower(same, NULL, policy.blocks_more, policy.min_effect, &policy)
+                         .outcome == SQ_CONFIRMED;
             sq_outcome outcome =
-                sq_confirm_slower(slower, NULL, policy.blocks, policy.min_effect, &policy).outcome;
+                sq_confirm_slower(slower, NULL, policy.blocks_more, policy.min_effect, &policy)
+                    .outcome;
             right += outcome == SQ_CONFIRMED;
             missed += outcome == SQ_DISMISSED;
         }
