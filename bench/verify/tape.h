@@ -99,6 +99,8 @@ int sq_tape_call(sq_tape *tape, const char *op, const sq_tape_bind *binds, const
 #endif
     ;
 sq_var sq_tape_result(sq_tape *tape, int call, const char *name);
+/* The call is run by the provider of that name where it can, whichever a selection prefers. */
+void sq_tape_set_form(sq_tape *tape, int call, const char *provider);
 /* NULL: no such call. */
 const sq_tensor_list *sq_tape_tensors(const sq_tape *tape, int call);
 

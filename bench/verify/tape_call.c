@@ -90,6 +90,12 @@ const sq_tensor_list *sq_tape_tensors(const sq_tape *tape, int call)
     return tape->status == SQ_OK && call >= 0 ? &tape->step[call].op->list : NULL;
 }
 
+void sq_tape_set_form(sq_tape *tape, int call, const char *provider)
+{
+    if (tape->status == SQ_OK && call >= 0)
+        tape->step[call].op->form = provider;
+}
+
 sq_var sq_tape_result(sq_tape *tape, int call, const char *name)
 {
     const sq_tensor_list *list = sq_tape_tensors(tape, call);

@@ -174,9 +174,9 @@ sq_status sq_tape_select(sq_tape *tape, const sq_rig *rig, const char *preferred
     for (int i = 0; i < tape->steps; i++) {
         sq_tape_operator *o = tape->step[i].op;
         if (o)
-            SQ_TRY(select_forward(tape, o, preferred, err));
+            SQ_TRY(select_forward(tape, o, o->form ? o->form : preferred, err));
         if (o && pass == SQ_PASS_BWD && has_gradient(tape, &tape->step[i]))
-            SQ_TRY(select_backward(tape, o, preferred, err));
+            SQ_TRY(select_backward(tape, o, o->form ? o->form : preferred, err));
     }
     return SQ_OK;
 }

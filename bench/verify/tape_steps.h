@@ -20,6 +20,7 @@ typedef struct {
     sq_tensor_list list;
     sq_var in[SQ_MAX_IN], out[SQ_MAX_OUT];
     const sq_provider *forward, *backward; /* NULL: the reference */
+    const char *form;                      /* the provider whose form it is; or NULL */
 } sq_tape_operator;
 
 typedef struct {

@@ -96,6 +96,70 @@ static void dims_make_a_size(void **state)
     }
 }
 
+/* --- who runs a call --- */
+
+static bool is_refusing;
+
+static sq_status accept(const sq_call *call, const sq_device *device, sq_error *why)
+{
+    (void)call;
+    (void)device;
+    (void)why;
+    return SQ_OK;
+}
+
+static sq_status accept_or_not(const sq_call *call, const sq_device *device, sq_error *why)
+{
+    (void)call;
+    (void)device;
+    return is_refusing ? sq_fail(why, SQ_UNSUPPORTED, "as told") : SQ_OK;
+}
+
+static const sq_provider *three(const sq_op *op)
+{
+    static const sq_provider list[] = {{.name = "first", .supports = accept},
+                                       {.name = "second", .supports = accept},
+                                       {.name = "third", .supports = accept_or_not},
+                                       {.name = NULL}};
+    (void)op;
+    return list;
+}
+
+static const sq_device *no_facts(const sq_backend_device *device)
+{
+    (void)device;
+    return NULL;
+}
+
+static void expect_provider(sq_tape *tape, const char *want)
+{
+    const sq_backend backend = {.facts = no_facts};
+    const sq_rig rig = {.backend = &backend, .providers = three};
+    sq_error err = {.status = SQ_OK};
+    assert_int_equal(sq_tape_select(tape, &rig, "second", SQ_PASS_FWD, &err), SQ_OK);
+    for (const sq_provider *p = three(NULL); p->name; p++)
+        assert_int_equal(sq_tape_uses(tape, p->name), strcmp(p->name, want) == 0);
+}
+
+static void a_call_of_one_form_is_run_in_it(void **state)
+{
+    (void)state;
+    sq_tape *tape = sq_tape_new(NULL, SQ_DTYPE_F32);
+    assert_non_null(tape);
+    const sq_var x = sq_tape_constant(tape, 1, 4, (int64_t[]){1, 1, 1, 4});
+    const int call =
+        sq_tape_call(tape, "rope", (sq_tape_bind[]){{"x", x}, {NULL, 0}}, "B=1,L=1,H=1,D=4");
+    assert_true(call >= 0);
+    expect_provider(tape, "second");
+    sq_tape_set_form(tape, call, "third");
+    expect_provider(tape, "third");
+    is_refusing = true;
+    expect_provider(tape, "first");
+    is_refusing = false;
+    sq_tape_set_form(tape, SQ_VAR_NONE, "third");
+    sq_tape_free(tape);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -103,6 +167,7 @@ int main(void)
         cmocka_unit_test(an_order_names_each_dim_once),
         cmocka_unit_test(orders_lead_back),
         cmocka_unit_test(dims_make_a_size),
+        cmocka_unit_test(a_call_of_one_form_is_run_in_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -39,7 +39,14 @@ static projected project(sq_tape *t, const sq_golden *g)
 }
 
 /* Tokens start..start+count; state SQ_VAR_NONE: from nothing. *final: NULL where it is not asked
- * for. */
+ * for.
+ *
+ * The o of a single token is v times a number, and of its gradient the norm behind lets through only
+ * what its eps makes of it: dq is what is left of a sum that cancels to 1e-5 of its terms, and
+ * depends on the roundings by which o is no multiple of v. The bound is that of a run of the
+ * parallel form, where a column of o is rounded once; through a state each of its rows is, too. So
+ * that form it is.
+ */
 static sq_var retain(sq_tape *t, const projected *p, int64_t start, int64_t count, const char *norm,
                      sq_var state, sq_var *final)
 {
@@ -52,6 +59,8 @@ static sq_var retain(sq_tape *t, const projected *p, int64_t start, int64_t coun
         t, "retention", binds, "B=%lld,L=%lld,H=%lld,K=%lld,V=%lld,norm=%s,initial=%d,final=%d",
         (long long)p->batch, (long long)count, (long long)p->heads, (long long)p->key,
         (long long)p->value, norm, state >= 0, final != NULL);
+    if (count == 1 && !final)
+        sq_tape_set_form(t, call, "cuda/parallel");
     if (final)
         *final = sq_tape_result(t, call, "final_state");
     return sq_tape_result(t, call, "o");
