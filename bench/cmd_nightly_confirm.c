@@ -48,7 +48,8 @@ static sq_status take_suspects(confirmation *c, sq_error *err)
     c->counters = NULL;
     for (int i = 0; i < c->n; i++) {
         const sq_suspect *suspect = &c->suspect[i];
-        bool has_a = c->side[SIDE_A].is_there && !suspect->is_failing;
+        bool is_peer = strstr(suspect->key, "@external:") != NULL; /* its software is not kept */
+        bool has_a = c->side[SIDE_A].is_there && !suspect->is_failing && !is_peer;
         if (has_a || suspect->is_failing) /* a number with none beside it would say nothing */
             c->key[SIDE_B][n[SIDE_B]++] = suspect->key;
         if (has_a)

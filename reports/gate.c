@@ -112,11 +112,6 @@ const char *sq_gate_baseline_name(const sq_judging *gate)
                                           : gate->options.baseline_text;
 }
 
-double sq_gate_alarm_rate(const sq_judging *gate)
-{
-    return gate->last.sentinels ? (double)gate->last.alarms / gate->last.sentinels : NAN;
-}
-
 /* --- what a pair of cells is to core/night.h --- */
 
 enum { BOTH_HALVES = -1 };

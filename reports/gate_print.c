@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "core/discovery.h"
 #include "core/stats.h"
 #include "reports/gated.h"
 
@@ -199,7 +200,10 @@ static void add_head(const sq_judging *gate, sq_text *out)
     add_number(out, "last_nights", gate->last.nights);
     add_number(out, "last_sentinels", gate->last.sentinels);
     add_number(out, "last_alarms", gate->last.alarms);
-    add_number(out, "false_alarm_rate", sq_gate_alarm_rate(gate));
+    sq_interval rate = sq_rate(gate->last.alarms, gate->last.sentinels);
+    add_number(out, "false_alarm_rate", rate.estimate);
+    add_number(out, "false_alarm_lo", rate.lo);
+    add_number(out, "false_alarm_hi", rate.hi);
 }
 
 static sq_status print_json(const sq_judging *gate, sq_text *out)
@@ -269,8 +273,12 @@ void sq_gate_notes(const sq_judging *gate, sq_text *out)
                        "+-%.2f %%)\n",
                        s->controls, percent(s->control_shift.estimate),
                        percent(s->control_shift.hi));
+    sq_interval rate = sq_rate(gate->last.alarms, gate->last.sentinels);
     if (gate->last.sentinels)
-        sq_text_printf(out, "false alarms: %d of %d sentinels of the last %d night%s (%.2f %%)\n",
+        sq_text_printf(out,
+                       "false alarms: %d of %d sentinels of the last %d night%s (%.2f %%, 95 %% "
+                       "interval %.2f to %.2f)\n",
                        gate->last.alarms, gate->last.sentinels, gate->last.nights,
-                       gate->last.nights == 1 ? "" : "s", 100 * sq_gate_alarm_rate(gate));
+                       gate->last.nights == 1 ? "" : "s", 100 * rate.estimate, 100 * rate.lo,
+                       100 * rate.hi);
 }

@@ -104,9 +104,6 @@ void sq_gate_describe(const sq_gate_row *row, sq_text *out);
 
 /* "main" or the campaign. */
 const char *sq_gate_baseline_name(const sq_judging *gate);
-/* Share of false alarms among the sentinels of the last nights; NAN where there were none. */
-double sq_gate_alarm_rate(const sq_judging *gate);
-
 /* --- gate_print.c --- */
 
 sq_table *sq_gate_counts(const sq_judging *gate);

@@ -98,7 +98,8 @@ class WithProgram(Night):
         self.assertIn("32 cells beside main: 32 unchanged", self.last_line(result))
         self.assertEqual(self.rows("SELECT exit_code, sentinels, sentinel_alarms FROM gate"),
                          [(0, 2, 0)])
-        self.assertIn("false alarms: 0 of 2 sentinels of the last 1 night", result.stderr)
+        self.assertIn("false alarms: 0 of 2 sentinels of the last 1 night (0.00 %, 95 % interval "
+                      "0.00 to 84.19)", result.stderr)
         self.assertEqual(self.rows("SELECT count(*) FROM v_verdict WHERE role = 'sentinel'"), [(2,)])
         self.nightly(code=0)
         self.assertEqual(self.rows("SELECT sum(sentinels) FROM gate"), [(4,)])
