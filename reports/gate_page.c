@@ -28,7 +28,7 @@ static void add_summary(const sq_judging *gate, sq_text *page)
 {
     sq_gate_end end = sq_gate_conclude(gate);
     sq_text notes = {.data = NULL};
-    sq_text_printf(page, "<section id=\"summary\">\n<h2>Exit %d</h2>\n<p>", end.code);
+    sq_text_printf(page, "<section id=\"summary\">\n<h2>Exit %d</h2>\n<p style=\"overflow-wrap: anywhere\">", end.code);
     sq_text_add_html(page, end.why);
     sq_text_add(page, "</p>\n<dl class=\"facts\">\n");
     add_fact(page, "night", gate->options.night_text);

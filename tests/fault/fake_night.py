@@ -24,6 +24,9 @@ import zlib
 with open(os.environ["NIGHT"], encoding="utf-8") as stream:
     NIGHT = json.load(stream)
 LOG = os.environ.get("FAKE_LOG", "")
+PROVIDERS = {op: ["cuda/naive", "cuda/portable", *more] for op, more in {
+    "attention": [], "causal_conv1d": [], "linear": ["cublas"], "long_conv": ["cufft"],
+    "retention": [], "rmsnorm": [], "selective_scan": [], "ssd": []}.items()}
 
 
 def say(message):
@@ -39,7 +42,7 @@ def told(what, cell, default):
 
 
 def hello():
-    say({"is": "hello", "providers": {"rmsnorm": ["cuda/naive", "cuda/portable"]},
+    say({"is": "hello", "providers": PROVIDERS,
          "environment": {"fingerprint": f"fa4e{NIGHT.get('driver', '580')}", "host": "h", "driver": NIGHT.get("driver", "580"),
                          "toolkit": "13.0"},
          "device": {"backend": "cuda", "index": 0, "uuid": "GPU-fake", "name": "Fake GPU",
@@ -57,9 +60,18 @@ def noise():
     return math.exp(random.gauss(0, NIGHT.get("cv", 0.003)))
 
 
+def slowdown(cell):
+    """$SEQMARK_TEST_SLOW, as the worker reads it."""
+    for word in os.environ.get("SEQMARK_TEST_SLOW", "").split(";"):
+        percent, _, text = word.partition(":")
+        if text and text in cell:
+            return 1 + float(percent) / 100
+    return 1
+
+
 def record(cell):
     base = 1e5 + zlib.crc32(cell.encode()) % 900000
-    median = base * noise() * told("times", cell, 1)
+    median = base * noise() * told("times", cell, 1) * slowdown(cell)
     samples = [round(median * (1 + 0.0001 * (i - 5))) for i in range(11)]
     say({"is": "record", "record": {
         "status": "ok", "reason": "", "samples": samples, "sm_mhz": 1755.0,
