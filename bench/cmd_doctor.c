@@ -121,7 +121,7 @@ static void check_described(examination *e, const char *check, sq_child_fn descr
     add(e, check, state, detail, is_absent && has_gpu ? mend : "");
 }
 
-static void add_finding(examination *e, const sq_finding *f)
+static void add_finding(examination *e, const sq_gpu_finding *f)
 {
     add(e, f->check, f->state, f->detail, f->mend);
 }
@@ -130,7 +130,7 @@ static void add_finding(examination *e, const sq_finding *f)
 static void check_state(examination *e)
 {
     sq_nvml_state state;
-    sq_finding findings[SQ_MAX_FINDINGS];
+    sq_gpu_finding findings[SQ_MAX_FINDINGS];
     if (!sq_doctor_ask(&e->target.device, &state))
         return;
     int n = sq_doctor_judge(&state, findings);
@@ -156,7 +156,7 @@ static sq_status plan_trial(const sq_target *target, sq_plan_item *item, sq_erro
     return SQ_OK;
 }
 
-static sq_status count_trial(examination *e, sq_finding *finding, sq_error *err)
+static sq_status count_trial(examination *e, sq_gpu_finding *finding, sq_error *err)
 {
     sq_plan_item item;
     sq_record record;
@@ -173,7 +173,7 @@ static sq_status count_trial(examination *e, sq_finding *finding, sq_error *err)
 
 static void check_counters(examination *e)
 {
-    sq_finding finding;
+    sq_gpu_finding finding;
     sq_error err = {.status = SQ_OK};
     if (!e->target.name[0])
         return;

@@ -30,9 +30,11 @@ static const sq_option own_options[] = {
 
 static const char usage[] = "nightly --baseline NAME [options]";
 static const char text[] =
-    "Locks the GPU, checks it, measures the suite (5 replicates where nothing is said), judges every "
+    "Locks the GPU, checks it, measures the suite (5 replicates where nothing is said), judges "
+    "every "
     "cell\nbeside the baseline, measures the suspects again in turn with the program that is kept "
-    "with the\nbaseline, and ends with one exit code: 0 as good or better, 2 confirmed regression, 3 "
+    "with the\nbaseline, and ends with one exit code: 0 as good or better, 2 confirmed regression, "
+    "3 "
     "inconclusive,\n4 wrong numbers, 5 environment unfit, 6 cells failed, 130 interrupted. All "
     "settings of run are\noptions too.";
 
@@ -142,13 +144,14 @@ static sq_status judge(sq_night *night, sq_db *db, sq_outcome *outcome, sq_error
     return s == SQ_INTERRUPTED ? SQ_OK : s;
 }
 
-/* A night that was judged to its end stays so. */
-static sq_status judge_once(sq_night *night, sq_db *db, sq_outcome *outcome, sq_error *err)
+/* A night that was judged to its end stays so, unless there is more of it now. */
+static sq_status judge_once(sq_night *night, sq_db *db, bool has_more, sq_outcome *outcome,
+                            sq_error *err)
 {
     sq_gate_end end;
     bool found;
     SQ_TRY(sq_gate_find(db, night->gate.night, night->gate.baseline, &end, &found, err));
-    if (!found)
+    if (!found || has_more)
         return judge(night, db, outcome, err);
     sq_outcome_set(outcome, end.code, "campaign %.8s was judged already: %.800s", night->gate.night,
                    end.why);
@@ -180,7 +183,7 @@ static sq_status pass(sq_night *night, sq_db *db, sq_outcome *outcome, sq_error 
     SQ_TRY(sq_night_preflight(night, db, err));
     SQ_TRY(measure(night, db, &end, err));
     if (sq_signals_count() == 0)
-        return judge_once(night, db, outcome, err);
+        return judge_once(night, db, !end.was_over, outcome, err);
     char what[96];
     snprintf(what, sizeof what, "%d runs stored, %d left of this campaign", end.result.done,
              end.result.left);

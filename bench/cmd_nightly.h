@@ -22,6 +22,9 @@ typedef struct {
 /* SQ_DEVICE where a night could not be compared with the baseline, or others use the GPU. */
 sq_status sq_night_preflight(sq_night *night, sq_db *db, sq_error *err);
 
+/* The program that is kept with the baseline is there, and as it was. */
+sq_status sq_night_check_program(const sq_baseline *baseline, sq_error *err);
+
 /* --- cmd_nightly_confirm.c --- */
 
 /* Measures the suspects again, by tonight's program and the one kept with the baseline, in blocks A B

@@ -7,7 +7,6 @@
 #include "bench/cmd_nightly.h"
 #include "bench/output.h"
 #include "bench/signals.h"
-#include "bench/tree.h"
 
 enum { SIDE_A, SIDE_B }; /* the baseline's program, tonight's */
 
@@ -73,24 +72,12 @@ static void drop_suspects(confirmation *c)
 
 /* --- the two programs --- */
 
-static sq_status check_tree(const sq_baseline *baseline, sq_error *err)
-{
-    char hash[SQ_HASH_TEXT];
-    if (!baseline->tree[0])
-        return sq_fail(err, SQ_IO, "no program is kept for baseline %s", baseline->name);
-    SQ_TRY(sq_tree_hash(baseline->tree, hash, err));
-    return strcmp(hash, baseline->tree_hash) == 0
-               ? SQ_OK
-               : sq_fail(err, SQ_IO, "the program kept for baseline %s was changed",
-                         baseline->name);
-}
-
 /* Without it suspects stay unresolved, which is no error. */
 static void open_baseline(confirmation *c)
 {
     sq_error why = {.status = SQ_OK};
     side *a = &c->side[SIDE_A];
-    sq_status s = check_tree(&c->night->baseline, &why);
+    sq_status s = sq_night_check_program(&c->night->baseline, &why);
     if (s == SQ_OK)
         s = sq_target_open_tree(&c->night->run.target, c->night->baseline.tree, &a->target, &why);
     a->in_use = &a->target;

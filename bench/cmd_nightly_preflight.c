@@ -6,6 +6,7 @@
 
 #include "bench/cmd_nightly.h"
 #include "bench/doctor_gpu.h"
+#include "bench/tree.h"
 #include "core/host.h"
 
 static const double day = 24 * 3600, old_days = 30;
@@ -13,12 +14,12 @@ static const double day = 24 * 3600, old_days = 30;
 static sq_status check_gpu(const sq_target *target, sq_error *err)
 {
     sq_nvml_state state;
-    sq_finding finding[SQ_MAX_FINDINGS];
+    sq_gpu_finding finding[SQ_MAX_FINDINGS];
     if (strcmp(target->device.backend, "cuda") != 0 || !sq_doctor_ask(&target->device, &state))
         return SQ_OK;
     int n = sq_doctor_judge(&state, finding);
     for (int i = 0; i < n; i++) {
-        const sq_finding *f = &finding[i];
+        const sq_gpu_finding *f = &finding[i];
         if (sq_doctor_is_unfit(f))
             return sq_fail(err, SQ_DEVICE, "%s: %s; %s", f->check, f->detail, f->mend);
         if (strcmp(f->state, "limited") == 0)
@@ -45,14 +46,26 @@ static sq_status check_ground(const sq_night *night, sq_db *db, sq_error *err)
     return s;
 }
 
+sq_status sq_night_check_program(const sq_baseline *baseline, sq_error *err)
+{
+    char hash[SQ_HASH_TEXT];
+    if (!baseline->tree[0])
+        return sq_fail(err, SQ_IO, "no program is kept for baseline %s", baseline->name);
+    SQ_TRY(sq_tree_hash(baseline->tree, hash, err));
+    return strcmp(hash, baseline->tree_hash) == 0
+               ? SQ_OK
+               : sq_fail(err, SQ_IO, "the program kept for baseline %s was changed",
+                         baseline->name);
+}
+
 static void warn_of_age(const sq_baseline *baseline)
 {
     double age = (sq_wall_seconds() - baseline->started) / day;
     if (age > old_days)
         fprintf(stderr, "baseline %s was measured %.0f days ago\n", baseline->name, age);
-    if (!baseline->tree[0])
-        fprintf(stderr, "baseline %s has no program kept: suspects will stay unresolved\n",
-                baseline->name);
+    sq_error why = {.status = SQ_OK};
+    if (sq_night_check_program(baseline, &why) != SQ_OK)
+        fprintf(stderr, "%s: suspects will stay unresolved\n", why.message);
 }
 
 sq_status sq_night_preflight(sq_night *night, sq_db *db, sq_error *err)

@@ -12,21 +12,21 @@ enum { REASON_USER_CLOCKS = 0x2, REASON_HW = 0x8, REASON_DISTURBED = 0x8 | 0x20 
 
 static const double near_slowdown_c = 10; /* where --cooldown begins to wait */
 
-static void set(sq_finding *f, const char *check, bool is_fine, const char *mend)
+static void set(sq_gpu_finding *f, const char *check, bool is_fine, const char *mend)
 {
-    *f = (sq_finding){.check = check, .state = is_fine ? "ok" : "limited",
-                      .mend = is_fine ? "" : mend};
+    *f = (sq_gpu_finding){
+        .check = check, .state = is_fine ? "ok" : "limited", .mend = is_fine ? "" : mend};
 }
 
-static void set_unknown(sq_finding *f, const char *check, const char *why)
+static void set_unknown(sq_gpu_finding *f, const char *check, const char *why)
 {
-    *f = (sq_finding){.check = check, .state = "absent", .mend = ""};
+    *f = (sq_gpu_finding){.check = check, .state = "absent", .mend = ""};
     snprintf(f->detail, sizeof f->detail, "%s", why);
 }
 
 static const char silent[] = "the driver does not tell";
 
-static void judge_mig(const sq_nvml_state *s, sq_finding *f)
+static void judge_mig(const sq_nvml_state *s, sq_gpu_finding *f)
 {
     bool is_on = strcmp(s->mig, "on") == 0;
     if (!s->mig[0]) {
@@ -40,10 +40,11 @@ static void judge_mig(const sq_nvml_state *s, sq_finding *f)
                    : "off");
 }
 
-static void judge_processes(const sq_nvml_state *s, sq_finding *f)
+static void judge_processes(const sq_nvml_state *s, sq_gpu_finding *f)
 {
     if (isnan(s->other_processes)) {
-        set_unknown(f, "gpu processes", "cannot be told, as in a container with its own process ids");
+        set_unknown(f, "gpu processes",
+                    "cannot be told, as in a container with its own process ids");
         return;
     }
     set(f, "gpu processes", s->other_processes == 0,
@@ -54,7 +55,7 @@ static void judge_processes(const sq_nvml_state *s, sq_finding *f)
              s->other_processes);
 }
 
-static void judge_ecc(const sq_nvml_state *s, sq_finding *f)
+static void judge_ecc(const sq_nvml_state *s, sq_gpu_finding *f)
 {
     bool is_bad = s->ecc_uncorrected > 0 || s->remapped_rows > 0;
     if (isnan(s->ecc_uncorrected) && isnan(s->remapped_rows)) {
@@ -65,11 +66,11 @@ static void judge_ecc(const sq_nvml_state *s, sq_finding *f)
     snprintf(f->detail, sizeof f->detail,
              "ECC %s, %g uncorrected and %g corrected errors since the driver was loaded, %g rows "
              "remapped",
-             s->ecc[0] ? s->ecc : "unknown", fmax(0, s->ecc_uncorrected),
-             fmax(0, s->ecc_corrected), fmax(0, s->remapped_rows));
+             s->ecc[0] ? s->ecc : "unknown", fmax(0, s->ecc_uncorrected), fmax(0, s->ecc_corrected),
+             fmax(0, s->remapped_rows));
 }
 
-static void judge_heat(const sq_nvml_state *s, sq_finding *f)
+static void judge_heat(const sq_nvml_state *s, sq_gpu_finding *f)
 {
     if (isnan(s->temperature_c)) {
         set_unknown(f, "heat", silent);
@@ -82,7 +83,7 @@ static void judge_heat(const sq_nvml_state *s, sq_finding *f)
         snprintf(f->detail + n, sizeof f->detail - n, ", %g C below slowdown", s->headroom_c);
 }
 
-static void judge_throttling(const sq_nvml_state *s, sq_finding *f)
+static void judge_throttling(const sq_nvml_state *s, sq_gpu_finding *f)
 {
     static const struct {
         unsigned long long bit;
@@ -106,7 +107,7 @@ static void judge_throttling(const sq_nvml_state *s, sq_finding *f)
         snprintf(f->detail, sizeof f->detail, "none now");
 }
 
-static void judge_clocks(const sq_nvml_state *s, sq_finding *f)
+static void judge_clocks(const sq_nvml_state *s, sq_gpu_finding *f)
 {
     if (isnan(s->sm_mhz) || isnan(s->max_sm_mhz)) {
         set_unknown(f, "clocks now", silent);
@@ -119,7 +120,7 @@ static void judge_clocks(const sq_nvml_state *s, sq_finding *f)
              is_set ? ": held down by application clocks" : "");
 }
 
-static void judge_power(const sq_nvml_state *s, sq_finding *f)
+static void judge_power(const sq_nvml_state *s, sq_gpu_finding *f)
 {
     if (isnan(s->power_limit_w)) {
         set_unknown(f, "power cap", silent);
@@ -133,7 +134,7 @@ static void judge_power(const sq_nvml_state *s, sq_finding *f)
                  s->default_power_limit_w, is_low ? ": tensor-bound cells will be slower" : "");
 }
 
-static void judge_modes(const sq_nvml_state *s, sq_finding *f)
+static void judge_modes(const sq_nvml_state *s, sq_gpu_finding *f)
 {
     bool is_shared = strcmp(s->virtualization, "vgpu") == 0;
     bool is_slow = strcmp(s->persistence, "off") == 0;
@@ -151,7 +152,7 @@ static void judge_modes(const sq_nvml_state *s, sq_finding *f)
                        : "");
 }
 
-static void judge_driver_counters(const sq_nvml_state *s, sq_finding *f)
+static void judge_driver_counters(const sq_nvml_state *s, sq_gpu_finding *f)
 {
     bool has_throttle = !isnan(s->throttle.ms[SQ_THROTTLE_SW_THERMAL]);
     if (isnan(s->energy_j) && !has_throttle) {
@@ -160,7 +161,8 @@ static void judge_driver_counters(const sq_nvml_state *s, sq_finding *f)
     }
     set(f, "driver counters", !isnan(s->energy_j) && has_throttle, "a newer driver");
     snprintf(f->detail, sizeof f->detail, "%s, %s", isnan(s->energy_j) ? "no energy" : "energy",
-             has_throttle ? "throttle times" : "no throttle times: its state of the moment decides");
+             has_throttle ? "throttle times"
+                          : "no throttle times: its state of the moment decides");
 }
 
 static size_t read_state(const void *pci, void *out, size_t size)
@@ -174,26 +176,25 @@ bool sq_doctor_ask(const sq_device *device, sq_nvml_state *out)
     return sq_ask_child(read_state, device->pci, out, sizeof *out) == sizeof *out;
 }
 
-bool sq_doctor_is_unfit(const sq_finding *finding)
+bool sq_doctor_is_unfit(const sq_gpu_finding *finding)
 {
     return strcmp(finding->state, "limited") == 0 &&
            (strcmp(finding->check, "gpu processes") == 0 ||
             strcmp(finding->check, "throttling") == 0);
 }
 
-int sq_doctor_judge(const sq_nvml_state *state, sq_finding *out)
+int sq_doctor_judge(const sq_nvml_state *state, sq_gpu_finding *out)
 {
-    static void (*const judges[])(const sq_nvml_state *, sq_finding *) = {
-        judge_mig,        judge_processes, judge_ecc,   judge_heat,
-        judge_throttling, judge_clocks,    judge_power, judge_modes,
-        judge_driver_counters};
+    static void (*const judges[])(const sq_nvml_state *, sq_gpu_finding *) = {
+        judge_mig,    judge_processes, judge_ecc,   judge_heat,           judge_throttling,
+        judge_clocks, judge_power,     judge_modes, judge_driver_counters};
     const int n = (int)(sizeof judges / sizeof judges[0]);
     for (int i = 0; i < n && i < SQ_MAX_FINDINGS; i++)
         judges[i](state, &out[i]);
     return n;
 }
 
-void sq_doctor_judge_counters(const sq_record *trial, sq_finding *out)
+void sq_doctor_judge_counters(const sq_record *trial, sq_gpu_finding *out)
 {
     int fine = 0;
     const char *why = "the trial counted nothing";

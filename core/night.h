@@ -156,11 +156,11 @@ typedef enum {
     SQ_DISMISSED,
     SQ_UNRESOLVED,    /* the rerun could not say: too few blocks, or too much noise */
     SQ_CONFIRM_CLOCKS /* slower in time and not in cycles */
-} sq_outcome;
-const char *sq_outcome_name(sq_outcome outcome);
+} sq_rerun_outcome;
+const char *sq_rerun_outcome_name(sq_rerun_outcome outcome);
 
 typedef struct {
-    sq_outcome outcome;
+    sq_rerun_outcome outcome;
     sq_interval change; /* 95 %, of the blocks */
     double p;           /* one-sided, slower */
     int blocks;         /* that had all four numbers */
@@ -171,10 +171,10 @@ typedef struct {
 sq_confirmation sq_confirm_slower(const sq_block *time, const sq_block *cycles, int n,
                                   double min_effect, const sq_night_policy *policy);
 /* Is a counted quantity larger in the rerun as well? */
-sq_outcome sq_confirm_larger(sq_night_quantity quantity, double baseline, double tonight,
+sq_rerun_outcome sq_confirm_larger(sq_night_quantity quantity, double baseline, double tonight,
                              const sq_night_policy *policy);
 /* Does a newly failing cell fail again? */
-sq_outcome sq_confirm_failing(sq_run_status rerun);
+sq_rerun_outcome sq_confirm_failing(sq_run_status rerun);
 
 /* --- exit code --- */
 

@@ -5,7 +5,7 @@
 #include "core/night.h"
 #include "core/stats.h"
 
-const char *sq_outcome_name(sq_outcome outcome)
+const char *sq_rerun_outcome_name(sq_rerun_outcome outcome)
 {
     static const char *const names[] = {
         [SQ_CONFIRMED] = "confirmed",
@@ -17,7 +17,8 @@ const char *sq_outcome_name(sq_outcome outcome)
 }
 
 /* Slower by enough and surely; or surely not by enough (one-sided, 95 %); or neither. */
-static sq_outcome outcome_of(const sq_confirmation *c, double most, double least, double level)
+static sq_rerun_outcome outcome_of(const sq_confirmation *c, double most, double least,
+                                   double level)
 {
     if (c->p <= level && c->change.estimate >= least)
         return SQ_CONFIRMED;
@@ -47,14 +48,14 @@ sq_confirmation sq_confirm_slower(const sq_block *time, const sq_block *cycles, 
     sq_confirmation in_time = confirm(time, n, least, level);
     if (!cycles || in_time.outcome != SQ_CONFIRMED)
         return in_time;
-    sq_outcome in_cycles = confirm(cycles, n, least, level).outcome;
+    sq_rerun_outcome in_cycles = confirm(cycles, n, least, level).outcome;
     if (in_cycles != SQ_CONFIRMED)
         in_time.outcome = in_cycles == SQ_DISMISSED ? SQ_CONFIRM_CLOCKS : SQ_UNRESOLVED;
     return in_time;
 }
 
-sq_outcome sq_confirm_larger(sq_night_quantity quantity, double baseline, double tonight,
-                             const sq_night_policy *policy)
+sq_rerun_outcome sq_confirm_larger(sq_night_quantity quantity, double baseline, double tonight,
+                                   const sq_night_policy *policy)
 {
     if (isnan(baseline) || isnan(tonight))
         return SQ_UNRESOLVED;
@@ -63,7 +64,7 @@ sq_outcome sq_confirm_larger(sq_night_quantity quantity, double baseline, double
     return is_larger ? SQ_CONFIRMED : SQ_DISMISSED;
 }
 
-sq_outcome sq_confirm_failing(sq_run_status rerun)
+sq_rerun_outcome sq_confirm_failing(sq_run_status rerun)
 {
     switch (rerun) {
     case SQ_RUN_OK:

@@ -89,7 +89,7 @@ static void fill_blocks(const sq_gate_cell *a, const sq_gate_cell *b, sq_night_q
 
 /* --- what it says --- */
 
-static sq_standing answer_of(sq_outcome outcome)
+static sq_standing answer_of(sq_rerun_outcome outcome)
 {
     switch (outcome) {
     case SQ_CONFIRMED:
@@ -153,7 +153,7 @@ static void confirm_failing(sq_gate_row *row, const sq_gate_cell *again)
 {
     if (row->standing[SQ_GATE_FAILING] != SQ_STANDING_PENDING)
         return;
-    sq_outcome outcome =
+    sq_rerun_outcome outcome =
         again ? sq_confirm_failing(sq_night_status(again->status, again->n_runs)) : SQ_UNRESOLVED;
     row->standing[SQ_GATE_FAILING] = answer_of(outcome);
 }

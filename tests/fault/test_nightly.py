@@ -191,6 +191,18 @@ class WithProgram(Night):
         worker.write_text(worker.read_text(encoding="utf-8") + "\n", encoding="utf-8")
         result = self.nightly(code=3, times={SLOW: 1.03}, hash={SLOW: "b" * 16})
         self.assertIn("was changed", self.last_line(result))
+        self.assertEqual(result.stderr.count("was changed: suspects will stay unresolved"), 1)
+
+    def test_a_night_that_its_budget_ends_is_judged_again_when_there_is_more(self):
+        words = ["--sentinels", "0"]
+        result = self.nightly(*words, "--budget", "700ms", code=3, seconds={"": 0.05})
+        self.assertIn("32 not compared", self.last_line(result))
+        result = self.nightly(*words, "--resume", code=0)
+        self.assertIn("32 unchanged", self.last_line(result))
+        result = self.nightly(*words, "--resume", code=0)
+        self.assertIn("was judged already: as good or better", self.last_line(result))
+        self.assertEqual(self.rows("SELECT exit_code FROM gate ORDER BY gate_id"), [(3,), (0,)])
+        self.assertEqual(self.rows("SELECT count(*) FROM campaign"), [(2,)])
 
     def test_the_hook_is_told(self):
         hook = os.path.join(self.folder.name, "the hook")

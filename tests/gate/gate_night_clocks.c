@@ -49,7 +49,7 @@ static void draw_night(sq_source *s, night *x)
     }
 }
 
-static sq_outcome confirm(sq_source *s, int i, const sq_night_policy *policy)
+static sq_rerun_outcome confirm(sq_source *s, int i, const sq_night_policy *policy)
 {
     sq_block time[BLOCKS], cycles[BLOCKS];
     for (int k = 0; k < BLOCKS; k++)
@@ -72,7 +72,7 @@ static void time_and_cycles(void **state)
         assert_int_equal(sq_night_judge(x.cell, CELLS, &policy, x.result, &x.summary), SQ_OK);
         for (int i = 0; i < CELLS; i++) {
             bool is_suspect = x.result[i].verdict == SQ_NIGHT_SUSPECT_SLOWER;
-            sq_outcome outcome = is_suspect ? confirm(&s, i, &policy) : SQ_DISMISSED;
+            sq_rerun_outcome outcome = is_suspect ? confirm(&s, i, &policy) : SQ_DISMISSED;
             found += i < IN_CODE && outcome == SQ_CONFIRMED;
             wrong += i >= IN_CODE && outcome == SQ_CONFIRMED;
         }

@@ -283,7 +283,7 @@ static void confirmations(void **state)
             draw_blocks(&sq_all_series[k], &s, 1.05, slower, policy.blocks_more);
             wrong += sq_confirm_slower(same, NULL, policy.blocks_more, policy.min_effect, &policy)
                          .outcome == SQ_CONFIRMED;
-            sq_outcome outcome =
+            sq_rerun_outcome outcome =
                 sq_confirm_slower(slower, NULL, policy.blocks_more, policy.min_effect, &policy)
                     .outcome;
             right += outcome == SQ_CONFIRMED;

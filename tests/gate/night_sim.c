@@ -73,13 +73,13 @@ static void draw_blocks(const sim_setup *setup, sq_source *s, int i, const drawn
     }
 }
 
-static sq_outcome rerun(const sim_setup *setup, const sq_night_policy *policy, sq_source *s, int i,
+static sq_rerun_outcome rerun(const sim_setup *setup, const sq_night_policy *policy, sq_source *s, int i,
                         const drawn_cell *cell)
 {
     sq_block block[SQ_SIGN_FLIP_EXACT];
     draw_blocks(setup, s, i, cell, block, policy->blocks_more);
     for (int n = policy->blocks;; n = policy->blocks_more) {
-        sq_outcome outcome = sq_confirm_slower(block, NULL, n, policy->min_effect, policy).outcome;
+        sq_rerun_outcome outcome = sq_confirm_slower(block, NULL, n, policy->min_effect, policy).outcome;
         if (outcome != SQ_UNRESOLVED || n == policy->blocks_more)
             return outcome;
     }
@@ -94,7 +94,7 @@ static void confirm_all(const sim_setup *setup, const sq_night_policy *policy, s
             continue;
         night->suspects++;
         night->false_suspects += i >= setup->regressed;
-        sq_outcome outcome = rerun(setup, policy, s, i, &drawn[i]);
+        sq_rerun_outcome outcome = rerun(setup, policy, s, i, &drawn[i]);
         if (outcome == SQ_CONFIRMED && setup->is_found && i < setup->regressed)
             setup->is_found[i] = true;
         night->confirmed += outcome == SQ_CONFIRMED;

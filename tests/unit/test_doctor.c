@@ -34,7 +34,7 @@ static sq_nvml_state sound(void)
     return s;
 }
 
-static const sq_finding *find(const sq_finding *findings, int n, const char *check)
+static const sq_gpu_finding *find(const sq_gpu_finding *findings, int n, const char *check)
 {
     for (int i = 0; i < n; i++)
         if (strcmp(findings[i].check, check) == 0)
@@ -46,9 +46,9 @@ static const sq_finding *find(const sq_finding *findings, int n, const char *che
 /* Only `check` is limited, and its detail says `words`. */
 static void foretells(const sq_nvml_state *state, const char *check, const char *words)
 {
-    sq_finding findings[SQ_MAX_FINDINGS];
+    sq_gpu_finding findings[SQ_MAX_FINDINGS];
     int n = sq_doctor_judge(state, findings);
-    const sq_finding *found = find(findings, n, check);
+    const sq_gpu_finding *found = find(findings, n, check);
     if (strcmp(found->state, "limited") != 0 || !strstr(found->detail, words))
         fail_msg("%s is %s: %s", check, found->state, found->detail);
     assert_true(found->mend[0]);
@@ -60,7 +60,7 @@ static void foretells(const sq_nvml_state *state, const char *check, const char 
 static void a_sound_gpu_has_no_trouble(void **state)
 {
     (void)state;
-    sq_finding findings[SQ_MAX_FINDINGS];
+    sq_gpu_finding findings[SQ_MAX_FINDINGS];
     sq_nvml_state s = sound();
     int n = sq_doctor_judge(&s, findings);
     assert_in_range(n, 8, SQ_MAX_FINDINGS);
@@ -104,7 +104,7 @@ static void what_the_driver_keeps_to_itself_is_absent(void **state)
 {
     (void)state;
     sq_nvml_state s;
-    sq_finding findings[SQ_MAX_FINDINGS];
+    sq_gpu_finding findings[SQ_MAX_FINDINGS];
     sq_nvml_read("nowhere", &s, NULL);
     int n = sq_doctor_judge(&s, findings);
     for (int i = 0; i < n; i++) {
@@ -116,7 +116,7 @@ static void what_the_driver_keeps_to_itself_is_absent(void **state)
 static void a_trial_tells_of_the_counters(void **state)
 {
     (void)state;
-    sq_finding finding;
+    sq_gpu_finding finding;
     sq_cell cell = {.axes = NULL};
     sq_record trial;
     sq_value value = {.metric = "dram_bytes_read", .value = NAN, .validity = "refused: no permission"};

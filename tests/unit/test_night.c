@@ -277,7 +277,7 @@ static void fill_blocks(sq_block *block, int n, double factor, double noise)
     }
 }
 
-static sq_outcome outcome(double time, double cycles, double noise, int n)
+static sq_rerun_outcome outcome(double time, double cycles, double noise, int n)
 {
     sq_block of_time[20], of_cycles[20];
     sq_night_policy policy = sq_night_policy_default();
