@@ -202,9 +202,12 @@ static sq_status execute(sq_night *night, sq_outcome *outcome, sq_error *err)
     sq_run_use_known_ceilings(run);
     SQ_TRY(sq_run_plan(run, err));
     SQ_TRY(sq_command_hold(&run->target, night->argc, night->argv, err));
-    SQ_TRY(sq_given_open_store(&run->given, &db, err));
+    sq_status s = sq_given_open_store(&run->given, &db, err);
+    if (s == SQ_TIMEOUT)
+        return err->status = SQ_DEVICE; /* another night writes into this store: exit code 5 */
+    SQ_TRY(s);
     sq_signals_install();
-    sq_status s = pass(night, db, outcome, err);
+    s = pass(night, db, outcome, err);
     sq_db_close(db);
     return s;
 }

@@ -22,7 +22,7 @@ typedef enum { SQ_DB_READ, SQ_DB_WRITE, SQ_DB_PROBE } sq_db_mode;
 
 /* Opens (SQ_DB_WRITE: creates, migrates) a store. Refuses, leaving the file untouched: not a
  * database, not ours (application id), newer than this program, corrupt, unreadable, read-only for
- * writing, locked by another writer. A read-only or copied file opens for reading; an older store is
+ * writing, locked by another writer (SQ_TIMEOUT). A read-only or copied file opens for reading; an older store is
  * then read as a migrated copy in memory. */
 sq_status sq_db_open(const char *path, sq_db_mode mode, sq_db **out, sq_error *err);
 /* Checkpoints the WAL back into the single file where it was written. Accepts NULL. */

@@ -35,7 +35,7 @@ sq_status sq_db_lock(const char *path, int *fd, sq_error *err)
     if (status != SQ_OK)
         return sq_fail(err, status, "%s: cannot write: %s", path, why.message);
     if (*fd < 0)
-        return sq_fail(err, SQ_STORE,
+        return sq_fail(err, SQ_TIMEOUT,
                        "%s: locked by another process (%.20s) that writes to it; wait for it, or "
                        "give another --db",
                        path, who);

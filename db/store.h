@@ -127,7 +127,8 @@ sq_status sq_db_fail_unknown(sq_db *db, sq_sql known, int limit, const char *wha
 /* Moves the log into the file and leaves WAL mode, so that one file is all there is. */
 void sq_db_make_whole(const sq_db *db);
 
-/* The writer's lock: flock on PATH-lock, whose text names the holder. Waits SQ_DB_BUSY_MS. */
+/* The writer's lock: flock on PATH-lock, whose text names the holder. Waits SQ_DB_BUSY_MS, and is then
+ * SQ_TIMEOUT. */
 sq_status sq_db_lock(const char *path, int *fd, sq_error *err);
 void sq_db_unlock(const char *path, int fd);
 

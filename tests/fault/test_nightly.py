@@ -309,6 +309,18 @@ class Interrupted(Night):
         process.communicate(timeout=300)
         self.assertEqual(process.returncode, 2)
 
+    def test_a_second_night_on_one_store_is_told_who_writes_to_it(self):
+        """On another GPU, or without one: here by another folder of locks."""
+        process = self.start(**self.SLOWED)
+        self.wait_until(self.in_campaign)
+        elsewhere = os.path.join(self.folder.name, "elsewhere")
+        os.mkdir(elsewhere)
+        result = self.seqmark("night", "nightly", *self.words(), SEQMARK_LOCK_DIR=elsewhere)
+        self.assertEqual(result.returncode, 5, result.stderr)
+        self.assertIn(f"locked by another process ({process.pid})", self.last_line(result))
+        process.communicate(timeout=300)
+        self.assertEqual(process.returncode, 2)
+
     def test_a_full_disk_ends_it_and_it_goes_on(self):
         """A limit on the size of files stands in for the disk."""
         size = os.path.getsize(self.db)
