@@ -184,6 +184,7 @@ typedef struct {
     int confirmed;  /* regressions, newly failing cells among them; acknowledged ones are not */
     int unresolved; /* suspects that no rerun settled, or that there was no binary to rerun for */
     int failed;     /* cells beyond those that the suite allows to fail */
+    bool is_empty;  /* no cell could be compared */
     double inconclusive_share, inconclusive_limit;
 } sq_night_tally;
 

@@ -43,6 +43,7 @@ static sq_night_tally tally_of(const sq_judging *gate)
         .unresolved = count_standing(gate, SQ_STANDING_PENDING, SQ_STANDING_PENDING) +
                       count_standing(gate, SQ_STANDING_UNRESOLVED, SQ_STANDING_UNRESOLVED),
         .failed = failed > gate->options.allow_failed ? failed - gate->options.allow_failed : 0,
+        .is_empty = gate->summary.compared == 0,
         .inconclusive_share = gate->summary.inconclusive_share,
         .inconclusive_limit = gate->policy.inconclusive_limit};
 }

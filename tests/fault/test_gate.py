@@ -108,6 +108,14 @@ class Gate(Nights):
                   if row["verdict"] == "not_compared"}
         self.assertEqual(causes, {"not in this night"})
 
+    def test_a_night_of_which_nothing_can_be_compared_is_inconclusive(self):
+        """Too few runs of every cell, and cells that the baseline has not."""
+        for words in (["--replicates", "1"], ["--channels", "1k"]):
+            self.assertEqual(self.measure("night", *words).returncode, 0)
+            result = self.seqmark("night", "gate", "base", "latest")
+            self.assertEqual(result.returncode, 3, result.stderr)
+            self.assertIn("no cell could be compared", self.last_line(result))
+
     def test_another_driver_is_refused_or_said(self):
         self.measure("night", driver="590")
         result = self.seqmark("night", "gate", "base", "night")

@@ -312,6 +312,8 @@ static void exit_codes(void **state)
     (void)state;
     sq_night_tally tally = {.inconclusive_share = 0.3, .inconclusive_limit = 0.3};
     assert_int_equal(sq_night_exit(&tally).code, 0);
+    tally.is_empty = true; /* nothing is no sign of being as good */
+    assert_int_equal(sq_night_exit(&tally).code, 3);
     tally.inconclusive_share = 0.31;
     assert_int_equal(sq_night_exit(&tally).code, 3);
     tally.unresolved = 1;
