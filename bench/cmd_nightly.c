@@ -87,6 +87,7 @@ static sq_status read_night(sq_night *night, sq_error *err)
     if (!sq_settings_get(&run->campaign, "replicates"))
         run->replicates = REPLICATES;
     night->gate.allow_failed = run->allow_failed;
+    night->gate.is_nightly = true;
     return SQ_OK;
 }
 

@@ -13,7 +13,8 @@ typedef struct {
     int exit_code; /* of one that is not pending */
 } sq_db_judged;
 
-/* The newest gate of a night beside a baseline, among those that are pending or those that are not. */
+/* The newest gate of a night beside a baseline that is `nightly`'s (settings.by; a look by `gate` ends
+ * no night), among those that are pending or those that are not. */
 sq_status sq_db_find_gate(sq_db *db, const char *night, const char *baseline, bool is_pending,
                           sq_db_judged *out, bool *found, sq_error *err);
 

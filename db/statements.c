@@ -67,6 +67,7 @@ static const char *const sql_text[SQ_SQL_COUNT] = {
         "LEFT JOIN campaign r ON r.campaign_id = g.rerun_id "
         "LEFT JOIN campaign s ON s.campaign_id = g.baseline_rerun_id "
         "WHERE n.uuid = ?1 AND b.uuid = ?2 AND (g.exit_code IS NULL) = ?3 "
+        "AND json_extract(g.settings, '$.by') IS NOT 'gate' "
         "ORDER BY g.gate_id DESC LIMIT 1",
     [SQ_SQL_LAST_SENTINELS] =
         "SELECT count(*), coalesce(sum(sentinels), 0), coalesce(sum(sentinel_alarms), 0) FROM ("

@@ -29,6 +29,7 @@ typedef struct {
     double q, min_effect, setup_min_effect, inconclusive_limit;
     int min_replicates;
     int allow_failed;                 /* cells */
+    bool is_nightly; /* measures suspects again: goes on with what is pending, and ends the night */
     const char *version, *git_commit; /* of this program */
 } sq_gate_options;
 sq_gate_options sq_gate_options_default(void);
@@ -82,11 +83,11 @@ typedef struct {
 } sq_gate_end;
 sq_gate_end sq_gate_conclude(const sq_judging *gate);
 
-/* New or, where this night has one with this baseline that is pending, that gate. is_final: the exit
- * code is stored; else it stays pending. */
+/* New or, of `nightly` and where this night has one with this baseline that is pending, that gate.
+ * is_final: the exit code is stored; else it stays pending. */
 sq_status sq_gate_store(sq_judging *gate, sq_db *db, bool is_final, sq_error *err);
 
-/* What is stored of a night that was judged to its end beside this baseline. */
+/* What is stored of a night that `nightly` judged to its end beside this baseline. */
 sq_status sq_gate_find(sq_db *db, const char *night, const char *baseline, sq_gate_end *out,
                        bool *found, sq_error *err);
 

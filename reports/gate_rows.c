@@ -129,13 +129,15 @@ sq_status sq_gate_find_reruns(sq_judging *gate, sq_db *db, sq_gate_reruns *out, 
     return SQ_OK;
 }
 
-/* A pending gate of this night is written on; else a new one begins. */
+/* A pending gate of this night is written on by who measures its suspects; else a new one begins. */
 static sq_status choose_uuid(sq_judging *gate, sq_db *db, sq_error *err)
 {
     sq_db_judged pending;
     bool found;
     if (gate->uuid[0])
         return SQ_OK;
+    if (!gate->options.is_nightly)
+        return sq_uuid_new(gate->uuid, err);
     SQ_TRY(sq_db_find_gate(db, gate->options.night, gate->options.baseline, true, &pending, &found,
                            err));
     if (!found)
@@ -148,12 +150,14 @@ static char *write_settings(const sq_judging *gate)
 {
     const sq_night_policy *p = &gate->policy;
     sq_text text = {.data = NULL};
-    sq_text_printf(&text,
-                   "{\"q\": %g, \"min_effect\": %g, \"setup_min_effect\": %g, \"margin\": %g, "
-                   "\"inconclusive_limit\": %g, \"min_replicates\": %d, \"blocks\": %d, "
-                   "\"allow_failed\": %d, \"across\": \"",
-                   p->q, p->min_effect, p->setup_min_effect, p->margin, p->inconclusive_limit,
-                   p->min_replicates, p->blocks_more, gate->options.allow_failed);
+    sq_text_printf(
+        &text,
+        "{\"by\": \"%s\", \"q\": %g, \"min_effect\": %g, \"setup_min_effect\": %g, \"margin\": %g, "
+        "\"inconclusive_limit\": %g, \"min_replicates\": %d, \"blocks\": %d, "
+        "\"allow_failed\": %d, \"across\": \"",
+        gate->options.is_nightly ? "nightly" : "gate", p->q, p->min_effect, p->setup_min_effect,
+        p->margin, p->inconclusive_limit, p->min_replicates, p->blocks_more,
+        gate->options.allow_failed);
     sq_text_add_json(&text, gate->crossed.data ? gate->crossed.data : "");
     sq_text_add(&text, "\"}");
     if (text.is_failed)

@@ -292,6 +292,14 @@ class Interrupted(Night):
         self.assertEqual(self.confirmed(), {"pending": 4})
         self.check_resumed()
 
+    def test_a_look_at_it_meanwhile_does_not_end_it(self):
+        self.end_by(signal.SIGINT, self.in_confirmation)
+        look = self.seqmark("night", "gate", "baseline:main", "latest")
+        self.assertEqual(look.returncode, 3, look.stderr)
+        self.assertEqual(self.rows("SELECT count(*), count(exit_code) FROM gate"), [(2, 1)])
+        result = self.nightly("--resume", code=2)
+        self.assertIn("4 confirmed, 28 unchanged", self.last_line(result))
+
     def test_killed_in_the_campaign(self):
         self.end_by(signal.SIGKILL, self.in_campaign)
         self.check_resumed()
