@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "bench/subject.h"
 #include "core/stamp.h"
 
 void sq_outcome_set(sq_outcome *outcome, int code, const char *format, ...)
@@ -82,6 +83,23 @@ sq_status sq_campaign_new(const char *suite, const char *label, sq_campaign *out
     snprintf(out->version, sizeof out->version, "%s", sq_build_stamp.version);
     snprintf(out->git_commit, sizeof out->git_commit, "%s", sq_build_stamp.git_commit);
     return sq_uuid_new(out->uuid, err);
+}
+
+sq_status sq_given_filter(const sq_given *given, sq_filter **out, sq_error *err)
+{
+    *out = NULL;
+    return sq_given_has(given, "filter")
+               ? sq_filter_parse(sq_given_value(given, "filter", ""), out, err)
+               : SQ_OK;
+}
+
+sq_status sq_keeps_cell(void *filter, const char *key, double width, bool *keeps, sq_error *err)
+{
+    sq_cell cell;
+    sq_subject subject;
+    SQ_TRY(sq_cell_parse(key, &cell, &subject, err));
+    *keeps = sq_filter_keeps(filter, &cell, isnan(width) ? 0 : (int64_t)width);
+    return SQ_OK;
 }
 
 const char *sq_given_db(const sq_given *given)

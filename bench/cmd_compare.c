@@ -5,7 +5,6 @@
 
 #include "bench/command.h"
 #include "bench/filter.h"
-#include "bench/subject.h"
 #include "reports/compare.h"
 
 static const sq_option options[] = {
@@ -42,15 +41,6 @@ static sq_status parse_side(sq_db *db, const char *text, sq_side *out, sq_error 
         out->replicates = is_odd ? SQ_ODD_RUNS : SQ_EVEN_RUNS;
     }
     return sq_db_resolve_campaign(db, campaign, out->campaign, err);
-}
-
-static sq_status keeps_cell(void *self, const char *key, double width, bool *keeps, sq_error *err)
-{
-    sq_cell cell;
-    sq_subject subject;
-    SQ_TRY(sq_cell_parse(key, &cell, &subject, err));
-    *keeps = sq_filter_keeps(self, &cell, isnan(width) ? 0 : (int64_t)width);
-    return SQ_OK;
 }
 
 static sq_status read_draws(const sq_given *given, int *draws, sq_error *err)
@@ -115,11 +105,9 @@ static sq_status compare(const sq_given *given, sq_error *err)
     sq_filter *filter = NULL;
     sq_db *db = NULL;
     SQ_TRY(read_options(given, &o, err));
-    if (sq_given_has(given, "filter")) {
-        SQ_TRY(sq_filter_parse(sq_given_value(given, "filter", ""), &filter, err));
-        o.keeps = keeps_cell;
-        o.self = filter;
-    }
+    SQ_TRY(sq_given_filter(given, &filter, err));
+    o.keeps = filter ? sq_keeps_cell : NULL; /* keys of other versions need not be read */
+    o.self = filter;
     sq_status s = sq_db_open(sq_given_db(given), SQ_DB_READ, &db, err);
     if (s == SQ_OK)
         s = compare_in(db, given, &o, err);

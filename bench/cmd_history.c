@@ -6,7 +6,6 @@
 
 #include "bench/command.h"
 #include "bench/filter.h"
-#include "bench/subject.h"
 #include "reports/history.h"
 
 static const sq_option options[] = {
@@ -97,15 +96,6 @@ static sq_status read_options(const sq_given *given, sq_history_options *out, sq
 
 /* --- the verb --- */
 
-static sq_status keeps_cell(void *self, const char *key, double width, bool *keeps, sq_error *err)
-{
-    sq_cell cell;
-    sq_subject subject;
-    SQ_TRY(sq_cell_parse(key, &cell, &subject, err));
-    *keeps = sq_filter_keeps(self, &cell, isnan(width) ? 0 : (int64_t)width);
-    return SQ_OK;
-}
-
 static sq_status find_cell(sq_db *db, const char *text, int64_t *cell_id, sq_error *err)
 {
     sqlite3_stmt *row = NULL;
@@ -160,11 +150,9 @@ static sq_status history(const sq_given *given, sq_error *err)
     sq_db *db = NULL;
     SQ_TRY(read_options(given, &o, err));
     SQ_TRY(sq_given_format(given, &format, err));
-    if (sq_given_has(given, "filter")) {
-        SQ_TRY(sq_filter_parse(sq_given_value(given, "filter", ""), &filter, err));
-        o.keeps = keeps_cell;
-        o.self = filter;
-    }
+    SQ_TRY(sq_given_filter(given, &filter, err));
+    o.keeps = filter ? sq_keeps_cell : NULL; /* keys of other versions need not be read */
+    o.self = filter;
     sq_status s = sq_db_open(sq_given_db(given), SQ_DB_READ, &db, err);
     if (s == SQ_OK)
         s = history_in(db, given, &o, err);

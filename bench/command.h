@@ -8,6 +8,7 @@
 
 #include <stdint.h>
 
+#include "bench/filter.h"
 #include "bench/options.h"
 #include "bench/target.h"
 #include "core/status.h"
@@ -80,6 +81,11 @@ char *sq_command_line(int argc, char **argv);
 sq_status sq_command_hold(sq_target *target, int argc, char **argv, sq_error *err);
 /* A new campaign of this program: uuid, start, version and commit; the rest is the caller's. */
 sq_status sq_campaign_new(const char *suite, const char *label, sq_campaign *out, sq_error *err);
+
+/* --filter; NULL where none is given. The caller frees it. */
+sq_status sq_given_filter(const sq_given *given, sq_filter **out, sq_error *err);
+/* Whether such a filter keeps the cell of that key: sq_keeps_fn of the reports. */
+sq_status sq_keeps_cell(void *filter, const char *key, double width, bool *keeps, sq_error *err);
 
 const char *sq_given_db(const sq_given *given);
 /* Opens the store that was given for writing; unlike sq_db_open it makes none. */
