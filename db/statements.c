@@ -167,19 +167,19 @@ static const char *const sql_text[SQ_SQL_COUNT] = {
     /* Those that ask for an answer first. */
     [SQ_SQL_KNOWN_VERDICTS] =
         "SELECT substr(uuid, 1, 8) FROM verdict "
-        "ORDER BY verdict IN ('unchanged', 'inconclusive', 'not_compared'), judged DESC, "
+        "ORDER BY confirmed = '', judged DESC, "
         "verdict_id LIMIT ?1",
     [SQ_SQL_PUT_ANSWER] =
         "INSERT INTO acknowledgement(uuid, verdict_id, kind, reason, until, author, made) "
         "SELECT ?1, verdict_id, ?3, ?4, ?5, ?6, max(?7, 0.001 + coalesce((SELECT max(x.made) "
         "FROM acknowledgement x WHERE x.verdict_id = verdict.verdict_id), 0)) "
-        "FROM verdict WHERE uuid = ?2 "
+        "FROM verdict WHERE uuid = ?2 AND confirmed <> '' "
         "RETURNING acknowledgement_id",
     [SQ_SQL_FIND_ANSWER] =
         "SELECT a.kind, a.reason, a.author, a.made, a.until, v.effect, v.effect_lo, v.effect_hi "
         "FROM acknowledgement a JOIN verdict v USING (verdict_id) JOIN cell k USING (cell_id) "
         "JOIN gate g USING (gate_id) JOIN campaign b ON b.campaign_id = g.baseline_id "
-        "WHERE k.key = ?1 AND v.metric = ?2 AND (a.kind = 'flake' OR b.uuid = ?3) "
+        "WHERE k.key = ?1 AND v.metric = ?2 AND v.confirmed <> '' AND (a.kind = 'flake' OR b.uuid = ?3) "
         "AND (a.until IS NULL OR a.until > ?4) "
         "AND a.acknowledgement_id = (SELECT x.acknowledgement_id FROM acknowledgement x "
         "WHERE x.verdict_id = a.verdict_id ORDER BY x.made DESC, x.acknowledgement_id DESC LIMIT "

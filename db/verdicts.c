@@ -131,7 +131,9 @@ sq_status sq_db_put_answer(sq_db *db, const char *verdict_uuid, const sq_answer 
     sq_row_text(&row, answer->author);
     sq_row_real(&row, answer->made);
     SQ_TRY(sq_row_run(&row, &id, err));
-    return id ? SQ_OK : sq_fail(err, SQ_BAD_ARGUMENT, "%s: no verdict %s", db->path, verdict_uuid);
+    return id ? SQ_OK
+              : sq_fail(err, SQ_BAD_ARGUMENT, "verdict %.8s is no suspicion: nothing to answer",
+                        verdict_uuid);
 }
 
 static double number(const sq_row *row, int column)

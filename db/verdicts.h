@@ -52,6 +52,8 @@ typedef struct {
 /* VERDICT: a uuid prefix. Unknown or ambiguous: SQ_BAD_ARGUMENT with the nearest. */
 sq_status sq_db_resolve_verdict(sq_db *db, const char *text, char uuid[SQ_UUID_TEXT],
                                 sq_error *err);
+/* Only suspicions are answered: an interval that could not be told would cover any change, and wrong
+ * numbers always count. */
 sq_status sq_db_put_answer(sq_db *db, const char *verdict_uuid, const sq_answer *answer,
                            sq_error *err);
 /* The newest answer that holds at `at` for a metric of a cell beside this baseline: of a flake

@@ -78,6 +78,15 @@ class Acks(Stores):
         self.refused("ack", "--list", "--reason", "x", says=["--reason cannot stand beside it"])
         self.assertEqual(self.answers(), [])
 
+    def test_only_a_suspicion_is_answered(self):
+        """What could not be told, wrong numbers, and a sentinel say nothing of a later change."""
+        for i, (verdict, metric, role) in enumerate([("inconclusive", "time", "sentinel"),
+                                                     ("mismatch", "result", "cell")]):
+            self.sql(f"INSERT INTO verdict VALUES({i + 9}, 'cccc{i}', 1, 1, '{metric}', '{role}', "
+                     f"'{verdict}', 0.1, -0.2, 0.4, 1, 1, 0.01, 0.3, 5, 5, 40, '', '', 1)")
+            self.refused("ack", f"cccc{i}", "--reason", "x", says=["is no suspicion"])
+        self.refused("ack", "nothing", "--reason", "x", says=["the newest are aaaa1111, bbbb2222"])
+
     def test_killed_while_it_is_given(self):
         begun = time.monotonic()
         self.fine("ack", "aaaa", "--reason", "0")
