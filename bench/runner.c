@@ -65,7 +65,8 @@ static bool has_time(const sq_record *record)
 /* Counters once per cell and campaign: with its first replicate. */
 static bool wants_profile(const runner *r, const sq_plan_item *item, const sq_record *record)
 {
-    return r->options->counters && item->replicate == 0 && has_time(record) &&
+    bool is_due = item->replicate == 0 || r->options->counts_every_run;
+    return r->options->counters && is_due && has_time(record) &&
            !sq_provider_is_external(item->cell.provider) &&
            strcmp(r->options->target->device.backend, "cuda") == 0;
 }

@@ -36,6 +36,7 @@ typedef struct {
     sq_observer observer;
     double budget_seconds; /* 0: none */
     const char *counters;  /* sets counted once of each measured cell; NULL: none; CUDA only */
+    bool counts_every_run; /* not once of each cell */
     /* Ceilings of this device that were measured before; with none (n 0) the few that are needed
      * are measured first, unless skips_ceilings: then rows have no floors. known_from: whose they
      * are, for the note. */

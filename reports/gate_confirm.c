@@ -120,16 +120,25 @@ static void confirm_slower(const sq_judging *gate, sq_gate_row *row, const sq_ga
     row->standing[quantity] = answer_of(c.outcome);
 }
 
-static double counted(const sq_gate_cell *cell, sq_night_quantity quantity)
+/* Every count of tonight is larger than any of the baseline's; or not even one of the least is. */
+static sq_rerun_outcome confirm_dram(const sq_judging *gate, const sq_gate_cell *a,
+                                     const sq_gate_cell *b)
 {
-    switch (quantity) {
-    case SQ_NIGHT_MEMORY:
-        return cell->peak_bytes;
-    case SQ_NIGHT_DRAM:
-        return cell->dram_read + cell->dram_written;
-    default:
-        return cell->registers;
-    }
+    sq_rerun_outcome surely =
+        sq_confirm_larger(SQ_NIGHT_DRAM, a->dram_most, b->dram_least, &gate->policy);
+    sq_rerun_outcome perhaps = sq_confirm_larger(SQ_NIGHT_DRAM, (a->dram_least + a->dram_most) / 2,
+                                                 (b->dram_least + b->dram_most) / 2, &gate->policy);
+    return surely == SQ_DISMISSED && perhaps == SQ_CONFIRMED ? SQ_UNRESOLVED : surely;
+}
+
+static sq_rerun_outcome confirm_count(const sq_judging *gate, const sq_gate_cell *a,
+                                      const sq_gate_cell *b, sq_night_quantity quantity)
+{
+    if (quantity == SQ_NIGHT_DRAM)
+        return confirm_dram(gate, a, b);
+    bool is_memory = quantity == SQ_NIGHT_MEMORY;
+    return sq_confirm_larger(quantity, is_memory ? a->peak_bytes : a->registers,
+                             is_memory ? b->peak_bytes : b->registers, &gate->policy);
 }
 
 static void confirm_numbers(const sq_judging *gate, sq_gate_row *row, const sq_gate_cell *a,
@@ -144,8 +153,7 @@ static void confirm_numbers(const sq_judging *gate, sq_gate_row *row, const sq_g
         else if (i < SQ_NIGHT_TESTS)
             confirm_slower(gate, row, a, b, quantity);
         else
-            row->standing[i] = answer_of(sq_confirm_larger(quantity, counted(a, quantity),
-                                                           counted(b, quantity), &gate->policy));
+            row->standing[i] = answer_of(confirm_count(gate, a, b, quantity));
     }
 }
 

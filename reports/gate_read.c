@@ -34,8 +34,14 @@ static const char values_sql[] =
     "SELECT r.cell_id, v.metric, v.value FROM run r JOIN value v ON v.run_id = r.run_id "
     "WHERE r.campaign_id = (SELECT campaign_id FROM campaign WHERE uuid = ?1) "
     "AND r.replicate = 0 AND v.value IS NOT NULL AND v.metric IN "
-    "('bytes', 'matrix_flops', 'dram_bytes_read', 'dram_bytes_written', 'sentinel') "
+    "('bytes', 'matrix_flops', 'sentinel') "
     "ORDER BY r.cell_id, r.attempt";
+static const char dram_sql[] =
+    "SELECT r.cell_id, 'dram_bytes', sum(v.value) FROM run r JOIN value v ON v.run_id = r.run_id "
+    "WHERE r.campaign_id = (SELECT campaign_id FROM campaign WHERE uuid = ?1) "
+    "AND v.value IS NOT NULL AND v.metric IN ('dram_bytes_read', 'dram_bytes_written') "
+    "GROUP BY r.cell_id, r.replicate, r.attempt HAVING count(*) = 2 "
+    "ORDER BY r.cell_id, r.replicate, r.attempt";
 static const char registers_sql[] =
     "SELECT r.cell_id, 'registers', max(q.registers) FROM run r JOIN kernel q ON q.run_id = "
     "r.run_id WHERE r.campaign_id = (SELECT campaign_id FROM campaign WHERE uuid = ?1) "
@@ -70,8 +76,8 @@ static sq_gate_cell *begin_cell(reading *r, sqlite3_stmt *row)
                            .cycles = r->numbers + r->total + r->n_runs,
                            .setup = r->numbers + 2 * (size_t)r->total + r->n_runs,
                            .peak_bytes = NAN,
-                           .dram_read = NAN,
-                           .dram_written = NAN,
+                           .dram_least = NAN,
+                           .dram_most = NAN,
                            .registers = NAN,
                            .bytes = NAN,
                            .matrix_flops = NAN};
@@ -148,10 +154,10 @@ static void take_value(sq_gate_cell *cell, const char *metric, double value)
         cell->registers = value;
     else if (strcmp(metric, "sentinel") == 0)
         cell->is_sentinel = value > 0;
-    else if (strcmp(metric, "dram_bytes_read") == 0)
-        cell->dram_read = value;
-    else
-        cell->dram_written = value;
+    else {
+        cell->dram_least = fmin(cell->dram_least, value); /* of a number and NAN: the number */
+        cell->dram_most = fmax(cell->dram_most, value);
+    }
 }
 
 static sq_status read_values(const sq_scope *scope, const char *sql, sq_gate_side *side,
@@ -237,6 +243,7 @@ sq_status sq_gate_side_read(sq_db *db, const char *campaign, sq_gate_side *out, 
     SQ_TRY(read_head(&scope, &r, err));
     SQ_TRY(read_runs(&scope, &r, err));
     SQ_TRY(read_values(&scope, values_sql, out, err));
+    SQ_TRY(read_values(&scope, dram_sql, out, err));
     SQ_TRY(read_values(&scope, registers_sql, out, err));
     SQ_TRY(read_others(&scope, out, err));
     return sq_roofs_read(&scope, out->device_id, &out->roofs, err);

@@ -25,7 +25,8 @@ typedef struct {
     sq_run_status *status;
     int *replicate; /* of the timed ones */
     double *ns, *cycles, *setup;
-    double peak_bytes, dram_read, dram_written, registers; /* NAN unknown */
+    double peak_bytes, registers;     /* NAN unknown */
+    double dram_least, dram_most;     /* of the runs that were counted */
     double bytes, matrix_flops;
     bool is_sentinel;
     char reason[SQ_REASON_MAX]; /* of the latest run without a time */

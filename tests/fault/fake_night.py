@@ -6,6 +6,7 @@ since the baseline. $NIGHT names a JSON file:
   times     {TEXT: factor} of the times of cells whose key holds TEXT; "" is every cell
   setup     the same of set-up times
   peak      the same of memory
+  dram      the same of bytes counted, which vary from count to count by dram_cv (0)
   registers {TEXT: registers a thread}
   hash      {TEXT: hash of the kernels}
   result    {TEXT: "crash", "wrong", "error" or "oom"}
@@ -109,9 +110,10 @@ def run(cell):
 
 
 def profile(cell):
+    dram = 1e9 * told("dram", cell, 1) * math.exp(random.gauss(0, NIGHT.get("dram_cv", 0)))
     say({"is": "record", "record": {
         "status": "ok", "reason": "", "samples": [], "peak_bytes": 0,
-        "values": [value("dram_bytes_read", 1e9), value("dram_bytes_written", 1e9)],
+        "values": [value("dram_bytes_read", dram), value("dram_bytes_written", dram)],
         "kernels": [{"name": "k", "ns": 900, "grid": [1, 1, 1], "block": [32, 1, 1],
                      "registers": told("registers", cell, 32), "shared_bytes": 0}]}})
 

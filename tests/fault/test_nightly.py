@@ -4,7 +4,8 @@ found, confirmed, dismissed; what ends a night early, and how it goes on.
 
 usage: test_nightly.py SOURCE_DIR BINARY_DIR
 """
-import json
+import csv
+import io
 import os
 import pathlib
 import signal
@@ -145,6 +146,20 @@ class WithProgram(Night):
         self.assertEqual(dict(self.rows("SELECT metric, count(*) FROM v_verdict WHERE "
                                         "confirmed = 'confirmed' GROUP BY 1")),
                          {"peak_bytes": 4, "registers": 4})
+
+    def test_bytes_that_only_vary_are_no_regression(self):
+        result = self.nightly(code=2, dram={SLOW: 1.03})
+        self.assertIn("4 confirmed, 28 unchanged", self.last_line(result))
+        self.assertEqual(self.rows("SELECT metric, count(*) FROM v_verdict WHERE confirmed = "
+                                   "'confirmed' GROUP BY 1"), [("dram_bytes", 4)])
+        self.tell("base", dram_cv=0.02)
+        self.tell("night", dram_cv=0.02)
+        result = self.seqmark("night", "nightly", *self.words("-o", "csv"))
+        self.assertIn(result.returncode, (0, 3), result.stderr)
+        rows = [row for row in csv.DictReader(io.StringIO(result.stdout))
+                if row["verdict"] == "suspect_larger"]
+        self.assertGreater(len(rows), 0)
+        self.assertLessEqual({row["confirmed"] for row in rows}, {"dismissed", "unresolved"})
 
     def test_a_cell_that_fails_again_is_a_regression(self):
         result = self.nightly(code=2, result={"L=64,D=256": "error"})
