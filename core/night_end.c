@@ -92,8 +92,8 @@ sq_night_end sq_night_exit(const sq_night_tally *tally)
         {tally->confirmed > 0, {2, "confirmed regression"}},
         {tally->failed > 0, {6, "cells failed"}},
         {tally->unresolved > 0, {3, "inconclusive: a suspect is unresolved"}},
-        {is_open, {3, "inconclusive: too many cells are"}},
         {tally->is_empty, {3, "inconclusive: no cell could be compared"}},
+        {is_open, {3, "inconclusive: too many cells are"}},
         {true, {0, "as good or better"}},
     };
     size_t i = 0;

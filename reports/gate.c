@@ -276,10 +276,17 @@ static bool is_alarm(sq_night_verdict verdict)
     return verdict == SQ_NIGHT_SUSPECT_SLOWER || verdict == SQ_NIGHT_SUSPECT_FASTER;
 }
 
+/* Has times on both sides, and too few of them. */
+static bool is_untold(const sq_gate_row *row)
+{
+    return row->result.verdict == SQ_NIGHT_NOT_COMPARED && row->baseline && row->night &&
+           row->baseline->n_timed > 0 && row->night->n_timed > 0;
+}
+
 /* The judge counts sentinels among the cells; the night does not. */
 static void take_results(sq_judging *gate, const sq_night_result *result)
 {
-    int *count = gate->summary.count, compared = 0;
+    int *count = gate->summary.count, compared = 0, untold = 0;
     for (int i = 0; i < gate->n_rows + gate->n_sentinels; i++) {
         sq_gate_row *row = &gate->row[i];
         row->result = result[i];
@@ -287,16 +294,18 @@ static void take_results(sq_judging *gate, const sq_night_result *result)
             row->again[k] = (sq_interval){NAN, NAN, NAN};
         if (i >= gate->n_rows) {
             count[result[i].verdict]--;
+            gate->asked += result[i].test[SQ_NIGHT_TIME].finding != SQ_FINDING_NONE;
             gate->alarms += is_alarm(result[i].verdict);
             continue;
         }
         compared += result[i].test[SQ_NIGHT_TIME].finding != SQ_FINDING_NONE;
+        untold += is_untold(row);
         suspect(row);
         explain(row);
     }
+    int open = count[SQ_NIGHT_INCONCLUSIVE] + untold, all = compared + untold;
     gate->summary.compared = compared;
-    gate->summary.inconclusive_share =
-        compared ? (double)count[SQ_NIGHT_INCONCLUSIVE] / compared : 0;
+    gate->summary.inconclusive_share = all ? (double)open / all : 0;
 }
 
 static sq_status judge(sq_judging *gate, sq_error *err)

@@ -41,7 +41,7 @@ sq_table *sq_gate_counts(const sq_judging *gate)
             add_count(table, sq_standing_name((sq_standing)i),
                       count_standing(gate, (sq_standing)i));
     add_count(table, "control", gate->summary.controls);
-    add_count(table, "sentinel", gate->n_sentinels);
+    add_count(table, "sentinel", gate->asked);
     add_count(table, "sentinel false alarms", gate->alarms);
     return table;
 }
@@ -195,7 +195,7 @@ static void add_head(const sq_judging *gate, sq_text *out)
     add_number(out, "control_shift", expm1(shift->estimate));
     add_number(out, "control_lo", expm1(shift->lo));
     add_number(out, "control_hi", expm1(shift->hi));
-    add_number(out, "sentinels", gate->n_sentinels);
+    add_number(out, "sentinels", gate->asked);
     add_number(out, "sentinel_alarms", gate->alarms);
     add_number(out, "last_nights", gate->last.nights);
     add_number(out, "last_sentinels", gate->last.sentinels);

@@ -174,7 +174,7 @@ static sq_gate row_of(const sq_judging *gate, bool is_final, const char *setting
                  .git_commit = gate->options.git_commit,
                  .settings = settings,
                  .exit_code = is_final ? end.code : -1,
-                 .sentinels = gate->n_sentinels,
+                 .sentinels = gate->asked,
                  .sentinel_alarms = gate->alarms,
                  .controls = gate->summary.controls,
                  .control_shift = fraction(shift->estimate),

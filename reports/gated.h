@@ -78,7 +78,7 @@ struct sq_judging {
     sq_gate_row *row; /* cells of either side, then sentinels; worst first */
     int n_rows;       /* without sentinels */
     sq_gate_row *sentinel;
-    int n_sentinels, alarms;
+    int n_sentinels, asked, alarms; /* asked: sentinels with runs enough on both halves */
     sq_night_summary summary;
     bool is_disturbed; /* others computed on the GPU */
     sq_text crossed;

@@ -4,11 +4,13 @@ The times are those of fake_night.py.
 
 usage: test_gate.py SOURCE_DIR BINARY_DIR
 """
+import contextlib
 import csv
 import io
 import json
 import os
 import pathlib
+import sqlite3
 import sys
 import unittest
 import xml.etree.ElementTree as ElementTree
@@ -115,6 +117,21 @@ class Gate(Nights):
             result = self.seqmark("night", "gate", "base", "latest")
             self.assertEqual(result.returncode, 3, result.stderr)
             self.assertIn("no cell could be compared", self.last_line(result))
+
+    def test_cells_of_too_few_runs_are_inconclusive(self):
+        """Sixteen cells as they were, and sixteen of which one run has a time."""
+        self.measure("night")
+        with contextlib.closing(sqlite3.connect(self.db)) as db:
+            db.execute("UPDATE run SET status = 'throttled', median_ns = NULL WHERE replicate > 0 AND "
+                       "campaign_id = 2 AND cell_id IN (SELECT cell_id FROM cell WHERE key LIKE "
+                       "'%L=256%' OR key LIKE '%L=512%')")
+            db.commit()
+        result = self.seqmark("night", "gate", "base", "night")
+        self.assertEqual(result.returncode, 3, result.stderr)
+        self.assertIn("too many cells are; 32 cells beside base: 16 unchanged, 16 not compared",
+                      self.last_line(result))
+        result = self.seqmark("night", "gate", "base", "night", "--max-inconclusive", "60%")
+        self.assertEqual(result.returncode, 0, result.stderr)
 
     def test_another_driver_is_refused_or_said(self):
         self.measure("night", driver="590")

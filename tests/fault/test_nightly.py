@@ -105,6 +105,12 @@ class WithProgram(Night):
         self.nightly(code=0)
         self.assertEqual(self.rows("SELECT sum(sentinels) FROM gate"), [(4,)])
 
+    def test_sentinels_of_one_run_are_asked_nothing(self):
+        result = self.nightly("--replicates", "1", code=3)
+        self.assertIn("too many cells are", self.last_line(result))
+        self.assertNotIn("sentinels", result.stderr)
+        self.assertEqual(self.rows("SELECT sentinels FROM gate"), [(0,)])
+
     def test_a_slowdown_is_found_and_confirmed_and_nothing_else_is(self):
         result = self.nightly(code=2, times={SLOW: 1.03}, hash={SLOW: "b" * 16})
         last = self.last_line(result)
