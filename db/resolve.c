@@ -230,6 +230,16 @@ static sq_status match_campaign(sq_db *db, const char *text, char uuid[SQ_UUID_T
     return SQ_OK;
 }
 
+static sq_status fail_unknown_campaign(sq_db *db, const char *text, sq_error *err)
+{
+    char uuid[SQ_UUID_TEXT];
+    sq_error ignored = {.status = SQ_OK};
+    if (resolve_baseline(db, text, uuid, &ignored) == SQ_OK)
+        return sq_fail(err, SQ_BAD_ARGUMENT,
+                       "unknown campaign \"%s\"; did you mean \"baseline:%s\"?", text, text);
+    return sq_db_fail_unknown(db, SQ_SQL_KNOWN_CAMPAIGNS, KNOWN_NAMES, "campaign", text, err);
+}
+
 sq_status sq_db_resolve_campaign(sq_db *db, const char *text, char uuid[SQ_UUID_TEXT],
                                  sq_error *err)
 {
@@ -247,7 +257,7 @@ sq_status sq_db_resolve_campaign(sq_db *db, const char *text, char uuid[SQ_UUID_
     sq_text listed = {0};
     sq_status status = match_campaign(db, text, uuid, &n, &listed, err);
     if (status == SQ_OK && n == 0)
-        status = sq_db_fail_unknown(db, SQ_SQL_KNOWN_CAMPAIGNS, KNOWN_NAMES, "campaign", text, err);
+        status = fail_unknown_campaign(db, text, err);
     else if (status == SQ_OK && n > 1)
         status = fail_ambiguous("campaign", text, &listed, err);
     sq_text_free(&listed);

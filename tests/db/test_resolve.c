@@ -133,6 +133,7 @@ static void test_baseline(void **state)
                      SQLITE_OK);
     expect_campaign("baseline:h100", FIRST);
     refuse_campaign("baseline:h200", "unknown baseline \"h200\"");
+    refuse_campaign("h100", "did you mean \"baseline:h100\"?");
 }
 
 static void put_run(const char *id, double length, int replicate, double started)
