@@ -62,7 +62,8 @@ sq_status sq_db_find_answer(sq_db *db, const char *cell_key, const char *metric,
                             const char *baseline_uuid, double at, sq_answer *out, bool *found,
                             sq_error *err);
 /* Whether the answer is one to this effect too: a flake's is to all, a change's to one of the same
- * sign that is not larger than the interval of the one that was answered. */
+ * sign that is not larger than the interval of the one that was answered, or, of a count, not by 1 %
+ * of the baseline. */
 bool sq_answer_covers(const sq_answer *answer, double effect);
 
 #ifdef __cplusplus

@@ -212,12 +212,15 @@ static void test_what_an_answer_covers(void **state)
     const sq_answer smaller = {
         .kind = "expected", .effect = -0.05, .effect_lo = -0.07, .effect_hi = -0.03};
     const sq_answer flake = {.kind = "flake", .effect = 0.05, .effect_lo = 0.03, .effect_hi = 0.07};
+    const sq_answer larger = {
+        .kind = "accepted", .effect = 0.05, .effect_lo = NAN, .effect_hi = NAN};
     const sq_answer failing = {.kind = "accepted", .effect = NAN};
     assert_true(sq_answer_covers(&slower, 0.069) && sq_answer_covers(&slower, 0.01));
     assert_false(sq_answer_covers(&slower, 0.071));
     assert_false(sq_answer_covers(&slower, -0.05));
     assert_true(sq_answer_covers(&smaller, -0.069));
     assert_false(sq_answer_covers(&smaller, -0.071) || sq_answer_covers(&smaller, 0.05));
+    assert_true(sq_answer_covers(&larger, 0.0501) && !sq_answer_covers(&larger, 0.062));
     assert_true(sq_answer_covers(&flake, 0.5) && sq_answer_covers(&failing, NAN));
 }
 
