@@ -26,7 +26,7 @@ const sq_setting_def sq_setting_defs[] = {
      SQ_SCOPE_GROUP},
     {{"filter", 0, "EXPR", "keeps the cells for which EXPR holds: \"L<=8k and dtype==bf16\""},
      SQ_SCOPE_CAMPAIGN},
-    {{"replicates", 0, "N", "runs of every cell, each in a process of its own (default 1)"},
+    {{"replicates", 0, "N", "runs of every cell, each in a process of its own (default 1, nightly 5)"},
      SQ_SCOPE_CAMPAIGN},
     {{"order", 0, "ORDER", "random (default; by the seed) or plan"}, SQ_SCOPE_CAMPAIGN},
     {{"seed", 0, "N", "seed of inputs and order (default: drawn, and stored)"}, SQ_SCOPE_CAMPAIGN},
