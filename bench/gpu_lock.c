@@ -11,9 +11,6 @@
 
 #include "core/lock.h"
 
-/* The GPU that this process, or one that started it, holds. */
-static const char held[] = "SEQMARK_GPU_HELD";
-
 static const char *lock_folder(void)
 {
     static const char shared[] = "/run/lock";
@@ -43,7 +40,7 @@ static void describe_self(const char *command, char out[SQ_LOCK_HOLDER])
 sq_status sq_gpu_lock_take(const sq_device *device, const char *command, int *fd, sq_error *err)
 {
     char name[512], self[SQ_LOCK_HOLDER], who[SQ_LOCK_HOLDER];
-    const char *ours = getenv(held);
+    const char *ours = getenv(SQ_GPU_HELD);
     *fd = -1;
     if (strcmp(device->backend, "cuda") != 0 || (ours && strcmp(ours, device->uuid) == 0))
         return SQ_OK;
@@ -54,7 +51,7 @@ sq_status sq_gpu_lock_take(const sq_device *device, const char *command, int *fd
         return sq_fail(err, SQ_DEVICE, "GPU %d (%s) is in use by %.300s", device->index,
                        device->name, who[0] ? who : "another seqmark");
     fchmod(*fd, 0666); /* for other users, whatever our umask is; fails where the file is theirs */
-    setenv(held, device->uuid, 1);
+    setenv(SQ_GPU_HELD, device->uuid, 1);
     return SQ_OK;
 }
 
@@ -62,6 +59,6 @@ void sq_gpu_lock_drop(int fd)
 {
     if (fd < 0)
         return;
-    unsetenv(held);
+    unsetenv(SQ_GPU_HELD);
     sq_lock_release(fd);
 }

@@ -18,6 +18,7 @@ extern "C" {
  * one holds the GPU (a kept binary that the nightly runs): processes started from now on may use
  * it. SQ_DEVICE: somebody else holds it, and goes on to for SQ_GPU_LOCK_MS. */
 enum { SQ_GPU_LOCK_MS = 3000 };
+#define SQ_GPU_HELD "SEQMARK_GPU_HELD" /* in the environment of those: the GPU's uuid */
 sq_status sq_gpu_lock_take(const sq_device *device, const char *command, int *fd, sq_error *err);
 void sq_gpu_lock_drop(int fd); /* accepts -1 */
 

@@ -12,6 +12,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "bench/gpu_lock.h"
+
+enum { NOT_RUN = 127 };
+
 static bool is_blank(char c)
 {
     return c == ' ' || c == '\t' || c == '\n';
@@ -63,11 +67,12 @@ static void become(char **words, int code, const char *line)
     snprintf(number, sizeof number, "%d", code);
     setenv("SEQMARK_EXIT_CODE", number, 1);
     setenv("SEQMARK_LINE", line, 1);
+    unsetenv(SQ_GPU_HELD); /* what it leaves running does not hold the GPU */
     dup2(null, STDIN_FILENO);
     dup2(STDERR_FILENO, STDOUT_FILENO);
     setpgid(0, 0);
     execvp(words[0], words);
-    _exit(127);
+    _exit(NOT_RUN);
 }
 
 /* False: it had to be killed. */
@@ -90,6 +95,9 @@ static sq_status judge(const char *word, int status, sq_error *err)
         return SQ_OK;
     if (WIFSIGNALED(status))
         return sq_fail(err, SQ_IO, "the hook %s died of signal %d", word, WTERMSIG(status));
+    if (WEXITSTATUS(status) == NOT_RUN)
+        return sq_fail(err, SQ_IO, "the hook %s could not be run: is it there, and executable?",
+                       word);
     return sq_fail(err, SQ_IO, "the hook %s ended with exit code %d", word, WEXITSTATUS(status));
 }
 
