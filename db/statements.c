@@ -29,7 +29,7 @@ static const char *const sql_text[SQ_SQL_COUNT] = {
         "INSERT INTO campaign(uuid, suite, label, plan_hash, argv, version, git_commit, "
         "git_dirty, seed, planned, env_id, device_id, started, policy, state, turn) "
         "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, 'running', "
-        "max(?13, 0.001 + coalesce((SELECT max(turn) FROM campaign), 0))) "
+        "max(?13, round(0.001 + coalesce((SELECT max(turn) FROM campaign), 0), 3))) "
         "RETURNING campaign_id",
     [SQ_SQL_CONTINUE_CAMPAIGN] = "UPDATE campaign SET state = 'running', ended = NULL "
                                  "WHERE uuid = ?1 RETURNING campaign_id",

@@ -58,8 +58,14 @@ ALTER TABLE baseline ADD COLUMN tree_hash TEXT NOT NULL DEFAULT '';
 ALTER TABLE baseline ADD COLUMN made REAL; -- NULL: nobody told
 
 ALTER TABLE campaign ADD COLUMN turn REAL NOT NULL DEFAULT 0;
-UPDATE campaign SET turn = (
-    SELECT max(x.started) FROM campaign x WHERE x.campaign_id <= campaign.campaign_id);
+-- What a campaign that begins is given: its start, or 1 ms after the turn of the one before.
+UPDATE campaign SET turn = ordered.turn FROM (
+    SELECT campaign_id, max(started, coalesce(round(0.001 * place + max(started - 0.001 * place)
+        OVER (ORDER BY campaign_id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 3), started))
+        AS turn
+    FROM (SELECT campaign_id, started, row_number() OVER (ORDER BY campaign_id) AS place
+          FROM campaign)) AS ordered
+WHERE ordered.campaign_id = campaign.campaign_id;
 
 CREATE VIEW v_baseline AS
 SELECT b.name, b.made, c.uuid AS campaign, c.label, c.suite, c.started, c.state, c.git_commit,

@@ -178,6 +178,9 @@ class Merge(Stores):
                          [("h100", "old", ""), ("only", "new", "")])
 
     def test_an_older_store(self):
+        """Also where two campaigns began within a second of the clock."""
+        self.sql("UPDATE campaign SET started = (SELECT min(started) FROM campaign)")
+        self.sql("UPDATE campaign SET turn = round(started + 0.001 * (campaign_id - 1), 3)")
         shutil.copy(self.store, self.other)
         db = sqlite3.connect(self.other)
         db.executescript(TO_VERSION_2)

@@ -241,7 +241,8 @@ static void test_version_2(void **state)
     sq_db *db = must_open(path, SQ_DB_WRITE);
     assert_int_equal(get_int(db, "PRAGMA user_version"), 3);
     assert_int_equal(get_int(db, "SELECT turn FROM campaign WHERE campaign_id = 1"), 1);
-    assert_int_equal(get_int(db, "SELECT turn FROM campaign WHERE uuid = 'x20'"), 30);
+    assert_int_equal(get_int(db, "SELECT 1000 * turn FROM campaign WHERE uuid = 'x30'"), 30000);
+    assert_int_equal(get_int(db, "SELECT 1000 * turn FROM campaign WHERE uuid = 'x20'"), 30001);
     char uuid[SQ_UUID_TEXT];
     must(sq_db_resolve_campaign(db, "latest", uuid, &last_error));
     assert_string_equal(uuid, "x20");
