@@ -237,7 +237,7 @@ class WithProgram(Night):
         result = self.seqmark("night", "nightly", *self.words("--baseline", "nobody", "--hook",
                                                               "/nowhere/hook"))
         self.assertEqual(result.returncode, 1)
-        self.assertIn("the hook /nowhere/hook ended with exit code 127", result.stderr)
+        self.assertIn("the hook /nowhere/hook could not be run", result.stderr)
         self.assertIn("nobody", self.last_line(result))
 
     def test_words_that_cannot_be(self):
