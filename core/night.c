@@ -146,6 +146,18 @@ static bool is_failing(const sq_night_cell *cell)
     return has_failed(cell->tonight.status) || has_lost_support;
 }
 
+sq_night_verdict sq_night_verdict_of(sq_finding finding)
+{
+    static const sq_night_verdict alone[] = {
+        [SQ_FINDING_NONE] = SQ_NIGHT_NOT_COMPARED,
+        [SQ_FINDING_SLOWER] = SQ_NIGHT_SUSPECT_SLOWER,
+        [SQ_FINDING_FASTER] = SQ_NIGHT_SUSPECT_FASTER,
+        [SQ_FINDING_UNCHANGED] = SQ_NIGHT_UNCHANGED,
+        [SQ_FINDING_INCONCLUSIVE] = SQ_NIGHT_INCONCLUSIVE,
+    };
+    return alone[finding];
+}
+
 /* What the numbers say, of a cell that runs on both sides. */
 static sq_night_verdict verdict_of_numbers(sq_finding time, bool is_clocks, unsigned suspects)
 {
@@ -155,14 +167,7 @@ static sq_night_verdict verdict_of_numbers(sq_finding time, bool is_clocks, unsi
         return SQ_NIGHT_SUSPECT_LARGER;
     if (is_clocks)
         return SQ_NIGHT_CLOCKS_POWER;
-    static const sq_night_verdict alone[] = {
-        [SQ_FINDING_NONE] = SQ_NIGHT_NOT_COMPARED,
-        [SQ_FINDING_SLOWER] = SQ_NIGHT_SUSPECT_SLOWER,
-        [SQ_FINDING_FASTER] = SQ_NIGHT_SUSPECT_FASTER,
-        [SQ_FINDING_UNCHANGED] = SQ_NIGHT_UNCHANGED,
-        [SQ_FINDING_INCONCLUSIVE] = SQ_NIGHT_INCONCLUSIVE,
-    };
-    return alone[time];
+    return sq_night_verdict_of(time);
 }
 
 static void judge_cell(const sq_night_cell *cell, const sq_night_policy *policy,

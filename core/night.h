@@ -125,6 +125,8 @@ typedef enum {
         SQ_NIGHT_VERDICT_COUNT
 } sq_night_verdict;
 const char *sq_night_verdict_name(sq_night_verdict verdict);
+/* What a finding alone makes of a cell. */
+sq_night_verdict sq_night_verdict_of(sq_finding finding);
 
 typedef struct {
     sq_night_verdict verdict;

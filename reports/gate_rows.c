@@ -58,13 +58,6 @@ static sq_verdict verdict_of_count(const sq_gate_row *row, int quantity)
 /* The verdict of one quantity: the cell's, or what the quantity's own test says. */
 static const char *name_of(const sq_gate_row *row, int quantity)
 {
-    static const sq_night_verdict alone[] = {
-        [SQ_FINDING_NONE] = SQ_NIGHT_NOT_COMPARED,
-        [SQ_FINDING_SLOWER] = SQ_NIGHT_SUSPECT_SLOWER,
-        [SQ_FINDING_FASTER] = SQ_NIGHT_SUSPECT_FASTER,
-        [SQ_FINDING_UNCHANGED] = SQ_NIGHT_UNCHANGED,
-        [SQ_FINDING_INCONCLUSIVE] = SQ_NIGHT_INCONCLUSIVE,
-    };
     if (row->result.verdict <= SQ_NIGHT_NOT_COMPARED || quantity == SQ_GATE_FAILING)
         return sq_night_verdict_name(row->result.verdict);
     if (quantity >= SQ_NIGHT_TESTS)
@@ -73,7 +66,7 @@ static const char *name_of(const sq_gate_row *row, int quantity)
         return sq_night_verdict_name(SQ_NIGHT_SUSPECT_SLOWER);
     if (quantity == SQ_NIGHT_TIME && row->result.verdict == SQ_NIGHT_CLOCKS_POWER)
         return sq_night_verdict_name(SQ_NIGHT_CLOCKS_POWER);
-    return sq_night_verdict_name(alone[row->result.test[quantity].finding]);
+    return sq_night_verdict_name(sq_night_verdict_of(row->result.test[quantity].finding));
 }
 
 /* Time is kept of every cell that has it; other quantities where they say something. */
