@@ -5,7 +5,7 @@
 
 #include "reports/gated.h"
 
-static int count_standing(const sq_judging *gate, sq_standing least, sq_standing most)
+int sq_gate_count(const sq_judging *gate, sq_standing least, sq_standing most)
 {
     int n = 0;
     for (int i = 0; i < gate->n_rows; i++) {
@@ -39,9 +39,9 @@ static sq_night_tally tally_of(const sq_judging *gate)
     return (sq_night_tally){
         .is_unfit = gate->summary.is_unfit || gate->is_disturbed,
         .mismatches = gate->summary.count[SQ_NIGHT_MISMATCH],
-        .confirmed = count_standing(gate, SQ_STANDING_CONFIRMED, SQ_STANDING_CONFIRMED),
-        .unresolved = count_standing(gate, SQ_STANDING_PENDING, SQ_STANDING_PENDING) +
-                      count_standing(gate, SQ_STANDING_UNRESOLVED, SQ_STANDING_UNRESOLVED),
+        .confirmed = sq_gate_count(gate, SQ_STANDING_CONFIRMED, SQ_STANDING_CONFIRMED),
+        .unresolved = sq_gate_count(gate, SQ_STANDING_PENDING, SQ_STANDING_PENDING) +
+                      sq_gate_count(gate, SQ_STANDING_UNRESOLVED, SQ_STANDING_UNRESOLVED),
         .failed = failed > gate->options.allow_failed ? failed - gate->options.allow_failed : 0,
         .is_empty = gate->summary.compared == 0,
         .inconclusive_share = gate->summary.inconclusive_share,
@@ -103,7 +103,7 @@ static void add_counts(const sq_judging *gate, const sq_night_tally *tally, sq_t
     } parts[] = {{tally->mismatches, "wrong"},
                  {tally->confirmed, "confirmed"},
                  {tally->unresolved, "unresolved"},
-                 {count_standing(gate, SQ_STANDING_DISMISSED, SQ_STANDING_CLOCKS), "dismissed"},
+                 {sq_gate_count(gate, SQ_STANDING_DISMISSED, SQ_STANDING_CLOCKS), "dismissed"},
                  {count_answered(gate), "answered"},
                  {count_failed(gate), "failed"},
                  {count[SQ_NIGHT_CLOCKS_POWER], "clocks/power"},

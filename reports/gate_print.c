@@ -19,14 +19,6 @@ static void add_count(sq_table *table, const char *what, int n)
     sq_table_number(table, n, 9);
 }
 
-static int count_standing(const sq_judging *gate, sq_standing standing)
-{
-    int n = 0;
-    for (int i = 0; i < gate->n_rows; i++)
-        n += sq_gate_standing(&gate->row[i]) == standing && !gate->row[i].is_answered;
-    return n;
-}
-
 sq_table *sq_gate_counts(const sq_judging *gate)
 {
     static const char *const columns[] = {"cells", "n", NULL};
@@ -36,10 +28,11 @@ sq_table *sq_gate_counts(const sq_judging *gate)
     for (int i = 0; i < SQ_NIGHT_VERDICT_COUNT; i++)
         if (gate->summary.count[i])
             add_count(table, sq_night_verdict_name((sq_night_verdict)i), gate->summary.count[i]);
-    for (int i = SQ_STANDING_PENDING; i <= SQ_STANDING_CONFIRMED; i++)
-        if (count_standing(gate, (sq_standing)i))
-            add_count(table, sq_standing_name((sq_standing)i),
-                      count_standing(gate, (sq_standing)i));
+    for (sq_standing i = SQ_STANDING_PENDING; i <= SQ_STANDING_CONFIRMED; i++) {
+        int n = sq_gate_count(gate, i, i);
+        if (n)
+            add_count(table, sq_standing_name(i), n);
+    }
     add_count(table, "control", gate->summary.controls);
     add_count(table, "sentinel", gate->asked);
     add_count(table, "sentinel false alarms", gate->alarms);

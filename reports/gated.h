@@ -105,6 +105,12 @@ void sq_gate_describe(const sq_gate_row *row, sq_text *out);
 
 /* "main" or the campaign. */
 const char *sq_gate_baseline_name(const sq_judging *gate);
+
+/* --- gate_end.c --- */
+
+/* Cells that nobody has answered, by the worst of their standings. */
+int sq_gate_count(const sq_judging *gate, sq_standing least, sq_standing most);
+
 /* --- gate_print.c --- */
 
 sq_table *sq_gate_counts(const sq_judging *gate);
