@@ -69,6 +69,9 @@ typedef struct {
  * lies in the workspace while `raw` is do itself. */
 typedef struct {
     sq_decay_ones ones;
+    /* Powers of two, (B, H, chunks), that a chunk's row and slope are in units of: as they are they
+     * may be too small for f16. NULL: 1. */
+    const float *unit;
     sq_decay_tensor d_o, raw;
     sq_decay_tensor d_q, d_k, d_v, d_z, d_dt;
     sq_decay_matrix d_final, d_initial;

@@ -100,17 +100,17 @@ __device__ __forceinline__ float sq_tile_dot(const sq_tile<T> &x, const sq_tile<
     return sum;
 }
 
-/* What a value column of ones adds to dO V^T, dO S^T and V G^T. */
+/* What a value column of ones adds to dO V^T, dO S^T and V G^T, G in units of `unit`. */
 template <typename T>
 __device__ __forceinline__ void
-sq_tile_add_ones(const sq_decay_tiled &c, const sq_tile_unit &u, int key, sq_tile_sum<T> &dp,
-                 sq_tile_sum<T> &from_state, sq_tile_sum<T> &from_gradient)
+sq_tile_add_ones(const sq_decay_tiled &c, const sq_tile_unit &u, int key, float unit,
+                 sq_tile_sum<T> &dp, sq_tile_sum<T> &from_state, sq_tile_sum<T> &from_gradient)
 {
     const sq_decay_ones &ones = c.g.ones;
     const float *d_o = ones.d_o + ((int64_t)u.batch * c.p.heads + u.head) * c.p.length + u.first;
-    const int64_t unit = ((int64_t)u.chunk * c.p.batch + u.batch) * c.p.heads + u.head;
-    const float *before = ones.before + unit * c.p.keys + key;
-    const float *after = ones.after + unit * c.p.keys + key;
+    const int64_t at = ((int64_t)u.chunk * c.p.batch + u.batch) * c.p.heads + u.head;
+    const float *before = ones.before + at * c.p.keys + key;
+    const float *after = ones.after + at * c.p.keys + key;
 #pragma unroll
     for (int e = 0; e < 16; e++) {
         const int i = dp.row(e), n = dp.col(e);
@@ -118,15 +118,16 @@ sq_tile_add_ones(const sq_decay_tiled &c, const sq_tile_unit &u, int key, sq_til
         const float own = i < u.steps ? d_o[i] : 0.0f;
         dp.at[e] += own;
         from_state.at[e] += is_key ? own * before[n] : 0.0f;
-        from_gradient.at[e] += is_key ? after[n] : 0.0f;
+        from_gradient.at[e] += is_key ? after[n] / unit : 0.0f;
     }
 }
 
 /* To dq or dk: the sum itself where no other block has a part of it. */
 template <typename T>
-__device__ __forceinline__ void
-sq_tile_store_keys(const sq_decay_tiled &c, const sq_decay_tensor &to, float *parts,
-                   const sq_tile_unit &u, int split, int group, int key, const sq_tile_sum<T> &sum)
+__device__ __forceinline__ void sq_tile_store_keys(const sq_decay_tiled &c,
+                                                   const sq_decay_tensor &to, float *parts,
+                                                   const sq_tile_unit &u, int split, int group,
+                                                   int key, float unit, const sq_tile_sum<T> &sum)
 {
     const int groups = c.p.heads / c.p.heads_per_group;
     const int64_t first = ((int64_t)split * c.p.batch + u.batch) * c.p.length + u.first;
@@ -136,9 +137,10 @@ sq_tile_store_keys(const sq_decay_tiled &c, const sq_decay_tensor &to, float *pa
         if (i >= u.steps || n >= c.p.keys)
             continue;
         if (c.splits == 1)
-            ((T *)sq_decay_at<T>(to, u.batch, u.first + i, group))[n] = sq_from_f32<T>(sum.at[e]);
+            ((T *)sq_decay_at<T>(to, u.batch, u.first + i, group))[n] =
+                sq_from_f32<T>(sum.at[e] * unit);
         else
-            parts[((first + i) * groups + group) * c.p.keys + n] = sum.at[e];
+            parts[((first + i) * groups + group) * c.p.keys + n] = sum.at[e] * unit;
     }
 }
 
@@ -166,6 +168,7 @@ static __global__ void __launch_bounds__(SQ_TILE_THREADS) sq_tile_keys_kernel(sq
     dq.clear();
     dk.clear();
     const sq_tile_unit any = sq_tile_unit_of(c, chunk, batch, first_head);
+    const sq_tile_units units = sq_tile_units_of(c, any); /* other than 1: of one head in a group */
     sq_tile_load_steps<T>(c, q, c.p.q, any, group, key, c.p.keys);
     sq_tile_load_steps<T>(c, k, c.p.k, any, group, key, c.p.keys);
     __syncthreads();
@@ -187,7 +190,7 @@ static __global__ void __launch_bounds__(SQ_TILE_THREADS) sq_tile_keys_kernel(sq
             dot[0] += sq_tile_dot(s, g);
         }
         if (c.g.ones.d_o)
-            sq_tile_add_ones<T>(c, u, key, dp, from_state, from_gradient);
+            sq_tile_add_ones<T>(c, u, key, units.later, dp, from_state, from_gradient);
         __syncthreads();
         const sq_tile<T> w = d_o;
         float query[16], of_key[16];
@@ -208,7 +211,7 @@ static __global__ void __launch_bounds__(SQ_TILE_THREADS) sq_tile_keys_kernel(sq
 #pragma unroll
         for (int e = 0; e < 16; e++) {
             dq.at[e] += m->gates.row[dq.row(e)] * from_state.at[e];
-            dk.at[e] += m->gates.key[dk.row(e)] * from_gradient.at[e];
+            dk.at[e] += m->gates.key[dk.row(e)] * (units.later / units.own) * from_gradient.at[e];
         }
         if (!c.d_log)
             continue;
@@ -219,8 +222,8 @@ static __global__ void __launch_bounds__(SQ_TILE_THREADS) sq_tile_keys_kernel(sq
         __syncthreads();
         sq_tile_log_gradient(m, m->gates.decay * dot[0], c.d_log + at);
     }
-    sq_tile_store_keys<T>(c, c.g.d_q, c.d_q, any, split, group, key, dq);
-    sq_tile_store_keys<T>(c, c.g.d_k, c.d_k, any, split, group, key, dk);
+    sq_tile_store_keys<T>(c, c.g.d_q, c.d_q, any, split, group, key, units.own, dq);
+    sq_tile_store_keys<T>(c, c.g.d_k, c.d_k, any, split, group, key, units.own, dk);
 }
 
 template <typename T>

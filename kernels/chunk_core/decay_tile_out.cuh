@@ -122,15 +122,19 @@ static __global__ void __launch_bounds__(SQ_TILE_THREADS) sq_tile_out_kernel(sq_
     }
     __syncthreads();
     const sq_tile<T> p = q, v = s, d_o = g;
+    sq_tile_units units = {1.0f, 1.0f};
+    if constexpr (MODE == SQ_TILE_BACKWARD && !BY_ROW) {
+        units = sq_tile_units_of(c, u);
+    }
 #pragma unroll
     for (int e = 0; e < 16; e++) {
         const int i = score.row(e), j = score.col(e);
         if constexpr (BY_ROW) {
             p.put(i, j, score.at[e] * c.p.scale);
         } else {
-            p.put(i, j, score.at[e] * sq_tile_pair(c.p, gates, i, j) * gates->input[j]);
+            p.put(i, j, score.at[e] * sq_tile_pair(c.p, gates, i, j) * units.own * gates->input[j]);
             y.at[e] *= gates->row[i];
-            dv.at[e] *= gates->key[i];
+            dv.at[e] *= gates->key[i] * units.later;
         }
     }
     sq_tile_load_steps<T>(c, v, c.p.v, u, head, column, c.p.values);

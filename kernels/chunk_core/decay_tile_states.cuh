@@ -68,6 +68,7 @@ static __global__ void __launch_bounds__(SQ_TILE_THREADS) sq_tile_states_kernel(
     const sq_decay_matrix to = IS_REVERSE ? c.g.d_initial : c.p.final;
     void *states = IS_REVERSE ? c.after : c.before;
     sq_tile_sum<T> state;
+    float unit = 1.0f; /* of the state */
     state.clear();
     if (from.data)
         sq_tile_each<T>(c, at, state, [&](int row, int column, float &x) {
@@ -99,15 +100,21 @@ static __global__ void __launch_bounds__(SQ_TILE_THREADS) sq_tile_states_kernel(
         if constexpr (BY_ROW) {
             sq_tile_weigh_by_row<T, IS_REVERSE>(c, sums, left, state);
         } else {
+            float decay = gates->decay;
+            if constexpr (IS_REVERSE) {
+                const sq_tile_units units = sq_tile_units_of(c, u);
+                decay *= units.later / units.own;
+                unit = units.own;
+            }
 #pragma unroll
             for (int e = 0; e < 16; e++)
-                state.at[e] *= gates->decay;
+                state.at[e] *= decay;
         }
         state.add_tn(left, right);
     }
     if (to.data)
         sq_tile_each<T>(c, at, state, [&](int row, int column, float &x) {
-            sq_decay_row(to, at.batch, at.head, row)[column] = x;
+            sq_decay_row(to, at.batch, at.head, row)[column] = x * unit;
         });
 }
 

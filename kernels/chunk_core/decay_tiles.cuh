@@ -20,7 +20,7 @@
 #include "kernels/hw/launch.cuh"
 
 /* before, after: states S and gradients G of all chunks, (chunks, B, H, keys, values) in the call's
- * type. Sums to come, each by part: d_step, d_log (key tiles, B, H, 64 chunks): dw and d(ln a) of
+ * type, G in the later chunk's units. Sums to come, each by part: d_step, d_log (key tiles, B, H, 64 chunks): dw and d(ln a) of
  * each step; d_skip (B chunks, H, values); d_a, d_bias (B chunks, H); d_q, d_k (splits, B, L, G,
  * keys): of some heads of a group each, not used where splits is 1. */
 typedef struct {
@@ -53,6 +53,20 @@ __device__ __forceinline__ void sq_tile_load_steps(const sq_decay_tiled &c, cons
 {
     tile.load(sq_decay_at<T>(t, u.batch, u.first, head) + column, t.time, u.steps, columns - column,
               c.is_vector, scale);
+}
+
+/* What the factors r of a chunk, and of the chunks after it as G has them, are in units of. */
+typedef struct {
+    float own, later;
+} sq_tile_units;
+
+__device__ __forceinline__ sq_tile_units sq_tile_units_of(const sq_decay_tiled &c,
+                                                          const sq_tile_unit &u)
+{
+    if (!c.g.unit)
+        return {1.0f, 1.0f};
+    const float *at = c.g.unit + ((int64_t)u.batch * c.p.heads + u.head) * c.chunks + u.chunk;
+    return {at[0], u.chunk + 1 < c.chunks ? at[1] : 1.0f};
 }
 
 /* The saved matrices of a chunk. */

@@ -21,7 +21,9 @@ static inline int64_t sq_normalised_states(const sq_decay_params &p)
 static inline size_t sq_normalised_bytes(const sq_call *call, const sq_decay_params &p)
 {
     const bool is_backward = call->pass == SQ_PASS_BWD;
-    const int64_t rows = (is_backward ? SQ_SCORE_FACTS : 1) * sq_score_queries(p);
+    const int64_t chunks = sq_ceil_div(p.length, SQ_CHUNK) * p.batch * p.heads;
+    const int64_t rows =
+        is_backward ? SQ_SCORE_FACTS * sq_score_queries(p) + chunks : sq_score_queries(p);
     const int64_t states =
         call->axis[AXIS_NORM] == NORM_PAPER ? (is_backward ? 2 : 1) * sq_normalised_states(p) : 0;
     return (size_t)sq_ceil_div((rows + states) * (int64_t)sizeof(float), 256) * 256;
@@ -64,20 +66,22 @@ static inline sq_status sq_normalised_rows(const sq_call *call, sq_decay_params 
     return sq_with_type(call->dtype, err, [&](auto type) {
         using T = decltype(type);
         if (c.norm == NORM_PAPER)
-            SQ_TRY(sq_score_run_states<T>(call, c.p, NULL, NULL, states, err));
+            SQ_TRY(sq_score_run_states<T>(call, c.p, {}, states, err));
         return sq_score_run_rows<T>(call, c, is_vector, err);
     });
 }
 
-/* Makes p->row and g->ones. */
+/* Makes p->row, g->unit and, for norm=paper, g->ones. */
 static inline sq_status sq_normalised_facts(const sq_call *call, sq_decay_params *p,
                                             sq_decay_grads *g, sq_error *err)
 {
-    const sq_score_facts c = sq_score_facts_of(call, *p, *g, (float *)call->workspace);
-    float *before = (float *)call->workspace + SQ_SCORE_FACTS * sq_score_queries(*p);
+    sq_score_facts c = sq_score_facts_of(call, *p, *g, (float *)call->workspace);
+    c.unit = c.extra + sq_score_queries(*p);
+    float *before = c.unit + (int64_t)c.chunks * p->batch * p->heads;
     float *after = before + sq_normalised_states(*p);
     const bool is_paper = c.norm == NORM_PAPER;
     p->row = c.factor;
+    g->unit = c.unit;
     if (is_paper)
         g->ones = {c.extra, before, after, c.slope};
     return sq_with_type(call->dtype, err, [&](auto type) {
@@ -85,8 +89,8 @@ static inline sq_status sq_normalised_facts(const sq_call *call, sq_decay_params
         SQ_TRY(sq_score_run_facts<T>(call, c, err));
         if (!is_paper)
             return SQ_OK;
-        SQ_TRY(sq_score_run_states<T>(call, c.p, NULL, NULL, before, err));
-        return sq_score_run_states<T>(call, c.p, c.slope, c.extra, after, err);
+        SQ_TRY(sq_score_run_states<T>(call, c.p, {}, before, err));
+        return sq_score_run_states<T>(call, c.p, {c.slope, c.extra, c.unit}, after, err);
     });
 }
 

@@ -9,7 +9,9 @@
 #include "kernels/chunk_core/decay_params.cuh"
 #include "kernels/chunk_core/decay_plan.cuh"
 #include "kernels/chunk_core/tiles.cuh"
+#include "kernels/hw/f16_range.cuh"
 #include "kernels/hw/launch.cuh"
+#include "kernels/hw/reduce.cuh"
 #include "kernels/retention/score_sums.cuh"
 
 /* Tiles of 64 value columns of a block where there are more than one. */
@@ -18,6 +20,23 @@ enum { SQ_PARALLEL_WIDE = 4 };
 static inline int sq_parallel_width(int columns)
 {
     return columns > SQ_TILE ? SQ_PARALLEL_WIDE : 1;
+}
+
+/* What f16 weights of the block are multiplied by before they are rounded. */
+__device__ __forceinline__ float sq_parallel_factor(const float (&w)[16], float *scratch)
+{
+    float largest = 0.0f;
+#pragma unroll
+    for (int e = 0; e < 16; e++)
+        largest = fmaxf(largest, fabsf(w[e]));
+    largest = sq_warp_max(largest);
+    if (threadIdx.x % 32 == 0)
+        scratch[threadIdx.x / 32] = largest;
+    __syncthreads();
+#pragma unroll
+    for (int warp = 0; warp < SQ_TILE_THREADS / 32; warp++)
+        largest = fmaxf(largest, scratch[warp]);
+    return sq_f16_factor(largest);
 }
 
 typedef struct {
@@ -30,7 +49,8 @@ typedef struct {
 template <typename T>
 static int sq_parallel_shared(int keys)
 {
-    return (sq_score_slots<T>(keys) + 2) * sq_tile_bytes<T> + SQ_TILE * 18 * (int)sizeof(float);
+    return (sq_score_slots<T>(keys) + 2) * sq_tile_bytes<T> +
+           (SQ_TILE * 18 + SQ_TILE_THREADS / 32) * (int)sizeof(float);
 }
 
 template <typename T, int WIDE>
@@ -41,7 +61,7 @@ static __global__ void __launch_bounds__(SQ_TILE_THREADS, 2)
     const sq_score_block<T> block = {memory, slots, c.is_vector};
     const sq_tile<T> weights = {block.end()}, values = block.keys();
     float(*part)[17] = (float(*)[17])(block.end() + sq_tile_bytes<T>);
-    float *row_scale = (float *)(part + SQ_TILE);
+    float *row_scale = (float *)(part + SQ_TILE), *scratch = row_scale + SQ_TILE;
     const int column = (int)blockIdx.x % c.blocks * WIDE * SQ_TILE;
     const sq_score_unit u = sq_score_longest_first(c.p, c.chunks, (int)blockIdx.x / c.blocks);
     const sq_decay_head head = sq_decay_load_head(c.p, u.h);
@@ -59,14 +79,19 @@ static __global__ void __launch_bounds__(SQ_TILE_THREADS, 2)
         score.clear();
         of_tile.clear();
         block.add_products(c.p, u, tile, score);
+        float x[16];
 #pragma unroll
         for (int e = 0; e < 16; e++) {
             const int i = score.row(e), distance = u.first + i - from - score.col(e);
             const float decay = sq_exp2((float)distance * head.rate);
-            const float x = distance >= 0 ? score.at[e] * row_scale[i] * decay : 0.0f;
-            weights.put(i, score.col(e), x);
-            of_tile.at[score.first_of_row(e)] += c.norm == NORM_TORCHSCALE ? fabsf(x) : x;
+            x[e] = distance >= 0 ? score.at[e] * row_scale[i] * decay : 0.0f;
+            of_tile.at[score.first_of_row(e)] += c.norm == NORM_TORCHSCALE ? fabsf(x[e]) : x[e];
         }
+        const float scale = sq_is_f16<T> ? sq_parallel_factor(x, scratch) : 1.0f;
+        const float back = sq_inverse_power(scale);
+#pragma unroll
+        for (int e = 0; e < 16; e++)
+            weights.put(score.row(e), score.col(e), x[e] * scale);
 #pragma unroll
         for (int e = 0; e < 16; e++)
             sums.at[e] += of_tile.at[e];
@@ -79,7 +104,17 @@ static __global__ void __launch_bounds__(SQ_TILE_THREADS, 2)
             values.load(sq_decay_at<T>(c.p.v, u.b, from, u.h) + at, c.p.v.time, steps,
                         c.p.values - at, c.is_vector);
             __syncthreads();
-            o[w].add_nn(weights, values);
+            if constexpr (sq_is_f16<T>) {
+                sq_tile_sum<T> added;
+                added.clear();
+                added.add_nn(weights, values);
+#pragma unroll
+                for (int e = 0; e < 16; e++) {
+                    o[w].at[e] = fmaf(added.at[e], back, o[w].at[e]);
+                }
+            } else {
+                o[w].add_nn(weights, values);
+            }
         }
     }
     sq_tile_sum<T>::row_parts(sums.at, part);

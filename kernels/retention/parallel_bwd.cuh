@@ -10,8 +10,6 @@
 #ifndef SQ_KERNELS_RETENTION_PARALLEL_BWD_CUH
 #define SQ_KERNELS_RETENTION_PARALLEL_BWD_CUH
 
-#include "kernels/hw/f16_range.cuh"
-#include "kernels/hw/reduce.cuh"
 #include "kernels/retention/parallel.cuh"
 #include "kernels/retention/score_facts.cuh"
 
@@ -30,23 +28,6 @@ typedef struct {
 template <typename T>
 constexpr int sq_parallel_bwd_shared = 3 * sq_tile_bytes<T> +
                                        (2 * SQ_TILE + SQ_TILE_THREADS / 32) * (int)sizeof(float);
-
-/* What f16 weights of the block are multiplied by before they are rounded. */
-__device__ __forceinline__ float sq_parallel_factor(const float (&w)[16], float *scratch)
-{
-    float largest = 0.0f;
-#pragma unroll
-    for (int e = 0; e < 16; e++)
-        largest = fmaxf(largest, fabsf(w[e]));
-    largest = sq_warp_max(largest);
-    if (threadIdx.x % 32 == 0)
-        scratch[threadIdx.x / 32] = largest;
-    __syncthreads();
-#pragma unroll
-    for (int warp = 0; warp < SQ_TILE_THREADS / 32; warp++)
-        largest = fmaxf(largest, scratch[warp]);
-    return sq_f16_factor(largest);
-}
 
 /* The two facts of a tile's queries; of none beyond the last: no weight is left of 0. */
 __device__ __forceinline__ void sq_parallel_load_facts(const sq_parallel_gradient &c, int64_t head,

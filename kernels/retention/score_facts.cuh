@@ -10,45 +10,68 @@
 
 #include "kernels/retention/score_sums.cuh"
 
-/* Numbers of a query: f for dv, f for dq and dk, and x; each (B, H, L). sums: of pass fwd, or NULL.
- */
+/* Numbers of a query: f for dv, f for dq and dk, and x; each (B, H, L). unit: NULL, or the power of
+ * two, (B, H, chunks), that a chunk's f are in units of. sums: of pass fwd, or NULL. */
 enum { SQ_SCORE_FACTS = 3 };
 typedef struct {
     sq_decay_params p;
     sq_decay_tensor o, d_o;
     const float *sums;
-    float *factor, *slope, *extra;
+    float *factor, *slope, *extra, *unit;
     int chunks, norm;
 } sq_score_facts;
+
+/* The power of two up to a chunk's largest f. */
+__device__ __forceinline__ float sq_score_chunk_unit(const float *factor, int steps)
+{
+    float largest = 1e-30f;
+    for (int i = 0; i < steps; i++)
+        largest = fmaxf(largest, factor[i]);
+    return __uint_as_float(__float_as_uint(largest) & 0xff800000u);
+}
+
+/* x of one step, received by the whole warp. */
+template <typename T>
+__device__ __forceinline__ float sq_score_extra(const sq_score_facts &c, const sq_score_unit &u,
+                                                int t, float sum)
+{
+    const T *o = sq_decay_at<T>(c.o, u.b, t, u.h), *d_o = sq_decay_at<T>(c.d_o, u.b, t, u.h);
+    float dot = 0.0f;
+    for (int n = (int)threadIdx.x % 32; n < c.p.values; n += 32)
+        dot = fmaf(sq_to_f32(o[n]), sq_to_f32(d_o[n]), dot);
+    dot = sq_warp_sum(dot);
+    return sum > 0.0f ? -dot : dot;
+}
 
 /* A chunk of a head a block, a step a warp at a time. */
 template <typename T>
 static __global__ void __launch_bounds__(SQ_TILE_THREADS) sq_score_facts_kernel(sq_score_facts c)
 {
+    __shared__ float factor[SQ_CHUNK], slope[SQ_CHUNK];
     const sq_score_unit u = sq_score_unit_of(c.p, c.chunks, (int)blockIdx.x);
     const sq_decay_head head = sq_decay_load_head(c.p, u.h);
-    const int lane = (int)threadIdx.x % 32;
-    for (int i = (int)threadIdx.x / 32; i < u.steps; i += SQ_TILE_THREADS / 32) {
+    const int own = (int)threadIdx.x;
+    const int64_t first = ((int64_t)u.b * c.p.heads + u.h) * c.p.length + u.first;
+    for (int i = own / 32; i < u.steps; i += SQ_TILE_THREADS / 32) {
         const int t = u.first + i;
-        const int64_t at = ((int64_t)u.b * c.p.heads + u.h) * c.p.length + t;
-        const float sum = c.sums ? c.sums[at] : 0.0f;
+        const float sum = c.sums ? c.sums[first + i] : 0.0f;
         const bool is_divided = c.norm == NORM_PAPER && fabsf(sum) > 1.0f;
-        float dot = 0.0f;
-        if (is_divided) {
-            const T *o = sq_decay_at<T>(c.o, u.b, t, u.h),
-                    *d_o = sq_decay_at<T>(c.d_o, u.b, t, u.h);
-            for (int n = lane; n < c.p.values; n += 32)
-                dot = fmaf(sq_to_f32(o[n]), sq_to_f32(d_o[n]), dot);
-            dot = sq_warp_sum(dot);
-        }
-        if (lane == 0) {
-            const float f =
-                sq_decay_output_scale(c.p, head, u.b, u.h, t) / sq_score_divisor(c.norm, sum);
-            c.factor[at] = f;
-            c.slope[at] = t == 0 && is_divided ? 0.0f : f;
-            c.extra[at] = sum > 0.0f ? -dot : dot;
+        const float extra = is_divided ? sq_score_extra<T>(c, u, t, sum) : 0.0f;
+        if (own % 32 == 0) {
+            const float f = sq_decay_output_scale(c.p, head, u.b, u.h, t);
+            factor[i] = f / sq_score_divisor(c.norm, sum);
+            slope[i] = t == 0 && is_divided ? 0.0f : factor[i];
+            c.extra[first + i] = extra;
         }
     }
+    __syncthreads();
+    if (own >= u.steps)
+        return;
+    const float unit = c.unit ? sq_score_chunk_unit(factor, u.steps) : 1.0f;
+    c.factor[first + own] = factor[own] / unit;
+    c.slope[first + own] = slope[own] / unit;
+    if (c.unit && own == 0)
+        c.unit[blockIdx.x] = unit;
 }
 
 static inline int64_t sq_score_queries(const sq_decay_params &p)

@@ -125,11 +125,16 @@ __device__ __forceinline__ sq_score_unit sq_score_longest_first(const sq_decay_p
 
 /* --- states --- */
 
-/* states, (chunks, B, H, keys): z before each chunk; with weights, (B, H, L), the gradient of z
- * after it, to which step t adds weight_t q_t, weight_t = slope_t d_o_t. */
+/* What q_t is multiplied by: slope_t d_o_t, (B, H, L), in units of each chunk's, (B, H, chunks). */
+typedef struct {
+    const float *slope, *d_o, *unit;
+} sq_score_weights;
+
+/* states, (chunks, B, H, keys): z before each chunk; with weights the gradient of z after it, to
+ * which step t adds weight_t q_t. */
 typedef struct {
     sq_decay_params p;
-    const float *slope, *d_o;
+    sq_score_weights of; /* pointers may be NULL: no weights */
     float *states;
     int chunks, key_blocks;
 } sq_score_states;
@@ -145,19 +150,21 @@ static __global__ void __launch_bounds__(SQ_SCORE_KEYS) sq_score_parts_kernel(sq
         return;
     const float lost = sq_decay_load_head(c.p, u.h).lost;
     const int64_t head = (int64_t)u.b * c.p.heads + u.h, row = head * c.p.length + u.first;
-    const sq_decay_tensor &from = c.slope ? c.p.q : c.p.k;
+    const sq_decay_tensor &from = c.of.slope ? c.p.q : c.p.k;
     const T *x = sq_decay_at<T>(from, u.b, u.first, u.h) + n;
     float sum = 0.0f;
 #pragma unroll 8
     for (int i = 0; i < u.steps; i++) {
-        if (c.slope) {
+        if (c.of.slope) {
             const int t = u.steps - 1 - i;
-            sum = fmaf(c.slope[row + t] * c.d_o[row + t], sq_to_f32(x[t * from.time]), sum);
+            sum = fmaf(c.of.slope[row + t] * c.of.d_o[row + t], sq_to_f32(x[t * from.time]), sum);
             sum = sq_score_decayed(sum, lost, 0.0f);
         } else {
             sum = sq_score_decayed(sum, lost, sq_to_f32(x[i * from.time]));
         }
     }
+    if (c.of.slope)
+        sum *= c.of.unit[head * c.chunks + u.chunk];
     c.states[((int64_t)u.chunk * c.p.batch * c.p.heads + head) * c.p.keys + n] = sum;
 }
 
@@ -174,7 +181,7 @@ static __global__ void __launch_bounds__(256) sq_score_chain_kernel(sq_score_sta
     float state = 0.0f;
     for (int done = 0; done < c.chunks; done += SQ_SCORE_AHEAD) {
         const int count = min((int)SQ_SCORE_AHEAD, c.chunks - done);
-        const int64_t first = c.slope ? c.chunks - 1 - done : done, way = c.slope ? -1 : 1;
+        const int64_t first = c.of.slope ? c.chunks - 1 - done : done, way = c.of.slope ? -1 : 1;
         float part[SQ_SCORE_AHEAD];
 #pragma unroll
         for (int i = 0; i < SQ_SCORE_AHEAD; i++)
@@ -188,15 +195,13 @@ static __global__ void __launch_bounds__(256) sq_score_chain_kernel(sq_score_sta
     }
 }
 
-/* slope NULL: z before all chunks; else the gradient after them. */
+/* Without weights z before all chunks, with them the gradient after. */
 template <typename T>
 static sq_status sq_score_run_states(const sq_call *call, const sq_decay_params &p,
-                                     const float *slope, const float *d_o, float *states,
-                                     sq_error *err)
+                                     const sq_score_weights &weights, float *states, sq_error *err)
 {
     const int chunks = (int)sq_ceil_div(p.length, SQ_CHUNK);
-    const sq_score_states c = {p,      slope,  d_o,
-                               states, chunks, (int)sq_ceil_div(p.keys, SQ_SCORE_KEYS)};
+    const sq_score_states c = {p, weights, states, chunks, (int)sq_ceil_div(p.keys, SQ_SCORE_KEYS)};
     const int64_t columns = (int64_t)p.batch * p.heads * p.keys;
     const unsigned parts = (unsigned)((int64_t)p.batch * p.heads * chunks * c.key_blocks);
     sq_score_parts_kernel<T><<<parts, SQ_SCORE_KEYS, 0, sq_stream(call)>>>(c);
