@@ -379,6 +379,13 @@ static const char *const test_shapes[] = {
     "B=2,L=23,H=3,Hkv=1,D=16,pos=alibi",
     "B=1,L=21,Lk=27,H=4,Hkv=2,D=16,pos=hard-alibi,masked=3,window=9",
     "B=1,L=19,Lk=26,H=2,Hkv=1,D=16,pos=rope,shift=-3",
+    "B=2,L=61,H=4,Hkv=2,D=1,window=17",
+    "B=1,L=67,Lk=80,H=2,D=3,window=9",
+    "B=2,L=37,Lk=31,H=2,Hkv=1,D=4,causal=0",
+    "B=1,L=41,H=4,Hkv=2,D=12,pos=alibi",
+    "B=1,L=43,Lk=50,H=2,Hkv=1,D=12,pos=rope,rotary=6",
+    "B=1,L=71,H=2,Hkv=1,D=33",
+    "B=1,L=67,Lk=90,H=2,D=33,pos=rope-interleaved,rotary=32",
     NULL,
 };
 

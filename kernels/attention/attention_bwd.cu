@@ -55,10 +55,10 @@ __global__ void __launch_bounds__(DELTA_THREADS)
 }
 
 template <typename T>
-static sq_status launch_delta(const sq_attention_bwd_tensors *t, const void *rest, float *delta,
+static sq_status launch_delta(const sq_attention_rows *rows, const void *rest, float *delta,
                               cudaStream_t stream, sq_error *err)
 {
-    const sq_tensor *o = t->o, *d_o = t->d_o;
+    const sq_tensor *o = &rows->taken[SQ_ROWS_O], *d_o = &rows->taken[SQ_ROWS_DO];
     delta_params p = {};
     p.o = o->data, p.o_b = o->stride[0], p.o_l = o->stride[1], p.o_h = o->stride[2];
     p.d_o = d_o->data, p.do_b = d_o->stride[0], p.do_l = d_o->stride[1], p.do_h = d_o->stride[2];
@@ -114,21 +114,23 @@ size_t sq_attention_bwd_shared_bytes(sq_dtype dtype, int64_t head_dim, int biase
     return with_bias > plain ? with_bias : plain;
 }
 
-static attention_bwd_params params_of(const attention_params *f, const sq_attention_bwd_tensors *t,
-                                      const float *delta)
+static attention_bwd_params params_of(const attention_params *f, const sq_attention_rows *rows,
+                                      const float *delta, float *bias_parts)
 {
+    const sq_tensor *d_o = &rows->taken[SQ_ROWS_DO], *dq = &rows->taken[SQ_ROWS_DQ];
+    const sq_tensor *dk = &rows->taken[SQ_ROWS_DK], *dv = &rows->taken[SQ_ROWS_DV];
     attention_bwd_params p = {};
     p.f = *f;
-    p.d_o = t->d_o->data, p.dq = t->dq->data, p.dk = t->dk->data, p.dv = t->dv->data;
-    p.do_b = t->d_o->stride[0], p.do_l = t->d_o->stride[1], p.do_h = t->d_o->stride[2];
-    p.dq_b = t->dq->stride[0], p.dq_l = t->dq->stride[1], p.dq_h = t->dq->stride[2];
-    p.dk_b = t->dk->stride[0], p.dk_l = t->dk->stride[1], p.dk_h = t->dk->stride[2];
-    p.dv_b = t->dv->stride[0], p.dv_l = t->dv->stride[1], p.dv_h = t->dv->stride[2];
-    p.delta = delta, p.bias_parts = t->bias_parts;
+    p.d_o = d_o->data, p.dq = dq->data, p.dk = dk->data, p.dv = dv->data;
+    p.do_b = d_o->stride[0], p.do_l = d_o->stride[1], p.do_h = d_o->stride[2];
+    p.dq_b = dq->stride[0], p.dq_l = dq->stride[1], p.dq_h = dq->stride[2];
+    p.dk_b = dk->stride[0], p.dk_l = dk->stride[1], p.dk_h = dk->stride[2];
+    p.dv_b = dv->stride[0], p.dv_l = dv->stride[1], p.dv_h = dv->stride[2];
+    p.delta = delta, p.bias_parts = bias_parts;
     /* Where each query sees one key its probability is 1 whatever the score, and dQ, dK are 0: not the
      * rounding of dP - delta. */
     const bool sees_one = f->keys == 1 || (f->is_causal && f->window == 1);
-    p.scale = sees_one ? 0.0f : (float)(1 / sqrt((double)f->d));
+    p.scale = sees_one ? 0.0f : f->scale;
     return p;
 }
 
@@ -199,17 +201,18 @@ static sq_status launch_16_bit(const attention_bwd_params &p, cudaStream_t strea
     return launch_mma<bwd_256<T, true, true>>(p, stream, err);
 }
 
-sq_status sq_attention_portable_backward(const attention_params *f,
-                                         const sq_attention_bwd_tensors *t, float *delta,
-                                         cudaStream_t stream, sq_error *err)
+sq_status sq_attention_portable_backward(const attention_params *f, const sq_attention_rows *rows,
+                                         float *delta, float *bias_parts, cudaStream_t stream,
+                                         sq_error *err)
 {
-    const attention_bwd_params p = params_of(f, t, delta);
-    SQ_TRY(sq_with_type(t->o->dtype, err, [&](auto type) {
-        return launch_delta<decltype(type)>(t, f->rest, delta, stream, err);
+    const attention_bwd_params p = params_of(f, rows, delta, bias_parts);
+    const sq_dtype dtype = rows->own[SQ_ROWS_Q].dtype;
+    SQ_TRY(sq_with_type(dtype, err, [&](auto type) {
+        return launch_delta<decltype(type)>(rows, f->rest, delta, stream, err);
     }));
-    if (t->o->dtype == SQ_DTYPE_F32)
+    if (dtype == SQ_DTYPE_F32)
         return sq_attention_padded_d(f->d) == 64 ? launch_f32<64>(p, stream, err)
                                                  : launch_f32<128>(p, stream, err);
-    return t->o->dtype == SQ_DTYPE_BF16 ? launch_16_bit<__nv_bfloat16>(p, stream, err)
-                                        : launch_16_bit<__half>(p, stream, err);
+    return dtype == SQ_DTYPE_BF16 ? launch_16_bit<__nv_bfloat16>(p, stream, err)
+                                  : launch_16_bit<__half>(p, stream, err);
 }

@@ -4,7 +4,7 @@
 #ifndef SQ_KERNELS_ATTENTION_ATTENTION_CUDA_CUH
 #define SQ_KERNELS_ATTENTION_ATTENTION_CUDA_CUH
 
-#include "kernels/attention/attention_core.h"
+#include "kernels/attention/attention_rows.cuh"
 #include "kernels/attention/attention_tile.cuh"
 
 /* The build that a head dim takes: smaller ones are padded with zeros in shared memory. */
@@ -13,9 +13,9 @@ static inline int sq_attention_padded_d(int64_t d)
     return d <= 64 ? 64 : d <= 128 ? 128 : 256;
 }
 
-/* From the rules (their bias and rotation aside) and (B, L, H, D) tensors. */
-attention_params sq_attention_params(const sq_attention_rules *rules, const sq_tensor *q,
-                                     const sq_tensor *k, const sq_tensor *v, const sq_tensor *o);
+/* From the rules (their bias and rotation aside) and rows that are loaded, or are planned. */
+attention_params sq_attention_params(const sq_attention_rules *rules,
+                                     const sq_attention_rows *rows);
 
 /* What pass fwd saves for pass bwd: lse and rest. */
 static inline size_t sq_attention_lse_bytes(const sq_tensor *q)
@@ -24,8 +24,9 @@ static inline size_t sq_attention_lse_bytes(const sq_tensor *q)
 }
 static inline size_t sq_attention_saved_bytes(const sq_tensor *q)
 {
+    const size_t rows = (size_t)(q->dim[0] * q->dim[1] * q->dim[2]);
     const bool has_rest = sq_dtype_size(q->dtype) == 2;
-    return sq_attention_lse_bytes(q) + (has_rest ? (size_t)sq_tensor_count(q) * 2 : 0);
+    return sq_attention_lse_bytes(q) + (has_rest ? rows * (size_t)sq_attention_wide_d(q) * 2 : 0);
 }
 static inline void sq_attention_use_saved(attention_params *p, const sq_tensor *q, void *saved)
 {
@@ -33,31 +34,26 @@ static inline void sq_attention_use_saved(attention_params *p, const sq_tensor *
     p->rest = saved ? (char *)saved + sq_attention_lse_bytes(q) : NULL;
 }
 
-/* tensors: q, k, v and o first, and whatever else has rows of D; NULL-ended. */
-sq_status sq_attention_portable_supports(const sq_tensor *const *tensors, const sq_device *device,
+sq_status sq_attention_portable_supports(const sq_tensor *q, const sq_device *device,
                                          sq_error *why);
 sq_status sq_attention_portable_forward(const attention_params *p, sq_dtype dtype,
                                         cudaStream_t stream, sq_error *err);
-
-/* Tensors of the backward call; dk and dv as k and v are. bias_parts: (B, H, ceil(L / 64), biases),
- * the gradient of f's bias by distance, a part for each 64 queries; NULL: not asked for. */
-struct sq_attention_bwd_tensors {
-    const sq_tensor *o, *d_o, *dq, *dk, *dv;
-    float *bias_parts;
-};
 
 enum { SQ_ATTENTION_BIAS_ROWS = 64 };
 
 /* biases: of the gradient that is asked for, or 0. */
 size_t sq_attention_bwd_shared_bytes(sq_dtype dtype, int64_t head_dim, int biases);
-/* f: the forward call with the lse that it wrote. delta: workspace, (B, H, L). */
-sq_status sq_attention_portable_backward(const attention_params *f,
-                                         const sq_attention_bwd_tensors *t, float *delta,
-                                         cudaStream_t stream, sq_error *err);
+/* f: the forward call with the lse that it wrote. delta: workspace, (B, H, L). bias_parts: (B, H,
+ * ceil(L / 64), biases), the gradient of f's bias by distance, a part for each 64 queries; NULL:
+ * not asked for. */
+sq_status sq_attention_portable_backward(const attention_params *f, const sq_attention_rows *rows,
+                                         float *delta, float *bias_parts, cudaStream_t stream,
+                                         sq_error *err);
 
-/* Pass step: f has one query; k and v the last `slots` of its keys, key t in row t % slots. */
-size_t sq_attention_step_workspace(const attention_params *f, int64_t slots);
-sq_status sq_attention_portable_step(const attention_params *f, int64_t slots, sq_dtype dtype,
+/* Pass step: f has one query; k and v the last keys, key t in row t % (rows in memory). Any rows. */
+sq_status sq_attention_step_supports(const sq_attention_rows *rows, sq_error *why);
+size_t sq_attention_step_workspace(const attention_params *f, const sq_attention_rows *rows);
+sq_status sq_attention_portable_step(const attention_params *f, const sq_attention_rows *rows,
                                      void *workspace, cudaStream_t stream, sq_error *err);
 
 #endif

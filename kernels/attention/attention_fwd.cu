@@ -6,9 +6,11 @@
 #include "kernels/attention/attention_simt.cuh"
 #include "kernels/hw/launch.cuh"
 
-attention_params sq_attention_params(const sq_attention_rules *rules, const sq_tensor *q,
-                                     const sq_tensor *k, const sq_tensor *v, const sq_tensor *o)
+attention_params sq_attention_params(const sq_attention_rules *rules, const sq_attention_rows *rows)
 {
+    const sq_tensor *q = &rows->taken[SQ_ROWS_Q], *k = &rows->taken[SQ_ROWS_K];
+    const sq_tensor *v = &rows->taken[SQ_ROWS_V], *o = &rows->taken[SQ_ROWS_O];
+    const double d = (double)rows->own[SQ_ROWS_Q].dim[3];
     attention_params p = {};
     p.q = q->data, p.k = k->data, p.v = v->data, p.o = o->data;
     p.q_b = q->stride[0], p.q_l = q->stride[1], p.q_h = q->stride[2];
@@ -20,7 +22,7 @@ attention_params sq_attention_params(const sq_attention_rules *rules, const sq_t
     p.heads_per_kv = (int)(q->dim[2] / k->dim[2]);
     p.is_causal = rules->is_causal, p.has_alibi = rules->has_alibi;
     p.window = (int)rules->window, p.ahead = (int)rules->ahead, p.masked = (int)rules->masked;
-    p.scale_log2 = (float)(1.4426950408889634 / sqrt((double)p.d));
+    p.scale = (float)(1 / sqrt(d)), p.scale_log2 = (float)(1.4426950408889634 / sqrt(d));
     return p;
 }
 
@@ -44,18 +46,11 @@ static size_t shared_bytes(sq_dtype dtype, int64_t head_dim)
                       : mma_256<T, false>::SHARED_BYTES;
 }
 
-sq_status sq_attention_portable_supports(const sq_tensor *const *tensors, const sq_device *device,
-                                         sq_error *why)
+sq_status sq_attention_portable_supports(const sq_tensor *q, const sq_device *device, sq_error *why)
 {
-    const sq_tensor *q = tensors[0];
-    const int vector = q->dtype == SQ_DTYPE_F32 ? 4 : 8;
     const int max_d = q->dtype == SQ_DTYPE_F32 ? 128 : 256;
-    if (q->dim[3] % vector != 0 || q->dim[3] > max_d)
-        return sq_fail(why, SQ_UNSUPPORTED, "D=%lld: a multiple of %d up to %d",
-                       (long long)q->dim[3], vector, max_d);
-    for (; *tensors; tensors++)
-        if (!sq_is_vector_aligned(*tensors))
-            return sq_fail(why, SQ_UNSUPPORTED, "rows are not 16-byte aligned");
+    if (q->dim[3] > max_d)
+        return sq_fail(why, SQ_UNSUPPORTED, "D=%lld: up to %d", (long long)q->dim[3], max_d);
     if (q->dim[0] * q->dim[2] * sq_ceil_div(q->dim[1], 64) > INT32_MAX)
         return sq_fail(why, SQ_UNSUPPORTED, "B*H*L/64 over 2^31 tiles");
     return sq_supports_shared(device, shared_bytes(q->dtype, q->dim[3]), why);

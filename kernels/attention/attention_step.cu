@@ -19,6 +19,7 @@ struct attention_step_params {
         *tops; /* of a split: (B, H, splits, D), and (.., 2): base and sum of its weights */
     int slots; /* keys in memory; key t in row t % slots */
     int lanes, splits, per_split, head_tiles;
+    bool has_vectors; /* rows of q, k and v are */
 };
 
 /* 8 channels from c on; those beyond d, or all where !is_valid, are 0. */
@@ -35,6 +36,41 @@ __device__ __forceinline__ void step_load(const T *row, int c, int d, bool is_va
 #pragma unroll
         for (int k = 0; k < width; k++)
             x[i + k] = part[k];
+    }
+}
+
+/* The same from any row. */
+template <typename T>
+__device__ __forceinline__ void step_load_each(const T *row, int c, int d, bool is_valid,
+                                               float (&x)[STEP_CHANNELS])
+{
+#pragma unroll
+    for (int i = 0; i < STEP_CHANNELS; i++)
+        x[i] = is_valid && c + i < d ? sq_to_f32(row[c + i]) : 0.0f;
+}
+
+/* KEYS keys and values, every `apart` slots from `first` on; 0 from slot `end` on. The choice
+ * stands around all loads, so that they are in flight together. */
+template <typename T, int KEYS>
+__device__ __forceinline__ void step_load_keys(const attention_step_params &p, const T *k,
+                                               const T *v, int first, int apart, int end, int c,
+                                               float (&key)[KEYS][STEP_CHANNELS],
+                                               float (&value)[KEYS][STEP_CHANNELS])
+{
+    if (p.has_vectors) {
+#pragma unroll
+        for (int u = 0; u < KEYS; u++) {
+            const int slot = first + u * apart;
+            step_load(k + slot * p.f.k_l, c, p.f.d, slot < end, key[u]);
+            step_load(v + slot * p.f.v_l, c, p.f.d, slot < end, value[u]);
+        }
+    } else {
+#pragma unroll
+        for (int u = 0; u < KEYS; u++) {
+            const int slot = first + u * apart;
+            step_load_each(k + slot * p.f.k_l, c, p.f.d, slot < end, key[u]);
+            step_load_each(v + slot * p.f.v_l, c, p.f.d, slot < end, value[u]);
+        }
     }
 }
 
@@ -171,7 +207,11 @@ __global__ void __launch_bounds__(STEP_THREADS)
 #pragma unroll
     for (int g = 0; g < HEADS; g++) {
         const int h = at.head + g;
-        step_load((const T *)p.f.q + at.b * p.f.q_b + h * p.f.q_h, c, p.f.d, g < at.heads, q[g]);
+        const T *row = (const T *)p.f.q + at.b * p.f.q_b + h * p.f.q_h;
+        if (p.has_vectors)
+            step_load(row, c, p.f.d, g < at.heads, q[g]);
+        else
+            step_load_each(row, c, p.f.d, g < at.heads, q[g]);
 #pragma unroll
         for (int i = 0; i < STEP_CHANNELS; i++)
             q[g][i] *= p.f.scale_log2;
@@ -183,12 +223,7 @@ __global__ void __launch_bounds__(STEP_THREADS)
     for (int first = at.split * p.per_split + warp * per_warp * KEYS; first < end;
          first += STEP_THREADS / p.lanes * KEYS) {
         float key[KEYS][STEP_CHANNELS], value[KEYS][STEP_CHANNELS];
-#pragma unroll
-        for (int u = 0; u < KEYS; u++) {
-            const int slot = first + u * per_warp + own;
-            step_load(k + slot * p.f.k_l, c, p.f.d, slot < end, key[u]);
-            step_load(v + slot * p.f.v_l, c, p.f.d, slot < end, value[u]);
-        }
+        step_load_keys<T, KEYS>(p, k, v, first + own, per_warp, end, c, key, value);
 #pragma unroll
         for (int g = 0; g < HEADS; g++) {
             float score[KEYS];
@@ -247,13 +282,26 @@ __global__ void __launch_bounds__(STEP_THREADS)
 
 /* --- launching --- */
 
-/* Splits of at least 128 keys, until there are blocks for every multiprocessor of a large GPU. */
-static attention_step_params plan(const attention_params *f, int64_t slots)
+enum { ENOUGH_BLOCKS = 1024, LEAST_KEYS = 128 };
+
+sq_status sq_attention_step_supports(const sq_attention_rows *rows, sq_error *why)
 {
-    enum { ENOUGH_BLOCKS = 1024, LEAST_KEYS = 128 };
+    const sq_tensor *q = &rows->own[SQ_ROWS_Q], *k = &rows->own[SQ_ROWS_K];
+    if (q->dim[0] * q->dim[2] * sq_ceil_div(k->dim[1], LEAST_KEYS) > INT32_MAX)
+        return sq_fail(why, SQ_UNSUPPORTED, "B*H*L/%d over 2^31 parts", LEAST_KEYS);
+    return SQ_OK;
+}
+
+/* Splits of at least 128 keys, until there are blocks for every multiprocessor of a large GPU. */
+static attention_step_params plan(const attention_params *f, const sq_attention_rows *rows)
+{
+    const int64_t slots = rows->own[SQ_ROWS_K].dim[1];
     attention_step_params p = {};
     p.f = *f;
     p.slots = (int)slots;
+    p.has_vectors = true;
+    for (int i = SQ_ROWS_Q; i <= SQ_ROWS_V; i++)
+        p.has_vectors = p.has_vectors && sq_attention_has_vectors(&rows->taken[i]);
     p.head_tiles = f->heads_per_kv == 1 ? 1 : (int)sq_ceil_div(f->heads_per_kv, 4);
     p.lanes = 1;
     while (p.lanes * STEP_CHANNELS < f->d)
@@ -266,9 +314,9 @@ static attention_step_params plan(const attention_params *f, int64_t slots)
     return p;
 }
 
-size_t sq_attention_step_workspace(const attention_params *f, int64_t slots)
+size_t sq_attention_step_workspace(const attention_params *f, const sq_attention_rows *rows)
 {
-    const attention_step_params p = plan(f, slots);
+    const attention_step_params p = plan(f, rows);
     const size_t parts = (size_t)f->batch * f->heads * (size_t)p.splits;
     return p.splits == 1 ? 0 : parts * ((size_t)f->d + 2) * sizeof(float);
 }
@@ -289,12 +337,12 @@ static sq_status launch(const attention_step_params &p, cudaStream_t stream, sq_
     return sq_launched("attention step's join", err);
 }
 
-sq_status sq_attention_portable_step(const attention_params *f, int64_t slots, sq_dtype dtype,
+sq_status sq_attention_portable_step(const attention_params *f, const sq_attention_rows *rows,
                                      void *workspace, cudaStream_t stream, sq_error *err)
 {
-    attention_step_params p = plan(f, slots);
+    attention_step_params p = plan(f, rows);
     p.tops = (float *)workspace;
     p.sums = p.tops + 2 * (int64_t)f->batch * f->heads * p.splits;
-    return sq_with_type(dtype, err,
+    return sq_with_type(rows->own[SQ_ROWS_Q].dtype, err,
                         [&](auto type) { return launch<decltype(type)>(p, stream, err); });
 }

@@ -20,12 +20,13 @@ struct attention_params {
     void *rest;        /* (B, H, L, D), in 16 bit: of o, see above; set where lse is */
     const float *bias; /* (H, biases): by distance, in powers of two; or NULL */
     int64_t q_b, q_l, q_h, k_b, k_l, k_h, v_b, v_l, v_h, o_b, o_l, o_h;
-    int queries, keys, heads_per_kv, d, biases;
+    int queries, keys, heads_per_kv, biases;
+    int d; /* of rows in memory: that of the operator, or more with zeros */
     unsigned batch, heads;
     bool is_causal, has_alibi;
     int window, ahead;       /* 0: none */
     int masked;              /* heads with a window of their number */
-    float scale_log2;        /* log2(e) / sqrt(D): softmax runs on powers of two */
+    float scale, scale_log2; /* 1 / sqrt(D), times log2(e): softmax runs on powers of two */
     int q_tiles;             /* tiles of query rows in a sequence */
     unsigned heads_at_once;  /* (batch, head) pairs whose keys and values share the L2 */
     unsigned blocks_at_once; /* q_tiles * heads_at_once */

@@ -213,6 +213,11 @@ static const char *const test_shapes[] = {
     "B=1,L=200,H=2,D=128,block=64,buckets=32,distance=128",
     "B=2,L=23,H=2,D=8,block=512,buckets=4,distance=7",
     "B=1,L=700,H=1,D=64",
+    "B=2,L=61,H=4,D=1,block=17,buckets=4,distance=9",
+    "B=1,L=53,H=2,D=3,buckets=0",
+    "B=2,L=37,H=4,D=4,block=16,buckets=8,distance=9",
+    "B=1,L=53,H=2,D=12,block=10,buckets=8,distance=16",
+    "B=1,L=131,H=3,D=33,block=48",
     NULL,
 };
 

@@ -103,48 +103,50 @@ static bias_params bias_params_of(const sq_call *call)
     return p;
 }
 
-static attention_params params_of(const sq_call *call, const sq_tensor *o)
+/* Pass step reads any rows. */
+static sq_attention_rows rows_of(const sq_call *call)
 {
     const sq_attention_rules rules = sq_local_attention_rules(call->pass, call->axis);
-    attention_params p =
-        sq_attention_params(&rules, &call->in[IN_Q], &call->in[IN_K], &call->in[IN_V], o);
+    return sq_attention_rows_of(&rules, call, IN_DO, call->pass != SQ_PASS_STEP);
+}
+
+static attention_params params_of(const sq_call *call, const sq_attention_rows *rows)
+{
+    const sq_attention_rules rules = sq_local_attention_rules(call->pass, call->axis);
+    attention_params p = sq_attention_params(&rules, rows);
     p.bias = has_bias(call) ? (const float *)call->workspace : NULL;
     p.biases = has_bias(call) ? (int)sq_local_attention_biases(call->axis) : 0;
     return p;
 }
 
-/* Workspace: the table; then of pass bwd delta and the parts of the bias, of pass step its splits.
- */
+/* Workspace: the table; the rows' copies; then of pass bwd delta and the parts of the bias, of pass
+ * step its splits. */
 static size_t workspace(const sq_call *call)
 {
-    const size_t table = table_bytes(call);
-    const attention_params p = params_of(call, &call->out[0]);
+    const sq_attention_rows rows = rows_of(call);
+    const size_t table = table_bytes(call), bytes = table + sq_attention_rows_bytes(&rows);
+    const attention_params p = params_of(call, &rows);
     if (call->pass == SQ_PASS_STEP)
-        return table + sq_attention_step_workspace(&p, call->in[IN_K].dim[1]);
+        return bytes + sq_attention_step_workspace(&p, &rows);
     if (!is_backward(call))
-        return table;
+        return bytes;
     const int64_t parts = call->in[IN_Q].dim[0] * tiles_of(call);
-    return table + row_bytes(call) + (size_t)parts * table;
-}
-
-static sq_status supports_backward(const sq_call *call, const sq_device *device, sq_error *why)
-{
-    const sq_tensor *const tensors[] = {&call->in[IN_Q],  &call->in[IN_K],  &call->in[IN_V],
-                                        &call->in[IN_DO], &call->in[IN_O],  &call->out[IN_Q],
-                                        &call->out[IN_K], &call->out[IN_V], NULL};
-    const int biases = has_bias(call) ? (int)sq_local_attention_biases(call->axis) : 0;
-    SQ_TRY(sq_attention_portable_supports(tensors, device, why));
-    return sq_supports_shared(
-        device, sq_attention_bwd_shared_bytes(call->dtype, call->in[IN_Q].dim[3], biases), why);
+    return bytes + row_bytes(call) + (size_t)parts * table;
 }
 
 static sq_status supports(const sq_call *call, const sq_device *device, sq_error *why)
 {
-    const sq_tensor *const tensors[] = {&call->in[IN_Q], &call->in[IN_K], &call->in[IN_V],
-                                        &call->out[0], NULL};
+    const sq_attention_rows rows = rows_of(call);
+    const sq_tensor *q = &call->in[IN_Q];
+    const int biases = has_bias(call) ? (int)sq_local_attention_biases(call->axis) : 0;
     SQ_TRY(sq_supports_types(call, why));
-    return is_backward(call) ? supports_backward(call, device, why)
-                             : sq_attention_portable_supports(tensors, device, why);
+    if (call->pass == SQ_PASS_STEP)
+        return sq_attention_step_supports(&rows, why);
+    SQ_TRY(sq_attention_portable_supports(q, device, why));
+    if (!is_backward(call))
+        return SQ_OK;
+    return sq_supports_shared(device, sq_attention_bwd_shared_bytes(call->dtype, q->dim[3], biases),
+                              why);
 }
 
 static sq_status make_table(const sq_call *call, sq_error *err)
@@ -157,16 +159,9 @@ static sq_status make_table(const sq_call *call, sq_error *err)
     return sq_launched("local_attention's table", err);
 }
 
-static sq_status launch_backward(const sq_call *call, sq_error *err)
+/* By bucket, from the parts by distance. */
+static sq_status sum_bias_gradient(const sq_call *call, const float *parts, sq_error *err)
 {
-    char *const rest = (char *)call->workspace + table_bytes(call);
-    float *const parts = (float *)(rest + row_bytes(call));
-    const sq_attention_bwd_tensors t = {&call->in[IN_O],  &call->in[IN_DO],
-                                        &call->out[IN_Q], &call->out[IN_K],
-                                        &call->out[IN_V], has_bias(call) ? parts : NULL};
-    attention_params f = params_of(call, t.o);
-    sq_attention_use_saved(&f, &call->in[IN_Q], call->saved);
-    SQ_TRY(sq_attention_portable_backward(&f, &t, (float *)rest, sq_stream(call), err));
     if (!has_bias(call))
         return SQ_OK;
     const sq_tensor *to = &call->out[IN_BIAS];
@@ -178,18 +173,32 @@ static sq_status launch_backward(const sq_call *call, sq_error *err)
     return sq_launched("local_attention's bias gradient", err);
 }
 
+/* rest: the workspace behind the rows. */
+static sq_status launch_backward(const sq_call *call, const attention_params *p,
+                                 const sq_attention_rows *rows, char *rest, sq_error *err)
+{
+    float *const parts = has_bias(call) ? (float *)(rest + row_bytes(call)) : NULL;
+    SQ_TRY(sq_attention_portable_backward(p, rows, (float *)rest, parts, sq_stream(call), err));
+    return sum_bias_gradient(call, parts, err);
+}
+
 static sq_status launch(const sq_call *call, void *, sq_error *err)
 {
+    const cudaStream_t stream = sq_stream(call);
+    const size_t table = table_bytes(call);
+    sq_attention_rows rows = rows_of(call);
     SQ_TRY(make_table(call, err));
-    if (is_backward(call))
-        return launch_backward(call, err);
-    attention_params p = params_of(call, &call->out[0]);
+    SQ_TRY(sq_attention_rows_load(&rows, call, table, err));
+    attention_params p = params_of(call, &rows);
+    char *const rest = (char *)call->workspace + table + sq_attention_rows_bytes(&rows);
     if (call->pass == SQ_PASS_STEP)
-        return sq_attention_portable_step(&p, call->in[IN_K].dim[1], call->dtype,
-                                          (char *)call->workspace + table_bytes(call),
-                                          sq_stream(call), err);
+        return sq_attention_portable_step(&p, &rows, rest, stream, err);
     sq_attention_use_saved(&p, &call->in[IN_Q], call->saved);
-    return sq_attention_portable_forward(&p, call->dtype, sq_stream(call), err);
+    if (is_backward(call))
+        SQ_TRY(launch_backward(call, &p, &rows, rest, err));
+    else
+        SQ_TRY(sq_attention_portable_forward(&p, call->dtype, stream, err));
+    return sq_attention_rows_store(&rows, stream, err);
 }
 
 extern "C" const sq_provider sq_cuda_local_attention[] = {
