@@ -19,7 +19,7 @@ typedef struct __align__(16)
     float sum[SQ_CHUNK], weight[SQ_CHUNK], out[SQ_CHUNK], row[SQ_CHUNK], key[SQ_CHUNK];
     float input[SQ_CHUNK], tail[SQ_CHUNK], low[SQ_CHUNK];
     int start[SQ_CHUNK];
-    float decay; /* 2^c_last */
+    float decay, left; /* 2^c_last; c_last */
 }
 sq_chunk_gates;
 
@@ -104,8 +104,10 @@ sq_chunk_fill_gates(const sq_decay_params &p, const sq_decay_unit &u, const sq_d
         gates->start[i + e] = max(start[e], 0);
     }
     const float left = has_start ? -INFINITY : (float)last;
-    if (lane == 0)
+    if (lane == 0) {
         gates->decay = sq_exp2(left);
+        gates->left = left;
+    }
     return left;
 }
 

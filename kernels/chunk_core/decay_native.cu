@@ -8,7 +8,7 @@
 #include <stdlib.h>
 
 typedef sq_status (*run_fn)(const sq_call *call, const sq_native_maps &maps,
-                            const sq_decay_params &p, int heads, sq_error *err);
+                            const sq_decay_params &p, int heads, int merged, sq_error *err);
 
 /* One instance of the kernel, and how a call is laid over its blocks: `heads` heads of `columns`
  * state columns each. chunk_ns, state_ns: what a block takes for a chunk when the device is full, in
@@ -27,28 +27,29 @@ static int64_t blocks_of(const native_kernel &kernel, const sq_decay_params &p)
 
 template <typename T, int KEYS, int GROUPS, bool IS_STATE_ONLY>
 static sq_status run_pass(const sq_call *call, const sq_native_maps &maps, const sq_decay_params &p,
-                          int heads, int64_t blocks, sq_error *err)
+                          int heads, int merged, int64_t blocks, sq_error *err)
 {
     using shape = sq_native_shape<KEYS, GROUPS>;
     auto kernel = sq_native_kernel<T, KEYS, GROUPS, IS_STATE_ONLY>;
     SQ_TRY(sq_allow_shared(kernel, shape::shared_bytes, err));
-    kernel<<<(unsigned)blocks, shape::threads, shape::shared_bytes, sq_stream(call)>>>(maps, p,
-                                                                                       heads);
+    kernel<<<(unsigned)blocks, shape::threads, shape::shared_bytes, sq_stream(call)>>>(
+        maps, p, heads, merged);
     return sq_launched(IS_STATE_ONLY ? "segment states" : "chunks", err);
 }
 
 template <typename T, int KEYS, int GROUPS>
 static sq_status run(const sq_call *call, const sq_native_maps &maps, const sq_decay_params &p,
-                     int heads, sq_error *err)
+                     int heads, int merged, sq_error *err)
 {
     const int columns = SQ_TMA_SIDE * GROUPS / heads;
     const int64_t blocks = sq_ceil_div(p.values, columns) * (p.heads / heads) * p.batch;
     if (p.segments > 1) {
-        SQ_TRY((
-            run_pass<T, KEYS, GROUPS, true>(call, maps, p, heads, blocks * (p.segments - 1), err)));
+        SQ_TRY((run_pass<T, KEYS, GROUPS, true>(call, maps, p, heads, merged,
+                                                blocks * (p.segments - 1), err)));
         SQ_TRY(sq_decay_chain_launch(call, p, err));
     }
-    return run_pass<T, KEYS, GROUPS, false>(call, maps, p, heads, blocks * p.segments, err);
+    return run_pass<T, KEYS, GROUPS, false>(call, maps, p, heads, merged,
+                                            blocks * ((p.segments - 1) / merged + 1), err);
 }
 
 template <int KEYS, int GROUPS>
@@ -61,8 +62,8 @@ static native_kernel instance(int heads)
             SQ_TMA_SIDE * GROUPS / heads,
             shape::blocks_per_sm,
             shape::shared_bytes,
-            KEYS == 128 ? 1300.0 : 2300.0,
-            KEYS == 128 ? 600.0 : 1000.0,
+            KEYS == 128 ? 1250.0 : 2000.0,
+            KEYS == 128 ? 600.0 : 900.0,
             (const void *)sq_native_kernel<T, KEYS, GROUPS, false>,
             run<T, KEYS, GROUPS>};
 }
@@ -73,7 +74,7 @@ static native_kernel choose(const sq_decay_params &p)
 {
     const int heads = p.values <= SQ_TMA_SIDE && p.heads_per_group % 2 == 0 ? 2 : 1;
     if (p.keys > 128)
-        return instance<256, 2>(heads);
+        return instance<256, 2>(1);
     if (heads == 1 && p.values <= SQ_TMA_SIDE)
         return instance<128, 1>(1);
     return instance<128, 2>(heads);
@@ -89,40 +90,58 @@ static double pass_ns(double blocks, double slots, double chunks, double chunk_n
     return fmax(ceil(blocks / slots) * chunks * chunk_ns, bytes / bytes_per_ns);
 }
 
-static double plan_ns(const native_kernel &kernel, const sq_decay_params &p, int segments,
-                      int64_t chunks)
+/* The steps are cut into runs of the main pass, each but the last of `merged` segments of `length`
+ * chunks: the pass that makes the states has less to do for a run, so its blocks are shorter. */
+typedef struct {
+    int64_t runs, merged, length;
+} native_plan;
+
+static double plan_ns(const native_kernel &kernel, const sq_decay_params &p,
+                      const native_plan &plan)
 {
     const double tokens = (double)p.batch * p.length, blocks = (double)blocks_of(kernel, p);
     const double slots = (double)SQ_DECAY_SMS * kernel.blocks_per_sm;
     const double keys = 2 * tokens * p.heads / p.heads_per_group * p.keys;
     const double values = 2 * tokens * p.heads * p.values;
-    const double states = 4.0 * (segments - 1) * p.batch * p.heads * p.keys * p.values;
-    const double main = pass_ns(blocks * segments, slots, (double)chunks, kernel.chunk_ns,
-                                2 * keys + 2 * values + states);
+    const double segments = (double)((plan.runs - 1) * plan.merged);
+    const double states = 4.0 * segments * p.batch * p.heads * p.keys * p.values;
+    const double main =
+        pass_ns(blocks * (double)plan.runs, slots, (double)(plan.merged * plan.length),
+                kernel.chunk_ns, 2 * keys + 2 * values + states / (double)plan.merged);
     const double launches_ns = 8000;
-    if (segments == 1)
+    if (plan.runs == 1)
         return main;
     return main + launches_ns +
-           pass_ns(blocks * (segments - 1), slots, (double)chunks, kernel.state_ns,
-                   (keys + values) * (segments - 1) / segments + 3 * states);
+           pass_ns(blocks * segments, slots, (double)plan.length, kernel.state_ns,
+                   (keys + values) * (double)(plan.runs - 1) / (double)plan.runs + 3 * states);
 }
 
-/* The number of segments that costs least. */
-static sq_decay_params planned(const native_kernel &kernel, sq_decay_params p)
+/* The plan that costs least. */
+static native_plan choose_plan(const native_kernel &kernel, const sq_decay_params &p)
 {
-    const int64_t chunks = sq_ceil_div(p.length, SQ_CHUNK);
+    const int64_t chunks = sq_ceil_div(p.length, SQ_CHUNK), most_merged = 4;
     const int64_t most = sq_ceil_div(p.length, SQ_DECAY_MIN_SEGMENT);
-    double best = INFINITY;
-    for (int64_t segments = 1; segments <= most && segments <= SQ_DECAY_SMS; segments++) {
-        const int64_t length = sq_ceil_div(chunks, segments);
-        const int count = (int)sq_ceil_div(chunks, length);
-        const double ns = plan_ns(kernel, p, count, length);
-        if (ns < best) {
-            best = ns;
-            p.segments = count;
-            p.segment_length = (int)(length * SQ_CHUNK);
+    native_plan best = {1, 1, chunks};
+    double best_ns = plan_ns(kernel, p, best);
+    for (int64_t merged = 1; merged <= most_merged; merged++)
+        for (int64_t runs = 2; runs * merged <= most && runs <= SQ_DECAY_SMS; runs++) {
+            const int64_t length = sq_ceil_div(chunks, runs * merged);
+            const native_plan plan = {sq_ceil_div(chunks, length * merged), merged, length};
+            const double ns = plan_ns(kernel, p, plan);
+            if (plan.runs > 1 && ns < best_ns) {
+                best_ns = ns;
+                best = plan;
+            }
         }
-    }
+    return best;
+}
+
+static sq_decay_params planned(const native_kernel &kernel, sq_decay_params p, int *merged)
+{
+    const native_plan plan = choose_plan(kernel, p);
+    p.segments = (int)((plan.runs - 1) * plan.merged + 1);
+    p.segment_length = (int)(plan.length * SQ_CHUNK);
+    *merged = (int)plan.merged;
     return p;
 }
 
@@ -156,7 +175,8 @@ sq_status sq_decay_native_supports(const sq_call *call, const sq_decay_params &p
 size_t sq_decay_native_workspace(const sq_call *call, const sq_decay_params &p)
 {
     (void)call;
-    return sq_decay_workspace(planned(choose(p), p));
+    int merged;
+    return sq_decay_workspace(planned(choose(p), p, &merged));
 }
 
 /* An image without code for sm_90a would run what nvcc made for others of the kernel: nothing. */
@@ -211,7 +231,8 @@ sq_status sq_decay_native_launch(const sq_call *call, const sq_decay_params &par
                                  sq_error *err)
 {
     const native_kernel kernel = choose(params);
-    sq_decay_params p = planned(kernel, params);
+    int merged;
+    sq_decay_params p = planned(kernel, params, &merged);
     sq_decay_use_workspace(&p, call->workspace);
-    return kernel.run(call, *(const sq_native_maps *)plan, p, kernel.heads, err);
+    return kernel.run(call, *(const sq_native_maps *)plan, p, kernel.heads, merged, err);
 }

@@ -40,6 +40,9 @@ struct sq_native_shape {
     static constexpr int stage_tiles = 2 * key_tiles + GROUPS;
     static constexpr int tiles = stages * stage_tiles + 2 * GROUPS;
     static constexpr int gates_bytes = (int)sizeof(sq_chunk_gates) * stages * GROUPS;
+    /* Warpgroups that make P together, for they have a head in common: one of two P is then the
+     * chunk's, the other the next one's. */
+    static constexpr int sharers = KEYS == 128 ? 1 : 2;
     static constexpr int barriers = 2 * stages + GROUPS;
     static constexpr int shared_bytes =
         1024 + tiles * SQ_TMA_TILE_BYTES + gates_bytes + 8 * barriers;
@@ -47,7 +50,8 @@ struct sq_native_shape {
     static constexpr int blocks_per_sm = GROUPS == 1 ? 2 : 1;
     /* A thread's: of a consumer, of the producer; the sum over the block's warpgroups is what it
      * starts with, 65536 / blocks_per_sm / threads rounded down to 8, times their number. */
-    static constexpr int consumer_registers = GROUPS == 1 ? 200 : 224, producer_registers = 56;
+    static constexpr int consumer_registers = GROUPS == 1 ? 208 : 224;
+    static constexpr int producer_registers = GROUPS == 1 ? 48 : 56;
 };
 
 /* Shared memory: the stages' tiles (q, k, v), then of each group P and O, then gates, barriers. */
@@ -85,6 +89,17 @@ struct sq_native_shared {
     __device__ uint32_t empty(int stage) const { return barrier(shape::stages + stage); }
     __device__ uint32_t z(int group) const { return barrier(2 * shape::stages + group); }
 };
+
+/* A block's: of the main pass `merged` segments, the last one of what is left. */
+__device__ __forceinline__ sq_decay_unit sq_native_locate(const sq_decay_params &p, int columns,
+                                                          int heads, int merged)
+{
+    sq_decay_unit u = sq_decay_locate(p, columns, heads);
+    u.segment *= merged;
+    u.first = u.segment * p.segment_length;
+    u.last = min(u.first + merged * p.segment_length, p.length);
+    return u;
+}
 
 /* The unit of a group of the block. heads: of a block, 1 or GROUPS. */
 __device__ __forceinline__ sq_decay_unit sq_native_unit_of(sq_decay_unit block, int heads,
@@ -137,28 +152,57 @@ __device__ __forceinline__ void sq_native_copy(const sq_native_maps &maps, const
     }
 }
 
-/* One warp: the gates of a group. */
-template <typename T, int KEYS, int GROUPS, bool IS_STATE_ONLY>
+/* dt of a lane's two steps, not yet converted, so that nothing waits for it; 0 past the end. */
+template <typename T>
+__device__ __forceinline__ uint32_t sq_native_load_dt(const sq_decay_params &p,
+                                                      const sq_decay_unit &u, int first)
+{
+    static_assert(sizeof(T) == 2, "a pair is a register");
+    if (p.kind != SQ_DECAY_STEP && p.kind != SQ_DECAY_LOG)
+        return 0;
+    const int t = first + (int)threadIdx.x % 32 * 2;
+    uint32_t lo = 0, hi = 0;
+    if (t < p.length)
+        lo = *(const uint16_t *)sq_decay_at<T>(p.dt, u.batch, t, u.head);
+    if (t + 1 < p.length)
+        hi = *(const uint16_t *)sq_decay_at<T>(p.dt, u.batch, t + 1, u.head);
+    return lo | hi << 16;
+}
+
+/* One warp of as many as there are stages: the gates of every so many-th (chunk, head) of the block,
+ * for one warp takes longer for them than the consumers for a chunk. So a warp sees each round of a
+ * stage that it fills at all. */
+
+template <typename T, int KEYS, int GROUPS>
 __device__ __forceinline__ void sq_native_fill_gates(const sq_decay_params &p,
                                                      const sq_native_shared<KEYS, GROUPS> &shared,
-                                                     const sq_decay_unit &u, int group)
+                                                     const sq_decay_unit &u, int heads, int worker)
 {
     using shape = sq_native_shape<KEYS, GROUPS>;
-    const bool is_first = threadIdx.x % 32 == 0;
+    const int sets = heads > 1 ? GROUPS : 1;
+    const int end = (u.last - u.first + SQ_CHUNK - 1) / SQ_CHUNK * sets;
     const sq_decay_head head = sq_decay_load_head(p, u.head);
-    float2 dt = sq_chunk_load_dt<T>(p, u, u.first);
-    float total = 0.0f;
-    for (int first = u.first, chunk = 0; first < u.last; first += SQ_CHUNK, chunk++) {
+    const sq_decay_head other = sq_decay_load_head(p, u.head + sets - 1);
+    auto load = [&](int n) {
+        const sq_decay_unit own = sq_native_unit_of(u, heads, n % sets);
+        return sq_native_load_dt<T>(p, own, u.first + n / sets * SQ_CHUNK);
+    };
+    uint32_t dt = worker < end ? load(worker) : 0;
+    for (int n = worker; n < end; n += shape::stages) {
+        const int chunk = n / sets, group = n % sets;
         const int stage = chunk % shape::stages, round = chunk / shape::stages;
+        const uint32_t next = n + shape::stages < end ? load(n + shape::stages) : 0;
+        sq_decay_head own = head;
+        if (group > 0)
+            own = other;
         sq_barrier_wait(shared.empty(stage), (round & 1) ^ 1);
-        total += sq_chunk_fill_gates<float>(p, u, head, dt, first, shared.gates(stage, group));
-        dt = sq_chunk_load_dt<T>(p, u, first + SQ_CHUNK);
+        sq_chunk_fill_gates<float>(p, sq_native_unit_of(u, heads, group), own, sq_unpack2<T>(dt),
+                                   u.first + chunk * SQ_CHUNK, shared.gates(stage, group));
         __syncwarp();
-        if (is_first)
+        if (threadIdx.x % 32 == 0)
             sq_barrier_arrive(shared.full(stage));
+        dt = next;
     }
-    if (IS_STATE_ONLY && is_first)
-        p.decay[sq_decay_segment_index(p, u, u.segment)] = total;
 }
 
 template <typename T, int KEYS, int GROUPS, bool IS_STATE_ONLY>
@@ -166,13 +210,12 @@ __device__ __forceinline__ void
 sq_native_produce(const sq_native_maps &maps, const sq_decay_params &p,
                   const sq_native_shared<KEYS, GROUPS> &shared, const sq_decay_unit &u, int heads)
 {
-    const int group = (int)threadIdx.x / 32 % 4 - 1;
-    if (group < 0) {
+    const int worker = (int)threadIdx.x / 32 % 4 - 1;
+    if (worker < 0) {
         if (threadIdx.x % 32 == 0)
             sq_native_copy<KEYS, GROUPS, IS_STATE_ONLY>(maps, p, shared, u, heads);
-    } else if (group < GROUPS) {
-        sq_native_fill_gates<T, KEYS, GROUPS, IS_STATE_ONLY>(
-            p, shared, sq_native_unit_of(u, heads, group), group);
+    } else if (worker < sq_native_shape<KEYS, GROUPS>::stages) {
+        sq_native_fill_gates<T, KEYS, GROUPS>(p, shared, u, heads, worker);
     }
 }
 
@@ -189,32 +232,36 @@ __device__ __forceinline__ sq_native_lane sq_native_lane_of()
     return {(int)threadIdx.x / 32 % 4, lane / 4, lane % 4};
 }
 
-/* P of the group's tile. Selection, not multiplication by 0: the exponent of a pair in the future
- * may overflow. A warp's tiles that lie wholly in the future are not looked at. */
-template <typename T>
+/* P of a tile, or, of two warpgroups that share it, the part of this one: every other 8 columns.
+ * Selection, not multiplication by 0: the exponent of a pair in the future may overflow. A warp's
+ * tiles that lie wholly in the future are not looked at. */
+template <typename T, int SHARERS>
 __device__ __forceinline__ void sq_native_store_scores(uint32_t tile, const sq_chunk_gates *gates,
-                                                       sq_native_lane at, const float (&score)[32])
+                                                       sq_native_lane at, int part,
+                                                       const float (&score)[32 / SHARERS])
 {
-    const int i = 16 * at.warp + at.g;
+    const int i = 16 * at.warp + at.g, lane = (int)threadIdx.x % 32;
     const float out[2] = {gates->out[i], gates->out[i + 8]};
     const int start[2] = {gates->start[i], gates->start[i + 8]};
 #pragma unroll
-    for (int n = 0; n < 8; n += 2) {
+    for (int m = 0; m < 8 / SHARERS; m += 2) {
+        const int n = SHARERS * m + part;
         uint32_t packed[4] = {0, 0, 0, 0};
-        if (n / 2 <= at.warp) {
+        if (SHARERS * m / 2 <= at.warp) {
 #pragma unroll
             for (int e = 0; e < 4; e++) {
-                const int j = 8 * (n + e / 2) + 2 * at.q, row = i + 8 * (e % 2);
+                const int j = 8 * (n + e / 2 * SHARERS) + 2 * at.q, row = i + 8 * (e % 2);
                 const float2 sum = *(const float2 *)&gates->sum[j];
                 const float2 weight = *(const float2 *)&gates->weight[j];
-                const float *s = &score[4 * (n + e / 2) + 2 * (e % 2)];
+                const float *s = &score[4 * (m + e / 2) + 2 * (e % 2)];
                 const float lo = s[0] * sq_exp2(out[e % 2] - sum.x) * weight.x;
                 const float hi = s[1] * sq_exp2(out[e % 2] - sum.y) * weight.y;
                 packed[e] = sq_pack2<T>(j <= row && j >= start[e % 2] ? lo : 0.0f,
                                         j + 1 <= row && j + 1 >= start[e % 2] ? hi : 0.0f);
             }
         }
-        sq_stmatrix(sq_address_a<8>(tile, 16 * at.warp, 8 * n), packed);
+        sq_stmatrix(
+            tile + sq_tile_offset<8>(16 * at.warp + lane % 16, n + lane / 16 * SHARERS), packed);
     }
 }
 
@@ -360,59 +407,84 @@ struct sq_native_state {
     }
 };
 
-/* The products that need no P: the scores, which are there on return, and O^T = S^T Q^T, which goes
- * on. With 256 keys there are no registers for both at once: O^T first, then the scores. */
+/* Starts the scores Q K^T of a stage: all, or a warpgroup's part of them. */
 template <typename T, int KEYS>
-__device__ __forceinline__ void sq_native_query(const sq_native_state<T, KEYS> &state, uint32_t q,
-                                                uint32_t k, float (&score)[32], float (&out)[32])
+__device__ __forceinline__ void sq_native_start_scores(uint32_t q, uint32_t k, int part,
+                                                       float (&score)[32])
 {
-    constexpr int steps = KEYS / 16, batch = KEYS == 128 ? steps : 4;
     const uint64_t queries = sq_wgmma_rows(q), keys = sq_wgmma_rows(k);
-    auto scores = [&]() {
 #pragma unroll
-        for (int n = 0; n < steps; n++) {
-            sq_wgmma_64<T>(score, queries + sq_wgmma_rows_step(n), keys + sq_wgmma_rows_step(n),
-                           n > 0);
-        }
-        sq_wgmma_commit();
-    };
-#pragma unroll
-    for (int first = 0; first < steps; first += batch) {
-        uint32_t seen[batch][4];
-        state.round(first, seen);
-        sq_wgmma_pin(seen);
-        sq_wgmma_fence();
-        if constexpr (batch == steps) {
-            scores();
-        }
-#pragma unroll
-        for (int n = 0; n < batch; n++) {
-            sq_wgmma_64<T>(out, seen[n], queries + sq_wgmma_rows_step(first + n), first + n > 0);
-        }
-        sq_wgmma_commit();
-        if constexpr (batch < steps) {
-            sq_wgmma_wait<0>();
-            sq_wgmma_pin(seen);
-        }
-    }
-    if constexpr (batch == steps) {
-        sq_wgmma_wait<1>();
-    } else {
-        sq_wgmma_fence();
-        scores();
-        sq_wgmma_wait<0>();
+    for (int n = 0; n < KEYS / 16; n++) {
+        sq_wgmma_64<T>(score, queries + sq_wgmma_rows_step(n), keys + sq_wgmma_rows_step(n), n > 0);
     }
 }
 
+template <typename T, int KEYS>
+__device__ __forceinline__ void sq_native_start_scores(uint32_t q, uint32_t k, int part,
+                                                       float (&score)[16])
+{
+    const uint64_t queries = sq_wgmma_rows(q), keys = sq_wgmma_every_other_rows(k, part);
+#pragma unroll
+    for (int n = 0; n < KEYS / 16; n++) {
+        sq_wgmma_32<T>(score, queries + sq_wgmma_rows_step(n), keys + sq_wgmma_rows_step(n), n > 0);
+    }
+}
+
+/* What a chunk's first products need of the state and the stage: S rounded (128 keys; with 256 there
+ * are no registers for all of it), S decayed, and the weighed values. */
+template <typename T, int KEYS>
+struct sq_native_ready {
+    static constexpr int steps = KEYS / 16, batch = KEYS == 128 ? steps : 2;
+    uint32_t seen[KEYS == 128 ? 1 : 2][batch][4];
+    uint32_t weighed[4][4];
+
+    __device__ __forceinline__ void weigh(const sq_chunk_gates *gates, sq_native_lane at,
+                                          uint32_t tile)
+    {
+        uint32_t v[4][4];
+        sq_native_load_values(tile, at, v);
+        sq_native_weigh<T>(gates, at, v, weighed);
+    }
+
+    /* Starts O^T = S^T Q^T. With 256 keys two steps at a time, the next two rounded while they run. */
+    __device__ __forceinline__ void query(const sq_native_state<T, KEYS> &state, uint32_t q,
+                                          float (&out)[32])
+    {
+        const uint64_t queries = sq_wgmma_rows(q);
+#pragma unroll
+        for (int first = 0; first < steps; first += batch) {
+            uint32_t(&now)[batch][4] = seen[batch < steps ? first / batch % 2 : 0];
+            if constexpr (batch < steps) {
+                if (first >= 2 * batch) {
+                    sq_wgmma_wait<1>();
+                    sq_wgmma_pin(now);
+                }
+                state.round(first, now);
+            }
+            sq_wgmma_pin(now);
+            sq_wgmma_fence();
+#pragma unroll
+            for (int n = 0; n < batch; n++) {
+                sq_wgmma_64<T>(out, now[n], queries + sq_wgmma_rows_step(first + n),
+                               first + n > 0);
+            }
+            sq_wgmma_commit();
+        }
+    }
+};
+
+/* A chunk's products, in the order in which the tensor cores get them: O^T = S^T Q^T, the update of
+ * S, O^T += V^T P^T, the next chunk's scores. So they have work while a warp makes P (under the first
+ * two) and stores O (under the last). */
 template <typename T, int KEYS, int GROUPS, bool IS_STATE_ONLY>
-__device__ __forceinline__ void sq_native_consume(const sq_native_maps &maps,
-                                                  const sq_decay_params &p,
-                                                  const sq_native_shared<KEYS, GROUPS> &shared,
-                                                  const sq_decay_unit &block, int heads)
+__device__ __forceinline__ void
+sq_native_consume(const sq_native_maps &maps, const sq_decay_params &p,
+                  const sq_native_shared<KEYS, GROUPS> &shared, const sq_decay_unit &block, int heads)
 {
     using shape = sq_native_shape<KEYS, GROUPS>;
     const sq_native_lane at = sq_native_lane_of();
     const int group = __shfl_sync(0xffffffffu, (int)threadIdx.x / SQ_WARPGROUP, 0);
+    const int set = heads > 1 ? group : 0; /* of gates */
     const bool is_first = threadIdx.x % SQ_WARPGROUP == 0, has_z = p.z.data != nullptr;
     const sq_decay_unit u = sq_native_unit_of(block, heads, group);
     const int column = u.column + 16 * at.warp + at.g;
@@ -426,55 +498,115 @@ __device__ __forceinline__ void sq_native_consume(const sq_native_maps &maps,
             *sum = sq_decay_row(from, u.batch, u.head, row)[column];
         });
 
-    for (int first = u.first, chunk = 0; first < u.last; first += SQ_CHUNK, chunk++) {
-        const int stage = chunk % shape::stages, round = chunk / shape::stages;
-        const sq_chunk_gates *gates = shared.gates(stage, group);
-        uint32_t v[4][4], weighed[4][4];
-        float out[32];
-        if (!IS_STATE_ONLY && is_first) {
-            sq_tma_wait_read(); /* O of the chunk before */
-            if (has_z) {
-                sq_barrier_expect(shared.z(group), SQ_TMA_TILE_BYTES);
-                sq_tma_load(shared.o(group), &maps.z, u.column, u.head, first, u.batch,
-                            shared.z(group));
-                sq_barrier_arrive(shared.z(group));
+    constexpr int sharers = shape::sharers;
+    float score[32 / sharers];
+    sq_native_ready<T, KEYS> ready;
+    int stage = 0;
+    uint32_t phase = 0;
+    float left = 0.0f; /* log2 of what the chunks leave of the state before them */
+    auto prepare = [&](int stage, bool exists) {
+        if constexpr (KEYS == 128) {
+            const sq_chunk_gates *gates = shared.gates(stage, set);
+            ready.weigh(gates, at, shared.v(stage, group));
+            if constexpr (!IS_STATE_ONLY) {
+                state.round(0, ready.seen[0]);
             }
+            state.decay(exists ? gates->decay : 1.0f);
+            state.pin();
+            sq_wgmma_pin(ready.weighed);
         }
-        sq_barrier_wait(shared.full(stage), round & 1);
+    };
+    auto store_scores = [&](int stage, int chunk) {
+        sq_wgmma_pin(score);
+        sq_native_store_scores<T, sharers>(shared.p(sharers > 1 ? chunk % 2 : group),
+                                           shared.gates(stage, set), at,
+                                           sharers > 1 ? group : 0, score);
+        sq_async_fence();
+    };
+    sq_barrier_wait(shared.full(0), 0);
+    if constexpr (!IS_STATE_ONLY) {
+        sq_wgmma_fence();
+        sq_native_start_scores<T, KEYS>(shared.q(0), shared.k(0), group, score);
+        sq_wgmma_commit();
+    }
+    prepare(0, true);
+    sq_wgmma_wait<0>();
+    if constexpr (!IS_STATE_ONLY && sharers > 1) {
+        store_scores(0, 0);
+    }
+    for (int first = u.first, chunk = 0; first < u.last; first += SQ_CHUNK, chunk++) {
+        const sq_chunk_gates *gates = shared.gates(stage, set);
+        const int next = stage + 1 == shape::stages ? 0 : stage + 1;
+        const uint32_t next_phase = next == 0 ? phase ^ 1 : phase;
+        const bool has_next = first + SQ_CHUNK < u.last;
+        float out[32];
         if constexpr (!IS_STATE_ONLY) {
-            float score[32];
-            sq_native_query<T, KEYS>(state, shared.q(stage), shared.k(stage), score, out);
-            sq_wgmma_pin(score);
-            sq_native_store_scores<T>(shared.p(group), gates, at, score);
-            sq_async_fence();
-            sq_named_sync(1 + group, SQ_WARPGROUP); /* P is there, O's tile is free */
-            sq_wgmma_wait<0>();
+            if (is_first) {
+                sq_tma_wait_read(); /* O of the chunk before */
+                if (has_z) {
+                    sq_barrier_expect(shared.z(group), SQ_TMA_TILE_BYTES);
+                    sq_tma_load(shared.o(group), &maps.z, u.column, u.head, first, u.batch,
+                                shared.z(group));
+                    sq_barrier_arrive(shared.z(group));
+                }
+            }
+            __syncwarp();
+            ready.query(state, shared.q(stage), out);
+        }
+        if constexpr (KEYS != 128) {
+            ready.weigh(gates, at, shared.v(stage, group));
+            state.decay(gates->decay);
+        }
+        state.pin();
+        sq_wgmma_pin(ready.weighed);
+        sq_wgmma_fence();
+        state.update(ready.weighed, shared.k(stage));
+        sq_wgmma_commit();
+        if constexpr (!IS_STATE_ONLY) {
+            uint32_t v[4][4];
+            if constexpr (sharers == 1) {
+                store_scores(stage, chunk);
+            }
+            if (sharers > 1) /* P is there, O's tile is free */
+                sq_named_sync(1 + GROUPS, SQ_WARPGROUP * GROUPS);
+            else
+                sq_named_sync(1 + group, SQ_WARPGROUP);
+            sq_wgmma_wait<1>();
             sq_wgmma_pin(out);
-        }
-        sq_native_load_values(shared.v(stage, group), at, v);
-        if constexpr (!IS_STATE_ONLY) {
+            sq_native_load_values(shared.v(stage, group), at, v);
             sq_native_scale_out<T>(gates, at, v, skip, out);
             sq_wgmma_pin(out);
-        }
-        sq_native_weigh<T>(gates, at, v, weighed);
-        state.decay(gates->decay);
-        state.pin();
-        sq_wgmma_pin(v);
-        sq_wgmma_pin(weighed);
-        sq_wgmma_fence();
-        if constexpr (!IS_STATE_ONLY) {
-            const uint64_t scores = sq_wgmma_rows(shared.p(group));
+            sq_wgmma_pin(v);
+            sq_wgmma_fence();
+            const uint64_t scores = sq_wgmma_rows(shared.p(sharers > 1 ? chunk % 2 : group));
 #pragma unroll
             for (int j = 0; j < 4; j++) {
                 sq_wgmma_64<T>(out, v[j], scores + sq_wgmma_rows_step(j), 1);
             }
             sq_wgmma_commit();
+            if constexpr (KEYS > 128) { /* the registers of `weighed` */
+                sq_wgmma_wait<1>();
+                sq_wgmma_pin(ready.weighed);
+            }
         }
-        state.update(weighed, shared.k(stage));
-        sq_wgmma_commit();
+        if (has_next)
+            sq_barrier_wait(shared.full(next), next_phase);
         if constexpr (!IS_STATE_ONLY) {
+            sq_wgmma_pin(score);
+            sq_wgmma_fence();
+            sq_native_start_scores<T, KEYS>(shared.q(next), shared.k(next), group, score);
+            sq_wgmma_commit();
             sq_wgmma_wait<1>();
             sq_wgmma_pin(out);
+        } else {
+            left += gates->left;
+            sq_wgmma_wait<0>();
+        }
+        state.pin();
+        __syncwarp();
+        if (threadIdx.x % 32 == 0)
+            sq_barrier_arrive(shared.empty(stage));
+        if constexpr (!IS_STATE_ONLY) {
             if (has_z)
                 sq_barrier_wait(shared.z(group), chunk & 1);
             sq_native_store_out<T>(shared.o(group), has_z, at, out);
@@ -483,13 +615,17 @@ __device__ __forceinline__ void sq_native_consume(const sq_native_maps &maps,
             if (is_first)
                 sq_tma_store(&maps.o, u.column, u.head, first, u.batch, shared.o(group));
         }
+        prepare(next, has_next);
         sq_wgmma_wait<0>();
-        state.pin();
-        __syncwarp();
-        if (threadIdx.x % 32 == 0)
-            sq_barrier_arrive(shared.empty(stage));
+        if constexpr (!IS_STATE_ONLY && sharers > 1) {
+            store_scores(next, chunk + 1);
+        }
+        stage = next;
+        phase = next_phase;
     }
 
+    if (IS_STATE_ONLY && is_first)
+        p.decay[sq_decay_segment_index(p, u, u.segment)] = left;
     const sq_decay_matrix to = sq_decay_state_after(p, u, IS_STATE_ONLY);
     if (to.data)
         state.each(p, u.column, at, [&](int row, int column, float *sum) {
@@ -505,7 +641,7 @@ template <typename T, int KEYS, int GROUPS, bool IS_STATE_ONLY>
 static __global__ void __launch_bounds__((sq_native_shape<KEYS, GROUPS>::threads),
                                          (sq_native_shape<KEYS, GROUPS>::blocks_per_sm))
     sq_native_kernel(const __grid_constant__ sq_native_maps maps,
-                     const __grid_constant__ sq_decay_params p, int heads)
+                     const __grid_constant__ sq_decay_params p, int heads, int merged)
 {
 #if SQ_HAS_WGMMA
     using shape = sq_native_shape<KEYS, GROUPS>;
@@ -513,10 +649,11 @@ static __global__ void __launch_bounds__((sq_native_shape<KEYS, GROUPS>::threads
     const uint32_t past = sq_shared_address(memory) % 1024;
     unsigned char *first = memory + (past ? 1024 - past : 0);
     const sq_native_shared<KEYS, GROUPS> shared = {first, sq_shared_address(first)};
-    const sq_decay_unit u = sq_decay_locate(p, SQ_TMA_SIDE * GROUPS / heads, heads);
+    const sq_decay_unit u =
+        sq_native_locate(p, SQ_TMA_SIDE * GROUPS / heads, heads, IS_STATE_ONLY ? 1 : merged);
     if (threadIdx.x == 0) {
         for (int stage = 0; stage < shape::stages; stage++) {
-            sq_barrier_init(shared.full(stage), 1 + GROUPS);
+            sq_barrier_init(shared.full(stage), heads > 1 ? 1 + GROUPS : 2);
             sq_barrier_init(shared.empty(stage), 4 * GROUPS);
         }
         for (int group = 0; group < GROUPS; group++) {

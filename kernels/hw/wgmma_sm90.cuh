@@ -56,6 +56,12 @@ __device__ __forceinline__ uint64_t sq_wgmma_rows(uint32_t tile)
     return sq_wgmma_descriptor(tile, 16);
 }
 
+/* Of every two times 8 rows of a tile the first or the second 8: 32 rows. */
+__device__ __forceinline__ uint64_t sq_wgmma_every_other_rows(uint32_t tile, int part)
+{
+    return sq_wgmma_rows(tile + part * 1024) + (sq_wgmma_bytes(1024) << 32);
+}
+
 /* Step `k` (of 16 values) of an operand whose tiles of 64 values follow each other. */
 __device__ __forceinline__ uint64_t sq_wgmma_rows_step(int k)
 {
@@ -144,6 +150,10 @@ __device__ __forceinline__ void sq_stmatrix_trans(uint32_t address, const uint32
         "+f"(d[i + 6]), "+f"(d[i + 7])
 #define SQ_D32(d, i) SQ_D8(d, i), SQ_D8(d, i + 8), SQ_D8(d, i + 16), SQ_D8(d, i + 24)
 
+#define SQ_D16_NAMES \
+    "%0, %1, %2, %3, %4, %5, %6, %7, " \
+    "%8, %9, %10, %11, %12, %13, %14, %15"
+
 #define SQ_D32_NAMES \
     "%0, %1, %2, %3, %4, %5, %6, %7, " \
     "%8, %9, %10, %11, %12, %13, %14, %15, " \
@@ -167,6 +177,15 @@ __device__ __forceinline__ void sq_stmatrix_trans(uint32_t address, const uint32
     ", p, 1, 1, " TRANSPOSED ";\n}"
 
 #define SQ_WGMMA_FUNCTIONS(T, TYPE)                                                                \
+    template <>                                                                                    \
+    __device__ __forceinline__ void sq_wgmma_32<T>(float (&d)[16], uint64_t a, uint64_t b,         \
+                                                   int is_added)                                   \
+    {                                                                                              \
+        asm volatile(SQ_WGMMA("m64n32k16", TYPE, SQ_D16_NAMES, "%16, %17", "%18", "0, 0")          \
+                     : SQ_D8(d, 0), SQ_D8(d, 8)                                                    \
+                     : "l"(a), "l"(b), "r"(is_added)                                               \
+                     : "memory");                                                                  \
+    }                                                                                              \
     template <>                                                                                    \
     __device__ __forceinline__ void sq_wgmma_64<T>(float (&d)[32], uint64_t a, uint64_t b,         \
                                                    int is_added)                                   \
@@ -198,7 +217,10 @@ __device__ __forceinline__ void sq_stmatrix_trans(uint32_t address, const uint32
     }
 /* clang-format on */
 
-/* d (+)= A B, N = 64: A by rows in shared memory, or in registers; B by rows. T: of the operands. */
+/* d (+)= A B, N = 32: A and B by rows in shared memory. T: of the operands. */
+template <typename T>
+__device__ __forceinline__ void sq_wgmma_32(float (&d)[16], uint64_t a, uint64_t b, int is_added);
+/* d (+)= A B, N = 64: A by rows in shared memory, or in registers; B by rows. */
 template <typename T>
 __device__ __forceinline__ void sq_wgmma_64(float (&d)[32], uint64_t a, uint64_t b, int is_added);
 template <typename T>

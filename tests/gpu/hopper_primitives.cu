@@ -60,7 +60,7 @@ __device__ __forceinline__ void multiply(const maps_of_all &maps, uint32_t base,
     }
     sq_barrier_wait(barrier, 0);
 
-    float score[32], state[64] = {}, query[32], values[32];
+    float score[32], part[2][16], state[64] = {}, query[32], values[32];
     uint32_t a[4][4], seen[8][4];
 #pragma unroll
     for (int j = 0; j < 4; j++) {
@@ -75,13 +75,28 @@ __device__ __forceinline__ void multiply(const maps_of_all &maps, uint32_t base,
                        sq_wgmma_rows(k) + sq_wgmma_rows_step(n), n > 0);
     }
 #pragma unroll
+    for (int half = 0; half < 2; half++)
+#pragma unroll
+        for (int n = 0; n < 8; n++) {
+            sq_wgmma_32<T>(part[half], sq_wgmma_rows(q) + sq_wgmma_rows_step(n),
+                           sq_wgmma_every_other_rows(k, half) + sq_wgmma_rows_step(n), n > 0);
+        }
+#pragma unroll
     for (int j = 0; j < 4; j++) {
         sq_wgmma_128_columns<T>(state, a[j], sq_wgmma_columns(k) + sq_wgmma_columns_step(j));
     }
     sq_wgmma_commit();
     sq_wgmma_wait<0>();
     sq_wgmma_pin(score);
+    sq_wgmma_pin(part[0]);
+    sq_wgmma_pin(part[1]);
     sq_wgmma_pin(state);
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+        each_sum(part[half], [&](int row, int column, float sum) {
+            out->part[row][column / 8 * 16 + 8 * half + column % 8] = sum;
+        });
+    }
     each_sum(score, [&](int row, int column, float sum) { out->scores[row][column] = sum; });
     each_sum(state, [&](int row, int column, float sum) { out->state[row][column] = sum; });
 

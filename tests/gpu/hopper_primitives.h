@@ -32,6 +32,7 @@ typedef struct {
                                                * b 1, t 64, h 1, x 64 on */
     uint16_t stored[HOPPER_ELEMENTS];       /* that tile, stored from there on; 0xffff elsewhere */
     float scores[HOPPER_SIDE][HOPPER_SIDE]; /* (i, j) Q K^T */
+    float part[HOPPER_SIDE][HOPPER_SIDE];   /* (i, j) Q K^T from two halves of every other 8 j */
     float state[HOPPER_SIDE][HOPPER_KEYS];  /* (v, n) V^T K */
     float query[HOPPER_SIDE][HOPPER_SIDE];  /* (v, i) state Q^T */
     float values[HOPPER_SIDE][HOPPER_SIDE]; /* (v, i) V^T scores^T */

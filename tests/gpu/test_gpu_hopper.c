@@ -147,6 +147,8 @@ static bool all_is_good(const hopper_input *in, const hopper_output *out)
     bool good = tile_is_good(in, out);
     good &= store_is_good(in, out);
     good &= matrix_is_good("scores: A and B by rows (i, j)", out->scores[0], t.scores[0], SIDE);
+    good &= matrix_is_good("scores in two parts: B by every other 8 rows (i, j)", out->part[0],
+                           t.scores[0], SIDE);
     good &= matrix_is_good("state: A by ldmatrix.trans, B by columns (v, n)", out->state[0],
                            t.state[0], KEYS);
     good &= matrix_is_good("query: A packed from sums, B by rows (v, i)", out->query[0], t.query[0],
