@@ -2,6 +2,7 @@
  * where states are few.
  */
 #include "kernels/chunk_core/decay_native.cuh"
+#include "kernels/chunk_core/decay_native_host.cuh"
 #include "kernels/chunk_core/decay_plan.cuh"
 #include "kernels/chunk_core/decay_providers.cuh"
 
@@ -147,29 +148,11 @@ static sq_decay_params planned(const native_kernel &kernel, sq_decay_params p, i
 
 /* --- the provider --- */
 
-static sq_status supports_device(const sq_device *device, sq_error *why)
-{
-    if (!device || device->compute_major <= 0 ||
-        (device->compute_major == 9 && device->compute_minor == 0))
-        return SQ_OK;
-    return sq_fail(why, SQ_UNSUPPORTED, "sm_%d%d: wgmma is of sm_90 alone", device->compute_major,
-                   device->compute_minor);
-}
-
 sq_status sq_decay_native_supports(const sq_call *call, const sq_decay_params &p,
                                    const sq_device *device, sq_error *why)
 {
-    SQ_TRY(supports_device(device, why));
-    if (call->dtype != SQ_DTYPE_BF16)
-        return sq_fail(why, SQ_UNSUPPORTED, "%s: bf16 only", sq_dtype_name(call->dtype));
-    if (p.kind == SQ_DECAY_ROWS)
-        return sq_fail(why, SQ_UNSUPPORTED, "a decay for each row of the state");
-    if (p.chunk != 0 && p.chunk != SQ_CHUNK)
-        return sq_fail(why, SQ_UNSUPPORTED, "chunk=%lld: chunks of %d only", (long long)p.chunk,
-                       SQ_CHUNK);
-    SQ_TRY(sq_decay_supports_rows(call, p, why));
-    SQ_TRY(sq_supports_shared(device, (size_t)choose(p).shared_bytes, why));
-    return sq_decay_supports_grid(p, why);
+    SQ_TRY(sq_native_supports(call, p, device, why));
+    return sq_supports_shared(device, (size_t)choose(p).shared_bytes, why);
 }
 
 size_t sq_decay_native_workspace(const sq_call *call, const sq_decay_params &p)
@@ -179,32 +162,16 @@ size_t sq_decay_native_workspace(const sq_call *call, const sq_decay_params &p)
     return sq_decay_workspace(planned(choose(p), p, &merged));
 }
 
-/* An image without code for sm_90a would run what nvcc made for others of the kernel: nothing. */
-static sq_status check_code(const void *code, sq_error *err)
-{
-    cudaFuncAttributes attributes;
-    SQ_TRY(sq_cuda_check(cudaFuncGetAttributes(&attributes, code), "kernel attributes", err));
-    if (attributes.binaryVersion == 90)
-        return SQ_OK;
-    return sq_fail(err, SQ_DEVICE, "built without code for sm_90a");
-}
-
-static sq_tma_tensor rows_of(const sq_decay_params &p, const sq_decay_tensor &t, int heads,
-                             int columns)
-{
-    return {t.data, p.batch, p.length, heads, columns, t.batch, t.time, t.head};
-}
-
 static sq_status make_maps(const sq_call *call, const sq_decay_params &p, sq_native_maps *maps,
                            sq_error *err)
 {
     sq_tma_encode encode = NULL;
     SQ_TRY(sq_tma_encoder(&encode, err));
     const int groups = p.heads / p.heads_per_group;
-    const sq_tma_tensor q = rows_of(p, p.q, groups, p.keys), k = rows_of(p, p.k, groups, p.keys);
-    const sq_tma_tensor v = rows_of(p, p.v, p.heads, p.values);
-    const sq_tma_tensor o = rows_of(p, p.o, p.heads, p.values);
-    const sq_tma_tensor z = rows_of(p, p.z, p.heads, p.values);
+    const sq_tma_tensor q = sq_native_rows(p, p.q, groups, p.keys), k = sq_native_rows(p, p.k, groups, p.keys);
+    const sq_tma_tensor v = sq_native_rows(p, p.v, p.heads, p.values);
+    const sq_tma_tensor o = sq_native_rows(p, p.o, p.heads, p.values);
+    const sq_tma_tensor z = sq_native_rows(p, p.z, p.heads, p.values);
     SQ_TRY(sq_tma_map(encode, call->dtype, &q, &maps->q, err));
     SQ_TRY(sq_tma_map(encode, call->dtype, &k, &maps->k, err));
     SQ_TRY(sq_tma_map(encode, call->dtype, &v, &maps->v, err));
@@ -215,7 +182,7 @@ static sq_status make_maps(const sq_call *call, const sq_decay_params &p, sq_nat
 sq_status sq_decay_native_prepare(const sq_call *call, const sq_decay_params &p, void **plan,
                                   sq_error *err)
 {
-    SQ_TRY(check_code(choose(p).code, err));
+    SQ_TRY(sq_native_check_code(choose(p).code, err));
     sq_native_maps *maps = (sq_native_maps *)aligned_alloc(alignof(sq_native_maps), sizeof *maps);
     if (!maps)
         return sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for tensor maps");

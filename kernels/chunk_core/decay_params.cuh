@@ -25,6 +25,9 @@ typedef struct {
     int64_t batch, time, head;
 } sq_decay_tensor;
 
+/* Holds in supports() too, where no tensor has data yet. */
+static inline bool sq_decay_is_there(const sq_decay_tensor &t) { return t.time != 0; }
+
 /* States (B, H, K, V), V contiguous; data may be NULL. */
 typedef struct {
     float *data;

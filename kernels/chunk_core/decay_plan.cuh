@@ -63,4 +63,21 @@ static inline sq_status sq_decay_run(const sq_decay_kernel &kernel, const sq_cal
     return kernel.run(call, p, err);
 }
 
+/* Hands out the workspace; `at` may start at 0: to count. */
+typedef struct {
+    uintptr_t at;
+} sq_decay_arena;
+
+static inline void *sq_decay_take(sq_decay_arena *a, int64_t bytes)
+{
+    void *memory = (void *)a->at;
+    a->at += (uintptr_t)sq_ceil_div(bytes, 256) * 256;
+    return memory;
+}
+
+static inline float *sq_decay_take_floats(sq_decay_arena *a, int64_t count)
+{
+    return (float *)sq_decay_take(a, count * (int64_t)sizeof(float));
+}
+
 #endif

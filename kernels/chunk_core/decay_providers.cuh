@@ -39,8 +39,8 @@ sq_status sq_decay_chunks_supports(const sq_call *call, const sq_decay_params &p
 size_t sq_decay_chunks_workspace(const sq_call *call, const sq_decay_params &p);
 sq_status sq_decay_chunks_launch(const sq_call *call, const sq_decay_params &p, sq_error *err);
 
-/* decay_native.cu: by chunks, on Hopper's tensor cores: bf16. The plan is the tensors' maps; free()
- * releases it. */
+/* decay_native.cu, decay_native_bwd.cu: by chunks, on Hopper's tensor cores: bf16. The plan is the
+ * tensors' maps; free() releases it. */
 sq_status sq_decay_native_supports(const sq_call *call, const sq_decay_params &p,
                                    const sq_device *device, sq_error *why);
 size_t sq_decay_native_workspace(const sq_call *call, const sq_decay_params &p);
@@ -48,6 +48,14 @@ sq_status sq_decay_native_prepare(const sq_call *call, const sq_decay_params &p,
                                   sq_error *err);
 sq_status sq_decay_native_launch(const sq_call *call, const sq_decay_params &p, void *plan,
                                  sq_error *err);
+sq_status sq_decay_native_bwd_supports(const sq_call *call, const sq_decay_params &p,
+                                       const sq_decay_grads &grads, const sq_device *device,
+                                       sq_error *why);
+size_t sq_decay_native_bwd_workspace(const sq_decay_params &p, const sq_decay_grads &grads);
+sq_status sq_decay_native_bwd_prepare(const sq_call *call, const sq_decay_params &p,
+                                      const sq_decay_grads &grads, void **plan, sq_error *err);
+sq_status sq_decay_native_bwd_launch(const sq_call *call, const sq_decay_params &p,
+                                     const sq_decay_grads &grads, void *plan, sq_error *err);
 
 /* decay_tile.cu: by chunks on tiles, any shape. Pass bwd too. */
 sq_status sq_decay_tile_supports(const sq_call *call, const sq_decay_params &p,
@@ -212,19 +220,25 @@ struct sq_decay_portable {
     }
 };
 
-template <sq_decay_params_fn PARAMS>
+template <sq_decay_params_fn PARAMS, sq_decay_grads_fn GRADS>
 struct sq_decay_native {
+    static bool is_backward(const sq_call *call) { return call->pass == SQ_PASS_BWD; }
     static sq_status supports(const sq_call *call, const sq_device *device, sq_error *why)
     {
-        return sq_decay_native_supports(call, PARAMS(call), device, why);
+        return is_backward(call)
+                   ? sq_decay_native_bwd_supports(call, PARAMS(call), GRADS(call), device, why)
+                   : sq_decay_native_supports(call, PARAMS(call), device, why);
     }
     static size_t workspace(const sq_call *call)
     {
-        return sq_decay_native_workspace(call, PARAMS(call));
+        return is_backward(call) ? sq_decay_native_bwd_workspace(PARAMS(call), GRADS(call))
+                                 : sq_decay_native_workspace(call, PARAMS(call));
     }
     static sq_status prepare(const sq_call *call, void **plan, sq_error *err)
     {
-        return sq_decay_native_prepare(call, PARAMS(call), plan, err);
+        return is_backward(call)
+                   ? sq_decay_native_bwd_prepare(call, PARAMS(call), GRADS(call), plan, err)
+                   : sq_decay_native_prepare(call, PARAMS(call), plan, err);
     }
     static sq_status forward(const sq_call *call, const sq_decay_params &p, void *plan,
                              sq_error *err)
@@ -233,7 +247,9 @@ struct sq_decay_native {
     }
     static sq_status launch(const sq_call *call, void *plan, sq_error *err)
     {
-        return forward(call, PARAMS(call), plan, err);
+        return is_backward(call)
+                   ? sq_decay_native_bwd_launch(call, PARAMS(call), GRADS(call), plan, err)
+                   : forward(call, PARAMS(call), plan, err);
     }
     static constexpr sq_provider provider()
     {
@@ -244,7 +260,8 @@ struct sq_decay_native {
                 workspace,
                 prepare,
                 launch,
-                free};
+                free,
+                SQ_HAS_BWD};
     }
 };
 

@@ -32,23 +32,6 @@ static sq_decay_tiled tiled(const sq_call *call, const sq_decay_params &p)
     return c;
 }
 
-/* Hands out the workspace; `at` may start at 0: to count. */
-typedef struct {
-    uintptr_t at;
-} arena;
-
-static void *take(arena *a, int64_t bytes)
-{
-    void *memory = (void *)a->at;
-    a->at += (uintptr_t)sq_ceil_div(bytes, 256) * 256;
-    return memory;
-}
-
-static float *take_floats(arena *a, int64_t count)
-{
-    return (float *)take(a, count * (int64_t)sizeof(float));
-}
-
 /* Sets the pointers into `workspace`; returns the bytes. */
 static size_t lay_out(const sq_call *call, sq_decay_tiled *c, void *workspace)
 {
@@ -57,26 +40,26 @@ static size_t lay_out(const sq_call *call, sq_decay_tiled *c, void *workspace)
     const int64_t parts = (int64_t)p.batch * c->chunks * p.heads;
     const int64_t states = parts * p.keys * p.values * size;
     const bool is_backward = call->pass == SQ_PASS_BWD;
-    arena a = {(uintptr_t)workspace};
-    c->before = take(&a, states);
+    sq_decay_arena a = {(uintptr_t)workspace};
+    c->before = sq_decay_take(&a, states);
     if (!is_backward)
         return a.at - (uintptr_t)workspace;
-    c->after = take(&a, states);
+    c->after = sq_decay_take(&a, states);
     if (p.kind == SQ_DECAY_STEP || p.kind == SQ_DECAY_LOG) {
-        c->d_step = take_floats(&a, parts * SQ_CHUNK * c->key_tiles);
-        c->d_log = take_floats(&a, parts * SQ_CHUNK * c->key_tiles);
-        c->d_a = take_floats(&a, parts);
-        c->d_bias = take_floats(&a, parts);
+        c->d_step = sq_decay_take_floats(&a, parts * SQ_CHUNK * c->key_tiles);
+        c->d_log = sq_decay_take_floats(&a, parts * SQ_CHUNK * c->key_tiles);
+        c->d_a = sq_decay_take_floats(&a, parts);
+        c->d_bias = sq_decay_take_floats(&a, parts);
     }
     if (p.kind == SQ_DECAY_STEP) {
-        c->d_skip = take_floats(&a, parts * p.values);
-        c->g.d_o = {take(&a, rows * p.heads * p.values * size),
+        c->d_skip = sq_decay_take_floats(&a, parts * p.values);
+        c->g.d_o = {sq_decay_take(&a, rows * p.heads * p.values * size),
                     (int64_t)p.length * p.heads * p.values, (int64_t)p.heads * p.values, p.values};
     }
     if (c->splits > 1) {
         const int64_t keys = rows * (p.heads / p.heads_per_group) * p.keys * c->splits;
-        c->d_q = take_floats(&a, keys);
-        c->d_k = take_floats(&a, keys);
+        c->d_q = sq_decay_take_floats(&a, keys);
+        c->d_k = sq_decay_take_floats(&a, keys);
     }
     return a.at - (uintptr_t)workspace;
 }

@@ -206,6 +206,16 @@ __device__ __forceinline__ void sq_stmatrix_trans(uint32_t address, const uint32
                      : "memory");                                                                  \
     }                                                                                              \
     template <>                                                                                    \
+    __device__ __forceinline__ void sq_wgmma_64_columns<T>(float (&d)[32], const uint32_t (&a)[4], \
+                                                           uint64_t b, int is_added)               \
+    {                                                                                              \
+        asm volatile(SQ_WGMMA("m64n64k16", TYPE, SQ_D32_NAMES, "{%32, %33, %34, %35}, %36", "%37", \
+                              "1")                                                                 \
+                     : SQ_D32(d, 0)                                                                \
+                     : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(is_added)           \
+                     : "memory");                                                                  \
+    }                                                                                              \
+    template <>                                                                                    \
     __device__ __forceinline__ void sq_wgmma_128_columns<T>(float (&d)[64],                        \
                                                             const uint32_t (&a)[4], uint64_t b)    \
     {                                                                                              \
@@ -226,6 +236,10 @@ __device__ __forceinline__ void sq_wgmma_64(float (&d)[32], uint64_t a, uint64_t
 template <typename T>
 __device__ __forceinline__ void sq_wgmma_64(float (&d)[32], const uint32_t (&a)[4], uint64_t b,
                                             int is_added);
+/* d (+)= A B, N = 64: A in registers, B by columns. */
+template <typename T>
+__device__ __forceinline__ void sq_wgmma_64_columns(float (&d)[32], const uint32_t (&a)[4],
+                                                    uint64_t b, int is_added);
 /* d += A B, N = 128: A in registers, B by columns. */
 template <typename T>
 __device__ __forceinline__ void sq_wgmma_128_columns(float (&d)[64], const uint32_t (&a)[4],

@@ -38,6 +38,25 @@ static constexpr sq_provider with_states()
     return provider;
 }
 
+/* --- on Hopper --- */
+
+using native = normalised<sq_decay_native<params, grads>>;
+
+static sq_status supports_native(const sq_call *call, const sq_device *device, sq_error *why)
+{
+    if (call->pass == SQ_PASS_BWD && sq_retention_needs_scores(call->axis))
+        return sq_fail(why, SQ_UNSUPPORTED, "backward of a norm that looks at the scores");
+    return native::supports(call, device, why);
+}
+
+static constexpr sq_provider on_hopper()
+{
+    sq_provider provider = with_states<sq_decay_native<params, grads>>();
+    provider.supports = supports_native;
+    provider.saved = NULL;
+    return provider;
+}
+
 /* --- all scores --- */
 
 static sq_status supports_parallel(const sq_call *call, const sq_device *device, sq_error *why)
@@ -67,6 +86,6 @@ extern "C" const sq_provider sq_cuda_retention[] = {
      recurrent::workspace, NULL, recurrent::launch, NULL},
     with_states<sq_decay_tile<params, grads>>(),
     with_states<sq_decay_portable<params, grads>>(),
-    with_states<sq_decay_native<params>>(),
+    on_hopper(),
     {NULL},
 };

@@ -18,6 +18,6 @@ extern "C" const sq_provider sq_cuda_simple_gla[] = {
     sq_decay_naive<params>::provider(),
     sq_decay_tile<params, grads>::provider(),
     sq_decay_portable<params, grads>::provider(),
-    sq_decay_native<params>::provider(),
+    sq_decay_native<params, grads>::provider(),
     {NULL},
 };

@@ -42,6 +42,6 @@ extern "C" const sq_provider sq_cuda_ssd[] = {
     sq_decay_naive<params>::provider(),
     sq_decay_tile<params, grads>::provider(),
     sq_decay_portable<params, grads>::provider(),
-    sq_decay_native<params>::provider(),
+    sq_decay_native<params, grads>::provider(),
     {NULL},
 };

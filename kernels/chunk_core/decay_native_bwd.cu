@@ -1,0 +1,208 @@
+/* decay_native_bwd: pass bwd on Hopper's tensor cores, for bf16 and up to 128 keys: the states and
+ * their gradients by chunks in one launch, then all chunks at once, then the sums that
+ * decay_tile_sums.cuh makes for the tiles too.
+ */
+#include "kernels/chunk_core/decay_native_bwd.cuh"
+#include "kernels/chunk_core/decay_native_host.cuh"
+#include "kernels/chunk_core/decay_native_states.cuh"
+#include "kernels/chunk_core/decay_plan.cuh"
+#include "kernels/chunk_core/decay_providers.cuh"
+#include "kernels/chunk_core/decay_tile_sums.cuh"
+
+#include <stdlib.h>
+
+using T = __nv_bfloat16;
+
+typedef struct {
+    sq_states_all_maps states;
+    sq_grads_maps grads;
+} backward_maps;
+
+/* --- the work --- */
+
+/* Items that the chunks' kernel wants for each of its blocks, so that none has much more to do. */
+enum { ITEMS_PER_BLOCK = 6 };
+
+static sq_decay_tiled tiled(const sq_decay_params &p, const sq_decay_grads &g)
+{
+    sq_decay_tiled c = {};
+    c.p = p;
+    c.g = g;
+    c.chunks = (int)sq_ceil_div(p.length, SQ_CHUNK);
+    c.key_tiles = 1;
+    c.value_tiles = (int)sq_ceil_div(p.values, SQ_TMA_SIDE);
+    const int64_t items = (int64_t)p.batch * (p.heads / p.heads_per_group) * c.chunks;
+    const int64_t wanted = sq_ceil_div(ITEMS_PER_BLOCK * SQ_DECAY_SMS, items);
+    const int64_t per_split = sq_ceil_div(p.heads_per_group, wanted);
+    c.splits = (int)sq_ceil_div(p.heads_per_group, per_split < 1 ? 1 : per_split);
+    return c;
+}
+
+/* Sets the pointers into `workspace`; returns the bytes. */
+static size_t lay_out(sq_decay_tiled *c, void *workspace)
+{
+    const sq_decay_params &p = c->p;
+    const int64_t rows = (int64_t)p.batch * p.length, parts = (int64_t)p.batch * c->chunks * p.heads;
+    const int64_t states = parts * p.keys * p.values * (int64_t)sizeof(T);
+    sq_decay_arena a = {(uintptr_t)workspace};
+    c->before = sq_decay_take(&a, states);
+    c->after = sq_decay_take(&a, states);
+    if (p.kind != SQ_DECAY_GAMMA) {
+        c->d_step = sq_decay_take_floats(&a, parts * SQ_CHUNK);
+        c->d_log = sq_decay_take_floats(&a, parts * SQ_CHUNK);
+        c->d_a = sq_decay_take_floats(&a, parts);
+        c->d_bias = sq_decay_take_floats(&a, parts);
+    }
+    if (p.kind == SQ_DECAY_STEP)
+        c->d_skip = sq_decay_take_floats(&a, parts * p.values);
+    if (c->splits > 1) {
+        const int64_t keys = rows * (p.heads / p.heads_per_group) * p.keys * c->splits;
+        c->d_q = sq_decay_take_floats(&a, keys);
+        c->d_k = sq_decay_take_floats(&a, keys);
+    }
+    return a.at - (uintptr_t)workspace;
+}
+
+/* --- states --- */
+
+typedef struct {
+    int groups, heads, shared_bytes;
+    sq_status (*run)(const sq_call *call, const backward_maps &maps, const sq_decay_tiled &c,
+                     int heads, sq_error *err);
+} states_kernel;
+
+template <int GROUPS>
+static sq_status run_states(const sq_call *call, const backward_maps &maps, const sq_decay_tiled &c,
+                            int heads, sq_error *err)
+{
+    using shape = sq_states_shape<SQ_GRADS_KEYS, GROUPS>;
+    auto kernel = sq_states_kernel<T, SQ_GRADS_KEYS, GROUPS>;
+    const int64_t blocks = sq_ceil_div(c.p.values, SQ_TMA_SIDE * GROUPS / heads) *
+                           (c.p.heads / heads) * c.p.batch;
+    SQ_TRY(sq_allow_shared(kernel, shape::shared_bytes, err));
+    kernel<<<(unsigned)(2 * blocks), shape::threads, shape::shared_bytes, sq_stream(call)>>>(
+        maps.states, c.p, c.g.d_final, c.g.d_initial, heads);
+    return sq_launched("states of chunks", err);
+}
+
+template <int GROUPS>
+static states_kernel states_instance(int heads)
+{
+    return {GROUPS, heads, sq_states_shape<SQ_GRADS_KEYS, GROUPS>::shared_bytes,
+            run_states<GROUPS>};
+}
+
+/* As in pass fwd: two warpgroups share the tiles of K and Q. */
+static states_kernel choose_states(const sq_decay_params &p)
+{
+    const int heads = p.values <= SQ_TMA_SIDE && p.heads_per_group % 2 == 0 ? 2 : 1;
+    return heads == 1 && p.values <= SQ_TMA_SIDE ? states_instance<1>(1)
+                                                 : states_instance<2>(heads);
+}
+
+/* --- the provider --- */
+
+sq_status sq_decay_native_bwd_supports(const sq_call *call, const sq_decay_params &p,
+                                       const sq_decay_grads &g, const sq_device *device,
+                                       sq_error *why)
+{
+    const sq_decay_tensor grads[] = {g.d_o, g.d_q, g.d_k, g.d_v};
+    SQ_TRY(sq_native_supports(call, p, device, why));
+    if (p.keys > SQ_GRADS_KEYS || sq_decay_is_there(p.z))
+        return sq_fail(why, SQ_UNSUPPORTED, "backward: up to %d state rows and no z only",
+                       SQ_GRADS_KEYS);
+    for (const sq_decay_tensor &t : grads)
+        if (!sq_decay_has_vectors(t, 16 / (int)sizeof(T)))
+            return sq_fail(why, SQ_UNSUPPORTED, "a gradient's rows are not 16-byte aligned");
+    const double chunks = (double)p.batch * p.heads * ((p.length + SQ_CHUNK - 1) / SQ_CHUNK);
+    if (chunks >= 2147483648.0)
+        return sq_fail(why, SQ_UNSUPPORTED, "%g chunks: at most 2^31 - 1", chunks);
+    return sq_supports_shared(device, sq_grads_shared_bytes, why);
+}
+
+size_t sq_decay_native_bwd_workspace(const sq_decay_params &p, const sq_decay_grads &g)
+{
+    sq_decay_tiled c = tiled(p, g);
+    return lay_out(&c, NULL);
+}
+
+/* The matrices of all chunks, transposed: (chunks B H, values, 1, keys). */
+static sq_tma_tensor states_of(const sq_decay_tiled &c, void *states)
+{
+    const int64_t size = (int64_t)c.p.keys * c.p.values;
+    return {states, (int64_t)c.chunks * c.p.batch * c.p.heads, c.p.values, 1, c.p.keys, size,
+            c.p.keys, c.p.keys};
+}
+
+static sq_status make_maps(const sq_decay_tiled &c, backward_maps *maps, sq_error *err)
+{
+    sq_tma_encode encode = NULL;
+    SQ_TRY(sq_tma_encoder(&encode, err));
+    const sq_decay_params &p = c.p;
+    const int groups = p.heads / p.heads_per_group;
+    sq_grads_maps *g = &maps->grads;
+    const struct {
+        CUtensorMap *map;
+        sq_tma_tensor tensor;
+    } all[] = {
+        {&g->q, sq_native_rows(p, p.q, groups, p.keys)},
+        {&g->k, sq_native_rows(p, p.k, groups, p.keys)},
+        {&g->v, sq_native_rows(p, p.v, p.heads, p.values)},
+        {&g->d_o, sq_native_rows(p, c.g.d_o, p.heads, p.values)},
+        {&g->d_q, sq_native_rows(p, c.g.d_q, groups, p.keys)},
+        {&g->d_k, sq_native_rows(p, c.g.d_k, groups, p.keys)},
+        {&g->d_v, sq_native_rows(p, c.g.d_v, p.heads, p.values)},
+        {&g->before, states_of(c, c.before)},
+        {&g->after, states_of(c, c.after)},
+    };
+    for (const auto &one : all)
+        SQ_TRY(sq_tma_map(encode, SQ_DTYPE_BF16, &one.tensor, one.map, err));
+    maps->states.forward = {g->k, g->v, g->before};
+    maps->states.reverse = {g->q, g->d_o, g->after};
+    return SQ_OK;
+}
+
+sq_status sq_decay_native_bwd_prepare(const sq_call *call, const sq_decay_params &p,
+                                      const sq_decay_grads &g, void **plan, sq_error *err)
+{
+    SQ_TRY(sq_native_check_code((const void *)sq_grads_kernel<T>, err));
+    backward_maps *maps = (backward_maps *)aligned_alloc(alignof(backward_maps), sizeof *maps);
+    if (!maps)
+        return sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for tensor maps");
+    sq_decay_tiled c = tiled(p, g);
+    lay_out(&c, call->workspace);
+    const sq_status status = make_maps(c, maps, err);
+    if (status == SQ_OK)
+        *plan = maps;
+    else
+        free(maps);
+    return status;
+}
+
+static sq_status run_grads(const sq_call *call, const sq_grads_maps &maps, const sq_decay_tiled &c,
+                           sq_error *err)
+{
+    auto kernel = sq_grads_kernel<T>;
+    const int64_t items =
+        (int64_t)c.p.batch * (c.p.heads / c.p.heads_per_group) * c.chunks * c.splits;
+    const unsigned blocks = (unsigned)(items < SQ_DECAY_SMS ? items : SQ_DECAY_SMS);
+    SQ_TRY(sq_allow_shared(kernel, sq_grads_shared_bytes, err));
+    kernel<<<blocks, SQ_GRADS_THREADS, sq_grads_shared_bytes, sq_stream(call)>>>(maps, c);
+    return sq_launched("gradients of chunks", err);
+}
+
+sq_status sq_decay_native_bwd_launch(const sq_call *call, const sq_decay_params &p,
+                                     const sq_decay_grads &g, void *plan, sq_error *err)
+{
+    const backward_maps &maps = *(const backward_maps *)plan;
+    const states_kernel states = choose_states(p);
+    sq_decay_tiled c = tiled(p, g);
+    lay_out(&c, call->workspace);
+    SQ_TRY(states.run(call, maps, c, states.heads, err));
+    SQ_TRY(run_grads(call, maps.grads, c, err));
+    if (c.splits > 1)
+        SQ_TRY(sq_tile_splits<T>(call, c, err));
+    if (p.skip)
+        SQ_TRY(sq_tile_skips(call, c, err));
+    return p.kind == SQ_DECAY_GAMMA ? SQ_OK : sq_tile_gates<T>(call, c, err);
+}

@@ -1,0 +1,345 @@
+/* decay_native_bwd: the kernel of decay_native_grads.cuh: its two consumers.
+ */
+#ifndef SQ_KERNELS_CHUNK_CORE_DECAY_NATIVE_BWD_CUH
+#define SQ_KERNELS_CHUNK_CORE_DECAY_NATIVE_BWD_CUH
+
+#include "kernels/chunk_core/decay_native_grads.cuh"
+
+/* W of the warpgroup's rows, rounded, from dP; dP becomes the pairs dP e w (q . k). Selection, not
+ * multiplication by 0: the exponent of a pair in the future may overflow. */
+template <typename T>
+__device__ __forceinline__ void sq_grads_weigh_queries(const sq_chunk_gates *gates,
+                                                       sq_native_lane at, const float (&score)[32],
+                                                       float (&dp)[32], uint32_t (&w)[4][4])
+{
+    const int i = 16 * at.warp + at.g;
+    const float out[2] = {gates->out[i], gates->out[i + 8]};
+    const float low[2] = {gates->low[i], gates->low[i + 8]};
+    const int start[2] = {gates->start[i], gates->start[i + 8]};
+#pragma unroll
+    for (int n = 0; n < 8; n++) {
+        const int j = 8 * n + 2 * at.q;
+        const float2 sum = *(const float2 *)&gates->sum[j], rest = *(const float2 *)&gates->low[j];
+        const float2 weight = *(const float2 *)&gates->weight[j];
+#pragma unroll
+        for (int r = 0; r < 2; r++) {
+            float *pair = &dp[4 * n + 2 * r];
+            const float lo = sq_exp2(out[r] - sum.x + (low[r] - rest.x)) * weight.x * pair[0];
+            const float hi = sq_exp2(out[r] - sum.y + (low[r] - rest.y)) * weight.y * pair[1];
+            pair[0] = j <= i + 8 * r && j >= start[r] ? lo : 0.0f;
+            pair[1] = j + 1 <= i + 8 * r && j + 1 >= start[r] ? hi : 0.0f;
+            w[n / 2][n % 2 * 2 + r] = sq_pack2<T>(pair[0], pair[1]);
+            pair[0] *= score[4 * n + 2 * r];
+            pair[1] *= score[4 * n + 2 * r + 1];
+        }
+    }
+}
+
+/* P^T and W^T of the warpgroup's rows, rounded; to sum[r], of the thread's two rows, its share of
+ * the sum over i of N_ij. */
+template <typename T>
+__device__ __forceinline__ void
+sq_grads_weigh_keys(const sq_chunk_gates *gates, float scale, sq_native_lane at,
+                    const float (&score)[32], const float (&dp)[32], uint32_t (&p)[4][4],
+                    uint32_t (&w)[4][4], float (&total)[2])
+{
+    const int j = 16 * at.warp + at.g;
+    const float sum[2] = {gates->sum[j], gates->sum[j + 8]};
+    const float low[2] = {gates->low[j], gates->low[j + 8]};
+    const float weight[2] = {gates->weight[j], gates->weight[j + 8]};
+#pragma unroll
+    for (int n = 0; n < 8; n++) {
+        const int i = 8 * n + 2 * at.q;
+        const float2 out = *(const float2 *)&gates->out[i], rest = *(const float2 *)&gates->low[i];
+        const int2 start = *(const int2 *)&gates->start[i];
+#pragma unroll
+        for (int r = 0; r < 2; r++) {
+            const int own = j + 8 * r, at = 4 * n + 2 * r;
+            const float lo = own <= i && own >= start.x
+                                 ? sq_exp2(out.x - sum[r] + (rest.x - low[r]))
+                                 : 0.0f;
+            const float hi = own <= i + 1 && own >= start.y
+                                 ? sq_exp2(out.y - sum[r] + (rest.y - low[r]))
+                                 : 0.0f;
+            total[r] += scale * (score[at] * dp[at] * lo + score[at + 1] * dp[at + 1] * hi);
+            p[n / 2][n % 2 * 2 + r] =
+                sq_pack2<T>(score[at] * lo * weight[r], score[at + 1] * hi * weight[r]);
+            w[n / 2][n % 2 * 2 + r] =
+                sq_pack2<T>(dp[at] * lo * weight[r], dp[at + 1] * hi * weight[r]);
+        }
+    }
+}
+
+/* The rows' sums of four lanes. */
+__device__ __forceinline__ void sq_grads_sum_lanes(float (&x)[2])
+{
+    x[0] = sq_warp_sum<4>(x[0]);
+    x[1] = sq_warp_sum<4>(x[1]);
+}
+
+__device__ __forceinline__ void sq_grads_clear(uint32_t (&a)[4][4])
+{
+#pragma unroll
+    for (int k = 0; k < 4; k++)
+#pragma unroll
+        for (int e = 0; e < 4; e++) {
+            a[k][e] = 0;
+        }
+}
+
+/* The warpgroup of queries: dq, the pairs' and the queries' parts of d(ln a), dskip. */
+template <typename T>
+__device__ __forceinline__ void sq_grads_queries(const sq_grads_maps &maps, const sq_decay_tiled &c,
+                                                 const sq_grads_shared &shared)
+{
+    const sq_native_lane at = sq_native_lane_of();
+    sq_grads_small *small = shared.small();
+    sq_grads_sum dq = {};
+    float dp[32], query[2] = {0.0f, 0.0f}, dot = 0.0f;
+    int head = 0;
+    sq_grads_each(c, [&](const sq_grads_step &s, int n) {
+        const int stage = n % SQ_GRADS_STAGES, row = 16 * at.warp + at.g;
+        const sq_chunk_gates *gates = &small->gates[stage];
+        float score[32], seen[32];
+        uint32_t d_o[4][4], weighed[4][4], w[4][4];
+        sq_barrier_wait(shared.full(stage), n / SQ_GRADS_STAGES & 1);
+        const float factor[2] = {gates->row[row], gates->row[row + 8]};
+        sq_grads_load_rows(shared.d_o(stage), at, d_o);
+        sq_grads_weigh_rows<T>(d_o, factor, weighed);
+        if (s.is_first_head && s.is_first_tile)
+            dq = {};
+        dq.pin();
+        sq_wgmma_pin(dp);
+        sq_wgmma_pin(weighed);
+        sq_wgmma_fence();
+        sq_grads_start_rows<T, 4>(shared.d_o(stage), shared.v(stage), !s.is_first_tile, dp);
+        sq_grads_start_rows<T, 8>(shared.q(stage), shared.k(stage), false, score);
+        sq_grads_start_rows<T, 8>(shared.q(stage), shared.before(stage), false, seen);
+        sq_wgmma_commit();
+        dq.update(weighed, shared.before(stage));
+        sq_wgmma_commit();
+        unsigned char *before = shared.memory + (shared.before(stage) - shared.base);
+        unsigned char *after = shared.memory + (shared.after(stage) - shared.base);
+        if (c.d_log)
+            dot += sq_grads_dot_tiles<T>(before, after);
+        if (c.p.skip)
+            sq_grads_skip_sums<T>(c, s, shared.memory + (shared.d_o(stage) - shared.base),
+                                  shared.memory + (shared.v(stage) - shared.base), small->skip_sums);
+        sq_wgmma_wait<1>();
+        sq_wgmma_pin(dp);
+        sq_wgmma_pin(score);
+        sq_wgmma_pin(seen);
+        sq_grads_dot_rows<T>(weighed, seen, query);
+        if (s.is_last_tile)
+            sq_grads_weigh_queries<T>(gates, at, score, dp, w);
+        else
+            sq_grads_clear(w);
+        sq_wgmma_pin(w);
+        sq_wgmma_fence();
+        dq.update(w, shared.k(stage));
+        sq_wgmma_commit();
+        if (s.is_last_tile && c.d_log) {
+            sq_grads_sums *sums = &small->sums[head % 2];
+            sq_grads_sum_pairs(dp, at, sums);
+            sq_grads_sum_lanes(query);
+            if (at.q == 0) {
+                sums->queries[row] = query[0];
+                sums->queries[row + 8] = query[1];
+            }
+            dot = sq_warp_sum<32>(dot);
+            if (threadIdx.x % 32 == 0)
+                sums->dots[at.warp] = dot;
+            sq_named_sync(SQ_GRADS_BOTH, 2 * SQ_WARPGROUP);
+            if (at.warp == 0)
+                sq_grads_store_log(sums, gates->decay,
+                                   c.d_log + sq_tile_gate_index(c, 0, sq_grads_unit(c, s)));
+            query[0] = query[1] = dot = 0.0f;
+            head++;
+        }
+        sq_wgmma_wait<0>();
+        dq.pin();
+        __syncwarp();
+        if (threadIdx.x % 32 == 0)
+            sq_barrier_arrive(shared.empty(stage));
+        if (s.is_last_head && s.is_last_tile)
+            sq_grads_flush<T>(c, s, &maps.d_q, c.d_q, shared.d_q(), SQ_GRADS_QUERIES, at, dq);
+    });
+    if (threadIdx.x % SQ_WARPGROUP == 0)
+        sq_tma_wait_read();
+}
+
+/* dv of a stage, by TMA. */
+template <typename T>
+__device__ __forceinline__ void sq_grads_store_values(const sq_grads_maps &maps,
+                                                      const sq_grads_step &s, uint32_t tile,
+                                                      sq_native_lane at, const float (&d_v)[32])
+{
+    const bool is_first = threadIdx.x % SQ_WARPGROUP == 0;
+    if (is_first)
+        sq_tma_wait_read();
+    sq_named_sync(SQ_GRADS_KEYS_SYNC, SQ_WARPGROUP);
+#pragma unroll
+    for (int k = 0; k < 4; k++) {
+        uint32_t packed[4];
+#pragma unroll
+        for (int e = 0; e < 4; e++) {
+            packed[e] = sq_pack2<T>(d_v[8 * k + 2 * e], d_v[8 * k + 2 * e + 1]);
+        }
+        sq_stmatrix(sq_address_a<8>(tile, 16 * at.warp, 16 * k), packed);
+    }
+    sq_async_fence();
+    sq_named_sync(SQ_GRADS_KEYS_SYNC, SQ_WARPGROUP);
+    if (is_first)
+        sq_tma_store(&maps.d_v, s.column, s.head, s.chunk * SQ_CHUNK, s.batch, tile);
+}
+
+/* dv = key o (K G) + skip dO, of a stage. */
+template <typename T>
+__device__ __forceinline__ void sq_grads_begin_values(uint32_t tile, const float *skip,
+                                                      const float (&factor)[2], sq_native_lane at,
+                                                      float (&d_v)[32])
+{
+#pragma unroll
+    for (int k = 0; k < 4; k++) {
+        uint32_t d_o[4];
+        sq_load_a<8>(d_o, tile, 16 * at.warp, 16 * k);
+#pragma unroll
+        for (int e = 0; e < 4; e++) {
+            const float2 d = *(const float2 *)&skip[16 * k + 8 * (e / 2) + 2 * at.q];
+            const float2 x = sq_unpack2<T>(d_o[e]);
+            float *own = &d_v[8 * k + 2 * e];
+            own[0] = own[0] * factor[e % 2] + d.x * x.x;
+            own[1] = own[1] * factor[e % 2] + d.y * x.y;
+        }
+    }
+}
+
+/* The warpgroup of keys: dk, dv, dw, the keys' part of d(ln a). */
+template <typename T>
+__device__ __forceinline__ void sq_grads_keys(const sq_grads_maps &maps, const sq_decay_tiled &c,
+                                              const sq_grads_shared &shared)
+{
+    const sq_native_lane at = sq_native_lane_of();
+    sq_grads_small *small = shared.small();
+    sq_grads_sum dk = {};
+    float dp[32], key[2] = {0.0f, 0.0f}, dot = 0.0f;
+    int head = 0;
+    sq_grads_each(c, [&](const sq_grads_step &s, int n) {
+        const int stage = n % SQ_GRADS_STAGES, row = 16 * at.warp + at.g;
+        const sq_chunk_gates *gates = &small->gates[stage];
+        float score[32], d_v[32], step[2] = {0.0f, 0.0f};
+        uint32_t v[4][4], weighed[4][4], pairs[4][4], w[4][4];
+        sq_barrier_wait(shared.full(stage), n / SQ_GRADS_STAGES & 1);
+        const float factor[2] = {gates->key[row], gates->key[row + 8]};
+        sq_grads_load_rows(shared.v(stage), at, v);
+        sq_grads_weigh_rows<T>(v, factor, weighed);
+        if (s.is_first_head && s.is_first_tile)
+            dk = {};
+        dk.pin();
+        sq_wgmma_pin(dp);
+        sq_wgmma_pin(weighed);
+        sq_wgmma_fence();
+        sq_grads_start_rows<T, 4>(shared.v(stage), shared.d_o(stage), !s.is_first_tile, dp);
+        sq_grads_start_rows<T, 8>(shared.k(stage), shared.q(stage), false, score);
+        sq_grads_start_rows<T, 8>(shared.k(stage), shared.after(stage), false, d_v);
+        sq_wgmma_commit();
+        dk.update(weighed, shared.after(stage));
+        sq_wgmma_commit();
+        unsigned char *before = shared.memory + (shared.before(stage) - shared.base);
+        unsigned char *after = shared.memory + (shared.after(stage) - shared.base);
+        if (c.d_log)
+            dot += sq_grads_dot_tiles<T>(before + SQ_TMA_TILE_BYTES, after + SQ_TMA_TILE_BYTES);
+        sq_wgmma_wait<1>();
+        sq_wgmma_pin(dp);
+        sq_wgmma_pin(score);
+        sq_wgmma_pin(d_v);
+        sq_grads_load_rows(shared.v(stage), at, v); /* again: 32 registers fewer */
+        sq_grads_dot_rows<T>(v, d_v, key);
+        sq_grads_begin_values<T>(shared.d_o(stage), small->skip[stage], factor, at, d_v);
+        sq_grads_weigh_keys<T>(gates, c.p.scale, at, score, dp, pairs, w, step);
+        if (!s.is_last_tile)
+            sq_grads_clear(w);
+        sq_wgmma_pin(d_v);
+        sq_wgmma_pin(pairs);
+        sq_wgmma_pin(w);
+        sq_wgmma_fence();
+#pragma unroll
+        for (int k = 0; k < 4; k++) {
+            sq_wgmma_64_columns<T>(
+                d_v, pairs[k], sq_wgmma_columns(shared.d_o(stage)) + sq_wgmma_columns_step(k), 1);
+        }
+        sq_wgmma_commit();
+        dk.update(w, shared.q(stage));
+        sq_wgmma_commit();
+        if (s.is_last_tile && c.d_log) {
+            sq_grads_sums *sums = &small->sums[head % 2];
+            float *d_step = c.d_step + sq_tile_gate_index(c, 0, sq_grads_unit(c, s));
+            sq_grads_sum_lanes(key);
+            sq_grads_sum_lanes(step);
+            if (at.q == 0) {
+#pragma unroll
+                for (int r = 0; r < 2; r++) {
+                    sums->keys[row + 8 * r] = factor[r] * key[r];
+                    d_step[row + 8 * r] = step[r] + gates->tail[row + 8 * r] * key[r];
+                }
+            }
+            dot = sq_warp_sum<32>(dot);
+            if (threadIdx.x % 32 == 0)
+                sums->dots[4 + at.warp] = dot;
+            sq_named_sync(SQ_GRADS_BOTH, 2 * SQ_WARPGROUP);
+            key[0] = key[1] = dot = 0.0f;
+            head++;
+        }
+        sq_wgmma_wait<1>();
+        sq_wgmma_pin(d_v);
+        sq_grads_store_values<T>(maps, s, shared.d_v(), at, d_v);
+        sq_wgmma_wait<0>();
+        dk.pin();
+        __syncwarp();
+        if (threadIdx.x % 32 == 0)
+            sq_barrier_arrive(shared.empty(stage));
+        if (s.is_last_head && s.is_last_tile)
+            sq_grads_flush<T>(c, s, &maps.d_k, c.d_k, shared.d_k(), SQ_GRADS_KEYS_SYNC, at, dk);
+    });
+    if (threadIdx.x % SQ_WARPGROUP == 0)
+        sq_tma_wait_read();
+}
+
+/* --- the kernel --- */
+
+template <typename T>
+static __global__ void __launch_bounds__(SQ_GRADS_THREADS, 1)
+    sq_grads_kernel(const __grid_constant__ sq_grads_maps maps,
+                    const __grid_constant__ sq_decay_tiled c)
+{
+#if SQ_HAS_WGMMA
+    extern __shared__ unsigned char memory[];
+    const uint32_t past = sq_shared_address(memory) % 1024;
+    unsigned char *first = memory + (past ? 1024 - past : 0);
+    const sq_grads_shared shared = {first, sq_shared_address(first)};
+    if (threadIdx.x == 0) {
+        for (int stage = 0; stage < SQ_GRADS_STAGES; stage++) {
+            sq_barrier_init(shared.full(stage), 2);
+            sq_barrier_init(shared.empty(stage), 8);
+        }
+        sq_barrier_init_fence();
+    }
+    __syncthreads();
+    const int warp = (int)threadIdx.x / 32 % 4;
+    if (threadIdx.x >= 2 * SQ_WARPGROUP) {
+        sq_release_registers<SQ_GRADS_PRODUCER_REGISTERS>();
+        if (warp > 0 && warp <= SQ_GRADS_STAGES)
+            sq_grads_fill_gates<T>(c, shared, warp - 1);
+        else if (threadIdx.x % SQ_WARPGROUP == 0)
+            sq_grads_copy(maps, c, shared);
+    } else {
+        sq_claim_registers<SQ_GRADS_CONSUMER_REGISTERS>();
+        if (threadIdx.x < SQ_WARPGROUP)
+            sq_grads_queries<T>(maps, c, shared);
+        else
+            sq_grads_keys<T>(maps, c, shared);
+    }
+#endif
+}
+
+#endif

@@ -1,0 +1,399 @@
+/* decay_native_grads: the gradients of q, k, v and of the gates' parts on Hopper, from the states
+ * and gradients of decay_native_states.cuh. Names and formulas are those of decay_tiles.cuh and
+ * decay_tile_keys.cuh; up to 128 keys, no z.
+ *
+ * A block goes through (chunk, head, 64 value columns), a stage each, and sums dq and dk over the
+ * heads of a group (or of a split of them) in registers. One warpgroup works with rows of queries:
+ *
+ *   W (i, j) = (dO V^T) e w            dq = (row o dO) S^T + W K            from_queries = row dO . (Q S)
+ *
+ * the other with rows of keys, so that neither hands the other a matrix:
+ *
+ *   P^T, W^T (j, i)    dv = key o (K G) + P^T dO + skip dO    dk = (key o V) G^T + W^T Q    dw, from_keys
+ *
+ * A third copies and makes the gates.
+ */
+#ifndef SQ_KERNELS_CHUNK_CORE_DECAY_NATIVE_GRADS_CUH
+#define SQ_KERNELS_CHUNK_CORE_DECAY_NATIVE_GRADS_CUH
+
+#include "kernels/chunk_core/decay_native.cuh"
+#include "kernels/chunk_core/decay_tile_keys.cuh"
+
+typedef struct {
+    CUtensorMap q, k, v, d_o, before, after, d_q, d_k, d_v;
+} sq_grads_maps;
+
+/* What the warpgroups add up for d(ln a) of a head's chunk. */
+typedef struct {
+    float later[4][SQ_CHUNK], queries[SQ_CHUNK], keys[SQ_CHUNK], dots[8];
+} sq_grads_sums;
+
+enum {
+    SQ_GRADS_KEYS = 128,
+    SQ_GRADS_STAGES = 2,
+    SQ_GRADS_STAGE_TILES = 10,
+    SQ_GRADS_TILES = SQ_GRADS_STAGES * SQ_GRADS_STAGE_TILES + 5,
+    SQ_GRADS_THREADS = 3 * SQ_WARPGROUP,
+    SQ_GRADS_QUERIES = 1, /* named barriers of the warpgroups, and of both */
+    SQ_GRADS_KEYS_SYNC = 2,
+    SQ_GRADS_BOTH = 3,
+    SQ_GRADS_CONSUMER_REGISTERS = 224,
+    SQ_GRADS_PRODUCER_REGISTERS = 56
+};
+
+typedef struct __align__(16)
+{
+    sq_chunk_gates gates[SQ_GRADS_STAGES];
+    sq_grads_sums sums[2]; /* of this and the next head */
+    float skip[SQ_GRADS_STAGES][SQ_TMA_SIDE], skip_sums[4][SQ_TMA_SIDE];
+    uint64_t full[SQ_GRADS_STAGES], empty[SQ_GRADS_STAGES];
+}
+sq_grads_small;
+
+constexpr int sq_grads_shared_bytes =
+    1024 + SQ_GRADS_TILES * SQ_TMA_TILE_BYTES + (int)sizeof(sq_grads_small);
+
+/* Shared memory: of each stage Q, K, S^T, G^T (two tiles each), V, dO; dv; dq; dk; the rest. */
+struct sq_grads_shared {
+    unsigned char *memory;
+    uint32_t base;
+
+    __device__ uint32_t tile(int i) const { return base + i * SQ_TMA_TILE_BYTES; }
+    __device__ uint32_t in(int stage, int i) const
+    {
+        return tile(stage * SQ_GRADS_STAGE_TILES + i);
+    }
+    __device__ uint32_t q(int stage) const { return in(stage, 0); }
+    __device__ uint32_t k(int stage) const { return in(stage, 2); }
+    __device__ uint32_t before(int stage) const { return in(stage, 4); }
+    __device__ uint32_t after(int stage) const { return in(stage, 6); }
+    __device__ uint32_t v(int stage) const { return in(stage, 8); }
+    __device__ uint32_t d_o(int stage) const { return in(stage, 9); }
+    __device__ uint32_t d_v() const { return tile(SQ_GRADS_TILES - 5); }
+    __device__ uint32_t d_q() const { return tile(SQ_GRADS_TILES - 4); }
+    __device__ uint32_t d_k() const { return tile(SQ_GRADS_TILES - 2); }
+    __device__ sq_grads_small *small() const
+    {
+        return (sq_grads_small *)(memory + SQ_GRADS_TILES * SQ_TMA_TILE_BYTES);
+    }
+    __device__ uint32_t full(int stage) const { return sq_shared_address(&small()->full[stage]); }
+    __device__ uint32_t empty(int stage) const
+    {
+        return sq_shared_address(&small()->empty[stage]);
+    }
+};
+
+/* --- the walk --- */
+
+typedef struct {
+    int batch, group, chunk, split, head, column;
+    bool is_first_head, is_last_head, is_first_tile, is_last_tile;
+} sq_grads_step;
+
+__device__ __forceinline__ sq_tile_unit sq_grads_unit(const sq_decay_tiled &c,
+                                                      const sq_grads_step &s)
+{
+    return sq_tile_unit_of(c, s.chunk, s.batch, s.head);
+}
+
+/* Calls f(step, number of the step) for the block's steps. */
+template <typename F>
+__device__ __forceinline__ void sq_grads_each(const sq_decay_tiled &c, F f)
+{
+    const int per_group = c.p.heads_per_group, groups = c.p.heads / per_group;
+    const int per_split = (per_group + c.splits - 1) / c.splits;
+    const int items = c.p.batch * groups * c.chunks * c.splits;
+    const int end = (int)((int64_t)items * (blockIdx.x + 1) / gridDim.x);
+    int item = (int)((int64_t)items * blockIdx.x / gridDim.x), head = 0, tile = 0;
+    for (int n = 0; item < end; n++) {
+        const int split = item % c.splits, chunk = item / c.splits % c.chunks;
+        const int both = item / c.splits / c.chunks, group = both % groups;
+        const int heads = min(per_split, per_group - split * per_split);
+        const sq_grads_step s = {both / groups,
+                                 group,
+                                 chunk,
+                                 split,
+                                 group * per_group + split * per_split + head,
+                                 tile * SQ_TMA_SIDE,
+                                 head == 0,
+                                 head + 1 == heads,
+                                 tile == 0,
+                                 tile + 1 == c.value_tiles};
+        f(s, n);
+        tile = s.is_last_tile ? 0 : tile + 1;
+        head = !s.is_last_tile ? head : s.is_last_head ? 0 : head + 1;
+        item += s.is_last_tile && s.is_last_head;
+    }
+}
+
+/* --- the producer --- */
+
+__device__ __forceinline__ void sq_grads_copy(const sq_grads_maps &maps, const sq_decay_tiled &c,
+                                              const sq_grads_shared &shared)
+{
+    sq_grads_each(c, [&](const sq_grads_step &s, int n) {
+        const int stage = n % SQ_GRADS_STAGES, round = n / SQ_GRADS_STAGES;
+        const int first = s.chunk * SQ_CHUNK;
+        const int unit = (s.chunk * c.p.batch + s.batch) * c.p.heads + s.head;
+        const uint32_t full = shared.full(stage);
+        sq_barrier_wait(shared.empty(stage), (round & 1) ^ 1);
+        sq_barrier_expect(full, SQ_GRADS_STAGE_TILES * SQ_TMA_TILE_BYTES);
+#pragma unroll
+        for (int i = 0; i < 2; i++) {
+            const int to = i * SQ_TMA_TILE_BYTES, x = i * SQ_TMA_SIDE;
+            sq_tma_load(shared.q(stage) + to, &maps.q, x, s.group, first, s.batch, full);
+            sq_tma_load(shared.k(stage) + to, &maps.k, x, s.group, first, s.batch, full);
+            sq_tma_load(shared.before(stage) + to, &maps.before, x, 0, s.column, unit, full);
+            sq_tma_load(shared.after(stage) + to, &maps.after, x, 0, s.column, unit, full);
+        }
+        sq_tma_load(shared.v(stage), &maps.v, s.column, s.head, first, s.batch, full);
+        sq_tma_load(shared.d_o(stage), &maps.d_o, s.column, s.head, first, s.batch, full);
+        sq_barrier_arrive(full);
+    });
+}
+
+/* One warp of as many as there are stages: the gates of one of them. */
+template <typename T>
+__device__ __forceinline__ void sq_grads_fill_gates(const sq_decay_tiled &c,
+                                                    const sq_grads_shared &shared, int worker)
+{
+    sq_grads_each(c, [&](const sq_grads_step &s, int n) {
+        const int stage = n % SQ_GRADS_STAGES, round = n / SQ_GRADS_STAGES;
+        if (stage != worker)
+            return;
+        const sq_decay_unit u = {0, s.batch, s.head, 0, 0, c.p.length};
+        const float2 dt = sq_chunk_load_dt<T>(c.p, u, s.chunk * SQ_CHUNK);
+        const sq_decay_head head = sq_decay_load_head(c.p, s.head);
+        sq_barrier_wait(shared.empty(stage), (round & 1) ^ 1);
+        sq_chunk_fill_gates<double>(c.p, u, head, dt, s.chunk * SQ_CHUNK,
+                                    &shared.small()->gates[stage]);
+#pragma unroll
+        for (int x = (int)threadIdx.x % 32; x < SQ_TMA_SIDE; x += 32) {
+            const int column = s.column + x;
+            shared.small()->skip[stage][x] =
+                column < c.p.values ? sq_decay_skip(c.p, s.head, column) : 0.0f;
+        }
+        __syncwarp();
+        if (threadIdx.x % 32 == 0)
+            sq_barrier_arrive(shared.full(stage));
+    });
+}
+
+/* --- the consumers --- */
+
+typedef sq_native_state<__nv_bfloat16, SQ_GRADS_KEYS> sq_grads_sum; /* (steps, keys) */
+
+/* The thread's rows of a tile: A operands of 16 columns each. */
+__device__ __forceinline__ void sq_grads_load_rows(uint32_t tile, sq_native_lane at,
+                                                   uint32_t (&a)[4][4])
+{
+#pragma unroll
+    for (int k = 0; k < 4; k++) {
+        sq_load_a<8>(a[k], tile, 16 * at.warp, 16 * k);
+    }
+}
+
+/* a o factor of the row. */
+template <typename T>
+__device__ __forceinline__ void sq_grads_weigh_rows(const uint32_t (&a)[4][4],
+                                                    const float (&factor)[2],
+                                                    uint32_t (&weighed)[4][4])
+{
+#pragma unroll
+    for (int k = 0; k < 4; k++)
+#pragma unroll
+        for (int e = 0; e < 4; e++) {
+            const float2 x = sq_unpack2<T>(a[k][e]);
+            weighed[k][e] = sq_pack2<T>(x.x * factor[e % 2], x.y * factor[e % 2]);
+        }
+}
+
+/* To dot[r], of the thread's two rows: its share of a . sum. */
+template <typename T>
+__device__ __forceinline__ void sq_grads_dot_rows(const uint32_t (&a)[4][4], const float (&sum)[32],
+                                                  float (&dot)[2])
+{
+#pragma unroll
+    for (int k = 0; k < 4; k++)
+#pragma unroll
+        for (int e = 0; e < 4; e++) {
+            const float2 x = sq_unpack2<T>(a[k][e]);
+            dot[e % 2] += x.x * sum[8 * k + 2 * e] + x.y * sum[8 * k + 2 * e + 1];
+        }
+}
+
+/* Starts sum = or += A B^T of two operands of `STEPS` steps of 16, by rows. */
+template <typename T, int STEPS>
+__device__ __forceinline__ void sq_grads_start_rows(uint32_t a, uint32_t b, bool is_added,
+                                                    float (&sum)[32])
+{
+    const uint64_t from = sq_wgmma_rows(a), by = sq_wgmma_rows(b);
+#pragma unroll
+    for (int n = 0; n < STEPS; n++) {
+        sq_wgmma_64<T>(sum, from + sq_wgmma_rows_step(n), by + sq_wgmma_rows_step(n),
+                       n > 0 ? 1 : is_added);
+    }
+}
+
+/* A thread's share of the sum of x o y over two tiles. */
+template <typename T>
+__device__ __forceinline__ float sq_grads_dot_tiles(const unsigned char *x, const unsigned char *y)
+{
+    float sum = 0.0f;
+#pragma unroll
+    for (int i = 0; i < SQ_TMA_TILE_BYTES; i += 16 * SQ_WARPGROUP) {
+        const int at = i + (int)threadIdx.x % SQ_WARPGROUP * 16;
+        const uint4 a = *(const uint4 *)(x + at), b = *(const uint4 *)(y + at);
+        const uint32_t left[4] = {a.x, a.y, a.z, a.w}, right[4] = {b.x, b.y, b.z, b.w};
+#pragma unroll
+        for (int e = 0; e < 4; e++) {
+            const float2 l = sq_unpack2<T>(left[e]), r = sq_unpack2<T>(right[e]);
+            sum += l.x * r.x + l.y * r.y;
+        }
+    }
+    return sum;
+}
+
+/* dq or dk: rounded, by TMA, or a split's part of it. */
+template <typename T>
+__device__ __forceinline__ void sq_grads_flush(const sq_decay_tiled &c, const sq_grads_step &s,
+                                               const CUtensorMap *map, float *parts, uint32_t tiles,
+                                               int sync, sq_native_lane at, sq_grads_sum &sum)
+{
+    const int first = s.chunk * SQ_CHUNK;
+    if (c.splits > 1) {
+        const int groups = c.p.heads / c.p.heads_per_group;
+        const int64_t start = ((int64_t)s.split * c.p.batch + s.batch) * c.p.length + first;
+#pragma unroll
+        for (int i = 0; i < 64; i += 2) {
+            const int row = 16 * at.warp + at.g + i / 2 % 2 * 8, n = 8 * (i / 4) + 2 * at.q;
+            if (first + row < c.p.length && n < c.p.keys)
+                *(float2 *)&parts[((start + row) * groups + s.group) * c.p.keys + n] =
+                    make_float2(sum.sum[0][i], sum.sum[0][i + 1]);
+        }
+        return;
+    }
+    const bool is_first = threadIdx.x % SQ_WARPGROUP == 0;
+    uint32_t packed[SQ_GRADS_KEYS / 16][4];
+    sum.round(0, packed);
+    if (is_first)
+        sq_tma_wait_read();
+    sq_named_sync(sync, SQ_WARPGROUP);
+#pragma unroll
+    for (int k = 0; k < SQ_GRADS_KEYS / 16; k++) {
+        sq_stmatrix(sq_address_a<8>(tiles + k / 4 * SQ_TMA_TILE_BYTES, 16 * at.warp, 16 * (k % 4)),
+                    packed[k]);
+    }
+    sq_async_fence();
+    sq_named_sync(sync, SQ_WARPGROUP);
+    if (is_first) {
+#pragma unroll
+        for (int n = 0; n < 2; n++) {
+            sq_tma_store(map, n * SQ_TMA_SIDE, s.group, first, s.batch,
+                         tiles + n * SQ_TMA_TILE_BYTES);
+        }
+    }
+}
+
+/* --- the gates' gradients --- */
+
+/* later[warp][t]: the sum over the warp's i >= t of the sums over j < t of pairs (i, j). */
+__device__ __forceinline__ void sq_grads_sum_pairs(const float (&pairs)[32], sq_native_lane at,
+                                                   sq_grads_sums *sums)
+{
+    float before[2] = {0.0f, 0.0f};
+#pragma unroll
+    for (int n = 0; n < 8; n++) {
+        const int t = 8 * n + 2 * at.q;
+        float column[2] = {0.0f, 0.0f};
+#pragma unroll
+        for (int r = 0; r < 2; r++) {
+            const int i = 16 * at.warp + at.g + 8 * r;
+            const float lo = pairs[4 * n + 2 * r], own = lo + pairs[4 * n + 2 * r + 1];
+            float scan = own;
+#pragma unroll
+            for (int distance = 1; distance < 4; distance *= 2) {
+                const float left = __shfl_up_sync(0xffffffffu, scan, distance, 4);
+                scan += at.q >= distance ? left : 0.0f;
+            }
+            const float exclusive = __shfl_up_sync(0xffffffffu, scan, 1, 4);
+            const float sum = before[r] + (at.q > 0 ? exclusive : 0.0f);
+            column[0] += i >= t ? sum : 0.0f;
+            column[1] += i >= t + 1 ? sum + lo : 0.0f;
+            before[r] += __shfl_sync(0xffffffffu, scan, 3, 4);
+        }
+#pragma unroll
+        for (int x = 0; x < 2; x++) {
+#pragma unroll
+            for (int distance = 4; distance < 32; distance *= 2) {
+                column[x] += __shfl_xor_sync(0xffffffffu, column[x], distance);
+            }
+            if (at.g == 0)
+                sums->later[at.warp][t + x] = column[x];
+        }
+    }
+}
+
+/* d(ln a) of the chunk's steps; one warp. */
+__device__ __forceinline__ void sq_grads_store_log(const sq_grads_sums *sums, float decay,
+                                                   float *d_log)
+{
+    const int lane = (int)threadIdx.x % 32, t = 2 * lane;
+    const float key[2] = {sums->keys[t], sums->keys[t + 1]};
+    const float query[2] = {sums->queries[t], sums->queries[t + 1]};
+    float keys = key[0] + key[1], queries = query[0] + query[1], whole = 0.0f;
+#pragma unroll
+    for (int distance = 1; distance < 32; distance *= 2) {
+        const float left = __shfl_up_sync(0xffffffffu, keys, distance);
+        const float right = __shfl_down_sync(0xffffffffu, queries, distance);
+        keys += lane >= distance ? left : 0.0f;
+        queries += lane + distance < 32 ? right : 0.0f;
+    }
+    const float before = __shfl_up_sync(0xffffffffu, keys, 1);
+    const float after = __shfl_down_sync(0xffffffffu, queries, 1);
+#pragma unroll
+    for (int w = 0; w < 8; w++) {
+        whole += sums->dots[w];
+    }
+    float from_keys = lane > 0 ? before : 0.0f;
+    float from_queries = (lane < 31 ? after : 0.0f) + query[1];
+    float d[2];
+#pragma unroll
+    for (int x = 0; x < 2; x++) {
+        d[x] = decay * whole + from_keys + from_queries + (x == 0 ? query[0] : 0.0f);
+        from_keys += key[0];
+#pragma unroll
+        for (int w = 0; w < 4; w++) {
+            d[x] += sums->later[w][t + x];
+        }
+    }
+    *(float2 *)&d_log[t] = make_float2(d[0], d[1]);
+}
+
+/* Sums over the chunk of do o v by column, to d_skip; a warp takes 16 steps, a lane two columns. */
+template <typename T>
+__device__ __forceinline__ void sq_grads_skip_sums(const sq_decay_tiled &c, const sq_grads_step &s,
+                                                   const unsigned char *d_o, const unsigned char *v,
+                                                   float (*scratch)[SQ_TMA_SIDE])
+{
+    const int own = (int)threadIdx.x % SQ_WARPGROUP, lane = own % 32, warp = own / 32;
+    float2 sum = {0.0f, 0.0f};
+#pragma unroll 4
+    for (int i = 16 * warp; i < 16 * warp + 16; i++) {
+        const int at = sq_tile_offset<8>(i, lane / 4) + lane % 4 * 4;
+        const float2 x = sq_unpack2<T>(*(const uint32_t *)(d_o + at));
+        const float2 y = sq_unpack2<T>(*(const uint32_t *)(v + at));
+        sum.x += x.x * y.x;
+        sum.y += x.y * y.y;
+    }
+    sq_named_sync(SQ_GRADS_QUERIES, SQ_WARPGROUP); /* the sums before have been read */
+    *(float2 *)&scratch[warp][2 * lane] = sum;
+    sq_named_sync(SQ_GRADS_QUERIES, SQ_WARPGROUP);
+    if (own >= SQ_TMA_SIDE || s.column + own >= c.p.values)
+        return;
+    const int64_t row = (s.batch * (int64_t)c.chunks + s.chunk) * c.p.heads + s.head;
+    c.d_skip[row * c.p.values + s.column + own] =
+        scratch[0][own] + scratch[1][own] + scratch[2][own] + scratch[3][own];
+}
+
+#endif

@@ -1,0 +1,273 @@
+/* decay_native_states: for the backward pass on Hopper, the states S before all chunks and the
+ * gradients G of the states after them, as decay_tile_states.cuh makes them, by the means of
+ * decay_native.cuh: a warpgroup owns 64 columns of one matrix, transposed, in f32 in its registers,
+ * and walks over the chunks,
+ *
+ *   S: from the first on,   S^T = decay S^T + (V o key)^T K
+ *   G: from the last on,    G^T = decay G^T + (dO o row)^T Q
+ *
+ * and writes it, rounded, before each update. One launch makes both: half of the blocks each.
+ * In memory a matrix is transposed too: (chunks B H, values, keys).
+ */
+#ifndef SQ_KERNELS_CHUNK_CORE_DECAY_NATIVE_STATES_CUH
+#define SQ_KERNELS_CHUNK_CORE_DECAY_NATIVE_STATES_CUH
+
+#include "kernels/chunk_core/decay_native.cuh"
+
+/* Of one direction. left: K or Q, right: V or dO, to: the matrices. */
+typedef struct {
+    CUtensorMap left, right, to;
+} sq_states_maps;
+
+typedef struct {
+    sq_states_maps forward, reverse;
+} sq_states_all_maps;
+
+template <int KEYS, int GROUPS>
+struct sq_states_shape {
+    static constexpr int key_tiles = KEYS / SQ_TMA_SIDE;
+    static constexpr int stages = 3;
+    static constexpr int stage_tiles = key_tiles + GROUPS;
+    static constexpr int tiles = stages * stage_tiles + GROUPS * key_tiles;
+    static constexpr int gates_bytes = (int)sizeof(sq_chunk_gates) * stages * GROUPS;
+    static constexpr int barriers = 2 * stages;
+    static constexpr int shared_bytes =
+        1024 + tiles * SQ_TMA_TILE_BYTES + gates_bytes + 8 * barriers;
+    static constexpr int threads = SQ_WARPGROUP * (GROUPS + 1);
+    static constexpr int blocks_per_sm = GROUPS == 1 ? 2 : 1;
+    static constexpr int consumer_registers = GROUPS == 1 ? 200 : 224, producer_registers = 56;
+};
+
+/* Shared memory: the stages' tiles (left, right), the rounded matrices, gates, barriers. */
+template <int KEYS, int GROUPS>
+struct sq_states_shared {
+    using shape = sq_states_shape<KEYS, GROUPS>;
+    unsigned char *memory;
+    uint32_t base;
+
+    __device__ uint32_t tile(int i) const { return base + i * SQ_TMA_TILE_BYTES; }
+    __device__ uint32_t left(int stage) const { return tile(stage * shape::stage_tiles); }
+    __device__ uint32_t right(int stage, int group) const
+    {
+        return tile(stage * shape::stage_tiles + shape::key_tiles + group);
+    }
+    __device__ uint32_t rounded(int group) const
+    {
+        return tile(shape::stages * shape::stage_tiles + group * shape::key_tiles);
+    }
+    __device__ sq_chunk_gates *gates(int stage, int set) const
+    {
+        unsigned char *first = memory + shape::tiles * SQ_TMA_TILE_BYTES;
+        return (sq_chunk_gates *)first + stage * GROUPS + set;
+    }
+    __device__ uint32_t full(int stage) const
+    {
+        return tile(shape::tiles) + shape::gates_bytes + 8 * stage;
+    }
+    __device__ uint32_t empty(int stage) const { return full(stage) + 8 * shape::stages; }
+};
+
+/* What a block works on; chunks are counted in the order of the walk. */
+typedef struct {
+    sq_decay_unit u;
+    int heads, chunks;
+    bool is_reverse;
+} sq_states_block;
+
+__device__ __forceinline__ int sq_states_chunk(const sq_states_block &block, int i)
+{
+    return block.is_reverse ? block.chunks - 1 - i : i;
+}
+
+template <int KEYS, int GROUPS>
+__device__ __forceinline__ void sq_states_copy(const sq_states_maps &maps, const sq_decay_params &p,
+                                               const sq_states_shared<KEYS, GROUPS> &shared,
+                                               const sq_states_block &block)
+{
+    using shape = sq_states_shape<KEYS, GROUPS>;
+    const sq_decay_unit &u = block.u;
+    for (int i = 0; i < block.chunks; i++) {
+        const int stage = i % shape::stages, round = i / shape::stages;
+        const int first = sq_states_chunk(block, i) * SQ_CHUNK;
+        const uint32_t full = shared.full(stage);
+        sq_barrier_wait(shared.empty(stage), (round & 1) ^ 1);
+        sq_barrier_expect(full, shape::stage_tiles * SQ_TMA_TILE_BYTES);
+#pragma unroll
+        for (int n = 0; n < shape::key_tiles; n++) {
+            sq_tma_load(shared.left(stage) + n * SQ_TMA_TILE_BYTES, &maps.left, n * SQ_TMA_SIDE,
+                        u.head / p.heads_per_group, first, u.batch, full);
+        }
+#pragma unroll
+        for (int g = 0; g < GROUPS; g++) {
+            const sq_decay_unit own = sq_native_unit_of(u, block.heads, g);
+            sq_tma_load(shared.right(stage, g), &maps.right, own.column, own.head, first, u.batch,
+                        full);
+        }
+        sq_barrier_arrive(full);
+    }
+}
+
+/* One warp of as many as there are stages: see sq_native_fill_gates. */
+template <typename T, int KEYS, int GROUPS>
+__device__ __forceinline__ void sq_states_fill_gates(const sq_decay_params &p,
+                                                     const sq_states_shared<KEYS, GROUPS> &shared,
+                                                     const sq_states_block &block, int worker)
+{
+    using shape = sq_states_shape<KEYS, GROUPS>;
+    const int sets = block.heads > 1 ? GROUPS : 1, end = block.chunks * sets;
+    const sq_decay_head head = sq_decay_load_head(p, block.u.head);
+    const sq_decay_head other = sq_decay_load_head(p, block.u.head + sets - 1);
+    auto unit = [&](int n) { return sq_native_unit_of(block.u, block.heads, n % sets); };
+    auto first = [&](int n) { return sq_states_chunk(block, n / sets) * SQ_CHUNK; };
+    uint32_t dt = worker < end ? sq_native_load_dt<T>(p, unit(worker), first(worker)) : 0;
+    for (int n = worker; n < end; n += shape::stages) {
+        const int chunk = n / sets, set = n % sets, next = n + shape::stages;
+        const int stage = chunk % shape::stages, round = chunk / shape::stages;
+        const uint32_t next_dt =
+            next < end ? sq_native_load_dt<T>(p, unit(next), first(next)) : 0;
+        sq_decay_head own = head;
+        if (set > 0)
+            own = other;
+        sq_barrier_wait(shared.empty(stage), (round & 1) ^ 1);
+        sq_chunk_fill_gates<float>(p, unit(n), own, sq_unpack2<T>(dt), first(n),
+                                   shared.gates(stage, set));
+        __syncwarp();
+        if (threadIdx.x % 32 == 0)
+            sq_barrier_arrive(shared.full(stage));
+        dt = next_dt;
+    }
+}
+
+/* (64 values, 16 steps each) o factor of the step. */
+template <typename T>
+__device__ __forceinline__ void sq_states_weigh(uint32_t tile, const float *factor,
+                                                sq_native_lane at, uint32_t (&weighed)[4][4])
+{
+    uint32_t v[4][4];
+    sq_native_load_values(tile, at, v);
+#pragma unroll
+    for (int k = 0; k < 4; k++) {
+        const float2 lo = *(const float2 *)&factor[16 * k + 2 * at.q];
+        const float2 hi = *(const float2 *)&factor[16 * k + 2 * at.q + 8];
+#pragma unroll
+        for (int e = 0; e < 4; e++) {
+            const float2 x = sq_unpack2<T>(v[k][e]), w = e < 2 ? lo : hi;
+            weighed[k][e] = sq_pack2<T>(x.x * w.x, x.y * w.y);
+        }
+    }
+}
+
+/* Writes the matrix, rounded, to its place; all threads of the group. */
+template <int KEYS>
+__device__ __forceinline__ void sq_states_store(const CUtensorMap *map, uint32_t rounded, int group,
+                                                sq_native_lane at, int column, int unit,
+                                                const uint32_t (&packed)[KEYS / 16][4])
+{
+    const bool is_first = threadIdx.x % SQ_WARPGROUP == 0;
+    if (is_first)
+        sq_tma_wait_read(); /* the one before */
+    sq_named_sync(1 + group, SQ_WARPGROUP);
+#pragma unroll
+    for (int k = 0; k < KEYS / 16; k++) {
+        sq_stmatrix(
+            sq_address_a<8>(rounded + k / 4 * SQ_TMA_TILE_BYTES, 16 * at.warp, 16 * (k % 4)),
+            packed[k]);
+    }
+    sq_async_fence();
+    sq_named_sync(1 + group, SQ_WARPGROUP);
+    if (is_first) {
+#pragma unroll
+        for (int n = 0; n < KEYS / SQ_TMA_SIDE; n++) {
+            sq_tma_store(map, n * SQ_TMA_SIDE, 0, column, unit, rounded + n * SQ_TMA_TILE_BYTES);
+        }
+    }
+}
+
+template <typename T, int KEYS, int GROUPS>
+__device__ __forceinline__ void
+sq_states_consume(const sq_states_maps &maps, const sq_decay_params &p, const sq_decay_matrix &from,
+                  const sq_decay_matrix &to, const sq_states_shared<KEYS, GROUPS> &shared,
+                  const sq_states_block &block)
+{
+    using shape = sq_states_shape<KEYS, GROUPS>;
+    const sq_native_lane at = sq_native_lane_of();
+    const int group = __shfl_sync(0xffffffffu, (int)threadIdx.x / SQ_WARPGROUP, 0);
+    const int set = block.heads > 1 ? group : 0;
+    const sq_decay_unit u = sq_native_unit_of(block.u, block.heads, group);
+    sq_native_state<T, KEYS> state = {};
+    if (from.data)
+        state.each(p, u.column, at, [&](int row, int column, float *sum) {
+            *sum = sq_decay_row(from, u.batch, u.head, row)[column];
+        });
+    for (int i = 0; i < block.chunks; i++) {
+        const int stage = i % shape::stages, chunk = sq_states_chunk(block, i);
+        const sq_chunk_gates *gates = shared.gates(stage, set);
+        uint32_t weighed[4][4], packed[KEYS / 16][4];
+        sq_barrier_wait(shared.full(stage), i / shape::stages & 1);
+        sq_states_weigh<T>(shared.right(stage, group), block.is_reverse ? gates->row : gates->key,
+                           at, weighed);
+        state.round(0, packed);
+        state.decay(gates->decay);
+        state.pin();
+        sq_wgmma_pin(weighed);
+        sq_wgmma_fence();
+        state.update(weighed, shared.left(stage));
+        sq_wgmma_commit();
+        sq_states_store<KEYS>(&maps.to, shared.rounded(group), group, at, u.column,
+                              (chunk * p.batch + u.batch) * p.heads + u.head, packed);
+        sq_wgmma_wait<0>();
+        state.pin();
+        __syncwarp();
+        if (threadIdx.x % 32 == 0)
+            sq_barrier_arrive(shared.empty(stage));
+    }
+    if (to.data)
+        state.each(p, u.column, at, [&](int row, int column, float *sum) {
+            sq_decay_row(to, u.batch, u.head, row)[column] = *sum;
+        });
+    if (threadIdx.x % SQ_WARPGROUP == 0)
+        sq_tma_wait_read();
+}
+
+template <typename T, int KEYS, int GROUPS>
+static __global__ void __launch_bounds__((sq_states_shape<KEYS, GROUPS>::threads),
+                                         (sq_states_shape<KEYS, GROUPS>::blocks_per_sm))
+    sq_states_kernel(const __grid_constant__ sq_states_all_maps maps,
+                     const __grid_constant__ sq_decay_params p,
+                     const __grid_constant__ sq_decay_matrix d_final,
+                     const __grid_constant__ sq_decay_matrix d_initial, int heads)
+{
+#if SQ_HAS_WGMMA
+    using shape = sq_states_shape<KEYS, GROUPS>;
+    extern __shared__ unsigned char memory[];
+    const uint32_t past = sq_shared_address(memory) % 1024;
+    unsigned char *first = memory + (past ? 1024 - past : 0);
+    const sq_states_shared<KEYS, GROUPS> shared = {first, sq_shared_address(first)};
+    /* The two halves of the grid as two segments of a plan that has none. */
+    sq_decay_unit u = sq_decay_locate(p, SQ_TMA_SIDE * GROUPS / heads, heads);
+    const sq_states_block block = {u, heads, (p.length + SQ_CHUNK - 1) / SQ_CHUNK, u.segment > 0};
+    const sq_states_maps &own = block.is_reverse ? maps.reverse : maps.forward;
+    if (threadIdx.x == 0) {
+        for (int stage = 0; stage < shape::stages; stage++) {
+            sq_barrier_init(shared.full(stage), heads > 1 ? 1 + GROUPS : 2);
+            sq_barrier_init(shared.empty(stage), 4 * GROUPS);
+        }
+        sq_barrier_init_fence();
+    }
+    __syncthreads();
+    if (threadIdx.x >= SQ_WARPGROUP * GROUPS) {
+        sq_release_registers<shape::producer_registers>();
+        const int worker = (int)threadIdx.x / 32 % 4 - 1;
+        if (worker >= 0)
+            sq_states_fill_gates<T, KEYS, GROUPS>(p, shared, block, worker);
+        else if (threadIdx.x % 32 == 0)
+            sq_states_copy<KEYS, GROUPS>(own, p, shared, block);
+    } else {
+        sq_claim_registers<shape::consumer_registers>();
+        sq_states_consume<T, KEYS, GROUPS>(own, p, block.is_reverse ? d_final : p.initial,
+                                           block.is_reverse ? d_initial : p.final, shared, block);
+    }
+#endif
+}
+
+#endif
