@@ -168,7 +168,8 @@ static sq_status make_maps(const sq_call *call, const sq_decay_params &p, sq_nat
     sq_tma_encode encode = NULL;
     SQ_TRY(sq_tma_encoder(&encode, err));
     const int groups = p.heads / p.heads_per_group;
-    const sq_tma_tensor q = sq_native_rows(p, p.q, groups, p.keys), k = sq_native_rows(p, p.k, groups, p.keys);
+    const sq_tma_tensor q = sq_native_rows(p, p.q, groups, p.keys),
+                        k = sq_native_rows(p, p.k, groups, p.keys);
     const sq_tma_tensor v = sq_native_rows(p, p.v, p.heads, p.values);
     const sq_tma_tensor o = sq_native_rows(p, p.o, p.heads, p.values);
     const sq_tma_tensor z = sq_native_rows(p, p.z, p.heads, p.values);

@@ -19,15 +19,7 @@
 #ifndef SQ_KERNELS_CHUNK_CORE_DECAY_NATIVE_CUH
 #define SQ_KERNELS_CHUNK_CORE_DECAY_NATIVE_CUH
 
-#include "kernels/chunk_core/decay_gates.cuh"
-#include "kernels/chunk_core/decay_params.cuh"
-#include "kernels/chunk_core/decay_segments.cuh"
-#include "kernels/hw/launch.cuh"
-#include "kernels/hw/mma_sm80.cuh"
-#include "kernels/hw/tma_sm90.cuh"
-#include "kernels/hw/wgmma_sm90.cuh"
-
-static_assert((int)SQ_CHUNK == (int)SQ_TMA_SIDE, "a chunk is a tile's rows");
+#include "kernels/chunk_core/decay_native_parts.cuh"
 
 typedef struct {
     CUtensorMap q, k, v, o, z;
@@ -101,15 +93,6 @@ __device__ __forceinline__ sq_decay_unit sq_native_locate(const sq_decay_params 
     return u;
 }
 
-/* The unit of a group of the block. heads: of a block, 1 or GROUPS. */
-__device__ __forceinline__ sq_decay_unit sq_native_unit_of(sq_decay_unit block, int heads,
-                                                           int group)
-{
-    block.head += heads > 1 ? group : 0;
-    block.column += heads > 1 ? 0 : group * SQ_TMA_SIDE;
-    return block;
-}
-
 /* --- the producer --- */
 
 /* One thread. Q is not read where only states are wanted. */
@@ -152,59 +135,6 @@ __device__ __forceinline__ void sq_native_copy(const sq_native_maps &maps, const
     }
 }
 
-/* dt of a lane's two steps, not yet converted, so that nothing waits for it; 0 past the end. */
-template <typename T>
-__device__ __forceinline__ uint32_t sq_native_load_dt(const sq_decay_params &p,
-                                                      const sq_decay_unit &u, int first)
-{
-    static_assert(sizeof(T) == 2, "a pair is a register");
-    if (p.kind != SQ_DECAY_STEP && p.kind != SQ_DECAY_LOG)
-        return 0;
-    const int t = first + (int)threadIdx.x % 32 * 2;
-    uint32_t lo = 0, hi = 0;
-    if (t < p.length)
-        lo = *(const uint16_t *)sq_decay_at<T>(p.dt, u.batch, t, u.head);
-    if (t + 1 < p.length)
-        hi = *(const uint16_t *)sq_decay_at<T>(p.dt, u.batch, t + 1, u.head);
-    return lo | hi << 16;
-}
-
-/* One warp of as many as there are stages: the gates of every so many-th (chunk, head) of the block,
- * for one warp takes longer for them than the consumers for a chunk. So a warp sees each round of a
- * stage that it fills at all. */
-
-template <typename T, int KEYS, int GROUPS>
-__device__ __forceinline__ void sq_native_fill_gates(const sq_decay_params &p,
-                                                     const sq_native_shared<KEYS, GROUPS> &shared,
-                                                     const sq_decay_unit &u, int heads, int worker)
-{
-    using shape = sq_native_shape<KEYS, GROUPS>;
-    const int sets = heads > 1 ? GROUPS : 1;
-    const int end = (u.last - u.first + SQ_CHUNK - 1) / SQ_CHUNK * sets;
-    const sq_decay_head head = sq_decay_load_head(p, u.head);
-    const sq_decay_head other = sq_decay_load_head(p, u.head + sets - 1);
-    auto load = [&](int n) {
-        const sq_decay_unit own = sq_native_unit_of(u, heads, n % sets);
-        return sq_native_load_dt<T>(p, own, u.first + n / sets * SQ_CHUNK);
-    };
-    uint32_t dt = worker < end ? load(worker) : 0;
-    for (int n = worker; n < end; n += shape::stages) {
-        const int chunk = n / sets, group = n % sets;
-        const int stage = chunk % shape::stages, round = chunk / shape::stages;
-        const uint32_t next = n + shape::stages < end ? load(n + shape::stages) : 0;
-        sq_decay_head own = head;
-        if (group > 0)
-            own = other;
-        sq_barrier_wait(shared.empty(stage), (round & 1) ^ 1);
-        sq_chunk_fill_gates<float>(p, sq_native_unit_of(u, heads, group), own, sq_unpack2<T>(dt),
-                                   u.first + chunk * SQ_CHUNK, shared.gates(stage, group));
-        __syncwarp();
-        if (threadIdx.x % 32 == 0)
-            sq_barrier_arrive(shared.full(stage));
-        dt = next;
-    }
-}
-
 template <typename T, int KEYS, int GROUPS, bool IS_STATE_ONLY>
 __device__ __forceinline__ void
 sq_native_produce(const sq_native_maps &maps, const sq_decay_params &p,
@@ -215,22 +145,13 @@ sq_native_produce(const sq_native_maps &maps, const sq_decay_params &p,
         if (threadIdx.x % 32 == 0)
             sq_native_copy<KEYS, GROUPS, IS_STATE_ONLY>(maps, p, shared, u, heads);
     } else if (worker < sq_native_shape<KEYS, GROUPS>::stages) {
-        sq_native_fill_gates<T, KEYS, GROUPS>(p, shared, u, heads, worker);
+        sq_native_fill_gates<T, sq_native_shape<KEYS, GROUPS>::stages>(
+            p, shared, u, heads, (u.last - u.first + SQ_CHUNK - 1) / SQ_CHUNK, worker,
+            [&](int chunk) { return u.first + chunk * SQ_CHUNK; });
     }
 }
 
 /* --- the consumers: a warpgroup each --- */
-
-/* Where a thread stands in its warpgroup: see wgmma_sm90.cuh. */
-typedef struct {
-    int warp, g, q;
-} sq_native_lane;
-
-__device__ __forceinline__ sq_native_lane sq_native_lane_of()
-{
-    const int lane = (int)threadIdx.x % 32;
-    return {(int)threadIdx.x / 32 % 4, lane / 4, lane % 4};
-}
 
 /* P of a tile, or, of two warpgroups that share it, the part of this one: every other 8 columns.
  * Selection, not multiplication by 0: the exponent of a pair in the future may overflow. A warp's
@@ -260,36 +181,8 @@ __device__ __forceinline__ void sq_native_store_scores(uint32_t tile, const sq_c
                                         j + 1 <= row && j + 1 >= start[e % 2] ? hi : 0.0f);
             }
         }
-        sq_stmatrix(
-            tile + sq_tile_offset<8>(16 * at.warp + lane % 16, n + lane / 16 * SHARERS), packed);
-    }
-}
-
-/* The warp's 16 columns of a tile of V (or of z), transposed: A operands of 16 steps each. */
-__device__ __forceinline__ void sq_native_load_values(uint32_t tile, sq_native_lane at,
-                                                      uint32_t (&v)[4][4])
-{
-#pragma unroll
-    for (int k = 0; k < 4; k++) {
-        sq_load_a_trans<8>(v[k], tile, 16 * k, 16 * at.warp);
-    }
-}
-
-/* V o 2^(c_last - c_j) w_j. */
-template <typename T>
-__device__ __forceinline__ void sq_native_weigh(const sq_chunk_gates *gates, sq_native_lane at,
-                                                const uint32_t (&v)[4][4],
-                                                uint32_t (&weighed)[4][4])
-{
-#pragma unroll
-    for (int k = 0; k < 4; k++) {
-        const float2 lo = *(const float2 *)&gates->key[16 * k + 2 * at.q];
-        const float2 hi = *(const float2 *)&gates->key[16 * k + 2 * at.q + 8];
-#pragma unroll
-        for (int e = 0; e < 4; e++) {
-            const float2 x = sq_unpack2<T>(v[k][e]), w = e < 2 ? lo : hi;
-            weighed[k][e] = sq_pack2<T>(x.x * w.x, x.y * w.y);
-        }
+        sq_stmatrix(tile + sq_tile_offset<8>(16 * at.warp + lane % 16, n + lane / 16 * SHARERS),
+                    packed);
     }
 }
 
@@ -339,74 +232,6 @@ __device__ __forceinline__ void sq_native_store_out(uint32_t tile, bool has_z, s
     }
 }
 
-/* S^T of a warpgroup: 64 columns of the state by KEYS rows. */
-template <typename T, int KEYS>
-struct sq_native_state {
-    static constexpr int blocks = KEYS / 128;
-    float sum[blocks][64];
-
-    /* Rounded: the A operands of steps [first, first + N) of 16 keys. */
-    template <int N>
-    __device__ __forceinline__ void round(int first, uint32_t (&a)[N][4]) const
-    {
-#pragma unroll
-        for (int k = 0; k < N; k++)
-#pragma unroll
-            for (int e = 0; e < 4; e++) {
-                const float *s = &sum[(first + k) / 8][(first + k) % 8 * 8 + 2 * e];
-                a[k][e] = sq_pack2<T>(s[0], s[1]);
-            }
-    }
-
-    __device__ __forceinline__ void decay(float factor)
-    {
-#pragma unroll
-        for (int b = 0; b < blocks; b++)
-#pragma unroll
-            for (int i = 0; i < 64; i++) {
-                sum[b][i] *= factor;
-            }
-    }
-
-    __device__ __forceinline__ void pin()
-    {
-#pragma unroll
-        for (int b = 0; b < blocks; b++) {
-            sq_wgmma_pin(sum[b]);
-        }
-    }
-
-    /* Starts S^T += V^T K. */
-    __device__ __forceinline__ void update(const uint32_t (&v)[4][4], uint32_t k)
-    {
-        const uint64_t keys = sq_wgmma_columns(k);
-#pragma unroll
-        for (int j = 0; j < 4; j++)
-#pragma unroll
-            for (int b = 0; b < blocks; b++) {
-                sq_wgmma_128_columns<T>(sum[b], v[j],
-                                        keys + sq_wgmma_bytes(2 * b * SQ_TMA_TILE_BYTES) +
-                                            sq_wgmma_columns_step(j));
-            }
-    }
-
-    /* Calls f(row and column in the (keys, values) matrix, sum) for the elements that exist. */
-    template <typename F>
-    __device__ __forceinline__ void each(const sq_decay_params &p, int first_column,
-                                         sq_native_lane at, F f)
-    {
-#pragma unroll
-        for (int b = 0; b < blocks; b++)
-#pragma unroll
-            for (int i = 0; i < 64; i++) {
-                const int row = 128 * b + 8 * (i / 4) + 2 * at.q + i % 2;
-                const int column = first_column + 16 * at.warp + at.g + i / 2 % 2 * 8;
-                if (row < p.keys && column < p.values)
-                    f(row, column, &sum[b][i]);
-            }
-    }
-};
-
 /* Starts the scores Q K^T of a stage: all, or a warpgroup's part of them. */
 template <typename T, int KEYS>
 __device__ __forceinline__ void sq_native_start_scores(uint32_t q, uint32_t k, int part,
@@ -443,7 +268,7 @@ struct sq_native_ready {
     {
         uint32_t v[4][4];
         sq_native_load_values(tile, at, v);
-        sq_native_weigh<T>(gates, at, v, weighed);
+        sq_native_weigh<T>(gates->key, at, v, weighed);
     }
 
     /* Starts O^T = S^T Q^T. With 256 keys two steps at a time, the next two rounded while they run. */
@@ -465,8 +290,7 @@ struct sq_native_ready {
             sq_wgmma_fence();
 #pragma unroll
             for (int n = 0; n < batch; n++) {
-                sq_wgmma_64<T>(out, now[n], queries + sq_wgmma_rows_step(first + n),
-                               first + n > 0);
+                sq_wgmma_64<T>(out, now[n], queries + sq_wgmma_rows_step(first + n), first + n > 0);
             }
             sq_wgmma_commit();
         }
@@ -477,9 +301,10 @@ struct sq_native_ready {
  * S, O^T += V^T P^T, the next chunk's scores. So they have work while a warp makes P (under the first
  * two) and stores O (under the last). */
 template <typename T, int KEYS, int GROUPS, bool IS_STATE_ONLY>
-__device__ __forceinline__ void
-sq_native_consume(const sq_native_maps &maps, const sq_decay_params &p,
-                  const sq_native_shared<KEYS, GROUPS> &shared, const sq_decay_unit &block, int heads)
+__device__ __forceinline__ void sq_native_consume(const sq_native_maps &maps,
+                                                  const sq_decay_params &p,
+                                                  const sq_native_shared<KEYS, GROUPS> &shared,
+                                                  const sq_decay_unit &block, int heads)
 {
     using shape = sq_native_shape<KEYS, GROUPS>;
     const sq_native_lane at = sq_native_lane_of();
@@ -519,8 +344,8 @@ sq_native_consume(const sq_native_maps &maps, const sq_decay_params &p,
     auto store_scores = [&](int stage, int chunk) {
         sq_wgmma_pin(score);
         sq_native_store_scores<T, sharers>(shared.p(sharers > 1 ? chunk % 2 : group),
-                                           shared.gates(stage, set), at,
-                                           sharers > 1 ? group : 0, score);
+                                           shared.gates(stage, set), at, sharers > 1 ? group : 0,
+                                           score);
         sq_async_fence();
     };
     sq_barrier_wait(shared.full(0), 0);

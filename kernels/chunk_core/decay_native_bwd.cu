@@ -42,7 +42,8 @@ static sq_decay_tiled tiled(const sq_decay_params &p, const sq_decay_grads &g)
 static size_t lay_out(sq_decay_tiled *c, void *workspace)
 {
     const sq_decay_params &p = c->p;
-    const int64_t rows = (int64_t)p.batch * p.length, parts = (int64_t)p.batch * c->chunks * p.heads;
+    const int64_t rows = (int64_t)p.batch * p.length,
+                  parts = (int64_t)p.batch * c->chunks * p.heads;
     const int64_t states = parts * p.keys * p.values * (int64_t)sizeof(T);
     sq_decay_arena a = {(uintptr_t)workspace};
     c->before = sq_decay_take(&a, states);
@@ -77,8 +78,8 @@ static sq_status run_states(const sq_call *call, const backward_maps &maps, cons
 {
     using shape = sq_states_shape<SQ_GRADS_KEYS, GROUPS>;
     auto kernel = sq_states_kernel<T, SQ_GRADS_KEYS, GROUPS>;
-    const int64_t blocks = sq_ceil_div(c.p.values, SQ_TMA_SIDE * GROUPS / heads) *
-                           (c.p.heads / heads) * c.p.batch;
+    const int64_t blocks =
+        sq_ceil_div(c.p.values, SQ_TMA_SIDE * GROUPS / heads) * (c.p.heads / heads) * c.p.batch;
     SQ_TRY(sq_allow_shared(kernel, shape::shared_bytes, err));
     kernel<<<(unsigned)(2 * blocks), shape::threads, shape::shared_bytes, sq_stream(call)>>>(
         maps.states, c.p, c.g.d_final, c.g.d_initial, heads);
@@ -130,8 +131,9 @@ size_t sq_decay_native_bwd_workspace(const sq_decay_params &p, const sq_decay_gr
 static sq_tma_tensor states_of(const sq_decay_tiled &c, void *states)
 {
     const int64_t size = (int64_t)c.p.keys * c.p.values;
-    return {states, (int64_t)c.chunks * c.p.batch * c.p.heads, c.p.values, 1, c.p.keys, size,
-            c.p.keys, c.p.keys};
+    return {
+        states,  (int64_t)c.chunks * c.p.batch * c.p.heads, c.p.values, 1, c.p.keys, size, c.p.keys,
+        c.p.keys};
 }
 
 static sq_status make_maps(const sq_decay_tiled &c, backward_maps *maps, sq_error *err)

@@ -38,10 +38,10 @@ __device__ __forceinline__ void sq_grads_weigh_queries(const sq_chunk_gates *gat
 /* P^T and W^T of the warpgroup's rows, rounded; to sum[r], of the thread's two rows, its share of
  * the sum over i of N_ij. */
 template <typename T>
-__device__ __forceinline__ void
-sq_grads_weigh_keys(const sq_chunk_gates *gates, float scale, sq_native_lane at,
-                    const float (&score)[32], const float (&dp)[32], uint32_t (&p)[4][4],
-                    uint32_t (&w)[4][4], float (&total)[2])
+__device__ __forceinline__ void sq_grads_weigh_keys(const sq_chunk_gates *gates, float scale,
+                                                    sq_native_lane at, const float (&score)[32],
+                                                    const float (&dp)[32], uint32_t (&p)[4][4],
+                                                    uint32_t (&w)[4][4], float (&total)[2])
 {
     const int j = 16 * at.warp + at.g;
     const float sum[2] = {gates->sum[j], gates->sum[j + 8]};
@@ -55,12 +55,10 @@ sq_grads_weigh_keys(const sq_chunk_gates *gates, float scale, sq_native_lane at,
 #pragma unroll
         for (int r = 0; r < 2; r++) {
             const int own = j + 8 * r, at = 4 * n + 2 * r;
-            const float lo = own <= i && own >= start.x
-                                 ? sq_exp2(out.x - sum[r] + (rest.x - low[r]))
-                                 : 0.0f;
-            const float hi = own <= i + 1 && own >= start.y
-                                 ? sq_exp2(out.y - sum[r] + (rest.y - low[r]))
-                                 : 0.0f;
+            const float lo =
+                own <= i && own >= start.x ? sq_exp2(out.x - sum[r] + (rest.x - low[r])) : 0.0f;
+            const float hi =
+                own <= i + 1 && own >= start.y ? sq_exp2(out.y - sum[r] + (rest.y - low[r])) : 0.0f;
             total[r] += scale * (score[at] * dp[at] * lo + score[at + 1] * dp[at + 1] * hi);
             p[n / 2][n % 2 * 2 + r] =
                 sq_pack2<T>(score[at] * lo * weight[r], score[at + 1] * hi * weight[r]);
@@ -124,7 +122,8 @@ __device__ __forceinline__ void sq_grads_queries(const sq_grads_maps &maps, cons
             dot += sq_grads_dot_tiles<T>(before, after);
         if (c.p.skip)
             sq_grads_skip_sums<T>(c, s, shared.memory + (shared.d_o(stage) - shared.base),
-                                  shared.memory + (shared.v(stage) - shared.base), small->skip_sums);
+                                  shared.memory + (shared.v(stage) - shared.base),
+                                  small->skip_sums);
         sq_wgmma_wait<1>();
         sq_wgmma_pin(dp);
         sq_wgmma_pin(score);

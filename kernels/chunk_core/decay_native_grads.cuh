@@ -16,7 +16,7 @@
 #ifndef SQ_KERNELS_CHUNK_CORE_DECAY_NATIVE_GRADS_CUH
 #define SQ_KERNELS_CHUNK_CORE_DECAY_NATIVE_GRADS_CUH
 
-#include "kernels/chunk_core/decay_native.cuh"
+#include "kernels/chunk_core/decay_native_parts.cuh"
 #include "kernels/chunk_core/decay_tile_keys.cuh"
 
 typedef struct {
@@ -77,10 +77,7 @@ struct sq_grads_shared {
         return (sq_grads_small *)(memory + SQ_GRADS_TILES * SQ_TMA_TILE_BYTES);
     }
     __device__ uint32_t full(int stage) const { return sq_shared_address(&small()->full[stage]); }
-    __device__ uint32_t empty(int stage) const
-    {
-        return sq_shared_address(&small()->empty[stage]);
-    }
+    __device__ uint32_t empty(int stage) const { return sq_shared_address(&small()->empty[stage]); }
 };
 
 /* --- the walk --- */
@@ -195,9 +192,8 @@ __device__ __forceinline__ void sq_grads_load_rows(uint32_t tile, sq_native_lane
 
 /* a o factor of the row. */
 template <typename T>
-__device__ __forceinline__ void sq_grads_weigh_rows(const uint32_t (&a)[4][4],
-                                                    const float (&factor)[2],
-                                                    uint32_t (&weighed)[4][4])
+__device__ __forceinline__ void
+sq_grads_weigh_rows(const uint32_t (&a)[4][4], const float (&factor)[2], uint32_t (&weighed)[4][4])
 {
 #pragma unroll
     for (int k = 0; k < 4; k++)

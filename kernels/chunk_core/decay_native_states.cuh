@@ -12,7 +12,7 @@
 #ifndef SQ_KERNELS_CHUNK_CORE_DECAY_NATIVE_STATES_CUH
 #define SQ_KERNELS_CHUNK_CORE_DECAY_NATIVE_STATES_CUH
 
-#include "kernels/chunk_core/decay_native.cuh"
+#include "kernels/chunk_core/decay_native_parts.cuh"
 
 /* Of one direction. left: K or Q, right: V or dO, to: the matrices. */
 typedef struct {
@@ -107,56 +107,6 @@ __device__ __forceinline__ void sq_states_copy(const sq_states_maps &maps, const
     }
 }
 
-/* One warp of as many as there are stages: see sq_native_fill_gates. */
-template <typename T, int KEYS, int GROUPS>
-__device__ __forceinline__ void sq_states_fill_gates(const sq_decay_params &p,
-                                                     const sq_states_shared<KEYS, GROUPS> &shared,
-                                                     const sq_states_block &block, int worker)
-{
-    using shape = sq_states_shape<KEYS, GROUPS>;
-    const int sets = block.heads > 1 ? GROUPS : 1, end = block.chunks * sets;
-    const sq_decay_head head = sq_decay_load_head(p, block.u.head);
-    const sq_decay_head other = sq_decay_load_head(p, block.u.head + sets - 1);
-    auto unit = [&](int n) { return sq_native_unit_of(block.u, block.heads, n % sets); };
-    auto first = [&](int n) { return sq_states_chunk(block, n / sets) * SQ_CHUNK; };
-    uint32_t dt = worker < end ? sq_native_load_dt<T>(p, unit(worker), first(worker)) : 0;
-    for (int n = worker; n < end; n += shape::stages) {
-        const int chunk = n / sets, set = n % sets, next = n + shape::stages;
-        const int stage = chunk % shape::stages, round = chunk / shape::stages;
-        const uint32_t next_dt =
-            next < end ? sq_native_load_dt<T>(p, unit(next), first(next)) : 0;
-        sq_decay_head own = head;
-        if (set > 0)
-            own = other;
-        sq_barrier_wait(shared.empty(stage), (round & 1) ^ 1);
-        sq_chunk_fill_gates<float>(p, unit(n), own, sq_unpack2<T>(dt), first(n),
-                                   shared.gates(stage, set));
-        __syncwarp();
-        if (threadIdx.x % 32 == 0)
-            sq_barrier_arrive(shared.full(stage));
-        dt = next_dt;
-    }
-}
-
-/* (64 values, 16 steps each) o factor of the step. */
-template <typename T>
-__device__ __forceinline__ void sq_states_weigh(uint32_t tile, const float *factor,
-                                                sq_native_lane at, uint32_t (&weighed)[4][4])
-{
-    uint32_t v[4][4];
-    sq_native_load_values(tile, at, v);
-#pragma unroll
-    for (int k = 0; k < 4; k++) {
-        const float2 lo = *(const float2 *)&factor[16 * k + 2 * at.q];
-        const float2 hi = *(const float2 *)&factor[16 * k + 2 * at.q + 8];
-#pragma unroll
-        for (int e = 0; e < 4; e++) {
-            const float2 x = sq_unpack2<T>(v[k][e]), w = e < 2 ? lo : hi;
-            weighed[k][e] = sq_pack2<T>(x.x * w.x, x.y * w.y);
-        }
-    }
-}
-
 /* Writes the matrix, rounded, to its place; all threads of the group. */
 template <int KEYS>
 __device__ __forceinline__ void sq_states_store(const CUtensorMap *map, uint32_t rounded, int group,
@@ -202,10 +152,10 @@ sq_states_consume(const sq_states_maps &maps, const sq_decay_params &p, const sq
     for (int i = 0; i < block.chunks; i++) {
         const int stage = i % shape::stages, chunk = sq_states_chunk(block, i);
         const sq_chunk_gates *gates = shared.gates(stage, set);
-        uint32_t weighed[4][4], packed[KEYS / 16][4];
+        uint32_t v[4][4], weighed[4][4], packed[KEYS / 16][4];
         sq_barrier_wait(shared.full(stage), i / shape::stages & 1);
-        sq_states_weigh<T>(shared.right(stage, group), block.is_reverse ? gates->row : gates->key,
-                           at, weighed);
+        sq_native_load_values(shared.right(stage, group), at, v);
+        sq_native_weigh<T>(block.is_reverse ? gates->row : gates->key, at, v, weighed);
         state.round(0, packed);
         state.decay(gates->decay);
         state.pin();
@@ -244,7 +194,7 @@ static __global__ void __launch_bounds__((sq_states_shape<KEYS, GROUPS>::threads
     unsigned char *first = memory + (past ? 1024 - past : 0);
     const sq_states_shared<KEYS, GROUPS> shared = {first, sq_shared_address(first)};
     /* The two halves of the grid as two segments of a plan that has none. */
-    sq_decay_unit u = sq_decay_locate(p, SQ_TMA_SIDE * GROUPS / heads, heads);
+    const sq_decay_unit u = sq_decay_locate(p, SQ_TMA_SIDE * GROUPS / heads, heads);
     const sq_states_block block = {u, heads, (p.length + SQ_CHUNK - 1) / SQ_CHUNK, u.segment > 0};
     const sq_states_maps &own = block.is_reverse ? maps.reverse : maps.forward;
     if (threadIdx.x == 0) {
@@ -259,7 +209,9 @@ static __global__ void __launch_bounds__((sq_states_shape<KEYS, GROUPS>::threads
         sq_release_registers<shape::producer_registers>();
         const int worker = (int)threadIdx.x / 32 % 4 - 1;
         if (worker >= 0)
-            sq_states_fill_gates<T, KEYS, GROUPS>(p, shared, block, worker);
+            sq_native_fill_gates<T, shape::stages>(
+                p, shared, u, heads, block.chunks, worker,
+                [&](int i) { return sq_states_chunk(block, i) * SQ_CHUNK; });
         else if (threadIdx.x % 32 == 0)
             sq_states_copy<KEYS, GROUPS>(own, p, shared, block);
     } else {
