@@ -19,7 +19,7 @@
 #ifndef SQ_KERNELS_CHUNK_CORE_DECAY_NATIVE_CUH
 #define SQ_KERNELS_CHUNK_CORE_DECAY_NATIVE_CUH
 
-#include "kernels/chunk_core/decay_native_parts.cuh"
+#include "kernels/chunk_core/decay_native_tiles.cuh"
 
 typedef struct {
     CUtensorMap q, k, v, o, z;
@@ -153,85 +153,6 @@ sq_native_produce(const sq_native_maps &maps, const sq_decay_params &p,
 
 /* --- the consumers: a warpgroup each --- */
 
-/* P of a tile, or, of two warpgroups that share it, the part of this one: every other 8 columns.
- * Selection, not multiplication by 0: the exponent of a pair in the future may overflow. A warp's
- * tiles that lie wholly in the future are not looked at. */
-template <typename T, int SHARERS>
-__device__ __forceinline__ void sq_native_store_scores(uint32_t tile, const sq_chunk_gates *gates,
-                                                       sq_native_lane at, int part,
-                                                       const float (&score)[32 / SHARERS])
-{
-    const int i = 16 * at.warp + at.g, lane = (int)threadIdx.x % 32;
-    const float out[2] = {gates->out[i], gates->out[i + 8]};
-    const int start[2] = {gates->start[i], gates->start[i + 8]};
-#pragma unroll
-    for (int m = 0; m < 8 / SHARERS; m += 2) {
-        const int n = SHARERS * m + part;
-        uint32_t packed[4] = {0, 0, 0, 0};
-        if (SHARERS * m / 2 <= at.warp) {
-#pragma unroll
-            for (int e = 0; e < 4; e++) {
-                const int j = 8 * (n + e / 2 * SHARERS) + 2 * at.q, row = i + 8 * (e % 2);
-                const float2 sum = *(const float2 *)&gates->sum[j];
-                const float2 weight = *(const float2 *)&gates->weight[j];
-                const float *s = &score[4 * (m + e / 2) + 2 * (e % 2)];
-                const float lo = s[0] * sq_exp2(out[e % 2] - sum.x) * weight.x;
-                const float hi = s[1] * sq_exp2(out[e % 2] - sum.y) * weight.y;
-                packed[e] = sq_pack2<T>(j <= row && j >= start[e % 2] ? lo : 0.0f,
-                                        j + 1 <= row && j + 1 >= start[e % 2] ? hi : 0.0f);
-            }
-        }
-        sq_stmatrix(tile + sq_tile_offset<8>(16 * at.warp + lane % 16, n + lane / 16 * SHARERS),
-                    packed);
-    }
-}
-
-/* O^T = O^T diag(row) + skip V^T. skip: of the thread's two columns. */
-template <typename T>
-__device__ __forceinline__ void sq_native_scale_out(const sq_chunk_gates *gates, sq_native_lane at,
-                                                    const uint32_t (&v)[4][4], float2 skip,
-                                                    float (&out)[32])
-{
-#pragma unroll
-    for (int k = 0; k < 4; k++)
-#pragma unroll
-        for (int e = 0; e < 4; e++) {
-            const float2 row = *(const float2 *)&gates->row[16 * k + 8 * (e / 2) + 2 * at.q];
-            const float2 x = sq_unpack2<T>(v[k][e]);
-            const float d = e % 2 == 0 ? skip.x : skip.y;
-            float *o = &out[8 * k + 2 * e];
-            o[0] = o[0] * row.x + d * x.x;
-            o[1] = o[1] * row.y + d * x.y;
-        }
-}
-
-/* Gates by silu(z), which lies in the tile of O, rounds, and writes O in its place. */
-template <typename T>
-__device__ __forceinline__ void sq_native_store_out(uint32_t tile, bool has_z, sq_native_lane at,
-                                                    float (&out)[32])
-{
-#pragma unroll
-    for (int k = 0; k < 4; k++) {
-        const uint32_t address = sq_address_a_trans<8>(tile, 16 * k, 16 * at.warp);
-        uint32_t packed[4];
-        if (has_z) {
-            sq_ldmatrix_trans(packed, address);
-            __syncwarp();
-#pragma unroll
-            for (int e = 0; e < 4; e++) {
-                const float2 z = sq_unpack2<T>(packed[e]);
-                out[8 * k + 2 * e] *= sq_silu(z.x);
-                out[8 * k + 2 * e + 1] *= sq_silu(z.y);
-            }
-        }
-#pragma unroll
-        for (int e = 0; e < 4; e++) {
-            packed[e] = sq_pack2<T>(out[8 * k + 2 * e], out[8 * k + 2 * e + 1]);
-        }
-        sq_stmatrix_trans(address, packed);
-    }
-}
-
 /* Starts the scores Q K^T of a stage: all, or a warpgroup's part of them. */
 template <typename T, int KEYS>
 __device__ __forceinline__ void sq_native_start_scores(uint32_t q, uint32_t k, int part,
@@ -296,6 +217,55 @@ struct sq_native_ready {
         }
     }
 };
+
+/* One thread of a group: O's tile is free once O of the chunk before has left it; z comes there. */
+template <int KEYS, int GROUPS>
+__device__ __forceinline__ void
+sq_native_free_out(const sq_native_maps &maps, const sq_native_shared<KEYS, GROUPS> &shared,
+                   const sq_decay_unit &u, int group, bool has_z, int first)
+{
+    sq_tma_wait_read();
+    if (!has_z)
+        return;
+    sq_barrier_expect(shared.z(group), SQ_TMA_TILE_BYTES);
+    sq_tma_load(shared.o(group), &maps.z, u.column, u.head, first, u.batch, shared.z(group));
+    sq_barrier_arrive(shared.z(group));
+}
+
+/* Starts O^T = diag(row) O^T + skip V^T + V^T P^T. */
+template <typename T>
+__device__ __forceinline__ void sq_native_add_values(const sq_chunk_gates *gates, uint32_t values,
+                                                     uint32_t scores, sq_native_lane at,
+                                                     float2 skip, float (&out)[32])
+{
+    uint32_t v[4][4];
+    sq_native_load_values(values, at, v);
+    sq_native_scale_out<T>(gates, at, v, skip, out);
+    sq_wgmma_pin(out);
+    sq_wgmma_pin(v);
+    sq_wgmma_fence();
+#pragma unroll
+    for (int j = 0; j < 4; j++) {
+        sq_wgmma_64<T>(out, v[j], sq_wgmma_rows(scores) + sq_wgmma_rows_step(j), 1);
+    }
+}
+
+/* Writes O of a chunk, gated by z. */
+template <typename T, int KEYS, int GROUPS>
+__device__ __forceinline__ void sq_native_put_out(const sq_native_maps &maps,
+                                                  const sq_native_shared<KEYS, GROUPS> &shared,
+                                                  const sq_decay_unit &u, int group, bool has_z,
+                                                  int chunk, sq_native_lane at, float (&out)[32])
+{
+    if (has_z)
+        sq_barrier_wait(shared.z(group), chunk & 1);
+    sq_native_store_out<T>(shared.o(group), has_z, at, out);
+    sq_async_fence();
+    sq_named_sync(1 + group, SQ_WARPGROUP); /* O is there, P is free */
+    if (threadIdx.x % SQ_WARPGROUP == 0)
+        sq_tma_store(&maps.o, u.column, u.head, u.first + chunk * SQ_CHUNK, u.batch,
+                     shared.o(group));
+}
 
 /* A chunk's products, in the order in which the tensor cores get them: O^T = S^T Q^T, the update of
  * S, O^T += V^T P^T, the next chunk's scores. So they have work while a warp makes P (under the first
@@ -366,15 +336,8 @@ __device__ __forceinline__ void sq_native_consume(const sq_native_maps &maps,
         const bool has_next = first + SQ_CHUNK < u.last;
         float out[32];
         if constexpr (!IS_STATE_ONLY) {
-            if (is_first) {
-                sq_tma_wait_read(); /* O of the chunk before */
-                if (has_z) {
-                    sq_barrier_expect(shared.z(group), SQ_TMA_TILE_BYTES);
-                    sq_tma_load(shared.o(group), &maps.z, u.column, u.head, first, u.batch,
-                                shared.z(group));
-                    sq_barrier_arrive(shared.z(group));
-                }
-            }
+            if (is_first)
+                sq_native_free_out(maps, shared, u, group, has_z, first);
             __syncwarp();
             ready.query(state, shared.q(stage), out);
         }
@@ -388,7 +351,6 @@ __device__ __forceinline__ void sq_native_consume(const sq_native_maps &maps,
         state.update(ready.weighed, shared.k(stage));
         sq_wgmma_commit();
         if constexpr (!IS_STATE_ONLY) {
-            uint32_t v[4][4];
             if constexpr (sharers == 1) {
                 store_scores(stage, chunk);
             }
@@ -398,16 +360,8 @@ __device__ __forceinline__ void sq_native_consume(const sq_native_maps &maps,
                 sq_named_sync(1 + group, SQ_WARPGROUP);
             sq_wgmma_wait<1>();
             sq_wgmma_pin(out);
-            sq_native_load_values(shared.v(stage, group), at, v);
-            sq_native_scale_out<T>(gates, at, v, skip, out);
-            sq_wgmma_pin(out);
-            sq_wgmma_pin(v);
-            sq_wgmma_fence();
-            const uint64_t scores = sq_wgmma_rows(shared.p(sharers > 1 ? chunk % 2 : group));
-#pragma unroll
-            for (int j = 0; j < 4; j++) {
-                sq_wgmma_64<T>(out, v[j], scores + sq_wgmma_rows_step(j), 1);
-            }
+            sq_native_add_values<T>(gates, shared.v(stage, group),
+                                    shared.p(sharers > 1 ? chunk % 2 : group), at, skip, out);
             sq_wgmma_commit();
             if constexpr (KEYS > 128) { /* the registers of `weighed` */
                 sq_wgmma_wait<1>();
@@ -432,13 +386,7 @@ __device__ __forceinline__ void sq_native_consume(const sq_native_maps &maps,
         if (threadIdx.x % 32 == 0)
             sq_barrier_arrive(shared.empty(stage));
         if constexpr (!IS_STATE_ONLY) {
-            if (has_z)
-                sq_barrier_wait(shared.z(group), chunk & 1);
-            sq_native_store_out<T>(shared.o(group), has_z, at, out);
-            sq_async_fence();
-            sq_named_sync(1 + group, SQ_WARPGROUP); /* O is there, P is free */
-            if (is_first)
-                sq_tma_store(&maps.o, u.column, u.head, first, u.batch, shared.o(group));
+            sq_native_put_out<T>(maps, shared, u, group, has_z, chunk, at, out);
         }
         prepare(next, has_next);
         sq_wgmma_wait<0>();
