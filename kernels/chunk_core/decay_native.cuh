@@ -336,9 +336,6 @@ __device__ __forceinline__ void sq_native_consume(const sq_native_maps &maps,
         const bool has_next = first + SQ_CHUNK < u.last;
         float out[32];
         if constexpr (!IS_STATE_ONLY) {
-            if (is_first)
-                sq_native_free_out(maps, shared, u, group, has_z, first);
-            __syncwarp();
             ready.query(state, shared.q(stage), out);
         }
         if constexpr (KEYS != 128) {
@@ -351,6 +348,9 @@ __device__ __forceinline__ void sq_native_consume(const sq_native_maps &maps,
         state.update(ready.weighed, shared.k(stage));
         sq_wgmma_commit();
         if constexpr (!IS_STATE_ONLY) {
+            if (is_first)
+                sq_native_free_out(maps, shared, u, group, has_z, first);
+            __syncwarp();
             if constexpr (sharers == 1) {
                 store_scores(stage, chunk);
             }
