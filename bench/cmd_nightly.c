@@ -120,9 +120,6 @@ static sq_status publish(sq_night *night, sq_db *db, sq_judging *gate, sq_outcom
 static sq_status confirm(sq_night *night, sq_db *db, sq_judging *gate, sq_outcome *outcome,
                          sq_error *err)
 {
-    sq_gate_reruns reruns; /* of a night that goes on */
-    SQ_TRY(sq_gate_find_reruns(gate, db, &reruns, err));
-    sq_gate_set_reruns(gate, &reruns);
     SQ_TRY(sq_gate_store(gate, db, false, err));
     sq_status s = sq_night_confirm(night, db, gate, err);
     if (s == SQ_INTERRUPTED)
@@ -134,11 +131,11 @@ static sq_status judge(sq_night *night, sq_db *db, sq_outcome *outcome, sq_error
 {
     sq_judging *gate = NULL;
     SQ_TRY(sq_gate_open(db, &night->gate, &gate, err));
-    sq_status s = SQ_OK;
-    if (sq_gate_suspects(gate, NULL, 0) > 0)
-        s = confirm(night, db, gate, outcome, err);
-    else
+    sq_status s = sq_gate_take_up(gate, db, err);
+    if (sq_gate_suspects(gate, NULL, 0) == 0)
         sq_gate_give_up(gate, 0, "the night is unfit");
+    else if (s == SQ_OK)
+        s = confirm(night, db, gate, outcome, err);
     if (s == SQ_OK)
         s = publish(night, db, gate, outcome, err);
     sq_gate_free(gate);

@@ -29,7 +29,7 @@ typedef struct {
     double q, min_effect, setup_min_effect, inconclusive_limit;
     int min_replicates;
     int allow_failed;                 /* cells */
-    bool is_nightly; /* measures suspects again: goes on with what is pending, and ends the night */
+    bool is_nightly; /* measures suspects again, and ends the night */
     const char *version, *git_commit; /* of this program */
 } sq_gate_options;
 sq_gate_options sq_gate_options_default(void);
@@ -59,12 +59,14 @@ typedef struct {
 } sq_gate_blocks;
 sq_gate_blocks sq_gate_blocks_of(const sq_judging *gate);
 
-/* The campaigns of the reruns: tonight's code, and the baseline's ("": it has no program that runs). */
+/* The campaigns of the reruns: tonight's code, and the baseline's ("": not begun). */
 typedef struct {
     char night[SQ_UUID_TEXT], baseline[SQ_UUID_TEXT];
 } sq_gate_reruns;
-/* Those of the gate of this night that is pending in the store; empty where there is none. */
-sq_status sq_gate_find_reruns(sq_judging *gate, sq_db *db, sq_gate_reruns *out, sq_error *err);
+/* Goes on with the gate of this night and baseline that is pending in the store, where there is one, and
+ * with its reruns. */
+sq_status sq_gate_take_up(sq_judging *gate, sq_db *db, sq_error *err);
+sq_gate_reruns sq_gate_reruns_of(const sq_judging *gate);
 void sq_gate_set_reruns(sq_judging *gate, const sq_gate_reruns *reruns);
 
 /* Reads the reruns. is_last: what they leave open stays unresolved, for the reason `why` where it is
@@ -83,8 +85,8 @@ typedef struct {
 } sq_gate_end;
 sq_gate_end sq_gate_conclude(const sq_judging *gate);
 
-/* New or, of `nightly` and where this night has one with this baseline that is pending, that gate.
- * is_final: the exit code is stored; else it stays pending. */
+/* The gate that was taken up, else a new one. is_final: the exit code is stored; else it stays pending.
+ */
 sq_status sq_gate_store(sq_judging *gate, sq_db *db, bool is_final, sq_error *err);
 
 /* What is stored of a night that `nightly` judged to its end beside this baseline. */

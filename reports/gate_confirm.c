@@ -13,8 +13,12 @@ sq_gate_blocks sq_gate_blocks_of(const sq_judging *gate)
 
 void sq_gate_set_reruns(sq_judging *gate, const sq_gate_reruns *reruns)
 {
-    memcpy(gate->rerun, reruns->night, sizeof gate->rerun);
-    memcpy(gate->baseline_rerun, reruns->baseline, sizeof gate->baseline_rerun);
+    gate->reruns = *reruns;
+}
+
+sq_gate_reruns sq_gate_reruns_of(const sq_judging *gate)
+{
+    return gate->reruns;
 }
 
 static bool is_pending(const sq_gate_row *row)
@@ -191,9 +195,10 @@ static void confirm_row(const sq_judging *gate, sq_gate_row *row, const sq_gate_
 sq_status sq_gate_confirm(sq_judging *gate, sq_db *db, bool is_last, const char *why, sq_error *err)
 {
     sq_gate_side a = {.n_cells = 0}, b = {.n_cells = 0};
-    sq_status s = gate->rerun[0] ? sq_gate_side_read(db, gate->rerun, &b, err) : SQ_OK;
-    if (s == SQ_OK && gate->baseline_rerun[0])
-        s = sq_gate_side_read(db, gate->baseline_rerun, &a, err);
+    const sq_gate_reruns *reruns = &gate->reruns;
+    sq_status s = reruns->night[0] ? sq_gate_side_read(db, reruns->night, &b, err) : SQ_OK;
+    if (s == SQ_OK && reruns->baseline[0])
+        s = sq_gate_side_read(db, reruns->baseline, &a, err);
     for (int i = 0; s == SQ_OK && i < gate->n_rows; i++) {
         sq_gate_row *row = &gate->row[i];
         if (!is_pending(row))

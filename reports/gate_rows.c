@@ -108,34 +108,15 @@ static sq_status name_all(sq_verdict *verdict, int n, sq_error *err)
     return SQ_OK;
 }
 
-sq_status sq_gate_find_reruns(sq_judging *gate, sq_db *db, sq_gate_reruns *out, sq_error *err)
+sq_status sq_gate_take_up(sq_judging *gate, sq_db *db, sq_error *err)
 {
     sq_db_judged pending;
     bool found;
-    *out = (sq_gate_reruns){.night = ""};
     SQ_TRY(sq_db_find_gate(db, gate->options.night, gate->options.baseline, true, &pending, &found,
                            err));
-    if (found) {
-        memcpy(out->night, pending.rerun, sizeof out->night);
-        memcpy(out->baseline, pending.baseline_rerun, sizeof out->baseline);
-    }
-    return SQ_OK;
-}
-
-/* A pending gate of this night is written on by who measures its suspects; else a new one begins. */
-static sq_status choose_uuid(sq_judging *gate, sq_db *db, sq_error *err)
-{
-    sq_db_judged pending;
-    bool found;
-    if (gate->uuid[0])
-        return SQ_OK;
-    if (!gate->options.is_nightly)
-        return sq_uuid_new(gate->uuid, err);
-    SQ_TRY(sq_db_find_gate(db, gate->options.night, gate->options.baseline, true, &pending, &found,
-                           err));
-    if (!found)
-        return sq_uuid_new(gate->uuid, err);
     memcpy(gate->uuid, pending.uuid, sizeof gate->uuid);
+    memcpy(gate->reruns.night, pending.rerun, sizeof gate->reruns.night);
+    memcpy(gate->reruns.baseline, pending.baseline_rerun, sizeof gate->reruns.baseline);
     return SQ_OK;
 }
 
@@ -176,8 +157,8 @@ static sq_gate row_of(const sq_judging *gate, bool is_final, const char *setting
     memcpy(g.uuid, gate->uuid, sizeof g.uuid);
     memcpy(g.campaign, gate->options.night, sizeof g.campaign);
     memcpy(g.baseline, gate->options.baseline, sizeof g.baseline);
-    memcpy(g.rerun, gate->rerun, sizeof g.rerun);
-    memcpy(g.baseline_rerun, gate->baseline_rerun, sizeof g.baseline_rerun);
+    memcpy(g.rerun, gate->reruns.night, sizeof g.rerun);
+    memcpy(g.baseline_rerun, gate->reruns.baseline, sizeof g.baseline_rerun);
     snprintf(g.baseline_name, sizeof g.baseline_name, "%s", gate->options.baseline_name);
     snprintf(g.why, sizeof g.why, "%s", end.why);
     return g;
@@ -213,7 +194,8 @@ static sq_status read_names(sq_judging *gate, sq_db *db, sq_error *err)
 static sq_status put(sq_judging *gate, sq_db *db, bool is_final, const char *settings,
                      sq_verdict *verdict, int n, sq_error *err)
 {
-    SQ_TRY(choose_uuid(gate, db, err));
+    if (!gate->uuid[0])
+        SQ_TRY(sq_uuid_new(gate->uuid, err));
     SQ_TRY(name_all(verdict, n, err));
     sq_gate g = row_of(gate, is_final, settings);
     SQ_TRY(sq_db_put_gate(db, &g, verdict, n, err));

@@ -83,7 +83,8 @@ struct sq_judging {
     bool is_disturbed; /* others computed on the GPU */
     sq_text crossed;
     double *numbers; /* behind the runs that are judged */
-    char uuid[SQ_UUID_TEXT], rerun[SQ_UUID_TEXT], baseline_rerun[SQ_UUID_TEXT];
+    char uuid[SQ_UUID_TEXT]; /* "": not stored yet */
+    sq_gate_reruns reruns;
     struct {
         int nights, sentinels, alarms;
     } last; /* nights of this suite, newest first, this one among them once it is stored */
