@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/stats.h"
 #include "reports/gated.h"
 
 /* Others on the GPU in more runs than this: what was measured is not the code alone. */
@@ -149,13 +148,6 @@ static sq_night_side side_of(packer *p, const sq_gate_cell *cell, bool is_sm_bou
     return side;
 }
 
-/* The cell that says what its time is bound by, and its median. */
-static double median_of(packer *p, const sq_gate_cell *cell)
-{
-    memcpy(p->next, cell->ns, (size_t)cell->n_timed * sizeof *p->next);
-    return sq_median(p->next, cell->n_timed);
-}
-
 static bool is_control(const sq_judging *gate, const sq_gate_cell *a, const sq_gate_cell *b)
 {
     return a && b && a->kernel_hash[0] && strcmp(a->kernel_hash, b->kernel_hash) == 0 &&
@@ -164,9 +156,10 @@ static bool is_control(const sq_judging *gate, const sq_gate_cell *a, const sq_g
 
 static sq_night_cell judged_cell(packer *p, const sq_gate_row *row, bool is_sentinel)
 {
+    /* The cell that says what its time is bound by. */
     const sq_gate_cell *from = row->baseline && row->baseline->n_timed ? row->baseline : row->night;
     const sq_gate_side *side = from == row->night ? &p->gate->night : &p->gate->baseline;
-    double ns = from ? median_of(p, from) : NAN;
+    double ns = from ? from->median_ns : NAN;
     sq_cell_class cls =
         from ? sq_class_of(&side->roofs, from->dtype, ns, from->bytes, from->matrix_flops)
              : SQ_CLASS_UNKNOWN;
@@ -262,7 +255,7 @@ static sq_status make_rows(sq_judging *gate, sq_error *err)
     for (int i = 0; i < b->n_cells; i++)
         numbers += 6 * (size_t)b->cell[i].n_timed;
     gate->row = calloc(most, sizeof *gate->row);
-    gate->numbers = calloc(2 * numbers, sizeof *gate->numbers); /* medians are sorted behind */
+    gate->numbers = calloc(numbers, sizeof *gate->numbers);
     if (!gate->row || !gate->numbers)
         return sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for a night");
     gate->n_rows = pair(a, b, gate->row);

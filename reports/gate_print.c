@@ -1,9 +1,7 @@
 /* gate_print: a gate as tables and as JSON. */
 #include <math.h>
-#include <string.h>
 
 #include "core/discovery.h"
-#include "core/stats.h"
 #include "reports/gated.h"
 
 static double percent(double difference)
@@ -43,13 +41,7 @@ sq_table *sq_gate_counts(const sq_judging *gate)
 
 static double median_ns(const sq_gate_cell *cell)
 {
-    double ns[256];
-    int n = cell ? cell->n_timed : 0;
-    if (n == 0)
-        return NAN;
-    n = n < 256 ? n : 256;
-    memcpy(ns, cell->ns, (size_t)n * sizeof *ns);
-    return sq_median(ns, n);
+    return cell ? cell->median_ns : NAN;
 }
 
 static void add_what(sq_table *table, const sq_gate_row *row)

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/stats.h"
 #include "reports/gated.h"
 
 /* Newest attempts come last. */
@@ -235,6 +236,20 @@ static sq_status read_others(const sq_scope *scope, sq_gate_side *side, sq_error
     return s;
 }
 
+static sq_status find_medians(sq_gate_side *side, int n_runs, sq_error *err)
+{
+    double *room = malloc(((size_t)n_runs + 1) * sizeof *room);
+    if (!room)
+        return sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for the runs of a campaign");
+    for (int i = 0; i < side->n_cells; i++) {
+        sq_gate_cell *cell = &side->cell[i];
+        memcpy(room, cell->ns, (size_t)cell->n_timed * sizeof *room);
+        cell->median_ns = sq_median(room, cell->n_timed);
+    }
+    free(room);
+    return SQ_OK;
+}
+
 sq_status sq_gate_side_read(sq_db *db, const char *campaign, sq_gate_side *out, sq_error *err)
 {
     const sq_scope scope = {db, campaign};
@@ -242,6 +257,7 @@ sq_status sq_gate_side_read(sq_db *db, const char *campaign, sq_gate_side *out, 
     reading r = {.side = out};
     SQ_TRY(read_head(&scope, &r, err));
     SQ_TRY(read_runs(&scope, &r, err));
+    SQ_TRY(find_medians(out, r.total, err));
     SQ_TRY(read_values(&scope, values_sql, out, err));
     SQ_TRY(read_values(&scope, dram_sql, out, err));
     SQ_TRY(read_values(&scope, registers_sql, out, err));

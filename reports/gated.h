@@ -25,6 +25,7 @@ typedef struct {
     sq_run_status *status;
     int *replicate; /* of the timed ones */
     double *ns, *cycles, *setup;
+    double median_ns;                 /* NAN: none is timed */
     double peak_bytes, registers;     /* NAN unknown */
     double dram_least, dram_most;     /* of the runs that were counted */
     double bytes, matrix_flops;
