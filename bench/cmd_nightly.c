@@ -222,27 +222,21 @@ static void call_hook(const sq_night *night, const sq_outcome *outcome)
 
 void sq_cmd_nightly(int argc, char **argv, sq_outcome *outcome)
 {
+    static const sq_verb verb = {.usage = usage, .text = text, .options = own_options};
     sq_error err = {.status = SQ_OK};
-    sq_option *options = NULL;
     sq_night *night = calloc(1, sizeof *night);
-    sq_status s =
-        night ? sq_run_make_options(&night->run, own_options, &options, &err) : SQ_OUT_OF_MEMORY;
-    if (s == SQ_OK) {
-        sq_verb verb = {
-            .usage = usage, .text = text, .options = options, .more = night->run.axis_options};
-        night->run.default_suite = "nightly";
-        night->argc = argc, night->argv = argv;
-        if (sq_verb_parse(&verb, argc, argv, &night->run.given, outcome)) {
-            s = execute(night, outcome, &err);
-            if (s != SQ_OK)
-                sq_outcome_error(outcome, s, &err);
-            call_hook(night, outcome);
-        }
-    } else {
-        sq_outcome_error(outcome, s, &err);
+    if (!night) {
+        sq_outcome_error(outcome, SQ_OUT_OF_MEMORY, &err);
+        return;
     }
-    if (night)
-        sq_run_free(&night->run);
-    free(options);
+    night->run.default_suite = "nightly";
+    night->argc = argc, night->argv = argv;
+    if (sq_run_parse(&night->run, &verb, argc, argv, outcome)) {
+        sq_status s = execute(night, outcome, &err);
+        if (s != SQ_OK)
+            sq_outcome_error(outcome, s, &err);
+        call_hook(night, outcome);
+    }
+    sq_run_free(&night->run);
     free(night);
 }

@@ -17,7 +17,7 @@
 #include "profile/profile.h"
 #include "reports/report.h"
 
-const sq_option sq_run_options[] = {
+static const sq_option own_options[] = {
     SQ_OPTION_HELP,
     {"suite", 0, "NAME|FILE",
      "a named set of cells: quick, nightly, paper, aa, passes, or a YAML file"},
@@ -386,20 +386,18 @@ static sq_status execute(sq_run *run, int argc, char **argv, sq_outcome *outcome
 
 void sq_cmd_run(int argc, char **argv, sq_outcome *outcome)
 {
+    static const sq_verb verb = {.usage = usage, .text = text, .options = own_options};
     sq_error err = {.status = SQ_OK};
-    sq_option *options = NULL;
     sq_run *run = calloc(1, sizeof *run);
-    sq_status s = run ? sq_run_make_options(run, sq_run_options, &options, &err) : SQ_OUT_OF_MEMORY;
-    if (s == SQ_OK) {
-        sq_verb verb = {
-            .usage = usage, .text = text, .options = options, .more = run->axis_options};
-        if (sq_verb_parse(&verb, argc, argv, &run->given, outcome))
-            s = execute(run, argc, argv, outcome, &err);
+    if (!run) {
+        sq_outcome_error(outcome, SQ_OUT_OF_MEMORY, &err);
+        return;
     }
-    if (s != SQ_OK)
-        sq_outcome_error(outcome, s, &err);
-    if (run)
-        sq_run_free(run);
-    free(options);
+    if (sq_run_parse(run, &verb, argc, argv, outcome)) {
+        sq_status s = execute(run, argc, argv, outcome, &err);
+        if (s != SQ_OK)
+            sq_outcome_error(outcome, s, &err);
+    }
+    sq_run_free(run);
     free(run);
 }

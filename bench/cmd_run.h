@@ -15,6 +15,7 @@ enum { SQ_MAX_CELL_OPTIONS = 64 };
 typedef struct {
     sq_given given;
     const char *default_suite; /* where --suite is not given; NULL: none */
+    sq_option *options;      /* the verb's own, then the settings */
     sq_option *axis_options; /* every axis of every subject as an option */
     bool has_suite;
     sq_suite suite;
@@ -42,13 +43,10 @@ typedef struct {
     char *argv, *policy_text; /* as the store keeps them */
 } sq_run;
 
-extern const sq_option sq_run_options[];
-
 /* --- cmd_run_request.c --- */
 
-/* All options (`own`, then the settings) and axes as one table each; the second is owned by `run`. */
-sq_status sq_run_make_options(sq_run *run, const sq_option *own, sq_option **options,
-                              sq_error *err);
+/* As sq_verb_parse, of a verb whose options are the settings and axes beside its own. */
+bool sq_run_parse(sq_run *run, const sq_verb *verb, int argc, char **argv, sq_outcome *outcome);
 /* Reads suite and settings. */
 sq_status sq_run_read(sq_run *run, sq_error *err);
 /* Starts the device's worker once and plans; the seed counts. */

@@ -52,13 +52,14 @@ static int count_settings(void)
     return n;
 }
 
-sq_status sq_run_make_options(sq_run *run, const sq_option *own, sq_option **options, sq_error *err)
+/* Both tables are owned by `run`. */
+static sq_status make_options(sq_run *run, const sq_option *own, sq_error *err)
 {
     int n_own = count_own(own), settings = count_settings(), n = 0;
     axis_table axes = {.table = calloc(MAX_AXIS_OPTIONS + 1, sizeof(sq_option))};
     sq_option *all = calloc((size_t)(n_own + settings) + 1, sizeof *all);
     run->axis_options = axes.table;
-    *options = all;
+    run->options = all;
     if (!axes.table || !all)
         return sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for the options");
     for (int i = 0; i < n_own; i++)
@@ -68,6 +69,20 @@ sq_status sq_run_make_options(sq_run *run, const sq_option *own, sq_option **opt
             all[n++] = sq_setting_defs[i].option;
     sq_subject_each_axis(visit_axis, &axes);
     return SQ_OK;
+}
+
+bool sq_run_parse(sq_run *run, const sq_verb *verb, int argc, char **argv, sq_outcome *outcome)
+{
+    sq_verb whole = *verb;
+    sq_error err = {.status = SQ_OK};
+    sq_status s = make_options(run, verb->options, &err);
+    if (s != SQ_OK) {
+        sq_outcome_error(outcome, s, &err);
+        return false;
+    }
+    whole.options = run->options;
+    whole.more = run->axis_options;
+    return sq_verb_parse(&whole, argc, argv, &run->given, outcome);
 }
 
 /* --- settings --- */
@@ -368,6 +383,7 @@ void sq_run_free(sq_run *run)
     for (int i = 0; run->groups && i < run->n_groups; i++)
         sq_settings_free(&run->groups[i]);
     free(run->groups);
+    free(run->options);
     free(run->axis_options);
     sq_set_free(run->counter_set);
     free(run->metrics);
