@@ -11,7 +11,7 @@ since the baseline. $NIGHT names a JSON file:
   hash      {TEXT: hash of the kernels}
   result    {TEXT: "crash", "wrong", "error" or "oom"}
   once      the result is that of the first run alone (a file beside this one remembers)
-  others    processes of others on the GPU
+  others    processes of others on the GPU; one more where another of these workers sustains a cell
   seconds   {TEXT: what a run takes}
 """
 import json
@@ -70,6 +70,28 @@ def slowdown(cell):
     return 1
 
 
+def others():
+    """Those that were told, and a worker that sustains a cell."""
+    path = os.environ["NIGHT"] + ".sustained"
+    if not os.path.exists(path):
+        return NIGHT.get("others", 0)
+    with open(path, encoding="utf-8") as stream:
+        process = stream.read()
+    try:
+        with open(f"/proc/{process}/cmdline", "rb") as stream:
+            is_running = stream.read() != b"" # else it waits for who started it
+    except OSError:
+        is_running = False
+    return NIGHT.get("others", 0) + is_running
+
+
+def sustain(seconds):
+    with open(os.environ["NIGHT"] + ".sustained", "w", encoding="utf-8") as stream:
+        stream.write(str(os.getpid()))
+    time.sleep(seconds)
+    say({"is": "sustain", "points": [], "validity": "ok"})
+
+
 def record(cell):
     base = 1e5 + zlib.crc32(cell.encode()) % 900000
     median = base * noise() * told("times", cell, 1) * slowdown(cell)
@@ -80,7 +102,7 @@ def record(cell):
         "peak_bytes": int(1000000 * told("peak", cell, 1)),
         "checksum": f"{zlib.crc32(cell.encode()):016x}",
         "kernel_hash": told("hash", cell, "a" * 16),
-        "values": [value("gpu_processes", NIGHT.get("others", 0))]}})
+        "values": [value("gpu_processes", others())]}})
 
 
 def remembered(cell):
@@ -133,6 +155,8 @@ def serve(request):
         run(cell)
     elif verb == "profile":
         profile(cell)
+    elif verb == "sustain":
+        sustain(request["seconds"])
     elif verb == "ceilings":
         say({"is": "ceilings", "ceilings": [{"name": "copy_gbytes_per_s", "unit": "GB/s",
                                              "value": 2900.0, "lo": 2890.0, "hi": 2910.0,
