@@ -147,6 +147,11 @@ static sq_status list(const sq_given *given, sq_error *err)
     return status == SQ_OK ? sq_table_print(table, format, err) : status;
 }
 
+static sq_status execute(const sq_given *given, sq_error *err)
+{
+    return sq_given_has(given, "list") ? list(given, err) : answer(given, err);
+}
+
 void sq_cmd_ack(int argc, char **argv, sq_outcome *outcome)
 {
     static const sq_verb verb = {
@@ -155,11 +160,5 @@ void sq_cmd_ack(int argc, char **argv, sq_outcome *outcome)
                 "change\ndoes not count in later nights beside the same baseline as long as it "
                 "grows no\nlarger; a flake does not count beside any.",
         .options = options};
-    sq_error err = {.status = SQ_OK};
-    sq_given given;
-    if (!sq_verb_parse(&verb, argc, argv, &given, outcome))
-        return;
-    sq_status s = sq_given_has(&given, "list") ? list(&given, &err) : answer(&given, &err);
-    if (s != SQ_OK)
-        sq_outcome_error(outcome, s, &err);
+    sq_verb_run(&verb, argc, argv, execute, outcome);
 }

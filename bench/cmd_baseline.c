@@ -314,11 +314,5 @@ void sq_cmd_baseline(int argc, char **argv, sq_outcome *outcome)
             "and of what\ndiffers on this machine. \"drop\" forgets the name and the copy, not "
             "the campaign.",
         .options = options};
-    sq_error err = {.status = SQ_OK};
-    sq_given given;
-    if (!sq_verb_parse(&verb, argc, argv, &given, outcome))
-        return;
-    sq_status s = execute(&given, &err);
-    if (s != SQ_OK)
-        sq_outcome_error(outcome, s, &err);
+    sq_verb_run(&verb, argc, argv, execute, outcome);
 }

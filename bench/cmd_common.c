@@ -51,6 +51,18 @@ bool sq_verb_parse(const sq_verb *verb, int argc, char **argv, sq_given *given, 
     return false;
 }
 
+void sq_verb_run(const sq_verb *verb, int argc, char **argv, sq_verb_fn execute,
+                 sq_outcome *outcome)
+{
+    sq_error err = {.status = SQ_OK};
+    sq_given given;
+    if (!sq_verb_parse(verb, argc, argv, &given, outcome))
+        return;
+    sq_status s = execute(&given, &err);
+    if (s != SQ_OK)
+        sq_outcome_error(outcome, s, &err);
+}
+
 /* --- campaigns --- */
 
 char *sq_command_line(int argc, char **argv)

@@ -127,11 +127,5 @@ void sq_cmd_compare(int argc, char **argv, sq_outcome *outcome)
             "interval, in time and in cycles, and the spread between runs. Shows and does\n"
             "not judge: the exit code is 0 whatever the ratios are.",
         .options = options};
-    sq_error err = {.status = SQ_OK};
-    sq_given given;
-    if (!sq_verb_parse(&verb, argc, argv, &given, outcome))
-        return;
-    sq_status s = compare(&given, &err);
-    if (s != SQ_OK)
-        sq_outcome_error(outcome, s, &err);
+    sq_verb_run(&verb, argc, argv, compare, outcome);
 }

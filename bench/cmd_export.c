@@ -200,11 +200,5 @@ void sq_cmd_export(int argc, char **argv, sq_outcome *outcome)
         .usage = "export [options]",
         .text = "Writes the measured runs (view v_result) to stdout, or copies the store.",
         .options = options};
-    sq_error err = {.status = SQ_OK};
-    sq_given given;
-    if (!sq_verb_parse(&verb, argc, argv, &given, outcome))
-        return;
-    sq_status s = export_store(&given, &err);
-    if (s != SQ_OK)
-        sq_outcome_error(outcome, s, &err);
+    sq_verb_run(&verb, argc, argv, export_store, outcome);
 }

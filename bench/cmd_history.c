@@ -171,11 +171,5 @@ void sq_cmd_history(int argc, char **argv, sq_outcome *outcome)
                 "on another device model, driver, toolkit, timing method or policy are not joined\n"
                 "unless --across says so. Shows and does not judge.",
         .options = options};
-    sq_error err = {.status = SQ_OK};
-    sq_given given;
-    if (!sq_verb_parse(&verb, argc, argv, &given, outcome))
-        return;
-    sq_status s = history(&given, &err);
-    if (s != SQ_OK)
-        sq_outcome_error(outcome, s, &err);
+    sq_verb_run(&verb, argc, argv, history, outcome);
 }

@@ -251,25 +251,19 @@ static sq_status list_both(const sq_given *given, sq_error *err)
     return SQ_OK;
 }
 
+static sq_status list(const sq_given *given, sq_error *err)
+{
+    if (given->n_arguments > 1)
+        return sq_fail(err, SQ_BAD_ARGUMENT, "list takes one kind, not also \"%s\"",
+                       given->argument[1]);
+    return given->n_arguments ? list_kind(given, given->argument[0], err) : list_both(given, err);
+}
+
 void sq_cmd_list(int argc, char **argv, sq_outcome *outcome)
 {
     static const sq_verb verb = {
         .usage = "list [operators|families|providers|suites|metrics|axes] [options]",
         .text = "Lists one kind of thing; without a kind, operators and families.",
         .options = options};
-    sq_error err = {.status = SQ_OK};
-    sq_given given;
-    if (!sq_verb_parse(&verb, argc, argv, &given, outcome))
-        return;
-    sq_status s;
-    if (given.n_arguments > 1) {
-        s = sq_fail(&err, SQ_BAD_ARGUMENT, "list takes one kind, not also \"%s\"",
-                    given.argument[1]);
-    } else if (given.n_arguments) {
-        s = list_kind(&given, given.argument[0], &err);
-    } else {
-        s = list_both(&given, &err);
-    }
-    if (s != SQ_OK)
-        sq_outcome_error(outcome, s, &err);
+    sq_verb_run(&verb, argc, argv, list, outcome);
 }

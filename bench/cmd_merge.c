@@ -76,11 +76,5 @@ void sq_cmd_merge(int argc, char **argv, sq_outcome *outcome)
                 "content\nhashes, so that a copy doubles nothing; the FILEs stay as they are. "
                 "Prints what came.",
         .options = options};
-    sq_error err = {.status = SQ_OK};
-    sq_given given;
-    if (!sq_verb_parse(&verb, argc, argv, &given, outcome))
-        return;
-    sq_status s = execute(&given, &err);
-    if (s != SQ_OK)
-        sq_outcome_error(outcome, s, &err);
+    sq_verb_run(&verb, argc, argv, execute, outcome);
 }

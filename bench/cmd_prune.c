@@ -153,11 +153,5 @@ void sq_cmd_prune(int argc, char **argv, sq_outcome *outcome)
             "Medians,\nintervals, counts, values, kernels and proofs stay: verdicts, history and "
             "reports do\nnot change. Campaigns that are baselines keep their samples.",
         .options = options};
-    sq_error err = {.status = SQ_OK};
-    sq_given given;
-    if (!sq_verb_parse(&verb, argc, argv, &given, outcome))
-        return;
-    sq_status s = execute(&given, &err);
-    if (s != SQ_OK)
-        sq_outcome_error(outcome, s, &err);
+    sq_verb_run(&verb, argc, argv, execute, outcome);
 }

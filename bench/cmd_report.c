@@ -58,11 +58,5 @@ void sq_cmd_report(int argc, char **argv, sq_outcome *outcome)
         .text = "Renders one offline HTML page with figures (SVG, PNG) and prints a summary\n"
                 "table. Needs no GPU: any machine will do, with a copy of the store.",
         .options = options};
-    sq_error err = {.status = SQ_OK};
-    sq_given given;
-    if (!sq_verb_parse(&verb, argc, argv, &given, outcome))
-        return;
-    sq_status s = report(&given, &err);
-    if (s != SQ_OK)
-        sq_outcome_error(outcome, s, &err);
+    sq_verb_run(&verb, argc, argv, report, outcome);
 }

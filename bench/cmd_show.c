@@ -285,11 +285,5 @@ void sq_cmd_show(int argc, char **argv, sq_outcome *outcome)
         .text = "RUN: run id or uuid prefix. CELL: key or hash prefix (its latest run).\n"
                 "CAMPAIGN: uuid prefix, label, latest, latest~N, baseline:NAME.",
         .options = options};
-    sq_error err = {.status = SQ_OK};
-    sq_given given;
-    if (!sq_verb_parse(&verb, argc, argv, &given, outcome))
-        return;
-    sq_status s = open_and_show(&given, &err);
-    if (s != SQ_OK)
-        sq_outcome_error(outcome, s, &err);
+    sq_verb_run(&verb, argc, argv, open_and_show, outcome);
 }

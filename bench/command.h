@@ -68,6 +68,10 @@ typedef struct {
  * was wrong with it. */
 bool sq_verb_parse(const sq_verb *verb, int argc, char **argv, sq_given *given,
                    sq_outcome *outcome);
+/* Parses argv and runs a verb that ends well or with an error: *outcome. */
+typedef sq_status (*sq_verb_fn)(const sq_given *given, sq_error *err);
+void sq_verb_run(const sq_verb *verb, int argc, char **argv, sq_verb_fn execute,
+                 sq_outcome *outcome);
 /* An error of a library, as the end of a verb. SQ_DEVICE: exit 5. */
 void sq_outcome_error(sq_outcome *outcome, sq_status status, const sq_error *err);
 #if defined(__GNUC__)
