@@ -1,7 +1,6 @@
 /* baselines: see the header. */
 #include "db/baselines.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -88,12 +87,6 @@ sq_status sq_db_check_candidate(sq_db *db, const char *campaign_uuid, sq_db_cand
 
 /* --- rows --- */
 
-static double time_of(const sq_row *row, int column)
-{
-    bool is_null = sqlite3_column_type(row->stmt, column) == SQLITE_NULL;
-    return is_null ? (double)NAN : sqlite3_column_double(row->stmt, column);
-}
-
 static void take_row(const sq_db *db, const sq_row *row, sq_baseline *out)
 {
     char stored[SQ_TREE_PATH];
@@ -102,8 +95,8 @@ static void take_row(const sq_db *db, const sq_row *row, sq_baseline *out)
     sq_row_copy(row, 2, out->label, sizeof out->label);
     sq_row_copy(row, 3, out->suite, sizeof out->suite);
     sq_row_copy(row, 4, out->state, sizeof out->state);
-    out->made = time_of(row, 5);
-    out->started = time_of(row, 6);
+    out->made = sq_row_number(row, 5);
+    out->started = sq_row_number(row, 6);
     sq_row_copy(row, 7, stored, sizeof stored);
     place_tree(db, stored, out->tree);
     sq_row_copy(row, 8, out->tree_hash, sizeof out->tree_hash);

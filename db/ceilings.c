@@ -1,29 +1,21 @@
 /* ceilings: what an earlier campaign measured on the same device. */
 #include "db/db.h"
 
-#include <math.h>
-
 #include "db/store.h"
 
 enum { ROOM = sizeof((sq_db_ceilings){.n = 0}).ceiling / sizeof(sq_ceiling) };
-
-static double number(const sq_row *row, int column)
-{
-    bool is_null = sqlite3_column_type(row->stmt, column) == SQLITE_NULL;
-    return is_null ? (double)NAN : sqlite3_column_double(row->stmt, column);
-}
 
 static void take_row(const sq_row *row, sq_db_ceilings *out)
 {
     sq_ceiling *c = &out->ceiling[out->n++];
     sq_row_copy(row, 0, out->campaign, sizeof out->campaign);
-    out->started = number(row, 1);
+    out->started = sq_row_number(row, 1);
     sq_row_copy(row, 2, c->name, sizeof c->name);
     sq_row_copy(row, 3, c->unit, sizeof c->unit);
-    c->value = number(row, 4);
-    c->lo = number(row, 5);
-    c->hi = number(row, 6);
-    c->sm_mhz = number(row, 7);
+    c->value = sq_row_number(row, 4);
+    c->lo = sq_row_number(row, 5);
+    c->hi = sq_row_number(row, 6);
+    c->sm_mhz = sq_row_number(row, 7);
 }
 
 sq_status sq_db_find_ceilings(sq_db *db, const char *suite, const char *device_uuid,

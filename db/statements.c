@@ -289,3 +289,9 @@ void sq_row_copy(const sq_row *row, int column, char *out, size_t size)
     const char *text = (const char *)sqlite3_column_text(row->stmt, column);
     snprintf(out, size, "%s", text ? text : "");
 }
+
+double sq_row_number(const sq_row *row, int column)
+{
+    bool is_null = sqlite3_column_type(row->stmt, column) == SQLITE_NULL;
+    return is_null ? (double)NAN : sqlite3_column_double(row->stmt, column);
+}

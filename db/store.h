@@ -118,6 +118,7 @@ sq_status sq_row_step(sq_row *row, bool *found, sq_error *err);
 void sq_row_end(sq_row *row);
 /* Copies column `column` of the current row into out ("" for NULL). */
 void sq_row_copy(const sq_row *row, int column, char *out, size_t size);
+double sq_row_number(const sq_row *row, int column); /* NAN for NULL */
 
 /* Fails with the nearest name, or the newest ones where none is near. `known` lists names, newest
  * first, at most `limit` of them (its one parameter). `what`: "campaign". */

@@ -138,12 +138,6 @@ sq_status sq_db_put_answer(sq_db *db, const char *verdict_uuid, const sq_answer 
                         verdict_uuid);
 }
 
-static double number(const sq_row *row, int column)
-{
-    bool is_null = sqlite3_column_type(row->stmt, column) == SQLITE_NULL;
-    return is_null ? (double)NAN : sqlite3_column_double(row->stmt, column);
-}
-
 sq_status sq_db_find_answer(sq_db *db, const char *cell_key, const char *metric,
                             const char *baseline_uuid, double at, sq_answer *out, bool *found,
                             sq_error *err)
@@ -159,11 +153,11 @@ sq_status sq_db_find_answer(sq_db *db, const char *cell_key, const char *metric,
     sq_row_copy(&row, 0, out->kind, sizeof out->kind);
     sq_row_copy(&row, 1, out->reason, sizeof out->reason);
     sq_row_copy(&row, 2, out->author, sizeof out->author);
-    out->made = number(&row, 3);
-    out->until = number(&row, 4);
-    out->effect = number(&row, 5);
-    out->effect_lo = number(&row, 6);
-    out->effect_hi = number(&row, 7);
+    out->made = sq_row_number(&row, 3);
+    out->until = sq_row_number(&row, 4);
+    out->effect = sq_row_number(&row, 5);
+    out->effect_lo = sq_row_number(&row, 6);
+    out->effect_hi = sq_row_number(&row, 7);
     sq_row_end(&row);
     return SQ_OK;
 }
