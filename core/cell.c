@@ -134,7 +134,6 @@ void sq_cell_key(const sq_cell *cell, char key[SQ_KEY_MAX])
     put(&w, "/%s,%s,%s", sq_cache_name(cell->cache), sq_launch_name(cell->launch), clock);
 }
 
-/* FNV-1a, 64 bit (Fowler, Noll, Vo; draft-eastlake-fnv). */
 void sq_hash_text(const char *text, char out[SQ_HASH_TEXT])
 {
     uint64_t hash = sq_hash_add(sq_hash_start, text, strlen(text));

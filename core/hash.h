@@ -1,4 +1,5 @@
-/* hash: 64-bit FNV-1a, piece by piece. Names content; no defence against anybody. */
+/* hash: 64-bit FNV-1a (Fowler, Noll, Vo; draft-eastlake-fnv), piece by piece. Names content; no
+ * defence against anybody. */
 #ifndef SQ_CORE_HASH_H
 #define SQ_CORE_HASH_H
 

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/hash.h"
 #include "core/special.h"
 #include "core/stats.h"
 #include "reports/query.h"
@@ -247,10 +248,7 @@ static sq_status end_cell(reading *r, int campaign, sq_error *err)
 
 static uint64_t hash_of(const char *text)
 {
-    uint64_t hash = 0xcbf29ce484222325ull; /* FNV-1a */
-    for (const unsigned char *p = (const unsigned char *)text; *p; p++)
-        hash = (hash ^ *p) * 0x100000001b3ull;
-    return *text ? hash : 0;
+    return *text ? sq_hash_add(sq_hash_start, text, strlen(text)) : 0;
 }
 
 static sq_status add_run(reading *r, sqlite3_stmt *row, int campaign, sq_error *err)
