@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/discovery.h"
+#include "core/hash.h"
 #include "core/rng.h"
 #include "core/text.h"
 
@@ -305,18 +306,17 @@ static void add_rounds(rounds *r, const sq_plan_item *cell, int n)
 /* How many; marks them. */
 static sq_status mark_sentinels(const builder *b, int *n, sq_error *err)
 {
+    double share = b->request->sentinel_share;
+    *n = 0;
+    if (share <= 0)
+        return SQ_OK;
     uint64_t *hash = malloc(((size_t)b->count + 1) * sizeof *hash);
     bool *is_sentinel = calloc((size_t)b->count + 1, sizeof *is_sentinel);
-    double share = b->request->sentinel_share;
-    char text[SQ_HASH_TEXT];
     sq_status s = hash && is_sentinel ? SQ_OK : SQ_OUT_OF_MEMORY;
-    for (int i = 0; s == SQ_OK && i < b->count; i++) {
-        sq_hash_text(b->item[i].key, text);
-        hash[i] = strtoull(text, NULL, 16);
-    }
-    if (s == SQ_OK && share > 0)
+    for (int i = 0; s == SQ_OK && i < b->count; i++)
+        hash[i] = sq_hash_add(sq_hash_start, b->item[i].key, strlen(b->item[i].key));
+    if (s == SQ_OK)
         s = sq_pick_sentinels(hash, b->count, b->request->seed, share, is_sentinel);
-    *n = 0;
     for (int i = 0; s == SQ_OK && i < b->count; i++)
         *n += b->item[i].is_sentinel = is_sentinel[i];
     free(hash);
