@@ -15,6 +15,7 @@
 
 #include "bench/paths.h"
 #include "bench/scratch.h"
+#include "core/grow.h"
 #include "core/hash.h"
 
 enum { COPY_BYTES = 1 << 16 };
@@ -212,10 +213,7 @@ static void free_list(file_list *list)
 
 static sq_status add_file(file_list *list, const char *path, sq_error *err)
 {
-    char **grown = realloc(list->path, (size_t)(list->n + 1) * sizeof *grown);
-    if (grown)
-        list->path = grown;
-    char *copy = grown ? strdup(path) : NULL;
+    char *copy = sq_grow(&list->path, list->n, sizeof *list->path) ? strdup(path) : NULL;
     if (!copy)
         return sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for a list of files");
     list->path[list->n++] = copy;

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "core/grow.h"
 #include "core/text.h"
 
 static const char *const status_names[] = {
@@ -85,15 +86,11 @@ void sq_record_drop_times(sq_record *record)
     record->checksum[0] = 0;
 }
 
-/* Appends `size` bytes to the array *items of *count; the array grows at powers of two. */
+/* Appends `size` bytes to the array *items of *count. */
 static sq_status append(void **items, int *count, const void *item, size_t size)
 {
-    if ((*count & (*count - 1)) == 0) {
-        void *grown = realloc(*items, (size_t)(*count ? 2 * *count : 1) * size);
-        if (!grown)
-            return SQ_OUT_OF_MEMORY;
-        *items = grown;
-    }
+    if (!sq_grow(items, *count, size))
+        return SQ_OUT_OF_MEMORY;
     memcpy((char *)*items + (size_t)*count * size, item, size);
     (*count)++;
     return SQ_OK;

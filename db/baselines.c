@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/grow.h"
 #include "db/store.h"
 
 enum { KNOWN_NAMES = 200 };
@@ -157,14 +158,12 @@ sq_status sq_db_list_baselines(sq_db *db, sq_baseline **out, int *n, sq_error *e
     sq_row row = sq_row_new(db, SQ_SQL_LIST_BASELINES);
     sq_status status = sq_row_step(&row, &found, err);
     while (status == SQ_OK && found) {
-        sq_baseline *grown = realloc(*out, (size_t)(*n + 1) * sizeof *grown);
-        if (!grown) {
+        if (!sq_grow(out, *n, sizeof **out)) {
             sq_row_end(&row);
             status = sq_fail(err, SQ_OUT_OF_MEMORY, "%s: out of memory", db->path);
             break;
         }
-        *out = grown;
-        take_row(db, &row, &grown[(*n)++]);
+        take_row(db, &row, &(*out)[(*n)++]);
         status = sq_row_step(&row, &found, err);
     }
     if (status != SQ_OK) {

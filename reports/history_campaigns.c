@@ -1,6 +1,7 @@
 /* history_campaigns: which campaigns a history is of, in the order of their turns. */
 #include <stdlib.h>
 
+#include "core/grow.h"
 #include "reports/history.h"
 #include "reports/query.h"
 
@@ -32,20 +33,6 @@ static void take_campaign(sqlite3_stmt *row, sq_history_campaign *c)
     sq_query_copy(row, CAMPAIGN_STARTED_UTC, c->started, sizeof c->started);
 }
 
-/* One more, in an array that doubles when its count is a power of two; NULL: no memory. */
-static sq_history_campaign *add_campaign(sq_history *h)
-{
-    int n = h->n_campaigns;
-    if ((n & (n - 1)) == 0) {
-        size_t room = n ? 2 * (size_t)n : 1;
-        sq_history_campaign *grown = realloc(h->campaign, room * sizeof *grown);
-        if (!grown)
-            return NULL;
-        h->campaign = grown;
-    }
-    return &h->campaign[h->n_campaigns++];
-}
-
 sq_status sq_history_campaigns(sq_db *db, const sq_history_options *options, sq_history *out,
                                sq_error *err)
 {
@@ -58,11 +45,11 @@ sq_status sq_history_campaigns(sq_db *db, const sq_history_options *options, sq_
     sqlite3_bind_double(row, 3, options->since);
     sq_status status = SQ_OK;
     while ((status = sq_query_step(&scope, row, &has_row, err)) == SQ_OK && has_row) {
-        sq_history_campaign *c = add_campaign(out);
-        if (!c) {
+        if (!sq_grow(&out->campaign, out->n_campaigns, sizeof *out->campaign)) {
             status = sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for the campaigns");
             break;
         }
+        sq_history_campaign *c = &out->campaign[out->n_campaigns++];
         take_campaign(row, c);
         c->is_set_back = out->n_campaigns > 1 && c->clock < c[-1].clock;
     }

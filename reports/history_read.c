@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/grow.h"
 #include "core/hash.h"
 #include "core/special.h"
 #include "core/stats.h"
@@ -65,19 +66,6 @@ static sq_status no_memory(sq_error *err)
     return sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for the history");
 }
 
-/* Room for one more in *array, which doubles when its count is a power of two. */
-static bool grow(void *array, int count, size_t size)
-{
-    void *old;
-    if (count > 0 && (count & (count - 1)) != 0)
-        return true;
-    memcpy(&old, array, sizeof old);
-    void *grown = realloc(old, (count ? 2 * (size_t)count : 1) * size);
-    if (grown)
-        memcpy(array, &grown, sizeof grown);
-    return grown != NULL;
-}
-
 /* --- what a run stands on --- */
 
 static sq_status read_footing(reading *r, int64_t run_id, sq_footing *out, sq_error *err)
@@ -107,7 +95,7 @@ static sq_status number_footing(reading *r, int64_t run_id, int *number, sq_erro
     for (*number = 0; *number < h->n_grounds; ++*number)
         if (sq_footing_differs(&h->ground[*number], &footing, 0) == SQ_JOIN_GROUND)
             return SQ_OK;
-    if (!grow(&h->ground, h->n_grounds, sizeof *h->ground))
+    if (!sq_grow(&h->ground, h->n_grounds, sizeof *h->ground))
         return no_memory(err);
     h->ground[h->n_grounds++] = footing;
     return SQ_OK;
@@ -125,7 +113,7 @@ static sq_status find_ground(reading *r, sqlite3_stmt *row, int campaign, int *g
             return SQ_OK;
         }
     SQ_TRY(number_footing(r, sqlite3_column_int64(row, RUN_ID), &k.ground, err));
-    if (!grow(&r->known, r->n_known, sizeof *r->known))
+    if (!sq_grow(&r->known, r->n_known, sizeof *r->known))
         return no_memory(err);
     r->known[r->n_known++] = k;
     *ground = k.ground;
@@ -182,8 +170,8 @@ static void sum_up(reading *r, int ground, sq_history_night *night)
 static sq_status add_series(reading *r, int64_t cell_id, int *number, sq_error *err)
 {
     sq_history *h = r->out;
-    if (!grow(&h->series, h->n_series, sizeof *h->series) ||
-        !grow(&r->next_of_cell, h->n_series, sizeof *r->next_of_cell))
+    if (!sq_grow(&h->series, h->n_series, sizeof *h->series) ||
+        !sq_grow(&r->next_of_cell, h->n_series, sizeof *r->next_of_cell))
         return no_memory(err);
     *number = h->n_series++;
     h->series[*number] = (sq_history_series){.cell_id = cell_id};
@@ -224,7 +212,7 @@ static sq_status add_night(reading *r, int campaign, int ground, sq_error *err)
                               .error = NAN};
     sum_up(r, ground, &night);
     SQ_TRY(find_series(r, r->cell_id, ground, &s, err));
-    if (!grow(&s->night, s->n_nights, sizeof *s->night))
+    if (!sq_grow(&s->night, s->n_nights, sizeof *s->night))
         return no_memory(err);
     s->night[s->n_nights++] = night;
     s->n_timed += night.n > 0;

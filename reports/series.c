@@ -5,13 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Room for one more element in an array that doubles when its count is a power of two. */
-static void *grow(void *array, int count, size_t size)
-{
-    if (count > 0 && (count & (count - 1)) != 0)
-        return array;
-    return realloc(array, (count ? 2 * (size_t)count : 1) * size);
-}
+#include "core/grow.h"
 
 static sq_series *series_of(sq_series_set *set, sqlite3_stmt *row)
 {
@@ -21,11 +15,9 @@ static sq_series *series_of(sq_series_set *set, sqlite3_stmt *row)
     if (last && !strcmp(last->subject, subject) && !strcmp(last->provider, provider) &&
         last->window == window)
         return last;
-    sq_series *grown = grow(set->series, set->n_series, sizeof *grown);
-    if (!grown)
+    if (!sq_grow(&set->series, set->n_series, sizeof *set->series))
         return NULL;
-    set->series = grown;
-    sq_series *series = &grown[set->n_series++];
+    sq_series *series = &set->series[set->n_series++];
     *series = (sq_series){.window = window};
     snprintf(series->subject, sizeof series->subject, "%s", subject);
     snprintf(series->provider, sizeof series->provider, "%s", provider);
@@ -40,11 +32,9 @@ static bool add_point(sq_series_set *set, sqlite3_stmt *row)
     if (!isfinite(point.x) || !isfinite(point.y) || point.x <= 0 || point.y <= 0)
         return true; /* has no place on a log axis */
     sq_series *series = series_of(set, row);
-    sq_point *points = series ? grow(series->points, series->n_points, sizeof *points) : NULL;
-    if (!points)
+    if (!series || !sq_grow(&series->points, series->n_points, sizeof *series->points))
         return false;
-    series->points = points;
-    points[series->n_points++] = point;
+    series->points[series->n_points++] = point;
     return true;
 }
 
