@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "bench/command.h"
@@ -29,29 +28,15 @@ enum { DAY = 24 * 3600, FLAKE_DAYS = 30 };
 
 /* --- giving one --- */
 
-/* "2026-12-31": its end in UTC. */
-static bool parse_day(const char *text, double *end)
-{
-    struct tm day = {.tm_isdst = 0};
-    int n = 0;
-    if (sscanf(text, "%4d-%2d-%2d%n", &day.tm_year, &day.tm_mon, &day.tm_mday, &n) != 3 || text[n])
-        return false;
-    day.tm_year -= 1900;
-    day.tm_mon -= 1;
-    const struct tm asked = day;
-    time_t begin = timegm(&day); /* takes February 31st for March 3rd */
-    *end = (double)begin + DAY;
-    return day.tm_mon == asked.tm_mon && day.tm_mday == asked.tm_mday;
-}
-
 static sq_status read_until(const char *text, const char *kind, double now, double *until,
                             sq_error *err)
 {
-    double span;
+    double span, day;
     *until = strcmp(kind, "flake") == 0 ? now + FLAKE_DAYS * DAY : (double)NAN;
     if (!text)
         return SQ_OK;
-    if (parse_day(text, until)) {
+    if (sq_parse_day(text, &day)) {
+        *until = day + DAY; /* its end */
         if (*until > now)
             return SQ_OK;
         return sq_fail(err, SQ_BAD_ARGUMENT, "--until %s is over", text);

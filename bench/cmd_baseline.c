@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "bench/command.h"
 #include "bench/tree.h"
@@ -193,11 +192,8 @@ static const char *state_of_tree(const sq_baseline *baseline)
 
 static void add_date(sq_table *table, double seconds)
 {
-    char text[32] = "";
-    time_t whole = (time_t)seconds;
-    struct tm utc;
-    if (isfinite(seconds))
-        strftime(text, sizeof text, "%Y-%m-%d %H:%M", gmtime_r(&whole, &utc));
+    char text[32];
+    sq_format_utc(seconds, text, sizeof text);
     sq_table_text(table, text);
 }
 

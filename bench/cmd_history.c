@@ -1,11 +1,10 @@
 /* seqmark history: the nights of a cell, or of all cells of a suite, and where their level changed. */
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "bench/command.h"
 #include "bench/filter.h"
+#include "core/host.h"
 #include "reports/history.h"
 
 static const sq_option options[] = {
@@ -26,43 +25,15 @@ static const sq_option options[] = {
 
 /* --- options --- */
 
-static bool all_digits(const char *text, int n)
-{
-    for (int i = 0; i < n; i++)
-        if (text[i] < '0' || text[i] > '9')
-            return false;
-    return true;
-}
-
-/* "2026-11-01" as Unix time; NAN: it is no such date. */
-static double parse_date(const char *text)
-{
-    struct tm day = {.tm_mday = 0}, same;
-    if (strlen(text) != 10 || text[4] != '-' || text[7] != '-' || !all_digits(text, 4) ||
-        !all_digits(text + 5, 2) || !all_digits(text + 8, 2))
-        return NAN;
-    sscanf(text, "%4d-%2d-%2d", &day.tm_year, &day.tm_mon, &day.tm_mday);
-    day.tm_year -= 1900;
-    day.tm_mon -= 1;
-    same = day;
-    time_t at = timegm(&same); /* which makes the first of March of the thirtieth of February */
-    return same.tm_mday == day.tm_mday && same.tm_mon == day.tm_mon ? (double)at : NAN;
-}
-
 static sq_status read_since(const char *text, double *since, sq_error *err)
 {
-    size_t length = strlen(text);
-    char number[24];
-    double days;
-    snprintf(number, sizeof number, "%.*s", length ? (int)length - 1 : 0, text);
-    if (length > 1 && text[length - 1] == 'd' && sq_parse_number(number, &days) && days >= 0) {
-        *since = (double)time(NULL) - 86400 * days;
+    double span;
+    if (sq_parse_day(text, since))
         return SQ_OK;
-    }
-    *since = parse_date(text);
-    if (isnan(*since))
+    if (!strchr(text, 'd') || !sq_parse_duration(text, &span))
         return sq_fail(err, SQ_BAD_ARGUMENT,
                        "since: \"%s\" is neither a date (2026-11-01) nor days back (30d)", text);
+    *since = sq_wall_seconds() - span;
     return SQ_OK;
 }
 

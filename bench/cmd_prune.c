@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 
 #include "bench/command.h"
 #include "core/host.h"
@@ -36,28 +35,24 @@ static sq_status read_since(const sq_given *given, double *since, sq_error *err)
 
 static void print_result(const char *verb, const sq_db_pruned *pruned, double since)
 {
-    char size[32], day[32];
-    time_t whole = (time_t)since;
-    struct tm utc;
+    char size[32], from[32];
     sq_format_bytes((double)pruned->bytes, size, sizeof size);
-    strftime(day, sizeof day, "%Y-%m-%d %H:%M UTC", gmtime_r(&whole, &utc));
-    fprintf(stderr, "%s: samples of %d run%s of %d campaign%s before %s, %s\n", verb, pruned->runs,
-            pruned->runs == 1 ? "" : "s", pruned->campaigns, pruned->campaigns == 1 ? "" : "s", day,
-            size);
+    sq_format_utc(since, from, sizeof from);
+    fprintf(stderr, "%s: samples of %d run%s of %d campaign%s before %s UTC, %s\n", verb,
+            pruned->runs, pruned->runs == 1 ? "" : "s", pruned->campaigns,
+            pruned->campaigns == 1 ? "" : "s", from, size);
 }
 
 /* --- what would go --- */
 
 static void add_row(sq_table *table, sqlite3_stmt *row, sq_db_pruned *sum)
 {
-    char date[32];
-    time_t started = (time_t)sqlite3_column_double(row, 4);
-    struct tm utc;
-    strftime(date, sizeof date, "%Y-%m-%d %H:%M", gmtime_r(&started, &utc));
+    char started[32];
+    sq_format_utc(sqlite3_column_double(row, 4), started, sizeof started);
     sq_table_text(table, (const char *)sqlite3_column_text(row, 1));
     sq_table_text(table, (const char *)sqlite3_column_text(row, 2));
     sq_table_text(table, (const char *)sqlite3_column_text(row, 3));
-    sq_table_text(table, date);
+    sq_table_text(table, started);
     sq_table_number(table, sqlite3_column_int(row, 5), 9);
     sq_table_number(table, (double)sqlite3_column_int64(row, 6), 12);
     sum->campaigns++;

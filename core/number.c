@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "core/text.h"
 
@@ -107,6 +108,34 @@ bool sq_parse_duration(const char *text, double *seconds)
             return isfinite(*seconds);
         }
     return false;
+}
+
+bool sq_parse_day(const char *text, double *begin)
+{
+    static const char form[] = "dddd-dd-dd";
+    struct tm day = {.tm_mday = 0}, same;
+    if (strlen(text) != sizeof form - 1)
+        return false;
+    for (size_t i = 0; form[i]; i++)
+        if (form[i] == 'd' ? !is_digit(text[i]) : text[i] != form[i])
+            return false;
+    sscanf(text, "%4d-%2d-%2d", &day.tm_year, &day.tm_mon, &day.tm_mday);
+    day.tm_year -= 1900;
+    day.tm_mon -= 1;
+    same = day;
+    *begin = (double)timegm(&same); /* takes February 30th for March 1st */
+    return same.tm_mday == day.tm_mday && same.tm_mon == day.tm_mon;
+}
+
+void sq_format_utc(double seconds, char *out, size_t size)
+{
+    const double far = 1e11; /* some 3000 years, which gmtime takes */
+    struct tm utc;
+    out[0] = 0;
+    if (!(fabs(seconds) < far))
+        return;
+    time_t whole = (time_t)seconds;
+    strftime(out, size, "%Y-%m-%d %H:%M", gmtime_r(&whole, &utc));
 }
 
 /* Three digits and a unit; each unit is 1000 of the one before. A whole number has no point. */

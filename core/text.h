@@ -64,10 +64,15 @@ bool sq_parse_number(const char *text, double *out);
 bool sq_parse_seed(const char *text, uint64_t *out);
 /* "9m", "90s", "2h", "500ms", bare number = seconds. */
 bool sq_parse_duration(const char *text, double *seconds);
+/* "2026-11-01", a day there is: its beginning in UTC, as Unix time. */
+bool sq_parse_day(const char *text, double *begin);
 
 /* "12.3 us", "1.20 GB", "3.0e12": short human forms into out. */
 void sq_format_ns(double ns, char *out, size_t size);
 void sq_format_bytes(double bytes, char *out, size_t size);
+/* Unix time as "2026-11-01 09:30", in UTC; "" where it is NAN or thousands of years away.
+ */
+void sq_format_utc(double seconds, char *out, size_t size);
 
 #ifdef __cplusplus
 }

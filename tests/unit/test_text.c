@@ -337,6 +337,33 @@ static void reads_durations(void **state)
         assert_false(sq_parse_duration(bad[i], &got));
 }
 
+static void reads_days(void **state)
+{
+    (void)state;
+    const char *bad[] = {"",           "2026-11-1",   "2026-11-011", "2026-02-30", "2026-13-01",
+                         "2026-00-10", "2026-11-00",  "2026/11/01",  " 026-11-01", "2026-11-0x",
+                         "-026-11-01", "2026-11-01 ", "tomorrow"};
+    double begin;
+    assert_true(sq_parse_day("1970-01-02", &begin) && begin == 86400);
+    assert_true(sq_parse_day("2024-02-29", &begin) && begin == 1709164800);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        if (sq_parse_day(bad[i], &begin))
+            fail_msg("\"%s\" was read as a day", bad[i]);
+}
+
+static void formats_times(void **state)
+{
+    (void)state;
+    char text[32];
+    sq_format_utc(1709164800 + 9.5 * 3600 + 59.9, text, sizeof text);
+    assert_string_equal(text, "2024-02-29 09:30");
+    const double none[] = {NAN, INFINITY, -1e300};
+    for (size_t i = 0; i < sizeof none / sizeof *none; i++) {
+        sq_format_utc(none[i], text, sizeof text);
+        assert_string_equal(text, "");
+    }
+}
+
 static void formats_for_people(void **state)
 {
     (void)state;
@@ -384,6 +411,8 @@ int main(void)
         cmocka_unit_test(scans_the_number_in_front),
         cmocka_unit_test(reads_seeds),
         cmocka_unit_test(reads_durations),
+        cmocka_unit_test(reads_days),
+        cmocka_unit_test(formats_times),
         cmocka_unit_test(formats_for_people),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
