@@ -1,5 +1,5 @@
 /* history_plot: one series as inline SVG, coloured by the page's style. Only numbers of ours and
- * escaped dates go into it. */
+ * escaped texts go into it. */
 #include <math.h>
 #include <stdio.h>
 
@@ -81,13 +81,17 @@ static void add_points(const plot *p, sq_text *page)
             continue;
         const sq_history_campaign *c = &p->h->campaign[night->campaign];
         double x = x_of(p, i);
+        char uuid[9];
+        snprintf(uuid, sizeof uuid, "%.8s", c->uuid);
         if (isfinite(night->lo) && isfinite(night->hi))
             sq_text_printf(page, "<path class=\"interval\" d=\"M%.1f %.1fV%.1f\"/>", x,
                            y_of(p, night->lo), y_of(p, night->hi));
         sq_text_printf(page, "<circle class=\"%s\" cx=\"%.1f\" cy=\"%.1f\" r=\"2.5\"><title>",
                        night->is_off ? "night off" : "night", x, y_of(p, night->ns));
         sq_text_add_html(page, c->started);
-        sq_text_printf(page, ": %.6g us (%.10s)</title></circle>\n", night->ns / 1e3, c->uuid);
+        sq_text_printf(page, ": %.6g us (", night->ns / 1e3);
+        sq_text_add_html(page, uuid);
+        sq_text_add(page, ")</title></circle>\n");
     }
 }
 

@@ -626,6 +626,7 @@ static void the_page_draws_and_escapes(void **state)
     add_level(db, 6, 12, 0.9);
     execute(db, "UPDATE campaign SET git_commit = '<b>&' WHERE campaign_id = 106");
     execute(db, "UPDATE device SET name = 'GPU </td> <two>'");
+    execute(db, "UPDATE campaign SET uuid = '<u>' || uuid WHERE campaign_id = 107");
     char *page = page_of(db, dir);
     fixture_expect(page, "&lt;script&gt;alert(1)&lt;/script&gt;");
     fixture_expect(page, "&lt;i&gt;suite");
@@ -633,6 +634,8 @@ static void the_page_draws_and_escapes(void **state)
     fixture_expect(page, "GPU &lt;/td&gt; &lt;two&gt;");
     fixture_expect_not(page, "<script>alert");
     fixture_expect_not(page, "</td> <two>");
+    fixture_expect(page, "us (&lt;u&gt;00000)</title>");
+    fixture_expect_not(page, "<u>");
     fixture_expect_not(page, "http");
     fixture_expect_not(page, "nan");
     fixture_expect(page, "<svg class=\"spark\"");
