@@ -9,7 +9,6 @@
 #include "bench/tree.h"
 #include "core/host.h"
 #include "core/stamp.h"
-#include "db/baselines.h"
 
 static const sq_option options[] = {
     SQ_OPTION_HELP,
@@ -19,8 +18,6 @@ static const sq_option options[] = {
     SQ_OPTION_OUTPUT,
     {NULL, 0, NULL, NULL},
 };
-
-static const double day = 24 * 3600, old_days = 30;
 
 /* --- what is in use --- */
 
@@ -197,13 +194,8 @@ static void add_date(sq_table *table, double seconds)
     sq_table_text(table, text);
 }
 
-static void warn(const sq_baseline *b, double age, const char *difference, const char *tree)
+static void warn(const sq_baseline *b, const char *difference, const char *tree)
 {
-    if (age > old_days)
-        fprintf(stderr, "baseline %s was measured %.0f days ago\n", b->name, age);
-    if (age < -1)
-        fprintf(stderr, "baseline %s was measured %.0f days from now, by a clock that was ahead\n",
-                b->name, -age);
     if (difference[0])
         fprintf(stderr, "baseline %s was measured under other conditions: %s\n", b->name,
                 difference);
@@ -215,7 +207,7 @@ static sq_status add_row(sq_table *table, sq_db *db, const sq_baseline *b, const
                          sq_error *err)
 {
     sq_text difference = {.data = NULL};
-    double age = (sq_wall_seconds() - b->started) / day;
+    double age = sq_warn_of_age(b);
     const char *tree = state_of_tree(b);
     SQ_TRY(describe_difference(db, b, target, &difference, err));
     sq_table_text(table, b->name);
@@ -229,7 +221,7 @@ static sq_status add_row(sq_table *table, sq_db *db, const sq_baseline *b, const
     sq_table_text(table, b->git_commit);
     sq_table_text(table, tree);
     sq_table_text(table, difference.data ? difference.data : "");
-    warn(b, age, difference.data ? difference.data : "", tree);
+    warn(b, difference.data ? difference.data : "", tree);
     sq_text_free(&difference);
     return SQ_OK;
 }

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "bench/subject.h"
+#include "core/host.h"
 #include "core/stamp.h"
 
 void sq_outcome_set(sq_outcome *outcome, int code, const char *format, ...)
@@ -112,6 +113,18 @@ sq_status sq_keeps_cell(void *filter, const char *key, double width, bool *keeps
     SQ_TRY(sq_cell_parse(key, &cell, &subject, err));
     *keeps = sq_filter_keeps(filter, &cell, isnan(width) ? 0 : (int64_t)width);
     return SQ_OK;
+}
+
+double sq_warn_of_age(const sq_baseline *baseline)
+{
+    const double day = 24 * 3600, old_days = 30;
+    double age = (sq_wall_seconds() - baseline->started) / day;
+    if (age > old_days)
+        fprintf(stderr, "baseline %s was measured %.0f days ago\n", baseline->name, age);
+    if (age < -1)
+        fprintf(stderr, "baseline %s was measured %.0f days from now, by a clock that was ahead\n",
+                baseline->name, -age);
+    return age;
 }
 
 const char *sq_given_db(const sq_given *given)

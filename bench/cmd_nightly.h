@@ -4,7 +4,6 @@
 
 #include "bench/cmd_gate.h"
 #include "bench/cmd_run.h"
-#include "db/baselines.h"
 
 /* One night. Zero-initialise; the run is freed by sq_run_free. */
 typedef struct {

@@ -1,5 +1,4 @@
 /* cmd_nightly_preflight: is this machine fit, and what the baseline was measured on? */
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,9 +6,6 @@
 #include "bench/cmd_nightly.h"
 #include "bench/doctor_gpu.h"
 #include "bench/tree.h"
-#include "core/host.h"
-
-static const double day = 24 * 3600, old_days = 30;
 
 static sq_status check_gpu(const sq_target *target, sq_error *err)
 {
@@ -58,11 +54,8 @@ sq_status sq_night_check_program(const sq_baseline *baseline, sq_error *err)
                          baseline->name);
 }
 
-static void warn_of_age(const sq_baseline *baseline)
+static void warn_of_program(const sq_baseline *baseline)
 {
-    double age = (sq_wall_seconds() - baseline->started) / day;
-    if (age > old_days)
-        fprintf(stderr, "baseline %s was measured %.0f days ago\n", baseline->name, age);
     sq_error why = {.status = SQ_OK};
     if (sq_night_check_program(baseline, &why) != SQ_OK)
         fprintf(stderr, "%s: suspects will stay unresolved\n", why.message);
@@ -72,6 +65,7 @@ sq_status sq_night_preflight(sq_night *night, sq_db *db, sq_error *err)
 {
     SQ_TRY(check_gpu(&night->run.target, err));
     SQ_TRY(check_ground(night, db, err));
-    warn_of_age(&night->baseline);
+    sq_warn_of_age(&night->baseline);
+    warn_of_program(&night->baseline);
     return SQ_OK;
 }

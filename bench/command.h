@@ -14,6 +14,7 @@
 #include "core/status.h"
 #include "core/table.h"
 #include "core/text.h"
+#include "db/baselines.h"
 #include "db/db.h"
 
 /* docs/architecture.md, section 7. */
@@ -90,6 +91,9 @@ sq_status sq_campaign_new(const char *suite, const char *label, sq_campaign *out
 sq_status sq_given_filter(const sq_given *given, sq_filter **out, sq_error *err);
 /* Whether such a filter keeps the cell of that key: sq_keeps_fn of the reports. */
 sq_status sq_keeps_cell(void *filter, const char *key, double width, bool *keeps, sq_error *err);
+
+/* The age of a baseline in days; to stderr, where it is old or a clock was ahead. */
+double sq_warn_of_age(const sq_baseline *baseline);
 
 const char *sq_given_db(const sq_given *given);
 /* Opens the store that was given for writing; unlike sq_db_open it makes none. */
