@@ -157,18 +157,15 @@ static void add_row(rendering *r, const sq_ceiling *c)
     sq_text_add_html(page, def ? def->doc : c->name);
     sq_text_add(page, "</th>");
     sq_page_number(page, c->value);
-    sq_text_add(page, "<td>");
-    sq_text_add_html(page, c->unit);
-    sq_text_add(page, "</td>");
+    sq_page_text(page, "", c->unit);
     sq_page_number(page, c->lo);
     sq_page_number(page, c->hi);
     sq_page_number(page, c->sm_mhz);
     sq_page_number(page, is_latency ? 1e-3 * c->value * c->sm_mhz : (double)NAN);
     sq_page_number(page, peak);
     sq_page_number(page, 100 * c->value / peak);
-    sq_text_add(page, "<td class=\"key\">");
-    sq_text_add_html(page, c->name);
-    sq_text_add(page, "</td></tr>\n");
+    sq_page_text(page, "key", c->name);
+    sq_text_add(page, "</tr>\n");
 }
 
 static const char *section_of(const sq_ceiling *c)

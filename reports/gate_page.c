@@ -5,22 +5,13 @@
 #include "reports/gated.h"
 #include "reports/page.h"
 
-static void add_fact(sq_text *page, const char *name, const char *value)
-{
-    sq_text_add(page, "<div><dt>");
-    sq_text_add_html(page, name);
-    sq_text_add(page, "</dt><dd>");
-    sq_text_add_html(page, value);
-    sq_text_add(page, "</dd></div>\n");
-}
-
 static void add_count_facts(const sq_judging *gate, sq_text *page)
 {
     char n[24];
     for (int i = 0; i < SQ_NIGHT_VERDICT_COUNT; i++) {
         snprintf(n, sizeof n, "%d", gate->summary.count[i]);
         if (gate->summary.count[i])
-            add_fact(page, sq_night_verdict_name((sq_night_verdict)i), n);
+            sq_page_fact(page, sq_night_verdict_name((sq_night_verdict)i), n);
     }
 }
 
@@ -31,23 +22,16 @@ static void add_summary(const sq_judging *gate, sq_text *page)
     sq_text_printf(page, "<section id=\"summary\">\n<h2>Exit %d</h2>\n<p style=\"overflow-wrap: anywhere\">", end.code);
     sq_text_add_html(page, end.why);
     sq_text_add(page, "</p>\n<dl class=\"facts\">\n");
-    add_fact(page, "night", gate->options.night_text);
-    add_fact(page, "campaign", gate->options.night);
-    add_fact(page, "baseline", sq_gate_baseline_name(gate));
-    add_fact(page, "its campaign", gate->options.baseline);
+    sq_page_fact(page, "night", gate->options.night_text);
+    sq_page_fact(page, "campaign", gate->options.night);
+    sq_page_fact(page, "baseline", sq_gate_baseline_name(gate));
+    sq_page_fact(page, "its campaign", gate->options.baseline);
     add_count_facts(gate, page);
     sq_text_add(page, "</dl>\n<pre>");
     sq_gate_notes(gate, &notes);
     sq_text_add_html(page, notes.length ? notes.data : "");
     sq_text_add(page, "</pre>\n</section>\n");
     sq_text_free(&notes);
-}
-
-static void add_text_cell(sq_text *page, const char *text)
-{
-    sq_text_add(page, "<td>");
-    sq_text_add_html(page, text);
-    sq_text_add(page, "</td>");
 }
 
 static void add_row(const sq_gate_row *row, sq_text *page)
@@ -58,40 +42,37 @@ static void add_row(const sq_gate_row *row, sq_text *page)
     sq_text_add(page, "<tr><th scope=\"row\">");
     sq_text_add_html(page, sq_night_verdict_name(row->result.verdict));
     sq_text_add(page, "</th>");
-    add_text_cell(page, sq_standing_name(sq_gate_standing(row)));
-    add_text_cell(page, what.length ? what.data : "");
+    sq_page_text(page, "", sq_standing_name(sq_gate_standing(row)));
+    sq_page_text(page, "", what.length ? what.data : "");
     sq_page_number(page, 100 * expm1(time->change.estimate));
     sq_page_number(page, 100 * expm1(time->change.lo));
     sq_page_number(page, 100 * expm1(time->change.hi));
     sq_page_number(page, time->q);
     sq_page_number(page, 100 * expm1(time->detectable));
     sq_page_number(page, time->replicates > 0 ? (double)time->replicates : NAN);
-    add_text_cell(page, row->cause);
-    add_text_cell(page, sq_gate_key(row));
+    sq_page_text(page, "", row->cause);
+    sq_page_text(page, "", sq_gate_key(row));
     sq_text_add(page, "</tr>\n");
     sq_text_free(&what);
 }
 
 static void add_cells(const sq_judging *gate, sq_text *page)
 {
-    static const struct {
-        const char *name, *unit, *doc;
-    } columns[] = {{"verdict", "", "of the cell"},
-                   {"confirmed", "", "what measuring again said"},
-                   {"what", "", "what is suspected"},
-                   {"time", "%", "change of the time"},
-                   {"lo", "%", "95 % interval"},
-                   {"hi", "%", "95 % interval"},
-                   {"q", "", "false discovery rate"},
-                   {"detectable", "%", "smallest change that this night finds"},
-                   {"wanted", "runs", "replicates a side that would settle it"},
-                   {"cause", "", "what is known of why"},
-                   {"cell", "", "its key"}};
+    static const sq_page_head columns[] = {
+        {"verdict", "", "of the cell"},
+        {"confirmed", "", "what measuring again said"},
+        {"what", "", "what is suspected"},
+        {"time", "%", "change of the time"},
+        {"lo", "%", "95 % interval"},
+        {"hi", "%", "95 % interval"},
+        {"q", "", "false discovery rate"},
+        {"detectable", "%", "smallest change that this night finds"},
+        {"wanted", "runs", "replicates a side that would settle it"},
+        {"cause", "", "what is known of why"},
+        {"cell", "", "its key"}};
     sq_text_add(page, "<section id=\"cells\">\n<h2>Cells</h2>\n");
     sq_page_begin_table(page, "cells", "cells", "suspect attention");
-    for (size_t i = 0; i < sizeof columns / sizeof columns[0]; i++)
-        sq_page_column(page, columns[i].name, columns[i].unit, columns[i].doc);
-    sq_text_add(page, "</tr></thead>\n<tbody>\n");
+    sq_page_columns(page, columns, sizeof columns / sizeof *columns);
     for (int i = 0; i < gate->n_rows; i++)
         add_row(&gate->row[i], page);
     sq_text_add(page, "</tbody></table></div>\n</section>\n");

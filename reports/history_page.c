@@ -17,13 +17,6 @@ static const char links[] = "<a href=\"#summary\">Summary</a> <a href=\"#cells\"
 /* More than these are drawn small only, without a table of their nights. */
 enum { DRAWN_LARGE = 12 };
 
-static void add_text_cell(sq_text *page, const char *class, const char *text)
-{
-    sq_text_printf(page, "<td class=\"%s\">", class);
-    sq_text_add_html(page, text);
-    sq_text_add(page, "</td>");
-}
-
 static void add_percent_cell(sq_text *page, double ratio)
 {
     if (isnan(ratio)) {
@@ -38,14 +31,7 @@ static void add_commit(sq_text *page, const sq_history_campaign *c)
 {
     char text[16];
     snprintf(text, sizeof text, "%.10s%s", c->commit, c->is_dirty ? "+" : "");
-    add_text_cell(page, "key", text);
-}
-
-static void add_fact(sq_text *page, const char *name, const char *text)
-{
-    sq_text_printf(page, "<div><dt>%s</dt><dd>", name);
-    sq_text_add_html(page, text);
-    sq_text_add(page, "</dd></div>\n");
+    sq_page_text(page, "key", text);
 }
 
 static void add_facts(const sq_history *h, sq_text *page)
@@ -60,13 +46,13 @@ static void add_facts(const sq_history *h, sq_text *page)
     sq_text_add(page, "<section id=\"summary\">\n<h2>Summary</h2>\n<dl class=\"facts\">\n");
     snprintf(text, sizeof text, "%d, %.10s to %.10s", h->n_campaigns, h->campaign[0].started,
              h->campaign[h->n_campaigns - 1].started);
-    add_fact(page, "Campaigns", text);
+    sq_page_fact(page, "Campaigns", text);
     snprintf(text, sizeof text, "%d", h->n_series);
-    add_fact(page, "Cells", text);
+    sq_page_fact(page, "Cells", text);
     snprintf(text, sizeof text, "%d, in %d of the cells", changes, changed);
-    add_fact(page, "Changes of level", text);
+    sq_page_fact(page, "Changes of level", text);
     snprintf(text, sizeof text, "%d of the cells", broken);
-    add_fact(page, "Not joined throughout", text);
+    sq_page_fact(page, "Not joined throughout", text);
     sq_text_add(page, "</dl>\n</section>\n");
 }
 
@@ -133,11 +119,11 @@ static void add_last_change(const sq_history *h, const sq_history_series *s, sq_
     sq_history_commits(h, s, change, commits);
     snprintf(uuid, sizeof uuid, "%.8s", bad->uuid);
     add_percent_cell(page, change->ratio);
-    add_text_cell(page, "", bad->started);
-    add_text_cell(page, "key", uuid);
-    add_text_cell(page, "key", commits);
-    add_text_cell(page, "", sq_history_kernels_word(change));
-    add_text_cell(page, "", sq_history_state_word(change));
+    sq_page_text(page, "", bad->started);
+    sq_page_text(page, "key", uuid);
+    sq_page_text(page, "key", commits);
+    sq_page_text(page, "", sq_history_kernels_word(change));
+    sq_page_text(page, "", sq_history_state_word(change));
 }
 
 static void add_cell(const sq_history *h, const sq_history_series *s, sq_text *page)
@@ -159,16 +145,14 @@ static void add_cell(const sq_history *h, const sq_history_series *s, sq_text *p
     add_change_list(h, s, page);
     sq_page_number(page, s->n_timed);
     sq_page_number(page, 100 * s->deviation);
-    add_text_cell(page, "", parts.modes);
-    add_text_cell(page, "", s->device);
+    sq_page_text(page, "", parts.modes);
+    sq_page_text(page, "", s->device);
     sq_text_add(page, "</tr>\n");
 }
 
 static void add_cells(const sq_history *h, sq_text *page)
 {
-    static const struct {
-        const char *name, *unit, *doc;
-    } columns[] = {
+    static const sq_page_head columns[] = {
         {"cell", "", "operator or model family, provider, pass, type and shape"},
         {"nights", "", "medians of the nights, levels (slower and faster ones coloured), changes"},
         {"level", "us", "of the newest segment"},
@@ -186,9 +170,7 @@ static void add_cells(const sq_history *h, sq_text *page)
     };
     sq_text_add(page, "<section id=\"cells\">\n<h2>Cells</h2>\n");
     sq_page_begin_table(page, "cells", "cells", "attention bf16 L=8192 stands");
-    for (size_t i = 0; i < sizeof columns / sizeof *columns; i++)
-        sq_page_column(page, columns[i].name, columns[i].unit, columns[i].doc);
-    sq_text_add(page, "</tr></thead>\n<tbody>\n");
+    sq_page_columns(page, columns, sizeof columns / sizeof *columns);
     for (int i = 0; i < h->n_series; i++)
         add_cell(h, &h->series[i], page);
     sq_text_add(page, "</tbody></table></div>\n</section>\n");
@@ -206,15 +188,15 @@ static sq_status add_night(sq_db *db, const sq_history *h, const sq_history_seri
     sq_status status = sq_history_remark(db, h, s, i, &remark, err);
     snprintf(uuid, sizeof uuid, "%.8s", c->uuid);
     sq_text_add(page, "<tr>");
-    add_text_cell(page, "", c->started);
-    add_text_cell(page, "key", uuid);
+    sq_page_text(page, "", c->started);
+    sq_page_text(page, "key", uuid);
     add_commit(page, c);
     sq_page_number(page, night->n);
     sq_page_number(page, night->ns / 1e3);
     sq_page_number(page, night->lo / 1e3);
     sq_page_number(page, night->hi / 1e3);
     add_percent_cell(page, night->ns / sq_history_before(s, night));
-    add_text_cell(page, "", remark.data ? remark.data : "");
+    sq_page_text(page, "", remark.data ? remark.data : "");
     sq_text_add(page, "</tr>\n");
     sq_text_free(&remark);
     return status;
@@ -222,17 +204,16 @@ static sq_status add_night(sq_db *db, const sq_history *h, const sq_history_seri
 
 static sq_status add_large(sq_db *db, const sq_history *h, int number, sq_text *page, sq_error *err)
 {
-    static const struct {
-        const char *name, *unit, *doc;
-    } columns[] = {{"started", "UTC", ""},
-                   {"campaign", "", ""},
-                   {"commit", "", "+: the tree was changed"},
-                   {"runs", "", "replicates with a time"},
-                   {"median", "us", "of run medians"},
-                   {"lo", "us", "lower end of the 95 % interval"},
-                   {"hi", "us", "upper end of the 95 % interval"},
-                   {"over before", "%", "over the level of the segment before, less one"},
-                   {"remark", "", ""}};
+    static const sq_page_head columns[] = {
+        {"started", "UTC", ""},
+        {"campaign", "", ""},
+        {"commit", "", "+: the tree was changed"},
+        {"runs", "", "replicates with a time"},
+        {"median", "us", "of run medians"},
+        {"lo", "us", "lower end of the 95 % interval"},
+        {"hi", "us", "upper end of the 95 % interval"},
+        {"over before", "%", "over the level of the segment before, less one"},
+        {"remark", "", ""}};
     const sq_history_series *s = &h->series[number];
     char id[32], summary[SQ_HISTORY_SUMMARY];
     sq_history_summary(h, s, summary);
@@ -245,9 +226,7 @@ static sq_status add_large(sq_db *db, const sq_history *h, int number, sq_text *
     sq_text_add(page, ".</figcaption>\n</figure>\n");
     snprintf(id, sizeof id, "nights%d", number);
     sq_page_begin_table(page, id, "nights", "change");
-    for (size_t i = 0; i < sizeof columns / sizeof *columns; i++)
-        sq_page_column(page, columns[i].name, columns[i].unit, columns[i].doc);
-    sq_text_add(page, "</tr></thead>\n<tbody>\n");
+    sq_page_columns(page, columns, sizeof columns / sizeof *columns);
     for (int i = s->n_nights - 1; i >= 0; i--)
         SQ_TRY(add_night(db, h, s, i, page, err));
     sq_text_add(page, "</tbody></table></div>\n");
@@ -290,39 +269,35 @@ static void add_campaign(const sq_history_campaign *c, moved m, sq_text *page)
     char uuid[9];
     snprintf(uuid, sizeof uuid, "%.8s", c->uuid);
     sq_text_add(page, "<tr>");
-    add_text_cell(page, "", c->started);
-    add_text_cell(page, "key", uuid);
+    sq_page_text(page, "", c->started);
+    sq_page_text(page, "key", uuid);
     add_commit(page, c);
-    add_text_cell(page, "", c->suite);
-    add_text_cell(page, "", c->label);
-    add_text_cell(page, "", c->state);
+    sq_page_text(page, "", c->suite);
+    sq_page_text(page, "", c->label);
+    sq_page_text(page, "", c->state);
     sq_page_number(page, m.slower);
     sq_page_number(page, m.faster);
-    add_text_cell(page, "", c->is_set_back ? "the clock was set back before it" : "");
+    sq_page_text(page, "", c->is_set_back ? "the clock was set back before it" : "");
     sq_text_add(page, "</tr>\n");
 }
 
 static sq_status add_campaigns(const sq_history *h, sq_text *page, sq_error *err)
 {
-    static const struct {
-        const char *name, *doc;
-    } columns[] = {{"started", "by the clock, UTC"},
-                   {"campaign", ""},
-                   {"commit", "+: the tree was changed"},
-                   {"suite", ""},
-                   {"label", ""},
-                   {"state", ""},
-                   {"slower", "cells whose level rises with it"},
-                   {"faster", "cells whose level falls with it"},
-                   {"remark", ""}};
+    static const sq_page_head columns[] = {{"started", "", "by the clock, UTC"},
+                                           {"campaign", "", ""},
+                                           {"commit", "", "+: the tree was changed"},
+                                           {"suite", "", ""},
+                                           {"label", "", ""},
+                                           {"state", "", ""},
+                                           {"slower", "", "cells whose level rises with it"},
+                                           {"faster", "", "cells whose level falls with it"},
+                                           {"remark", "", ""}};
     moved *count = count_moved(h);
     if (!count)
         return sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for the campaigns");
     sq_text_add(page, "<section id=\"campaigns\">\n<h2>Campaigns</h2>\n");
     sq_page_begin_table(page, "campaigns", "campaigns", "nightly");
-    for (size_t i = 0; i < sizeof columns / sizeof *columns; i++)
-        sq_page_column(page, columns[i].name, "", columns[i].doc);
-    sq_text_add(page, "</tr></thead>\n<tbody>\n");
+    sq_page_columns(page, columns, sizeof columns / sizeof *columns);
     for (int i = h->n_campaigns - 1; i >= 0; i--)
         add_campaign(&h->campaign[i], count[i], page);
     sq_text_add(page, "</tbody></table></div>\n</section>\n");

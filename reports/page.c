@@ -39,19 +39,32 @@ void sq_page_number(sq_text *page, double value)
         sq_text_printf(page, "<td class=\"number\" data-value=\"%.9g\">%.4g</td>", value, value);
 }
 
+void sq_page_text(sq_text *page, const char *style, const char *text)
+{
+    if (*style)
+        sq_text_printf(page, "<td class=\"%s\">", style);
+    else
+        sq_text_add(page, "<td>");
+    sq_text_add_html(page, text);
+    sq_text_add(page, "</td>");
+}
+
+void sq_page_fact(sq_text *page, const char *name, const char *text)
+{
+    sq_text_add(page, "<div><dt>");
+    sq_text_add_html(page, name);
+    sq_text_add(page, *text ? "</dt><dd>" : "</dt><dd class=\"unknown\">");
+    sq_text_add_html(page, *text ? text : "unknown");
+    sq_text_add(page, "</dd></div>\n");
+}
+
 /* --- environment --- */
 
 static void add_campaign(sqlite3_stmt *row, sq_text *page)
 {
     sq_text_add(page, "<dl class=\"facts\">\n");
-    for (int i = 0; i < sqlite3_column_count(row); i++) {
-        const char *text = sq_query_text(row, i);
-        sq_text_add(page, "<div><dt>");
-        sq_text_add_html(page, sqlite3_column_name(row, i));
-        sq_text_add(page, *text ? "</dt><dd>" : "</dt><dd class=\"unknown\">");
-        sq_text_add_html(page, *text ? text : "unknown");
-        sq_text_add(page, "</dd></div>\n");
-    }
+    for (int i = 0; i < sqlite3_column_count(row); i++)
+        sq_page_fact(page, sqlite3_column_name(row, i), sq_query_text(row, i));
     sq_text_add(page, "</dl>\n");
 }
 

@@ -29,12 +29,22 @@ sq_status sq_page_counters(const sq_scope *scope, sq_text *page, sq_error *err);
 sq_status sq_page_cells(const sq_scope *scope, sq_text *page, int *cells, sq_error *err);
 
 /* A table that can be sorted and filtered, up to its columns: sq_page_column for each, then
- * "</tr></thead>". what: what a row is, in the plural. */
+ * "</tr></thead>", or all of these by sq_page_columns. what: what a row is, in the plural. */
 void sq_page_begin_table(sq_text *page, const char *id, const char *what, const char *example);
 void sq_page_column(sq_text *page, const char *name, const char *unit, const char *doc);
 
+typedef struct {
+    const char *name, *unit, *doc;
+} sq_page_head;
+/* The columns, and the begin of the body. */
+void sq_page_columns(sq_text *page, const sq_page_head *head, size_t n);
+
 /* <td> with a number to sort by; empty for NAN. */
 void sq_page_number(sq_text *page, double value);
+/* <td> with a text; style: its class, "" for none. */
+void sq_page_text(sq_text *page, const char *style, const char *text);
+/* A line of a <dl class="facts">; an empty text is unknown. */
+void sq_page_fact(sq_text *page, const char *name, const char *text);
 
 #ifdef __cplusplus
 }

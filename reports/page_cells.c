@@ -55,6 +55,13 @@ void sq_page_column(sq_text *page, const char *name, const char *unit, const cha
     sq_text_add(page, "</button></th>");
 }
 
+void sq_page_columns(sq_text *page, const sq_page_head *head, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        sq_page_column(page, head[i].name, head[i].unit, head[i].doc);
+    sq_text_add(page, "</tr></thead>\n<tbody>\n");
+}
+
 void sq_page_begin_table(sq_text *page, const char *id, const char *what, const char *example)
 {
     sq_text_printf(page,
@@ -88,9 +95,7 @@ static void add_cell(sqlite3_stmt *row, sq_text *page)
             sq_page_number(page, sq_query_number(row, column->from) / column->divisor);
             continue;
         }
-        sq_text_add(page, i == COLUMNS - 1 ? "<td class=\"key\">" : "<td>");
-        sq_text_add_html(page, sq_query_text(row, column->from));
-        sq_text_add(page, "</td>");
+        sq_page_text(page, i == COLUMNS - 1 ? "key" : "", sq_query_text(row, column->from));
     }
     sq_text_add(page, "</tr>\n");
 }

@@ -35,13 +35,6 @@ static void end_section(sq_text *page)
     sq_text_add(page, "</section>\n");
 }
 
-static void add_text_cell(sq_text *page, const char *class, const char *text)
-{
-    sq_text_printf(page, "<td class=\"%s\">", class);
-    sq_text_add_html(page, text);
-    sq_text_add(page, "</td>");
-}
-
 /* A cell with a percentage and its bar; `mark`: lines at the verdict's thresholds. */
 static void add_bar(sq_text *page, double pct, const char *class)
 {
@@ -104,7 +97,7 @@ static void add_verdict(const sq_model *m, sq_text *page)
         sq_text_add(page, i == m->verdict.limit ? "<tr class=\"limit\">" : "<tr>");
         sq_text_printf(page, "<th scope=\"row\">%s</th>", sq_limit_name((sq_limit)i));
         add_bar(page, e->use_pct[i], "marked");
-        add_text_cell(page, "quiet", isnan(e->use_pct[i]) && e->absent[i] ? e->absent[i] : "");
+        sq_page_text(page, "quiet", isnan(e->use_pct[i]) && e->absent[i] ? e->absent[i] : "");
         sq_text_add(page, "</tr>\n");
     }
     sq_text_printf(page,
@@ -128,13 +121,13 @@ static void add_kernel(const sq_profile *p, const sq_profile_kernel *k, sq_text 
     sq_text_add(page, "</code></th>");
     add_bar(page, 100 * k->ns / p->kernel_ns, "");
     sq_format_ns(k->ns, text, sizeof text);
-    add_text_cell(page, "number", text);
+    sq_page_text(page, "number", text);
     sq_text_printf(page, "<td class=\"number\">%d</td>", k->launches);
-    add_text_cell(page, "number", k->grid);
-    add_text_cell(page, "number", k->block);
+    sq_page_text(page, "number", k->grid);
+    sq_page_text(page, "number", k->block);
     sq_text_printf(page, "<td class=\"number\">%d</td>", k->registers);
     sq_format_bytes(k->shared_bytes, text, sizeof text);
-    add_text_cell(page, "number", text);
+    sq_page_text(page, "number", text);
     sq_text_add(page, "</tr>\n");
 }
 
@@ -187,7 +180,7 @@ static void add_uses(const sq_model *m, sq_text *page)
         add_bar(page, use->pct, "");
         add_quantity(page, use->achieved, use->unit);
         add_quantity(page, use->ceiling, use->unit);
-        add_text_cell(page, "quiet", use->basis);
+        sq_page_text(page, "quiet", use->basis);
         sq_text_add(page, "</tr>\n");
     }
     sq_text_add(page, "</tbody></table></div>\n<p class=\"quiet\">Achieved: counted work over the "
@@ -227,15 +220,15 @@ static void add_level(const sq_level *level, sq_text *page)
         sq_text_add(page, "<td class=\"absent\">absent</td><td></td><td></td>");
     } else {
         sq_format_bytes(level->bytes, text, sizeof text);
-        add_text_cell(page, "number", text);
+        sq_page_text(page, "number", text);
         add_quantity(page, level->intensity, "");
         add_quantity(page, level->gbytes_per_s, "GB/s");
     }
     add_quantity(page, level->roof_gbytes_per_s, "GB/s");
-    add_text_cell(page, "quiet",
-                  *level->absent ? level->absent
-                  : *level->roof ? level->roof
-                                 : "no roof measured");
+    sq_page_text(page, "quiet",
+                 *level->absent ? level->absent
+                 : *level->roof ? level->roof
+                                : "no roof measured");
     sq_text_add(page, "</tr>\n");
 }
 
@@ -351,12 +344,12 @@ static void add_value(const sq_profile_value *v, sq_text *page)
     sq_text_add_html(page, v->of.metric);
     sq_text_add(page, "</span></th>");
     sq_page_number(page, v->of.value);
-    add_text_cell(page, "", v->unit);
+    sq_page_text(page, "", v->unit);
     sq_page_number(page, v->of.n);
     sq_page_number(page, 100 * v->of.spread);
     sq_page_number(page, v->of.sm_mhz);
-    add_text_cell(page, strcmp(v->of.validity, "ok") ? "absent" : "", v->of.validity);
-    add_text_cell(page, "quiet", v->doc);
+    sq_page_text(page, strcmp(v->of.validity, "ok") ? "absent" : "", v->of.validity);
+    sq_page_text(page, "quiet", v->doc);
     sq_text_add(page, "</tr>\n");
 }
 
