@@ -1,8 +1,8 @@
 /* db: opening, closing and copying a store.
  *
  * A file is judged before anything can change it: first by its name, then by the 100 bytes of its
- * header read without any lock or recovery, then by SQLite's quick check with checkpoints off. Only
- * a file that passed is recovered, migrated or written. */
+ * header read without any lock or recovery, then by SQLite's quick check with checkpoints off (but a
+ * large one that is only read). Only a file that passed is recovered, migrated, copied or written. */
 #include "db/db.h"
 
 #include <errno.h>
@@ -141,13 +141,27 @@ static sq_status check_header(sq_db *db, sq_db_mode mode, bool *is_wal, sq_error
 
 /* --- by content --- */
 
-static sq_status check_content(sq_db *db, sq_error *err)
+enum { CHECKED_TO_READ = 64 << 20 }; /* bytes */
+
+sq_status sq_db_check(sq_db *db, sq_error *err)
 {
     char found[256];
     SQ_TRY(sq_db_get_text(db, "PRAGMA quick_check(1)", found, sizeof found, err));
     if (strcmp(found, "ok") != 0)
         return sq_fail(err, SQ_STORE, "%s: the file is corrupt: %s", db->path, found);
     return SQ_OK;
+}
+
+/* The check reads the whole file. Who only reads a large one is told of damage where it is met; that
+ * the file is as long as it says is seen by any question. */
+static sq_status check_for_reading(sq_db *db, sq_error *err)
+{
+    int64_t bytes;
+    SQ_TRY(sq_db_get_int(db,
+                         "SELECT page_count * page_size FROM pragma_page_count, "
+                         "pragma_page_size, (SELECT count(*) FROM sqlite_schema)",
+                         &bytes, err));
+    return bytes > CHECKED_TO_READ ? SQ_OK : sq_db_check(db, err);
 }
 
 /* --- connections --- */
@@ -221,8 +235,9 @@ static int copy_pages(sqlite3 *from, sqlite3 *to)
 static sq_status migrate_copy(sq_db *db, sq_error *err)
 {
     sq_db copy = {.path = db->path, .lock_fd = -1};
-    sq_status status =
-        connect_to(&copy, ":memory:", SQLITE_OPEN_READWRITE | SQLITE_OPEN_MEMORY, err);
+    sq_status status = sq_db_check(db, err);
+    if (status == SQ_OK)
+        status = connect_to(&copy, ":memory:", SQLITE_OPEN_READWRITE | SQLITE_OPEN_MEMORY, err);
     int rc = status == SQ_OK ? copy_pages(db->handle, copy.handle) : SQLITE_OK;
     if (rc != SQLITE_OK)
         status = sq_db_fail(db, rc, "copying", err);
@@ -239,16 +254,16 @@ static sq_status migrate_copy(sq_db *db, sq_error *err)
 static sq_status read_content(sq_db *db, sq_error *err)
 {
     sq_error why = {.status = SQ_OK};
-    sq_status status = check_content(db, &why);
+    sq_status status = check_for_reading(db, &why);
     if (sqlite3_extended_errcode(db->handle) != SQLITE_READONLY_ROLLBACK || !may(db->path, W_OK) ||
         !may_write_folder_of(db->path))
         return status == SQ_OK ? SQ_OK : sq_fail(err, status, "%s", why.message);
     sqlite3_close(db->handle);
     SQ_TRY(connect_to(db, db->path, SQLITE_OPEN_READWRITE, err));
-    SQ_TRY(check_content(db, err));
+    SQ_TRY(sq_db_check(db, err));
     sqlite3_close(db->handle);
     SQ_TRY(connect_to(db, db->path, SQLITE_OPEN_READONLY, err));
-    return check_content(db, err);
+    return check_for_reading(db, err);
 }
 
 static sq_status open_reader(sq_db *db, sq_error *err)
@@ -273,7 +288,7 @@ static sq_status open_writer(sq_db *db, sq_db_mode mode, sq_error *err)
     if (sqlite3_db_readonly(db->handle, "main"))
         return sq_fail(err, SQ_IO, "%s: cannot write: the file is read-only", db->path);
     SQ_TRY(check_header(db, mode, &is_wal, err));
-    SQ_TRY(check_content(db, err));
+    SQ_TRY(sq_db_check(db, err));
     if (mode == SQ_DB_PROBE)
         return SQ_OK;
     SQ_TRY(sq_db_exec(db, "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON", "opening", err));
@@ -355,7 +370,9 @@ sq_status sq_db_backup(sq_db *db, const char *path, sq_error *err)
     if (!name)
         return sq_fail(err, SQ_OUT_OF_MEMORY, "%s: out of memory", path);
     sq_db copy = {.path = name, .lock_fd = -1};
-    sq_status status = SQ_OK;
+    sq_status status = sq_db_check(db, err);
+    if (status != SQ_OK)
+        goto done;
     int fd = open(name, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0666);
     if (fd < 0) {
         status =

@@ -25,6 +25,9 @@ typedef enum { SQ_DB_READ, SQ_DB_WRITE, SQ_DB_PROBE } sq_db_mode;
  * writing, locked by another writer (SQ_TIMEOUT). A read-only or copied file opens for reading; an older store is
  * then read as a migrated copy in memory. */
 sq_status sq_db_open(const char *path, sq_db_mode mode, sq_db **out, sq_error *err);
+/* SQ_STORE where the file is corrupt. Reads all of it: sq_db_open has done so, but to read a large one
+ * (64 MiB). */
+sq_status sq_db_check(sq_db *db, sq_error *err);
 /* Checkpoints the WAL back into the single file where it was written. Accepts NULL. */
 void sq_db_close(sq_db *db);
 sqlite3 *sq_db_handle(sq_db *db); /* for reading queries of reports and commands */

@@ -60,7 +60,9 @@ sq_status sq_db_merge(sq_db *db, const char *path, sq_db_merged *out, sq_error *
     sq_db *other;
     *out = (sq_db_merged){.campaigns = 0};
     SQ_TRY(sq_db_open(path, SQ_DB_READ, &other, err));
-    sq_status status = attach_copy(db, other, err);
+    sq_status status = sq_db_check(other, err);
+    if (status == SQ_OK)
+        status = attach_copy(db, other, err);
     sq_db_close(other);
     if (status == SQ_OK)
         status = merge_attached(db, out, err);

@@ -180,6 +180,37 @@ static void test_damaged_pages(void **state)
     }
 }
 
+/* A store of more than 64 MiB is not read from end to end before it is read. */
+static void test_large(void **state)
+{
+    (void)state;
+    static const char junk[PAGE];
+    char copy[PATH_BYTES];
+    sq_db *db;
+    join(copy, folder, "copy.db");
+    make_store();
+    sql("UPDATE run SET samples = zeroblob(1400000)");
+    off_t pages = size_of(path) / PAGE;
+    assert_true(size_of(path) > 64 << 20);
+    sq_db_close(must_open(path, SQ_DB_READ));
+    int fd = open(path, O_WRONLY);
+    assert_int_equal(pwrite(fd, junk, PAGE, pages / 2 * PAGE), PAGE); /* of a run's samples */
+    close(fd);
+    refuse(SQ_DB_WRITE, "corrupt");
+    db = must_open(path, SQ_DB_READ);
+    assert_int_not_equal(sqlite3_exec(sq_db_handle(db),
+                                      "SELECT sum(instr(samples, x'01')) FROM run", NULL, NULL,
+                                      NULL),
+                         SQLITE_OK);
+    assert_int_equal(sq_db_check(db, &last_error), SQ_STORE);
+    assert_int_equal(sq_db_backup(db, copy, &last_error), SQ_STORE);
+    assert_says("corrupt");
+    assert_false(exists(copy));
+    sq_db_close(db);
+    assert_int_equal(truncate(path, pages / 2 * PAGE), 0);
+    refuse_both("corrupt");
+}
+
 static void test_damaged_schema(void **state)
 {
     (void)state;
@@ -469,15 +500,25 @@ int main(void)
 {
 #define FILE_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        FILE_TEST(test_not_a_database),     FILE_TEST(test_empty_file),
-        FILE_TEST(test_foreign_database),   FILE_TEST(test_foreign_database_with_log),
-        FILE_TEST(test_newer_schema),       FILE_TEST(test_schema_that_is_not_its_version),
-        FILE_TEST(test_damaged_pages),      FILE_TEST(test_damaged_schema),
-        FILE_TEST(test_truncated),          FILE_TEST(test_no_such_file),
-        FILE_TEST(test_directory_and_fifo), FILE_TEST(test_odd_names),
-        FILE_TEST(test_unreadable),         FILE_TEST(test_read_only_file),
-        FILE_TEST(test_read_only_folder),   FILE_TEST(test_live_copy),
-        FILE_TEST(test_second_writer),      FILE_TEST(test_locked_by_sqlite),
+        FILE_TEST(test_not_a_database),
+        FILE_TEST(test_empty_file),
+        FILE_TEST(test_foreign_database),
+        FILE_TEST(test_foreign_database_with_log),
+        FILE_TEST(test_newer_schema),
+        FILE_TEST(test_schema_that_is_not_its_version),
+        FILE_TEST(test_damaged_pages),
+        FILE_TEST(test_damaged_schema),
+        FILE_TEST(test_large),
+        FILE_TEST(test_truncated),
+        FILE_TEST(test_no_such_file),
+        FILE_TEST(test_directory_and_fifo),
+        FILE_TEST(test_odd_names),
+        FILE_TEST(test_unreadable),
+        FILE_TEST(test_read_only_file),
+        FILE_TEST(test_read_only_folder),
+        FILE_TEST(test_live_copy),
+        FILE_TEST(test_second_writer),
+        FILE_TEST(test_locked_by_sqlite),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
