@@ -188,6 +188,7 @@ typedef struct {
     int failed;     /* cells beyond those that the suite allows to fail */
     bool is_empty;  /* no cell could be compared */
     double inconclusive_share, inconclusive_limit;
+    double missing_share; /* part of it: cells with a time in the baseline and none tonight */
 } sq_night_tally;
 
 typedef struct {

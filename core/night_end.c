@@ -81,6 +81,7 @@ sq_rerun_outcome sq_confirm_failing(sq_run_status rerun)
 sq_night_end sq_night_exit(const sq_night_tally *tally)
 {
     bool is_open = tally->inconclusive_share > tally->inconclusive_limit;
+    bool is_cut = tally->inconclusive_share - tally->missing_share <= tally->inconclusive_limit;
     const struct {
         bool holds;
         sq_night_end end;
@@ -93,6 +94,7 @@ sq_night_end sq_night_exit(const sq_night_tally *tally)
         {tally->failed > 0, {6, "cells failed"}},
         {tally->unresolved > 0, {3, "inconclusive: a suspect is unresolved"}},
         {tally->is_empty, {3, "inconclusive: no cell could be compared"}},
+        {is_open && is_cut, {3, "inconclusive: too many cells of the baseline are missing"}},
         {is_open, {3, "inconclusive: too many cells are"}},
         {true, {0, "as good or better"}},
     };

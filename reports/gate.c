@@ -269,6 +269,13 @@ static bool is_alarm(sq_night_verdict verdict)
     return verdict == SQ_NIGHT_SUSPECT_SLOWER || verdict == SQ_NIGHT_SUSPECT_FASTER;
 }
 
+/* Left out tonight, by a budget, a selection or the state of the GPU. */
+static bool is_missing(const sq_gate_row *row)
+{
+    return row->result.verdict == SQ_NIGHT_NOT_COMPARED && row->baseline &&
+           row->baseline->n_timed > 0 && !(row->night && row->night->n_timed > 0);
+}
+
 /* Has times on both sides, and too few of them. */
 static bool is_untold(const sq_gate_row *row)
 {
@@ -293,12 +300,15 @@ static void take_results(sq_judging *gate, const sq_night_result *result)
         }
         compared += result[i].test[SQ_NIGHT_TIME].finding != SQ_FINDING_NONE;
         untold += is_untold(row);
+        gate->missing += is_missing(row);
         suspect(row);
         explain(row);
     }
-    int open = count[SQ_NIGHT_INCONCLUSIVE] + untold, all = compared + untold;
+    int open = count[SQ_NIGHT_INCONCLUSIVE] + untold + gate->missing;
+    int all = compared + untold + gate->missing;
     gate->summary.compared = compared;
     gate->summary.inconclusive_share = all ? (double)open / all : 0;
+    gate->missing_share = all ? (double)gate->missing / all : 0;
 }
 
 static sq_status judge(sq_judging *gate, sq_error *err)

@@ -45,6 +45,7 @@ static sq_night_tally tally_of(const sq_judging *gate)
         .failed = failed > gate->options.allow_failed ? failed - gate->options.allow_failed : 0,
         .is_empty = gate->summary.compared == 0,
         .inconclusive_share = gate->summary.inconclusive_share,
+        .missing_share = gate->missing_share,
         .inconclusive_limit = gate->policy.inconclusive_limit};
 }
 
@@ -110,7 +111,8 @@ static void add_counts(const sq_judging *gate, const sq_night_tally *tally, sq_t
                  {count[SQ_NIGHT_SUSPECT_FASTER], "faster"},
                  {count[SQ_NIGHT_INCONCLUSIVE], "inconclusive"},
                  {count[SQ_NIGHT_UNCHANGED], "unchanged"},
-                 {count[SQ_NIGHT_NOT_COMPARED], "not compared"}};
+                 {gate->missing, "missing"},
+                 {count[SQ_NIGHT_NOT_COMPARED] - gate->missing, "not compared"}};
     const char *separator = ": ";
     sq_text_printf(out, "; %d cells beside %.64s", gate->n_rows, sq_gate_baseline_name(gate));
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {

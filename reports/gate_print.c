@@ -31,6 +31,8 @@ sq_table *sq_gate_counts(const sq_judging *gate)
         if (n)
             add_count(table, sq_standing_name(i), n);
     }
+    if (gate->missing)
+        add_count(table, "missing", gate->missing);
     add_count(table, "control", gate->summary.controls);
     add_count(table, "sentinel", gate->asked);
     add_count(table, "sentinel false alarms", gate->alarms);
@@ -175,6 +177,7 @@ static void add_head(const sq_judging *gate, sq_text *out)
     add_text(out, "across", gate->crossed.data ? gate->crossed.data : "");
     add_number(out, "cells", gate->n_rows);
     add_number(out, "compared", gate->summary.compared);
+    add_number(out, "missing", gate->missing);
     add_number(out, "inconclusive_share", gate->summary.inconclusive_share);
     add_number(out, "controls", gate->summary.controls);
     add_number(out, "control_shift", expm1(shift->estimate));

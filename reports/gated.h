@@ -25,9 +25,9 @@ typedef struct {
     sq_run_status *status;
     int *replicate; /* of the timed ones */
     double *ns, *cycles, *setup;
-    double median_ns;                 /* NAN: none is timed */
-    double peak_bytes, registers;     /* NAN unknown */
-    double dram_least, dram_most;     /* of the runs that were counted */
+    double median_ns;             /* NAN: none is timed */
+    double peak_bytes, registers; /* NAN unknown */
+    double dram_least, dram_most; /* of the runs that were counted */
     double bytes, matrix_flops;
     bool is_sentinel;
     char reason[SQ_REASON_MAX]; /* of the latest run without a time */
@@ -81,9 +81,11 @@ struct sq_judging {
     sq_gate_row *sentinel;
     int n_sentinels, asked, alarms; /* asked: sentinels with runs enough on both halves */
     sq_night_summary summary;
-    bool is_disturbed; /* others computed on the GPU */
+    int missing; /* cells with a time in the baseline and none tonight, for no fault of theirs */
+    double missing_share; /* of the cells that should have been compared */
+    bool is_disturbed;    /* others computed on the GPU */
     sq_text crossed;
-    double *numbers; /* behind the runs that are judged */
+    double *numbers;         /* behind the runs that are judged */
     char uuid[SQ_UUID_TEXT]; /* "": not stored yet */
     sq_gate_reruns reruns;
     struct {

@@ -104,11 +104,29 @@ class Gate(Nights):
     def test_cells_of_one_side_are_not_compared(self):
         self.measure("night", "--filter", "L<=128")
         result = self.seqmark("night", "gate", "base", "night", "-o", "jsonl")
-        self.assertEqual(result.returncode, 0, result.stderr)
-        self.assertIn("16 unchanged, 16 not compared", self.last_line(result))
+        self.assertEqual(result.returncode, 3, result.stderr)
+        self.assertIn("too many cells of the baseline are missing; 32 cells beside base: 16 unchanged, "
+                      "16 missing", self.last_line(result))
         causes = {row["cause"] for row in map(json.loads, result.stdout.splitlines())
                   if row["verdict"] == "not_compared"}
         self.assertEqual(causes, {"not in this night"})
+        result = self.seqmark("night", "gate", "base", "night", "--max-inconclusive", "50%", "-o", "json")
+        self.assertEqual((result.returncode, json.loads(result.stdout)["missing"]), (0, 16))
+        # What the baseline has not is new, and missing on no side.
+        result = self.seqmark("night", "gate", "night", "base")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("16 unchanged, 16 not compared", self.last_line(result))
+
+    def test_cells_that_were_throttled_are_missing(self):
+        self.measure("night")
+        with contextlib.closing(sqlite3.connect(self.db)) as db:
+            db.execute("UPDATE run SET status = 'throttled', median_ns = NULL WHERE campaign_id = 2 AND "
+                       "cell_id IN (SELECT cell_id FROM cell WHERE key LIKE '%L=256%' OR key LIKE "
+                       "'%L=512%')")
+            db.commit()
+        result = self.seqmark("night", "gate", "base", "night")
+        self.assertEqual(result.returncode, 3, result.stderr)
+        self.assertIn("16 unchanged, 16 missing", self.last_line(result))
 
     def test_a_night_of_which_nothing_can_be_compared_is_inconclusive(self):
         """Too few runs of every cell, and cells that the baseline has not."""

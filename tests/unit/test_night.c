@@ -312,6 +312,15 @@ static void exit_codes(void **state)
     (void)state;
     sq_night_tally tally = {.inconclusive_share = 0.3, .inconclusive_limit = 0.3};
     assert_int_equal(sq_night_exit(&tally).code, 0);
+    tally.inconclusive_share = 0.5;
+    assert_string_equal(sq_night_exit(&tally).why, "inconclusive: too many cells are");
+    tally.missing_share = 0.19;
+    assert_string_equal(sq_night_exit(&tally).why, "inconclusive: too many cells are");
+    tally.missing_share = 0.21;
+    assert_int_equal(sq_night_exit(&tally).code, 3);
+    assert_string_equal(sq_night_exit(&tally).why,
+                        "inconclusive: too many cells of the baseline are missing");
+    tally.inconclusive_share = 0.3;
     tally.is_empty = true; /* nothing is no sign of being as good */
     assert_int_equal(sq_night_exit(&tally).code, 3);
     tally.inconclusive_share = 0.31;
