@@ -11,6 +11,7 @@
 
 #include "core/rng.h"
 #include "core/segments.h"
+#include "tests/support/series.h"
 
 enum { MAX_NIGHTS = 1000, MAX_SEGMENTS = MAX_NIGHTS / SQ_SEGMENT_MIN + 1 };
 
@@ -123,65 +124,27 @@ static void a_long_series_is_cut(void **state)
 
 /* --- series of nights: noise of standard deviation 1 --- */
 
-typedef struct {
-    uint64_t seed;
-    int64_t at;
-    double before; /* of AR(1) */
-} source;
-
-static double next_uniform(source *s)
+/* Weaker than that of launches. */
+static double ar1(sq_source *s)
 {
-    return uniform(s->seed, s->at++);
+    return s->before = 0.4 * s->before + sqrt(1 - 0.16) * sq_draw_gaussian(s);
 }
 
-static double gaussian(source *s)
+static const sq_series *law_of(int k)
 {
-    double radius = sqrt(-2 * log(next_uniform(s)));
-    return radius * cos(6.283185307179586 * next_uniform(s));
+    static const sq_series of_nights = {"AR(1)", ar1, 0};
+    return k == SQ_AR1 ? &of_nights : &sq_all_series[k];
 }
-
-static double t3(source *s)
-{
-    double square = 0, z = gaussian(s);
-    for (int i = 0; i < 3; i++)
-        square += pow(gaussian(s), 2);
-    return z / sqrt(square);
-}
-
-static double ar1(source *s)
-{
-    return s->before = 0.4 * s->before + sqrt(1 - 0.16) * gaussian(s);
-}
-
-static double bimodal(source *s)
-{
-    return (next_uniform(s) < 1 / 3.0 ? 1.9 : 0) + 0.4 * gaussian(s);
-}
-
-static double spiky(source *s)
-{
-    return 0.5 * gaussian(s) - (next_uniform(s) < 0.05 ? 8 * log(next_uniform(s)) : 0);
-}
-
-typedef struct {
-    const char *name;
-    double (*draw)(source *);
-} series_law;
-
-enum { GAUSSIAN, T3, AR1, BIMODAL, SPIKY, LAWS };
-
-static const series_law laws[LAWS] = {
-    {"Gaussian", gaussian}, {"t3", t3}, {"AR(1)", ar1}, {"bimodal", bimodal}, {"spiky", spiky}};
 
 /* `before` nights, then `after` nights at a level that is higher by `step` and rises by `drift` a
  * night, all in deviations of half a percent; segments of them. */
-static int cut_of(const series_law *law, uint64_t seed, int before, int after, double step,
+static int cut_of(const sq_series *law, uint64_t seed, int before, int after, double step,
                   double drift, sq_segment segment[MAX_SEGMENTS])
 {
     double value[MAX_NIGHTS];
-    source s = {.seed = seed};
+    sq_source s = {.seed = seed};
     sq_night_noise noise;
-    s.before = gaussian(&s);
+    s.before = sq_draw_gaussian(&s);
     for (int i = 0; i < before + after; i++) {
         double moved = i < before ? 0 : step + drift * (i - before);
         value[i] = 12 + 0.005 * (law->draw(&s) + moved);
@@ -192,7 +155,7 @@ static int cut_of(const series_law *law, uint64_t seed, int before, int after, d
     return count;
 }
 
-static double share_of_false(const series_law *law, int n, int series)
+static double share_of_false(const sq_series *law, int n, int series)
 {
     sq_segment segment[MAX_SEGMENTS];
     int found = 0;
@@ -207,19 +170,20 @@ static void unchanged_cells_show_no_change(void **state)
 {
     (void)state;
     static const int sizes[][2] = {{12, 1000}, {60, 600}, {365, 60}};
-    for (int k = 0; k < LAWS; k++)
+    for (int k = 0; k < SQ_SERIES; k++)
         for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
             int n = sizes[i][0], series = sizes[i][1];
-            double nominal = k == AR1 && n < 60 ? 0.10 : 0.05;
-            double share = share_of_false(&laws[k], n, series);
+            double nominal = k == SQ_AR1 && n < 60 ? 0.10 : 0.05;
+            double share = share_of_false(law_of(k), n, series);
             double slack = 4 * sqrt(nominal * (1 - nominal) / series);
             if (share > nominal + slack)
-                fail_msg("%s, %d nights: %.3f of the series show a change", laws[k].name, n, share);
+                fail_msg("%s, %d nights: %.3f of the series show a change", law_of(k)->name, n,
+                         share);
         }
 }
 
 /* Share of series whose last change is at the step, give or take a night. */
-static double share_found(const series_law *law, int before, int after, double step)
+static double share_found(const sq_series *law, int before, int after, double step)
 {
     enum { SERIES = 200 };
     sq_segment segment[MAX_SEGMENTS];
@@ -235,12 +199,12 @@ static double share_found(const series_law *law, int before, int after, double s
 static void a_step_is_found_after_three_nights(void **state)
 {
     (void)state;
-    for (int k = 0; k < LAWS; k++)
-        assert_true(share_found(&laws[k], 30, 3, 10) >= 0.9);
-    assert_true(share_found(&laws[GAUSSIAN], 3, 3, 10) >= 0.9);
-    assert_true(share_found(&laws[GAUSSIAN], 30, 3, 5) >= 0.85);
-    assert_true(share_found(&laws[GAUSSIAN], 300, 3, 5) >= 0.85);
-    assert_true(share_found(&laws[GAUSSIAN], 30, 5, 3) >= 0.7);
+    for (int k = 0; k < SQ_SERIES; k++)
+        assert_true(share_found(law_of(k), 30, 3, 10) >= 0.9);
+    assert_true(share_found(law_of(SQ_GAUSSIAN), 3, 3, 10) >= 0.9);
+    assert_true(share_found(law_of(SQ_GAUSSIAN), 30, 3, 5) >= 0.85);
+    assert_true(share_found(law_of(SQ_GAUSSIAN), 300, 3, 5) >= 0.85);
+    assert_true(share_found(law_of(SQ_GAUSSIAN), 30, 5, 3) >= 0.7);
 }
 
 /* +0.3 % a night at a deviation of 0.5 %: by the twelfth night of it. */
@@ -253,8 +217,8 @@ static void drift_is_found_by_night_12(void **state)
         sq_segment segment[MAX_SEGMENTS];
         int found = 0;
         for (int i = 0; i < SERIES; i++)
-            found +=
-                cut_of(&laws[GAUSSIAN], (uint64_t)(9000 + i), quiet[q], 12, 0, 0.6, segment) > 1;
+            found += cut_of(law_of(SQ_GAUSSIAN), (uint64_t)(9000 + i), quiet[q], 12, 0, 0.6,
+                            segment) > 1;
         double share = (double)found / SERIES, required = quiet[q] ? 0.95 : 0.85;
         if (share < required)
             fail_msg("after %d nights: found in %.3f of the series", quiet[q], share);
@@ -273,9 +237,9 @@ static int cut_plain(const double *value, const double *error, int n, double min
 
 static void make_noise(double *value, int n, uint64_t seed)
 {
-    source s = {.seed = seed};
+    sq_source s = {.seed = seed};
     for (int i = 0; i < n; i++)
-        value[i] = 0.003 * gaussian(&s);
+        value[i] = 0.003 * sq_draw_gaussian(&s);
 }
 
 static void what_goes_away_is_no_change(void **state)
@@ -344,8 +308,8 @@ static void noise_is_known_beside_steps(void **state)
     static sq_segment segment[MAX_SEGMENTS];
     sq_night_noise noise, mean = {0, 0};
     for (uint64_t k = 0; k < SERIES; k++) {
-        source s = {.seed = 80 + k};
-        s.before = gaussian(&s);
+        sq_source s = {.seed = 80 + k};
+        s.before = sq_draw_gaussian(&s);
         for (int i = 0; i < NIGHTS; i++)
             value[i] = 0.01 * ar1(&s) + 0.05 * (i / 60);
         sq_nights nights = {.value = value, .n = NIGHTS};
