@@ -133,13 +133,27 @@ static void add_change(sq_table *table, const sq_history *h, const sq_history_se
 
 /* --- one cell --- */
 
+/* Frees the table, which may be NULL: no memory. */
 static sq_status render(sq_table *table, sq_format format, sq_text *out, sq_error *err)
 {
-    if (!table)
-        return sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for a table");
-    sq_status status = sq_table_render(table, format, out);
+    sq_status status = table ? sq_table_render(table, format, out) : SQ_OUT_OF_MEMORY;
     sq_table_free(table);
     return status == SQ_OK ? SQ_OK : sq_fail(err, status, "no memory for a table");
+}
+
+/* The nights of n series, one row each. */
+static sq_status add_night_table(sq_db *db, const sq_history *h, const sq_history_series *s, int n,
+                                 sq_format format, sq_text *out, sq_error *err)
+{
+    bool is_brief = is_for_people(format);
+    sq_table *table = sq_table_new(is_brief ? night_columns : night_fields);
+    sq_status status = SQ_OK;
+    for (int i = 0; table && i < n && status == SQ_OK; i++)
+        status = add_nights(db, h, &s[i], is_brief, table, err);
+    if (status == SQ_OK)
+        return render(table, format, out, err);
+    sq_table_free(table);
+    return status;
 }
 
 static sq_status add_changes(const sq_history *h, const sq_history_series *s, sq_format format,
@@ -172,26 +186,19 @@ static sq_status add_series(sq_db *db, const sq_history *h, const sq_history_ser
 {
     add_heading(h, s, format, out);
     SQ_TRY(add_changes(h, s, format, out, err));
-    sq_table *table = sq_table_new(night_columns);
-    if (table)
-        SQ_TRY(add_nights(db, h, s, true, table, err));
-    return render(table, format, out, err);
+    return add_night_table(db, h, s, 1, format, out, err);
 }
 
 static sq_status add_one_cell(sq_db *db, const sq_history *h, sq_format format, sq_text *out,
                               sq_error *err)
 {
-    if (is_for_people(format)) {
-        for (int i = 0; i < h->n_series; i++) {
-            sq_text_add(out, i ? "\n" : "");
-            SQ_TRY(add_series(db, h, &h->series[i], format, out, err));
-        }
-        return SQ_OK;
+    if (!is_for_people(format))
+        return add_night_table(db, h, h->series, h->n_series, format, out, err);
+    for (int i = 0; i < h->n_series; i++) {
+        sq_text_add(out, i ? "\n" : "");
+        SQ_TRY(add_series(db, h, &h->series[i], format, out, err));
     }
-    sq_table *table = sq_table_new(night_fields);
-    for (int i = 0; table && i < h->n_series; i++)
-        SQ_TRY(add_nights(db, h, &h->series[i], false, table, err));
-    return render(table, format, out, err);
+    return SQ_OK;
 }
 
 /* --- many cells --- */
