@@ -76,15 +76,23 @@ static sq_status read_allowed(const sq_given *given, int *out, sq_error *err)
 
 /* --- what comes of it --- */
 
+static sq_status write_in(const char *folder, const char *name, const sq_text *text, sq_error *err)
+{
+    if (text->is_failed)
+        return sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for %s", name);
+    SQ_TRY(sq_check_dir(folder, err));
+    SQ_TRY(sq_make_dirs(folder, err));
+    return sq_write_file(folder, name, text->data, err);
+}
+
 static sq_status write_to(const char *path, const sq_text *text, sq_error *err)
 {
-    char folder[SQ_PATH_ROOM];
+    char folder[SQ_PATH_ROOM + 2]; /* one that is too long stays so */
     const char *slash = strrchr(path, '/');
-    if (text->is_failed)
-        return sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for %s", path);
-    snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - path) : 1, slash ? path : ".");
-    SQ_TRY(sq_make_dirs(slash == path ? "/" : folder, err));
-    return sq_write_file(slash == path ? "/" : folder, slash ? slash + 1 : path, text->data, err);
+    if (!slash)
+        return write_in(".", path, text, err);
+    snprintf(folder, sizeof folder, "%.*s", slash > path ? (int)(slash - path) : 1, path);
+    return write_in(folder, slash + 1, text, err);
 }
 
 static sq_status write_junit(const sq_judging *gate, const char *path, sq_error *err)
@@ -108,11 +116,9 @@ static sq_status write_markdown(const sq_judging *gate, const char *path, sq_err
 
 static sq_status write_page(const sq_judging *gate, const char *folder, sq_error *err)
 {
-    char path[SQ_PATH_ROOM + 16];
     sq_text text = {.data = NULL};
-    snprintf(path, sizeof path, "%.*s/index.html", SQ_PATH_ROOM, folder);
     sq_gate_page(gate, &text);
-    sq_status s = write_to(path, &text, err);
+    sq_status s = write_in(folder, "index.html", &text, err);
     sq_text_free(&text);
     return s;
 }

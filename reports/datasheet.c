@@ -335,8 +335,7 @@ sq_status sq_datasheet_render(sq_db *db, const sq_datasheet *sheet, const char *
 {
     rendering r = {.sheet = sheet, .result = result};
     *result = (sq_datasheet_result){.page = ""};
-    if (strlen(out_dir) == 0 || strlen(out_dir) > SQ_PATH_ROOM)
-        return sq_fail(err, SQ_BAD_ARGUMENT, "output folder: name is empty or too long");
+    SQ_TRY(sq_check_dir(out_dir, err));
     sq_datasheet_slug(sheet->device.name, r.slug);
     snprintf(r.figures, sizeof r.figures, "%s/figures", out_dir);
     SQ_TRY(sq_make_dirs(r.figures, err));

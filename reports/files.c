@@ -5,6 +5,13 @@
 #include <string.h>
 #include <sys/stat.h>
 
+sq_status sq_check_dir(const char *path, sq_error *err)
+{
+    if (path[0] && strlen(path) <= SQ_PATH_ROOM)
+        return SQ_OK;
+    return sq_fail(err, SQ_BAD_ARGUMENT, "output folder: name is empty or too long");
+}
+
 sq_status sq_make_dirs(const char *path, sq_error *err)
 {
     char part[SQ_PATH_ROOM + 16];

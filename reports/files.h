@@ -11,6 +11,8 @@ extern "C" {
 
 enum { SQ_PATH_ROOM = 960 }; /* of a folder that files are put into */
 
+/* Refuses a folder whose name is empty or longer than SQ_PATH_ROOM. */
+sq_status sq_check_dir(const char *path, sq_error *err);
 /* mkdir -p */
 sq_status sq_make_dirs(const char *path, sq_error *err);
 /* Writes `text` to dir/name. */

@@ -341,8 +341,7 @@ sq_status sq_history_page(sq_db *db, const sq_history *history, const char *dir,
                           char path[SQ_HISTORY_PATH], sq_error *err)
 {
     sq_text page = {.data = NULL};
-    if (strlen(dir) == 0 || strlen(dir) > SQ_PATH_ROOM)
-        return sq_fail(err, SQ_BAD_ARGUMENT, "output folder: name is empty or too long");
+    SQ_TRY(sq_check_dir(dir, err));
     SQ_TRY(sq_make_dirs(dir, err));
     snprintf(path, SQ_HISTORY_PATH, "%s/history.html", dir);
     sq_status status = render(db, history, dir, &page, err);

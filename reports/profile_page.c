@@ -444,8 +444,7 @@ sq_status sq_profile_render(sq_db *db, const sq_profile_options *options, sq_pro
 {
     sq_profile profile;
     *result = (sq_profile_result){.page = ""};
-    if (strlen(options->out_dir) == 0 || strlen(options->out_dir) > SQ_PATH_ROOM)
-        return sq_fail(err, SQ_BAD_ARGUMENT, "output folder: name is empty or too long");
+    SQ_TRY(sq_check_dir(options->out_dir, err));
     sq_status status = sq_profile_read(db, options->run_id, &profile, err);
     if (status == SQ_OK)
         status = render(&profile, options, result, err);

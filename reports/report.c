@@ -86,8 +86,7 @@ sq_status sq_report_render(sq_db *db, const sq_report_options *options, sq_repor
                            sq_error *err)
 {
     *result = (sq_report_result){0};
-    if (strlen(options->out_dir) == 0 || strlen(options->out_dir) > SQ_PATH_ROOM)
-        return sq_fail(err, SQ_BAD_ARGUMENT, "output folder: name is empty or too long");
+    SQ_TRY(sq_check_dir(options->out_dir, err));
     rendering r = {.scope = {db, options->campaign}, .result = result};
     snprintf(r.figure_dir, sizeof r.figure_dir, "%s/figures", options->out_dir);
     snprintf(result->page, sizeof result->page, "%s/index.html", options->out_dir);

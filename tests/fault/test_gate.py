@@ -220,6 +220,12 @@ class Gate(Nights):
         self.assertEqual(told, {"tests": 32, "failures": 4, "errors": 0, "skipped": 4})
         self.assertEqual(list(counted.values()), [4, 0, 4])
 
+    def test_folders_that_cannot_be(self):
+        for words in (["--html", ""], ["--html", "h" * 961], ["--junit", "x" * 961 + "/night.xml"]):
+            result = self.seqmark("base", "gate", "base", "base", *words)
+            self.assertEqual(result.returncode, 1, words)
+            self.assertIn("name is empty or too long", self.last_line(result))
+
     def test_words_that_cannot_be(self):
         for words in (["base"], ["base", "nobody"], ["base", "base", "--allow-failed", "x"],
                       ["base", "base", "-o", "html"]):
