@@ -294,7 +294,7 @@ def find_browser():
 def main():
     fixture = Path(sys.argv[2], "tests", "test_render")
     profile = Path(sys.argv[2], "tests", "test_profile")
-    history = Path(sys.argv[2], "tests", "test_history")
+    history = Path(sys.argv[2], "tests", "test_history_page")
     program = find_browser()
     if not program or not fixture.exists():
         print("skipped:", "no chromium" if not program else f"{fixture} is not built")
