@@ -470,21 +470,18 @@ class Store(Folder):
         self.assertEqual(os.listdir(self.folder), [])
 
 
-class Compare(Folder):
-    """Two campaigns of two cells and four replicates, whose times are then set by hand."""
+class Copies(Folder):
+    """Each test has a copy of one store: `campaigns` as they are measured, and then changed by hand."""
 
     @classmethod
     def setUpClass(cls):
         cls.shared = tempfile.TemporaryDirectory()
         cls.store = os.path.join(cls.shared.name, "seqmark.db")
-        for label in ("before", "after"):
-            result = seqmark(*TINY, "--label", label, "--replicates", "4", "--seed", "1",
-                             cwd=cls.shared.name)
+        for words in cls.campaigns:
+            result = seqmark(*TINY, *words, cwd=cls.shared.name)
             assert result.returncode == 0, result.stderr
         db = sqlite3.connect(cls.store)
-        db.execute("UPDATE run SET status = 'ok', reason = '', median_ns = 1e5 + 1e3 * replicate + "
-                   "2e4 * (SELECT label = 'after' FROM campaign c WHERE c.campaign_id = "
-                   "run.campaign_id)")
+        cls.change(db)
         db.commit()
         db.close()
 
@@ -495,6 +492,17 @@ class Compare(Folder):
     def setUp(self):
         super().setUp()
         shutil.copy(self.store, self.path("seqmark.db"))
+
+
+class Compare(Copies):
+    """Two campaigns of two cells and four replicates, whose times are set by hand."""
+    campaigns = [("--label", label, "--replicates", "4", "--seed", "1") for label in ("before", "after")]
+
+    @classmethod
+    def change(cls, db):
+        db.execute("UPDATE run SET status = 'ok', reason = '', median_ns = 1e5 + 1e3 * replicate + "
+                   "2e4 * (SELECT label = 'after' FROM campaign c WHERE c.campaign_id = "
+                   "run.campaign_id)")
 
     def rows(self, *words):
         return list(csv.DictReader(io.StringIO(self.fine("compare", *words, "-o", "csv").stdout)))
@@ -588,17 +596,13 @@ class Compare(Folder):
         self.refused("compare", "before", "after", "--db", self.path("none.db"), says=["none.db"])
 
 
-class History(Folder):
+class History(Copies):
     """One campaign of two cells and two replicates, copied to twelve nights of which the last four
     are 10 % slower, by hand."""
+    campaigns = [("--label", "night", "--replicates", "2")]
 
     @classmethod
-    def setUpClass(cls):
-        cls.shared = tempfile.TemporaryDirectory()
-        cls.store = os.path.join(cls.shared.name, "seqmark.db")
-        result = seqmark(*TINY, "--label", "night", "--replicates", "2", cwd=cls.shared.name)
-        assert result.returncode == 0, result.stderr
-        db = sqlite3.connect(cls.store)
+    def change(cls, db):
         db.row_factory = sqlite3.Row
         db.execute("UPDATE run SET status = 'ok', reason = '', median_ns = 1e5 + 100 * replicate")
         campaign = dict(db.execute("SELECT * FROM campaign").fetchone())
@@ -612,21 +616,11 @@ class History(Folder):
                 ns = run["median_ns"] * (1.1 if night > 7 else 1) * (1 + 1e-4 * (night % 3))
                 cls.put(db, "run", {**run, "run_id": None, "campaign_id": 100 + night,
                                     "uuid": f"{night}-{run['run_id']}", "median_ns": ns})
-        db.commit()
-        db.close()
 
     @staticmethod
     def put(db, table, row):
         db.execute(f"INSERT INTO {table}({','.join(row)}) VALUES({','.join('?' * len(row))})",
                    list(row.values()))
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.shared.cleanup()
-
-    def setUp(self):
-        super().setUp()
-        shutil.copy(self.store, self.path("seqmark.db"))
 
     def rows(self, *words):
         return json.loads(self.fine("history", *words, "-o", "json").stdout)
