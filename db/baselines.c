@@ -95,18 +95,13 @@ static void take_row(const sq_db *db, const sq_row *row, sq_baseline *out)
     sq_row_copy(row, 1, out->campaign, sizeof out->campaign);
     sq_row_copy(row, 2, out->label, sizeof out->label);
     sq_row_copy(row, 3, out->suite, sizeof out->suite);
-    sq_row_copy(row, 4, out->state, sizeof out->state);
+    sq_row_copy(row, 4, out->git_commit, sizeof out->git_commit);
     out->made = sq_row_number(row, 5);
     out->started = sq_row_number(row, 6);
     sq_row_copy(row, 7, stored, sizeof stored);
     place_tree(db, stored, out->tree);
     sq_row_copy(row, 8, out->tree_hash, sizeof out->tree_hash);
-    sq_row_copy(row, 9, out->driver, sizeof out->driver);
-    sq_row_copy(row, 10, out->toolkit, sizeof out->toolkit);
-    sq_row_copy(row, 11, out->device, sizeof out->device);
-    sq_row_copy(row, 12, out->fingerprint, sizeof out->fingerprint);
-    sq_row_copy(row, 13, out->git_commit, sizeof out->git_commit);
-    out->cells = sqlite3_column_int(row->stmt, 14);
+    out->cells = sqlite3_column_int(row->stmt, 9);
 }
 
 sq_status sq_db_put_baseline(sq_db *db, const char *name, const char *campaign_uuid,

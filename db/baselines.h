@@ -11,11 +11,10 @@ extern "C" {
 enum { SQ_TREE_PATH = 1024 };
 
 typedef struct {
-    char name[64], campaign[SQ_UUID_TEXT], label[64], suite[64], state[16];
+    char name[64], campaign[SQ_UUID_TEXT], label[64], suite[64], git_commit[48];
     double made, started;    /* Unix time; NAN unknown */
     char tree[SQ_TREE_PATH]; /* folder of the kept program, ready to open; "": none is kept */
     char tree_hash[SQ_HASH_TEXT];
-    char driver[32], toolkit[32], device[128], fingerprint[SQ_HASH_TEXT], git_commit[48];
     int cells; /* with a time */
 } sq_baseline;
 

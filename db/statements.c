@@ -123,8 +123,7 @@ static const char *const sql_text[SQ_SQL_COUNT] = {
         "RETURNING campaign_id",
     [SQ_SQL_DROP_BASELINE] = "DELETE FROM baseline WHERE name = ?1",
 #define BASELINE_COLUMNS                                                                           \
-    "SELECT name, campaign, label, suite, state, made, started, tree_path, tree_hash, driver, "    \
-    "toolkit, device, fingerprint, git_commit, "                                                   \
+    "SELECT name, campaign, label, suite, git_commit, made, started, tree_path, tree_hash, "       \
     "(SELECT count(DISTINCT cell_id) FROM run JOIN campaign c USING (campaign_id) "                \
     "WHERE c.uuid = v_baseline.campaign AND median_ns IS NOT NULL) FROM v_baseline "
     [SQ_SQL_FIND_BASELINE] = BASELINE_COLUMNS "WHERE name = ?1",
