@@ -159,7 +159,6 @@ typedef enum {
     SQ_UNRESOLVED,    /* the rerun could not say: too few blocks, or too much noise */
     SQ_CONFIRM_CLOCKS /* slower in time and not in cycles */
 } sq_rerun_outcome;
-const char *sq_rerun_outcome_name(sq_rerun_outcome outcome);
 
 typedef struct {
     sq_rerun_outcome outcome;

@@ -5,17 +5,6 @@
 #include "core/night.h"
 #include "core/stats.h"
 
-const char *sq_rerun_outcome_name(sq_rerun_outcome outcome)
-{
-    static const char *const names[] = {
-        [SQ_CONFIRMED] = "confirmed",
-        [SQ_DISMISSED] = "dismissed",
-        [SQ_UNRESOLVED] = "unresolved",
-        [SQ_CONFIRM_CLOCKS] = "clocks_power",
-    };
-    return names[outcome];
-}
-
 /* Slower by enough and surely; or surely not by enough (one-sided, 95 %); or neither. */
 static sq_rerun_outcome outcome_of(const sq_confirmation *c, double most, double least,
                                    double level)
