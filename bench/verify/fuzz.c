@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "bench/proof_slice.h"
 #include "bench/worker/job.h"
 
 enum { ATTEMPTS = 300, KINDS = 30 };
@@ -113,7 +114,7 @@ static sq_status is_taken(const sq_rig *rig, const sq_replay *r, const sq_provid
     sq_call call = {.op = op, .pass = r->cell.pass, .dtype = r->cell.dtype};
     sq_job *job = NULL;
     memcpy(call.axis, r->cell.value, sizeof call.axis);
-    if (sq_prove_work(op, call.pass, call.axis) > max_work)
+    if (sq_proof_work(op, call.pass, call.axis) > max_work)
         return sq_fail(err, SQ_UNSUPPORTED, "too large");
     SQ_TRY(sq_job_new_op(rig, &call, provider, r->layout, &job, err));
     const bool is_small = job->bytes <= max_bytes;

@@ -34,6 +34,9 @@ typedef struct {
     sq_call call;
     sq_tensor_list list;
     uint64_t seed;
+    /* Another program ran it: outputs have memory, inputs and the values of forward outputs only
+     * addresses. */
+    bool is_remote;
     sq_tensor buffer[SQ_MAX_IN]; /* the dense tensor that call.in[i] is a view of */
     sq_guarded out[SQ_MAX_OUT], workspace, saved;
 } sq_place;

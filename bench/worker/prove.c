@@ -6,18 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bench/proof_slice.h"
 #include "bench/worker/condition.h"
 #include "bench/worker/host_call.h"
-
-/* A backward reference costs a few forward ones: dx and dw of each product, and the forward values
- * again. */
-static const double backward_work = 4;
-
-double sq_prove_work(const sq_op *op, sq_pass pass, const sq_axis_value *axis)
-{
-    const bool is_backward = pass == SQ_PASS_BWD || pass == SQ_PASS_FWDBWD;
-    return op->reference_work(axis) * (is_backward ? backward_work : 1);
-}
 
 void sq_proof_init(sq_proof *proof)
 {
@@ -100,7 +91,7 @@ static sq_status compare_values(const sq_place *place, const sq_call *sub, const
     const sq_tensor_list *list = &place->list;
     sq_tolerance tolerance = sub->op->tolerance(SQ_PASS_FWD, sub->dtype, sub->axis);
     for (int i = list->first_value; i > 0 && i < list->n_in; i++)
-        if (list->in[i].name)
+        if (list->in[i].name && !place->is_remote)
             SQ_TRY(sq_prove_tensor(place->rig, list->in[i].name, &sub->in[i], &host->in[i],
                                    sq_condition_widen(tolerance, condition->in[i]), what, proof,
                                    err));
@@ -160,19 +151,16 @@ static sq_status prove_sub(const sq_place *place, const sq_call *sub, sq_call *h
 
 /* --- slices of gradients --- */
 
-/* The view of `target` that `part` is of `whole`, all of one shape; whole's dims lie one inside the
- * other, as those of a dense tensor do. */
+/* The view of `target` that `part` is of `whole`, all of one shape. */
 static sq_tensor view_like(const sq_tensor *part, const sq_tensor *whole, const sq_tensor *target)
 {
+    int64_t first[SQ_MAX_RANK];
     sq_tensor view = *target;
     if (target->rank == 0)
         return view;
-    int64_t rest = ((const char *)part->data - (const char *)whole->data) /
-                   (int64_t)sq_dtype_size(whole->dtype);
-    for (int d = 0; d < whole->rank; d++) {
-        view = sq_tensor_slice(&view, d, rest / whole->stride[d], part->dim[d]);
-        rest %= whole->stride[d];
-    }
+    sq_proof_window(part, whole, first);
+    for (int d = 0; d < whole->rank; d++)
+        view = sq_tensor_slice(&view, d, first[d], part->dim[d]);
     return view;
 }
 
@@ -202,25 +190,9 @@ static sq_status mask_gradients(const sq_place *place, const sq_call *sub, sq_er
     return SQ_OK;
 }
 
-static sq_status take_slice(const sq_call *call, sq_pick pick, sq_call *sub, char *what,
-                            size_t size, sq_error *err)
+static sq_status launch_masked(const sq_place *place, const sq_call *sub, sq_launch_fn launch,
+                               void *arg, sq_error *err)
 {
-    sq_status status = call->op->slice(call, pick, sub, what, size);
-    if (status != SQ_OK)
-        return sq_fail(err, status, "%s: no slice of this call can be drawn", call->op->name);
-    return SQ_OK;
-}
-
-static sq_status slice_backward(const sq_place *place, sq_launch_fn launch, void *arg, sq_pick pick,
-                                sq_call *sub, char *what, size_t size, sq_error *err)
-{
-    sq_call forward = sq_call_forward(&place->call, &place->list), part = forward;
-    if (!launch)
-        return sq_fail(err, SQ_UNSUPPORTED, "%s: gradients of this size cannot be proved",
-                       forward.op->name);
-    pick.max_work /= backward_work;
-    SQ_TRY(take_slice(&forward, pick, &part, what, size, err));
-    *sub = backward_part(place, &forward, &part);
     SQ_TRY(mask_gradients(place, sub, err));
     SQ_TRY(launch(arg, err));
     return place->rig->backend->sync(place->rig->device, err);
@@ -231,14 +203,17 @@ static sq_status slice_backward(const sq_place *place, sq_launch_fn launch, void
 static sq_status draw_sub(const sq_place *place, sq_launch_fn launch, void *arg, sq_pick pick,
                           sq_call *sub, char *what, size_t size, sq_error *err)
 {
-    const sq_op *op = place->call.op;
-    const bool is_backward = place->list.first_value > 0;
-    const double work = sq_prove_work(op, place->call.pass, place->call.axis);
+    sq_call forward, part;
+    SQ_TRY(sq_proof_part(&place->call, &place->list, pick, &forward, &part, what, size, err));
     *sub = place->call;
-    if (work <= pick.max_work)
+    if (!what[0])
         return SQ_OK;
-    return is_backward ? slice_backward(place, launch, arg, pick, sub, what, size, err)
-                       : take_slice(&place->call, pick, sub, what, size, err);
+    if (place->list.first_value == 0) {
+        *sub = part;
+        return SQ_OK;
+    }
+    *sub = backward_part(place, &forward, &part);
+    return place->is_remote ? SQ_OK : launch_masked(place, sub, launch, arg, err);
 }
 
 sq_status sq_prove_place(const sq_place *place, sq_launch_fn launch, void *arg, double max_work,
@@ -260,7 +235,7 @@ sq_status sq_prove_place(const sq_place *place, sq_launch_fn launch, void *arg, 
     SQ_TRY(draw_sub(place, launch, arg, pick, &sub, what, sizeof what, err));
     sq_status status = prove_sub(place, &sub, &host, what, proof, err);
     sq_host_call_free(&host);
-    if (status == SQ_OK && what[0])
+    if (status == SQ_OK && what[0] && !place->is_remote)
         status = mask_gradients(place, NULL, err);
     return status;
 }

@@ -6,7 +6,8 @@
  *
  * A gradient by a weight is a sum over the whole call, so no slice of a backward call stands alone.
  * Gradients are linear in those of the outputs: with these set to 0 outside of the slice, the call
- * launched again gives what the slice alone would give.
+ * launched again gives what the slice alone would give. A peer that left its outputs in files has
+ * launched it so, being told the slice (bench/proof_slice.h chooses it for both).
  */
 #ifndef SQ_BENCH_WORKER_PROVE_H
 #define SQ_BENCH_WORKER_PROVE_H
@@ -36,12 +37,9 @@ sq_status sq_prove_tensor(const sq_rig *rig, const char *name, const sq_tensor *
                           const sq_tensor *want, sq_tolerance tolerance, const char *slice,
                           sq_proof *proof, sq_error *err);
 
-/* Multiply-adds that the reference of a whole call costs. */
-double sq_prove_work(const sq_op *op, sq_pass pass, const sq_axis_value *axis);
-
-/* Proves the outputs of a placed call that has run, guard zones included. launch: runs it again,
- * NULL where nobody can (no slice of pass bwd then); * max_work: multiply-adds that the reference
- * may cost; seed: which slice is drawn. An error is a failure to prove, a wrong output is
+/* Proves the outputs of a placed call that has run, guard zones included. launch: runs it again;
+ * not of a remote place. max_work: multiply-adds that the reference may cost; seed: which slice is
+ * drawn. An error is a failure to prove, a wrong output is
  * proof->is_ok == false. Outputs may be those of other gradients afterwards, inputs are as before.
  */
 sq_status sq_prove_place(const sq_place *place, sq_launch_fn launch, void *arg, double max_work,

@@ -10,24 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Addresses for a tensor nobody reads: views into it are told apart by where they point. */
-static sq_status reserve(sq_tensor *tensor, sq_error *err)
-{
-    size_t bytes = sq_tensor_bytes(tensor);
-    void *at = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (at == MAP_FAILED)
-        return sq_fail(err, SQ_OUT_OF_MEMORY, "no addresses for %zu bytes: %s", bytes,
-                       strerror(errno));
-    tensor->data = at;
-    return SQ_OK;
-}
-
-static void unmap(sq_tensor *tensor)
-{
-    if (tensor->data)
-        munmap(tensor->data, sq_tensor_bytes(tensor));
-    tensor->data = NULL;
-}
+#include "bench/proof_slice.h"
 
 static void refuse(sq_proof *proof, const char *name, int64_t found, size_t expected)
 {
@@ -77,10 +60,11 @@ static sq_status lay_out(const sq_rig *rig, const sq_proof_files *files, sq_plac
     memcpy(call.axis, files->cell->value, sizeof call.axis);
     SQ_TRY(sq_place_plan(rig, &call, SQ_LAYOUT_DENSE, place, err));
     place->seed = files->seed;
+    place->is_remote = true;
     for (int i = 0; i < place->list.n_in; i++) {
         if (!place->list.in[i].name)
             continue;
-        SQ_TRY(reserve(&place->buffer[i], err));
+        SQ_TRY(sq_tensor_reserve(&place->buffer[i], err));
         place->call.in[i].data = place->buffer[i].data;
     }
     for (int i = 0; i < place->list.n_out; i++) {
@@ -97,9 +81,9 @@ static sq_status lay_out(const sq_rig *rig, const sq_proof_files *files, sq_plac
 static void take_down(sq_place *place)
 {
     for (int i = 0; i < SQ_MAX_IN; i++)
-        unmap(&place->buffer[i]);
+        sq_tensor_unreserve(&place->buffer[i]);
     for (int i = 0; i < SQ_MAX_OUT; i++)
-        unmap(&place->call.out[i]);
+        sq_tensor_unreserve(&place->call.out[i]);
 }
 
 static sq_status prove_laid_out(const sq_place *place, const sq_proof_files *files, sq_proof *proof,

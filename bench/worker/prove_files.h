@@ -1,7 +1,8 @@
 /* prove_files: outputs that another program left in files, proved as those of a worker are.
  *
  * The inputs are never made whole: any part of them is drawn again on the host. So a call whose
- * tensors would not fit into this machine is proved on its slice all the same.
+ * tensors would not fit into this machine is proved on its slice all the same. Gradients of a call
+ * that is proved on a slice are those by gradients of the outputs that are 0 outside of it.
  */
 #ifndef SQ_BENCH_WORKER_PROVE_FILES_H
 #define SQ_BENCH_WORKER_PROVE_FILES_H

@@ -1,5 +1,6 @@
-/* prove_files: outputs in files are judged as those of a worker are: right ones pass whole and sliced;
- * one wrong element, a NaN, a file too short or too long do not. */
+/* prove_files: outputs in files are judged as those of a worker are: right ones pass whole and sliced,
+ * gradients sliced where those of the outputs were 0 elsewhere; one wrong element, a NaN, a file too
+ * short or too long do not. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "bench/proof_slice.h"
 #include "bench/subject.h"
 #include "bench/worker/prove_files.h"
 
@@ -53,7 +55,7 @@ static specimen make(const char *key, double max_work)
     assert_int_equal(sq_place_plan(&s.rig, &call, SQ_LAYOUT_DENSE, &s.place, &err), SQ_OK);
     s.place.rig = &s.rig;
     assert_int_equal(sq_place_fill(&s.place, SEED, 0, 0, &err), SQ_OK);
-    assert_int_equal(s.subject.op->reference(&s.place.call, &err), SQ_OK);
+    assert_int_equal(sq_op_reference(&s.place.call, &err), SQ_OK);
     strcpy(s.path, "/tmp/sq_prove_XXXXXX");
     close(mkstemp(s.path));
     write_file(&s, s.place.call.out[0].data, output_bytes(&s));
@@ -105,6 +107,85 @@ static void right_outputs_pass(void **state)
     unmake(&sliced);
 }
 
+/* --- gradients --- */
+
+#define BACKWARD "rmsnorm@external:fake/any/bwd/f32/B=2,L=40,D=16/clean-cold,plain,unlocked"
+enum { ROWS = 80, WIDTH = 16, GRADIENTS = 2 };
+
+/* Rows [first, first + count) of the gradient of y are as drawn, all others 0. */
+static void differentiate(const specimen *s, int64_t first, int64_t count, const char *const *paths)
+{
+    sq_error err = {.status = SQ_OK};
+    sq_call call = s->place.call;
+    float *dy = call.in[s->place.list.first_gradient].data;
+    for (int64_t i = 0; i < ROWS * WIDTH; i++)
+        if (i / WIDTH < first || i / WIDTH >= first + count)
+            dy[i] = 0;
+    assert_int_equal(s->subject.op->backward(&call, &err), SQ_OK);
+    for (int i = 0, k = 0; k < GRADIENTS; i++) {
+        if (!s->place.list.out[i].name)
+            continue;
+        FILE *file = fopen(paths[k++], "wb");
+        const size_t bytes = sq_tensor_bytes(&call.out[i]);
+        assert_int_equal(fwrite(call.out[i].data, 1, bytes, file), bytes);
+        assert_int_equal(fclose(file), 0);
+    }
+}
+
+/* Which rows the proof is of, as a peer is told: the first, and how many. */
+static void told_rows(const specimen *s, int64_t *first, int64_t *count)
+{
+    char what[128];
+    sq_call forward, part;
+    sq_pick pick = {.seed = SEED, .max_work = s->max_work};
+    int64_t at[SQ_MAX_RANK];
+    assert_int_equal(sq_proof_part(&s->place.call, &s->place.list, pick, &forward, &part, what,
+                                   sizeof what, NULL),
+                     SQ_OK);
+    assert_true(what[0] != 0);
+    sq_proof_window(&part.out[0], &forward.out[0], at);
+    assert_int_equal(part.out[0].dim[0], 1);
+    assert_int_equal(part.out[0].dim[2], WIDTH);
+    *first = at[0] * (ROWS / 2) + at[1];
+    *count = part.out[0].dim[1];
+}
+
+static sq_proof prove_gradients(const specimen *s, const char *const *paths)
+{
+    sq_proof proof;
+    char sum[SQ_HASH_TEXT];
+    sq_proof_files files = {.op = s->subject.op,
+                            .cell = &s->cell,
+                            .seed = SEED,
+                            .max_work = s->max_work,
+                            .paths = paths,
+                            .n_paths = GRADIENTS,
+                            .proved = ""};
+    assert_int_equal(sq_prove_files(&s->rig, &files, &proof, sum, NULL), SQ_OK);
+    return proof;
+}
+
+static void gradients_of_a_slice_are_those_by_it_alone(void **state)
+{
+    (void)state;
+    specimen s = make(BACKWARD, 2e3);
+    char path[80];
+    snprintf(path, sizeof path, "%s_w", s.path);
+    const char *const paths[GRADIENTS] = {s.path, path};
+    int64_t first, count;
+    told_rows(&s, &first, &count);
+    assert_true(count > 0 && count < ROWS / 2);
+    differentiate(&s, 0, ROWS, paths);
+    assert_false(prove_gradients(&s, paths).is_ok);
+    differentiate(&s, first, count, paths);
+    sq_proof proof = prove_gradients(&s, paths);
+    assert_true(proof.is_ok && proof.n_checks == GRADIENTS && proof.checks[0].slice[0] != 0);
+    unlink(path);
+    unmake(&s);
+}
+
+/* --- what is wrong --- */
+
 static void wrong_elements_do_not(void **state)
 {
     (void)state;
@@ -124,8 +205,13 @@ static void another_seed_does_not(void **state)
     (void)state;
     specimen s = make(SMALL, 1e9);
     const char *path = s.path;
-    sq_proof_files files = {.op = s.subject.op, .cell = &s.cell, .seed = SEED + 1,
-                            .max_work = 1e9, .paths = &path, .n_paths = 1, .proved = ""};
+    sq_proof_files files = {.op = s.subject.op,
+                            .cell = &s.cell,
+                            .seed = SEED + 1,
+                            .max_work = 1e9,
+                            .paths = &path,
+                            .n_paths = 1,
+                            .proved = ""};
     sq_proof proof;
     char sum[SQ_HASH_TEXT];
     assert_int_equal(sq_prove_files(&s.rig, &files, &proof, sum, NULL), SQ_OK);
@@ -206,6 +292,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(right_outputs_pass),
+        cmocka_unit_test(gradients_of_a_slice_are_those_by_it_alone),
         cmocka_unit_test(wrong_elements_do_not),
         cmocka_unit_test(another_seed_does_not),
         cmocka_unit_test(files_of_another_size_do_not),

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "bench/proof_slice.h"
 #include "bench/verify/fuzz.h"
 #include "bench/worker/prove.h"
 #include "tests/support/any_call.h"
@@ -194,7 +195,7 @@ static void a_seed_is_a_cell(void **state)
         sq_cell_key(&second.cell, b);
         assert_string_equal(a, b);
         assert_true(first.layout == second.layout && first.values == second.values);
-        assert_true(sq_prove_work(first.subject.op, first.cell.pass, first.cell.value) <= 1e5);
+        assert_true(sq_proof_work(first.subject.op, first.cell.pass, first.cell.value) <= 1e5);
         other += first.values != SQ_VALUES_USUAL;
     }
     assert_in_range(other, 5, 35);
