@@ -21,8 +21,8 @@ typedef struct {
     const char *folder; /* outputs are written to FOLDER/NAME; NULL: they are not wanted */
 } sq_peer_question;
 
-/* verb: "check" or "run"; json_decref(*out). SQ_UNSUPPORTED: a cell that is no operator's, or a pass
- * that the operator has not. */
+/* verb: "check" or "run"; json_decref(*out). SQ_UNSUPPORTED: a cell that is no operator's, a pass
+ * that the operator has not or peers do not measure, gradients too large to be proved. */
 sq_status sq_peer_request(const char *verb, const sq_peer_question *question, json_t **out,
                           sq_error *err);
 

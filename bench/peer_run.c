@@ -127,6 +127,10 @@ static sq_status check(errand *e, sq_error *err)
         if (s == SQ_OK)
             s = exchange(e, "check", "check", NULL, NULL, &answer, &why);
     }
+    if (s == SQ_UNSUPPORTED) { /* no peer is asked such a thing */
+        sq_conclude(e->record, SQ_RUN_UNSUPPORTED, why.message);
+        return SQ_OK;
+    }
     if (s != SQ_OK)
         return blame(e, s, "check", &why, err);
     e->peer->cells++;

@@ -49,6 +49,13 @@ def why_not_importable(module):
 _STATUS_OF_CODE = {2: "unsupported", 3: "oom"}
 
 
+def proof_part(gradient):
+    """What is left of the gradient of an output in the last launch of pass bwd, a slice for each dim;
+    the rest is 0."""
+    return tuple(slice(first, first + count) for first, count in
+                 gradient.get("proof", [(0, dim) for dim in gradient["shape"]]))
+
+
 class Timer:
     """seqmark's own clock, cache sweeps and inputs, on one device."""
 
@@ -86,8 +93,9 @@ class Timer:
     def measure(self, cell, launch, poison, mode=None, copies=1):
         """Times launch(copy), which enqueues one call; the record's fields. mode: of the cell where
         not given ("plain" for a launch that replays a graph by itself). Then poison() must spoil
-        what the launches wrote, and launch(0) is enqueued once more: what it leaves is the output,
-        so that a launch which does nothing cannot pass by the result of an earlier one."""
+        what the launches wrote, in pass bwd also leave of the gradients of outputs what proof_part
+        says, and launch(0) is enqueued once more: what it leaves is the output, so that a launch
+        which does nothing cannot pass by the result of an earlier one."""
         told = cell["policy"]
         limit = min(told["max_cell_seconds"], LONGEST_LAUNCH_SECONDS)
         policy = seqmark_time.Policy(told["warmup_launches"], told["warmup_seconds"], told["min_samples"],

@@ -1,8 +1,9 @@
 """The calls of torch_peers.py: PyTorch's own operators, fla, mamba-ssm, causal-conv1d, flash-attn.
 
 An implementation is a class below: which operator it is of, what it must import, what it refuses, and
-prepare(cell, inputs), which brings the inputs into the peer's own layout, once and outside the timing,
-and returns the call that is timed and a function from its result to our outputs.
+prepare(cell, inputs), which brings the inputs into the peer's own layout, once and outside the timing.
+It returns these tensors by name, the call on them that is timed, whose result is one tensor, and a
+function from that to our outputs. PyTorch can differentiate all three: pass bwd needs nothing more.
 """
 import importlib
 import math
@@ -49,7 +50,7 @@ class Implementation:
         axes = cell["axes"]
         if self.missing():
             return self.missing()
-        if cell["pass"] != "fwd":
+        if cell["pass"] not in ("fwd", "bwd"):
             return f"no pass {cell['pass']} in this adapter"
         for name, value in axes.items():
             if name not in ("B", "L", "chunk", *self.axes) and value != cell["defaults"][name]:
@@ -90,11 +91,11 @@ class Sdpa(Implementation):
 
     def prepare(self, cell, t):
         axes = cell["axes"]
-        q, k, v = (t[name].transpose(1, 2) for name in "qkv")
         causal = bool(axes["causal"]) and axes["L"] > 1
         grouped = axes["Hkv"] != axes["H"]
-        return (lambda: F.scaled_dot_product_attention(q, k, v, is_causal=causal,
-                                                       enable_gqa=grouped),
+        return ({name: t[name].transpose(1, 2) for name in "qkv"},
+                lambda x: F.scaled_dot_product_attention(x["q"], x["k"], x["v"], is_causal=causal,
+                                                         enable_gqa=grouped),
                 lambda o: {"o": o.transpose(1, 2)})
 
 
@@ -117,16 +118,15 @@ class FftConv(Implementation):
 
     def prepare(self, cell, t):
         length, dtype = cell["axes"]["L"], DTYPES[cell["dtype"]]
-        v, x1, x0 = (t[n].transpose(1, 2).contiguous() if n in t else None
-                     for n in ("v", "x1", "x0"))
-        h, bias = t["h"], t["bias"].unsqueeze(-1)
+        own = {n: t[n].transpose(1, 2).contiguous() for n in ("v", "x1", "x0") if n in t}
 
-        def call():
-            u = v.float() if x1 is None else v.float() * x1.float()
-            spectrum = torch.fft.rfft(u, n=2 * length) * torch.fft.rfft(h, n=2 * length)
-            y = torch.fft.irfft(spectrum, n=2 * length)[..., :length] + bias * u
-            return (y if x0 is None else y * x0.float()).to(dtype)
-        return call, lambda y: {"y": y.transpose(1, 2)}
+        def call(x):
+            u = x["v"].float() * x["x1"].float() if "x1" in x else x["v"].float()
+            spectrum = torch.fft.rfft(u, n=2 * length) * torch.fft.rfft(x["h"], n=2 * length)
+            y = torch.fft.irfft(spectrum, n=2 * length)[..., :length] + x["bias"] * u
+            return (y * x["x0"].float() if "x0" in x else y).to(dtype)
+        return ({**own, "h": t["h"], "bias": t["bias"].unsqueeze(-1)}, call,
+                lambda y: {"y": y.transpose(1, 2)})
 
 
 @implementation
@@ -136,10 +136,10 @@ class Linear(Implementation):
     axes = ("K", "N", "bias", "residual")
 
     def prepare(self, cell, t):
-        x, w, b, r = t["x"], t["w"], t.get("b"), t.get("r")
-        if r is None:
-            return lambda: F.linear(x, w, b), lambda y: {"y": y}
-        return lambda: F.linear(x, w, b).add_(r), lambda y: {"y": y}
+        def call(x):
+            y = F.linear(x["x"], x["w"], x.get("b"))
+            return y.add_(x["r"]) if "r" in x else y
+        return t, call, lambda y: {"y": y}
 
 
 @implementation
@@ -152,10 +152,9 @@ class RmsNorm(Implementation):
         return "no groups" if axes["groups"] != 1 else ""
 
     def prepare(self, cell, t):
-        x, eps = t["x"], cell["axes"]["eps"]
-        w = t["w"].to(x.dtype) if "w" in t else None
-        shape = (cell["axes"]["D"],)
-        return lambda: F.rms_norm(x, shape, w, eps), lambda y: {"y": y}
+        eps, shape = cell["axes"]["eps"], (cell["axes"]["D"],)
+        return ({name: x.to(t["x"].dtype) for name, x in t.items()},
+                lambda x: F.rms_norm(x["x"], shape, x.get("w"), eps), lambda y: {"y": y})
 
 
 @implementation
@@ -166,12 +165,13 @@ class Conv1d(Implementation):
 
     def prepare(self, cell, t):
         axes = cell["axes"]
-        x, w, b = t["x"].transpose(1, 2).contiguous(), t["w"].unsqueeze(1), t.get("b")
 
-        def call():
-            y = F.conv1d(x, w, b, padding=axes["W"] - 1, groups=axes["D"])[..., :axes["L"]]
+        def call(x):
+            y = F.conv1d(x["x"], x["w"], x.get("b"), padding=axes["W"] - 1, groups=axes["D"])
+            y = y[..., :axes["L"]]
             return F.silu(y) if axes["silu"] else y
-        return call, lambda y: {"y": y.transpose(1, 2)}
+        return ({**t, "x": t["x"].transpose(1, 2).contiguous(), "w": t["w"].unsqueeze(1)}, call,
+                lambda y: {"y": y.transpose(1, 2)})
 
 
 # --- fla (flash-linear-attention) ---
@@ -190,10 +190,8 @@ class FlaRetention(Implementation):
     axes = ("H", "K", "V", "first")
 
     def prepare(self, cell, t):
-        q, k, v = t["q"], t["k"], t["v"]
-        decays = log_gamma(cell["axes"], q.device)
-        run = self.function()
-        return (lambda: run(q, k, v, g_gamma=decays)), lambda result: {"o": result[0]}
+        decays, run = log_gamma(cell["axes"], t["q"].device), self.function()
+        return (t, lambda x: run(x["q"], x["k"], x["v"], g_gamma=decays)[0], lambda o: {"o": o})
 
 
 @implementation
@@ -223,8 +221,38 @@ class FlaNaive(FlaRetention):
 
     def prepare(self, cell, t):
         run = load("fla.ops.retention.naive", "naive_retention")
-        q, k, v = (t[name].transpose(1, 2).contiguous() for name in "qkv")
-        return (lambda: run(q, k, v)), lambda o: {"o": o.transpose(1, 2)}
+        return ({name: t[name].transpose(1, 2).contiguous() for name in "qkv"},
+                lambda x: run(x["q"], x["k"], x["v"]), lambda o: {"o": o.transpose(1, 2)})
+
+
+class FlaSimpleGla(Implementation):
+    """Our layouts as they are; the scale is handed over, 1/sqrt(K) where the cell says 0."""
+    operator, packages, axes = "simple_gla", ("fla-core", "triton", "torch"), ("H", "K", "V", "scale")
+    path, function = "", ""
+
+    def missing(self):
+        return TORCH_MISSING or why_not_importable(self.path)
+
+    def prepare(self, cell, t):
+        run, scale = load(self.path, self.function), cell["axes"]["scale"] or None
+        return (t, lambda x: run(x["q"], x["k"], x["v"], x["g"], scale=scale)[0],
+                lambda o: {"o": o})
+
+
+@implementation
+class SimpleGlaChunk(FlaSimpleGla):
+    name, is_triton = "fla", True
+    path, function = "fla.ops.simple_gla", "chunk_simple_gla"
+
+    def refuses(self, axes, dtype, device):
+        return "K is at most 256" if axes["K"] > 256 else ""
+
+
+@implementation
+class SimpleGlaNaive(FlaSimpleGla):
+    """fla's own recurrence step by step: the proof of the layout where there is no GPU."""
+    name = "fla-naive"
+    path, function = "fla.ops.simple_gla.naive", "naive_recurrent_simple_gla"
 
 
 @implementation
@@ -238,10 +266,12 @@ class FlaConv1d(Implementation):
 
     def prepare(self, cell, t):
         run = load("fla.modules.causal_conv1d", "causal_conv1d")
-        x, w, b = t["x"], t["w"], t.get("b")
         activation = "silu" if cell["axes"]["silu"] else None
-        return (lambda: run(x, w, b, activation=activation, backend="triton"),
-                lambda result: {"y": result[0] if isinstance(result, tuple) else result})
+
+        def call(x):
+            y = run(x["x"], x["w"], x.get("b"), activation=activation, backend="triton")
+            return y[0] if isinstance(y, tuple) else y
+        return t, call, lambda y: {"y": y}
 
 
 # --- mamba-ssm ---
@@ -285,10 +315,9 @@ class SsdTriton(Ssd):
 
     def prepare(self, cell, t):
         axes, run = cell["axes"], mamba_module(self.path).mamba_chunk_scan_combined
-        names = {"D": t.get("D"), "dt_bias": t.get("dt_bias"),
-                 "dt_softplus": bool(axes["softplus"])}
-        chunk = axes["chunk"] or 256
-        return (lambda: run(t["x"], t["dt"], t["A"], t["B"], t["C"], chunk, **names),
+        softplus, chunk = bool(axes["softplus"]), axes["chunk"] or 256
+        return (t, lambda x: run(x["x"], x["dt"], x["A"], x["B"], x["C"], chunk, D=x.get("D"),
+                                 dt_bias=x.get("dt_bias"), dt_softplus=softplus),
                 lambda y: {"y": y})
 
 
@@ -300,13 +329,13 @@ class SelectiveScan(Implementation):
     has_exact_gate = False
 
     def prepare(self, cell, t):
-        def last(name):
-            return t[name].movedim(1, -1).contiguous() if name in t else None
-        u, delta, b, c, z = (last(n) for n in ("u", "delta", "B", "C", "z"))
+        own = {n: t[n].movedim(1, -1).contiguous() for n in ("u", "delta", "B", "C", "z") if n in t}
         run, softplus = self.function(), bool(cell["axes"]["softplus"])
-        if self.has_exact_gate and z is not None:
-            z = z.float()
-        return (lambda: run(u, delta, t["A"], b, c, t.get("D"), z, t.get("delta_bias"), softplus),
+        if self.has_exact_gate and "z" in own:
+            own["z"] = own["z"].float()
+        return ({**t, **own},
+                lambda x: run(x["u"], x["delta"], x["A"], x["B"], x["C"], x.get("D"), x.get("z"),
+                              x.get("delta_bias"), softplus),
                 lambda y: {"y": y.movedim(-1, 1)})
 
 
@@ -369,13 +398,13 @@ class SsdReference(MambaReference, Ssd):
         axes, run = cell["axes"], mamba_references().selective_scan_ref
         p, n, length = axes["P"], axes["N"], t["x"].shape[1]
         channels = (t["x"].shape[0], axes["H"] * p, length)
-        x = t["x"].permute(0, 2, 3, 1).reshape(channels)
-        dt = t["dt"].transpose(1, 2).repeat_interleave(p, 1)
-        a = t["A"].repeat_interleave(p).unsqueeze(-1).expand(-1, n)
-        b, c = (t[name].permute(0, 2, 3, 1) for name in "BC")
-        skip, bias = (t[name].repeat_interleave(p) if name in t else None
-                      for name in ("D", "dt_bias"))
-        return (lambda: run(x, dt, a, b, c, skip, None, bias, bool(axes["softplus"])),
+        own = {"x": t["x"].permute(0, 2, 3, 1).reshape(channels),
+               "dt": t["dt"].transpose(1, 2).repeat_interleave(p, 1),
+               "A": t["A"].repeat_interleave(p).unsqueeze(-1).expand(-1, n),
+               "B": t["B"].permute(0, 2, 3, 1), "C": t["C"].permute(0, 2, 3, 1),
+               **{name: t[name].repeat_interleave(p) for name in ("D", "dt_bias") if name in t}}
+        return (own, lambda x: run(x["x"], x["dt"], x["A"], x["B"], x["C"], x.get("D"), None,
+                                   x.get("dt_bias"), bool(axes["softplus"])),
                 lambda y: {"y": y.reshape(-1, axes["H"], p, length).permute(0, 3, 1, 2)})
 
 
@@ -395,8 +424,9 @@ class GatedRmsNorm(Implementation):
     def prepare(self, cell, t):
         axes, run = cell["axes"], mamba_module(self.path).rmsnorm_fn
         group = axes["D"] // axes["groups"]
-        return (lambda: run(t["x"], t["w"], None, z=t.get("z"), eps=axes["eps"], group_size=group,
-                            norm_before_gate=axes["gate"] == "post")), lambda y: {"y": y}
+        return (t, lambda x: run(x["x"], x["w"], None, z=x.get("z"), eps=axes["eps"],
+                                 group_size=group, norm_before_gate=axes["gate"] == "post"),
+                lambda y: {"y": y})
 
 
 # --- causal-conv1d, flash-attn ---
@@ -418,10 +448,11 @@ class CausalConv1d(Implementation):
         return "channels must be a multiple of 8" if axes["D"] % 8 else ""
 
     def prepare(self, cell, t):
-        run, x, w, b = load("causal_conv1d", "causal_conv1d_fn"), t["x"].transpose(1, 2), t["w"], \
-            t.get("b")
+        run = load("causal_conv1d", "causal_conv1d_fn")
         activation = "silu" if cell["axes"]["silu"] else None
-        return (lambda: run(x, w, b, activation=activation)), lambda y: {"y": y.transpose(1, 2)}
+        return ({**t, "x": t["x"].transpose(1, 2)},
+                lambda x: run(x["x"], x["w"], x.get("b"), activation=activation),
+                lambda y: {"y": y.transpose(1, 2)})
 
 
 class FlashAttention(Implementation):
@@ -440,10 +471,13 @@ class FlashAttention(Implementation):
 
     def prepare(self, cell, t):
         axes, run = cell["axes"], load(self.module, "flash_attn_func")
-        q, k, v, causal = t["q"], t["k"], t["v"], bool(axes["causal"])
+        causal = bool(axes["causal"])
         window = (axes["window"] - 1, 0) if axes["window"] else (-1, -1)
-        return (lambda: run(q, k, v, causal=causal, window_size=window),
-                lambda o: {"o": o[0] if isinstance(o, tuple) else o})
+
+        def call(x):
+            o = run(x["q"], x["k"], x["v"], causal=causal, window_size=window)
+            return o[0] if isinstance(o, tuple) else o
+        return t, call, lambda o: {"o": o}
 
 
 @implementation

@@ -5,7 +5,8 @@ hello-name, hello-abi, hello-garbage, missing, unsupported, check-crash, crash, 
  refuse, no-record, count (says another n), negative, zero,
 fraction, huge-sum (samples longer than the exchange), too-fast, too-many, no-samples, status,
 bad-count, slowed (more samples dropped than kept), all-dropped, doubtful (late and unheld samples), nan,
-wrong, short, long, lazy (only the first launch computes), no-file, folder, die-after. $FAKE_WHEN: only for cells whose key holds this text.
+wrong, short, long, lazy (only the first launch computes), unmasked (in pass bwd the last launch has all of
+the gradient), no-file, folder, die-after. $FAKE_WHEN: only for cells whose key holds this text.
 Modes of single cells may also be given as "zero@L=4, nan@L=8,": a mode, '@' and a text of the key each.
 $FAKE_LOG: a file that gets one line (pid and request) for every request.
 """
@@ -19,7 +20,7 @@ import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "bench/external"))
-from seqmark_adapter import Session  # noqa: E402
+from seqmark_adapter import Session, proof_part  # noqa: E402
 
 MODE = os.environ.get("FAKE_PEER", "well")
 WHEN = os.environ.get("FAKE_WHEN", "")
@@ -46,13 +47,37 @@ def normalise(x, w, y, rows, width, eps):
             y[r * width + i] = v * scale * w[i]
 
 
-def inputs_of(cell, timer):
-    tensors = {}
-    for tensor in cell["inputs"]:
-        data = array.array("f", bytes(4 * math.prod(tensor["shape"])))
-        timer.fill(data.buffer_info()[0], cell, tensor)
-        tensors[tensor["name"]] = data
-    return tensors
+def differentiate(x, w, dy, dx, dw, rows, width, eps):
+    """Gradients by x and w of the loss that dy is the gradient of."""
+    dw[:] = array.array("f", bytes(4 * width))
+    for r in range(rows):
+        at = range(r * width, (r + 1) * width)
+        scale = 1 / math.sqrt(sum(x[i] ** 2 for i in at) / width + eps)
+        mean = sum(w[i - at[0]] * dy[i] * x[i] for i in at) * scale ** 2 / width
+        for i in at:
+            dx[i] = scale * (w[i - at[0]] * dy[i] - x[i] * mean)
+            dw[i - at[0]] += dy[i] * x[i] * scale
+
+
+def zeros(tensor):
+    return array.array("f", bytes(4 * math.prod(tensor["shape"])))
+
+
+def draw(tensors, cell, timer):
+    drawn = {}
+    for tensor in tensors:
+        drawn[tensor["name"]] = zeros(tensor)
+        timer.fill(drawn[tensor["name"]].buffer_info()[0], cell, tensor)
+    return drawn
+
+
+def cut(data, gradient):
+    """0 outside of the part that is proved."""
+    (_, length, width), part = gradient["shape"], proof_part(gradient)
+    for i in range(len(data)):
+        at = (i // width // length, i // width % length, i % width)
+        if any(not p.start <= a < p.stop for p, a in zip(part, at)):
+            data[i] = 0
 
 
 LIES = {
@@ -94,28 +119,34 @@ class FakePeers:
         return {"supported": not reason, "reason": reason, "bytes": 4096, "free_bytes": 8e9}
 
     def run(self, cell, session):
-        axes, out = cell["axes"], cell["outputs"][0]
+        axes, backward, mode = cell["axes"], cell["pass"] == "bwd", mode_of(cell["cell"])
         session.stage("inputs")
-        tensors = inputs_of(cell, session.timer)
-        y = array.array("f", bytes(4 * math.prod(out["shape"])))
-
-        is_lazy, launches = mode_of(cell["cell"]) == "lazy", []
+        x, w = draw(cell["inputs"], cell, session.timer).values()
+        given = draw(cell.get("gradients", []), cell, session.timer)
+        out = [zeros(tensor) for tensor in cell["outputs"]]
+        shape, launches = (axes["B"] * axes["L"], axes["D"], axes["eps"]), []
 
         def launch(copy):
-            if not (is_lazy and launches):
-                normalise(tensors["x"], tensors["w"], y, axes["B"] * axes["L"], axes["D"],
-                          axes["eps"])
+            if not (mode == "lazy" and launches):
+                if backward:
+                    differentiate(x, w, given["y"], *out, *shape)
+                else:
+                    normalise(x, w, *out, *shape)
             launches.append(copy)
 
         def poison():
-            y[:] = array.array("f", [math.nan]) * len(y)
+            for data in out:
+                data[:] = array.array("f", [math.nan]) * len(data)
+            if backward and mode != "unmasked":
+                cut(given["y"], cell["gradients"][0])
 
         session.stage("samples")
         record = session.timer.measure(cell, launch, poison)
-        if "file" in out:
-            with open(out["file"], "wb") as file:
-                file.write(self.spoil(cell, y).tobytes())
-        return {**record, "setup_ns": 0, "peak_bytes": 4 * len(y)}
+        for tensor, data in zip(cell["outputs"], out):
+            if "file" in tensor:
+                with open(tensor["file"], "wb") as file:
+                    file.write(self.spoil(cell, data).tobytes())
+        return {**record, "setup_ns": 0, "peak_bytes": 4 * sum(map(len, out))}
 
     def spoil(self, cell, y):
         mode = mode_of(cell["cell"])

@@ -180,6 +180,56 @@ class Honest(Bench):
         self.assertEqual(told, {("hot", "plain"), ("hot", "batch")})
 
 
+class Gradients(Bench):
+    """Pass bwd, proved on all of the call or on a part of it that the peer is told."""
+
+    SLICED = ("--pass", "bwd", "--proof-work", "300")
+
+    def checks(self):
+        return self.rows("SELECT tensor, slice != '', rel_l2 < 1e-6 FROM check_result JOIN run USING "
+                         "(run_id) JOIN cell USING (cell_id) WHERE provider LIKE 'external:%' AND "
+                         "key LIKE '%,L=16,%' ORDER BY tensor")
+
+    def test_are_proved(self):
+        result = self.run_peer("well", "--pass", "bwd")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertEqual(self.peer_rows("status"), [("ok",)] * 3)
+        self.assertEqual(self.checks(), [("d_w", 0, 1), ("d_x", 0, 1)])
+        (run,) = [r for r in self.requests() if r["do"] == "run" and HIT in r["cell"]]
+        self.assertEqual([i["name"] for i in run["inputs"]], ["x", "w"])
+        self.assertEqual([(o["name"], o["shape"]) for o in run["outputs"]],
+                         [("x", [1, 8, 8]), ("w", [8])])
+        self.assertEqual(run["gradients"], [{"name": "y", "shape": [1, 8, 8], "dtype": "f32",
+                                             "draw": "normal(0,1)", "id": run["gradients"][0]["id"]}])
+
+    def test_of_a_part_are_proved_alone(self):
+        result = self.run_peer("well", *self.SLICED)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertEqual(self.checks(), [("d_w", 1, 1), ("d_x", 1, 1)])
+        told = {r["axes"]["L"]: r["gradients"][0].get("proof") for r in self.requests()
+                if r["do"] == "run"}
+        (batch, rows, width) = told[16]
+        self.assertEqual((batch, width), ([0, 1], [0, 8]))
+        self.assertLess(rows[1], 16)
+        self.assertLessEqual(sum(rows), 16)
+
+    def test_by_more_than_the_part_are_a_mismatch(self):
+        result = self.run_peer("unmasked@L=16,", *self.SLICED)
+        self.assertEqual(result.returncode, 4, result.stderr)
+        self.assertEqual([status for (status,) in self.peer_rows("status")].count("mismatch"), 1)
+
+    def test_that_are_left_over_are_a_mismatch(self):
+        result = self.run_peer("lazy@L=8, nan@L=16,", "--pass", "bwd")
+        self.assertEqual(result.returncode, 4, result.stderr)
+        self.assertEqual(sorted(self.peer_rows("status")), [("mismatch",)] * 2 + [("ok",)])
+
+    def test_with_their_forward_pass_are_unsupported(self):
+        result = self.run_peer("well", "--pass", "fwdbwd", providers="external:fake/plain")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertEqual(self.peer_rows("status, reason"),
+                         [("unsupported", "peers measure no pass fwdbwd")] * 3)
+
+
 class Selection(Bench):
     def test_no_adapter_is_started_unless_one_is_named(self):
         self.assertEqual(self.run_peer("hello-crash", providers="cpu/ref").returncode, 0)
