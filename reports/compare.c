@@ -182,10 +182,11 @@ static sq_status refuse_modes(comparison *c, sq_error *err)
 {
     sq_text modes = {.data = NULL}, names = {.data = NULL};
     sq_across found = 0;
-    sq_status status = SQ_OK;
     open_modes(&c->a);
     open_modes(&c->b);
     const sq_cell_runs **of_b = new_index(&c->b);
+    sq_status status =
+        of_b ? SQ_OK : sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for a comparison");
     for (int i = 0; of_b && i < c->a.n_cells && !found; i++) {
         const sq_cell_runs *b = find_in(of_b, c->b.n_cells, &c->a.cell[i]);
         if (b)
