@@ -124,6 +124,15 @@ static void confirm_slower(const sq_judging *gate, sq_gate_row *row, const sq_ga
     row->standing[quantity] = answer_of(c.outcome);
 }
 
+/* That all of n counts lie above all of m others happens by chance once in (n + m over m) times. */
+static bool are_enough(int n, int m, double level)
+{
+    double ways = 1;
+    for (int i = 1; i <= m; i++)
+        ways *= (double)(n + i) / i;
+    return ways * level >= 1;
+}
+
 /* Every count of tonight is larger than any of the baseline's; or not even one of the least is. */
 static sq_rerun_outcome confirm_dram(const sq_judging *gate, const sq_gate_cell *a,
                                      const sq_gate_cell *b)
@@ -132,6 +141,8 @@ static sq_rerun_outcome confirm_dram(const sq_judging *gate, const sq_gate_cell 
         sq_confirm_larger(SQ_NIGHT_DRAM, a->dram_most, b->dram_least, &gate->policy);
     sq_rerun_outcome perhaps = sq_confirm_larger(SQ_NIGHT_DRAM, (a->dram_least + a->dram_most) / 2,
                                                  (b->dram_least + b->dram_most) / 2, &gate->policy);
+    if (surely == SQ_CONFIRMED && !are_enough(a->n_dram, b->n_dram, gate->policy.confirm_level))
+        return SQ_UNRESOLVED;
     return surely == SQ_DISMISSED && perhaps == SQ_CONFIRMED ? SQ_UNRESOLVED : surely;
 }
 

@@ -156,6 +156,7 @@ static void take_value(sq_gate_cell *cell, const char *metric, double value)
     else if (strcmp(metric, "sentinel") == 0)
         cell->is_sentinel = value > 0;
     else {
+        cell->n_dram++;
         cell->dram_least = fmin(cell->dram_least, value); /* of a number and NAN: the number */
         cell->dram_most = fmax(cell->dram_most, value);
     }

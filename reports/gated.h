@@ -27,7 +27,8 @@ typedef struct {
     double *ns, *cycles, *setup;
     double median_ns;             /* NAN: none is timed */
     double peak_bytes, registers; /* NAN unknown */
-    double dram_least, dram_most; /* of the runs that were counted */
+    double dram_least, dram_most; /* of the runs that were counted ... */
+    int n_dram;                   /* ... which are so many */
     double bytes, matrix_flops;
     bool is_sentinel;
     char reason[SQ_REASON_MAX]; /* of the latest run without a time */

@@ -168,6 +168,12 @@ class WithProgram(Night):
         self.assertGreater(len(rows), 0)
         self.assertLessEqual({row["confirmed"] for row in rows}, {"dismissed", "unresolved"})
 
+    def test_bytes_of_which_one_count_came_back_confirm_nothing(self):
+        """One in the campaign, and one of the six of its rerun."""
+        result = self.nightly(code=3, dram={SLOW: 1.03}, counts=2)
+        self.assertIn("4 unresolved, 28 unchanged", self.last_line(result))
+        self.assertEqual(self.confirmed(), {"unresolved": 4})
+
     def test_a_cell_that_fails_again_is_a_regression(self):
         result = self.nightly(code=2, result={"L=64,D=256": "error"})
         self.assertIn("4 confirmed", self.last_line(result))
