@@ -180,6 +180,7 @@ static const char *const sql_text[SQ_SQL_COUNT] = {
         "JOIN gate g USING (gate_id) JOIN campaign b ON b.campaign_id = g.baseline_id "
         "WHERE k.key = ?1 AND v.metric = ?2 AND v.confirmed <> '' AND (a.kind = 'flake' OR b.uuid = ?3) "
         "AND (a.until IS NULL OR a.until > ?4) "
+        "AND (?5 = '' OR substr(v.cause, 1, length(?5) + 1) = ?5 || ':') "
         "AND a.acknowledgement_id = (SELECT x.acknowledgement_id FROM acknowledgement x "
         "WHERE x.verdict_id = a.verdict_id ORDER BY x.made DESC, x.acknowledgement_id DESC LIMIT "
         "1) "

@@ -139,14 +139,15 @@ sq_status sq_db_put_answer(sq_db *db, const char *verdict_uuid, const sq_answer 
 }
 
 sq_status sq_db_find_answer(sq_db *db, const char *cell_key, const char *metric,
-                            const char *baseline_uuid, double at, sq_answer *out, bool *found,
-                            sq_error *err)
+                            const char *failure, const char *baseline_uuid, double at,
+                            sq_answer *out, bool *found, sq_error *err)
 {
     sq_row row = sq_row_new(db, SQ_SQL_FIND_ANSWER);
     sq_row_text(&row, cell_key);
     sq_row_text(&row, metric);
     sq_row_text(&row, baseline_uuid);
     sq_row_real(&row, at);
+    sq_row_text(&row, failure);
     SQ_TRY(sq_row_step(&row, found, err));
     if (!*found)
         return SQ_OK;

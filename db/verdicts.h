@@ -57,9 +57,11 @@ sq_status sq_db_resolve_verdict(sq_db *db, const char *text, char uuid[SQ_UUID_T
 sq_status sq_db_put_answer(sq_db *db, const char *verdict_uuid, const sq_answer *answer,
                            sq_error *err);
 /* The newest answer that holds at `at` for a metric of a cell beside this baseline: of a flake
- * whatever the baseline was, of a change only where it was answered beside the same one. */
+ * whatever the baseline was, of a change only where it was answered beside the same one. failure: of
+ * the metric "result" the status of the cell, since a lack of memory that was accepted is no crash;
+ * else "". */
 sq_status sq_db_find_answer(sq_db *db, const char *cell_key, const char *metric,
-                            const char *baseline_uuid, double at, sq_answer *out, bool *found,
+                            const char *failure, const char *baseline_uuid, double at, sq_answer *out, bool *found,
                             sq_error *err);
 /* Whether the answer is one to this effect too: a flake's is to all, a change's to one of the same
  * sign that is not larger than the interval of the one that was answered, or, of a count, not by 1 %

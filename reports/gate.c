@@ -45,12 +45,30 @@ const char *sq_standing_name(sq_standing answer)
     return names[answer];
 }
 
+/* What a row has of a suspicion to tell. */
+static sq_standing told_standing(const sq_gate_row *row, int suspicion)
+{
+    bool is_settled = row->answered & 1u << suspicion && !row->is_answered;
+    return is_settled ? SQ_STANDING_NONE : row->standing[suspicion];
+}
+
 sq_standing sq_gate_standing(const sq_gate_row *row)
 {
     sq_standing worst = SQ_STANDING_NONE;
     for (int i = 0; i < SQ_GATE_SUSPICIONS; i++)
-        worst = row->standing[i] > worst ? row->standing[i] : worst;
+        worst = told_standing(row, i) > worst ? told_standing(row, i) : worst;
     return worst;
+}
+
+void sq_gate_names(const sq_gate_row *row, sq_text *out)
+{
+    int n = 0;
+    for (int i = 0; i < SQ_GATE_SUSPICIONS; i++)
+        n += row->name[i][0] != 0;
+    for (int i = 0; i < SQ_GATE_SUSPICIONS; i++)
+        if (row->name[i][0])
+            sq_text_printf(out, "%s%s%s%s", out->length ? ", " : "",
+                           n > 1 ? sq_gate_quantity(i) : "", n > 1 ? " " : "", row->name[i]);
 }
 
 const char *sq_gate_key(const sq_gate_row *row)
@@ -75,7 +93,7 @@ double sq_gate_effect(const sq_gate_row *row)
 {
     double largest = NAN;
     for (int i = 0; i < SQ_NIGHT_QUANTITIES; i++)
-        if (row->standing[i] != SQ_STANDING_NONE)
+        if (told_standing(row, i) != SQ_STANDING_NONE)
             largest = fmax(largest, sq_gate_change(row, i)); /* of a number and NAN: the number */
     return isnan(largest) ? row->result.test[SQ_NIGHT_TIME].change.estimate : largest;
 }
@@ -98,8 +116,8 @@ void sq_gate_describe(const sq_gate_row *row, sq_text *out)
 {
     bool is_dropped = sq_gate_standing(row) <= SQ_STANDING_CLOCKS;
     for (int i = 0; i < SQ_NIGHT_QUANTITIES; i++)
-        if (row->standing[i] > SQ_STANDING_CLOCKS ||
-            (is_dropped && row->standing[i] != SQ_STANDING_NONE))
+        if (told_standing(row, i) > SQ_STANDING_CLOCKS ||
+            (is_dropped && told_standing(row, i) != SQ_STANDING_NONE))
             add_change(out, sq_gate_quantity(i), sq_gate_change(row, i));
     if (row->standing[SQ_GATE_FAILING] != SQ_STANDING_NONE)
         sq_text_printf(out, "%sfails", out->length ? ", " : "");

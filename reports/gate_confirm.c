@@ -25,7 +25,7 @@ static bool is_pending(const sq_gate_row *row)
 {
     for (int i = 0; i < SQ_GATE_SUSPICIONS; i++)
         if (row->standing[i] == SQ_STANDING_PENDING)
-            return !row->is_answered;
+            return true;
     return false;
 }
 
@@ -185,8 +185,9 @@ static void confirm_failing(sq_gate_row *row, const sq_gate_cell *again)
 static void note_why(sq_gate_row *row, const char *why)
 {
     bool is_failing = row->standing[SQ_GATE_FAILING] != SQ_STANDING_NONE;
+    size_t n = row->is_noted ? strlen(row->cause) : 0;
     if (sq_gate_standing(row) == SQ_STANDING_UNRESOLVED && !is_failing && why && *why)
-        snprintf(row->cause, sizeof row->cause, "%.230s", why);
+        snprintf(row->cause + n, sizeof row->cause - n, "%s%.230s", n ? "; " : "", why);
 }
 
 static void confirm_row(const sq_judging *gate, sq_gate_row *row, const sq_gate_side *a,

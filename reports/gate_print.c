@@ -46,6 +46,14 @@ static double median_ns(const sq_gate_cell *cell)
     return cell ? cell->median_ns : NAN;
 }
 
+static void add_names(sq_table *table, const sq_gate_row *row)
+{
+    sq_text names = {.data = NULL};
+    sq_gate_names(row, &names);
+    sq_table_text(table, names.length ? names.data : "");
+    sq_text_free(&names);
+}
+
 static void add_what(sq_table *table, const sq_gate_row *row)
 {
     sq_text what = {.data = NULL};
@@ -64,7 +72,7 @@ static void add_change_row(sq_table *table, const sq_gate_row *row)
     const sq_night_test *time = &row->result.test[SQ_NIGHT_TIME];
     sq_table_text(table, sq_night_verdict_name(row->result.verdict));
     sq_table_text(table, standing_of(row));
-    sq_table_text(table, row->name);
+    add_names(table, row);
     add_what(table, row);
     sq_table_number(table, median_ns(row->baseline) / 1e3, 5);
     sq_table_number(table, median_ns(row->night) / 1e3, 5);
@@ -102,7 +110,7 @@ static void add_wide_row(sq_table *table, const sq_judging *gate, const sq_gate_
     sq_table_text(table, sq_gate_key(row));
     sq_table_text(table, sq_night_verdict_name(row->result.verdict));
     sq_table_text(table, standing_of(row));
-    sq_table_text(table, row->name);
+    add_names(table, row);
     add_what(table, row);
     sq_table_number(table, median_ns(row->baseline), 9);
     sq_table_number(table, median_ns(row->night), 9);

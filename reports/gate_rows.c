@@ -174,10 +174,17 @@ static sq_status read_last(sq_judging *gate, sq_db *db, sq_error *err)
     return SQ_OK;
 }
 
+static void take_name(sqlite3_stmt *row, sq_gate_row *out)
+{
+    for (int i = 0; i < SQ_GATE_SUSPICIONS; i++)
+        if (strcmp(sq_query_text(row, 2), sq_gate_quantity(i)) == 0)
+            sq_query_copy(row, 1, out->name[i], sizeof out->name[i]);
+}
+
 /* The names by which suspects can be answered: those that the store has. */
 static sq_status read_names(sq_judging *gate, sq_db *db, sq_error *err)
 {
-    static const char sql[] = "SELECT v.cell_id, substr(v.uuid, 1, 8) FROM verdict v "
+    static const char sql[] = "SELECT v.cell_id, substr(v.uuid, 1, 8), v.metric FROM verdict v "
                               "JOIN gate g USING (gate_id) WHERE g.uuid = ?1 AND v.confirmed <> ''";
     const sq_scope scope = {db, gate->uuid};
     sqlite3_stmt *row = NULL;
@@ -186,7 +193,7 @@ static sq_status read_names(sq_judging *gate, sq_db *db, sq_error *err)
     while (s == SQ_OK && (s = sq_query_step(&scope, row, &has_row, err)) == SQ_OK && has_row)
         for (int i = 0; i < gate->n_rows; i++)
             if (gate->row[i].night && gate->row[i].night->cell_id == sqlite3_column_int64(row, 0))
-                sq_query_copy(row, 1, gate->row[i].name, sizeof gate->row[i].name);
+                take_name(row, &gate->row[i]);
     sqlite3_finalize(row);
     return s;
 }
@@ -222,28 +229,47 @@ sq_status sq_gate_store(sq_judging *gate, sq_db *db, bool is_final, sq_error *er
 
 /* --- answers --- */
 
-/* Of all that a row is suspected of there is an answer that holds. */
+/* Behind what is known of why: who answered what, and whether that covers tonight's. */
+static void note_answer(sq_gate_row *row, int suspicion, const sq_answer *answer, bool is_covered)
+{
+    size_t n = strlen(row->cause);
+    n = n < sizeof row->cause / 2 ? n : sizeof row->cause / 2; /* room for the answer */
+    snprintf(row->cause + n, sizeof row->cause - n, "%s%s%s %s by %.40s: %.100s", n ? "; " : "",
+             sq_gate_quantity(suspicion), is_covered ? "" : " is more than what was", answer->kind,
+             answer->author, answer->reason);
+    row->is_noted = true;
+}
+
+static sq_status find_answer(const sq_judging *gate, sq_db *db, sq_gate_row *row, int suspicion,
+                             double now, sq_error *err)
+{
+    sq_answer answer;
+    bool found;
+    sq_run_status status = sq_night_status(row->night->status, row->night->n_runs);
+    const char *failure = suspicion == SQ_GATE_FAILING ? sq_run_status_name(status) : "";
+    SQ_TRY(sq_db_find_answer(db, row->night->key, sq_gate_quantity(suspicion), failure,
+                             gate->options.baseline, now, &answer, &found, err));
+    if (!found)
+        return SQ_OK;
+    bool is_covered = sq_answer_covers(&answer, fraction(sq_gate_change(row, suspicion)));
+    note_answer(row, suspicion, &answer, is_covered);
+    if (is_covered) {
+        row->answered |= 1u << suspicion;
+        row->standing[suspicion] = SQ_STANDING_UNRESOLVED; /* nobody will measure it again */
+    }
+    return SQ_OK;
+}
+
 static sq_status find_answers(const sq_judging *gate, sq_db *db, sq_gate_row *row, double now,
                               sq_error *err)
 {
-    sq_answer answer;
-    bool found, is_covered = true;
-    const char *key = row->night->key;
+    row->is_answered = true;
     for (int i = 0; i < SQ_GATE_SUSPICIONS; i++) {
         if (row->standing[i] == SQ_STANDING_NONE)
             continue;
-        SQ_TRY(sq_db_find_answer(db, key, sq_gate_quantity(i), gate->options.baseline, now, &answer,
-                                 &found, err));
-        double effect = fraction(sq_gate_change(row, i));
-        is_covered = is_covered && found && sq_answer_covers(&answer, effect);
-        if (found)
-            snprintf(row->cause, sizeof row->cause, "%s by %.40s: %.150s", answer.kind,
-                     answer.author, answer.reason);
+        SQ_TRY(find_answer(gate, db, row, i, now, err));
+        row->is_answered = row->is_answered && row->answered & 1u << i;
     }
-    row->is_answered = is_covered;
-    for (int i = 0; i < SQ_GATE_SUSPICIONS; i++)
-        if (is_covered && row->standing[i] != SQ_STANDING_NONE)
-            row->standing[i] = SQ_STANDING_UNRESOLVED; /* nobody will measure it again */
     return SQ_OK;
 }
 

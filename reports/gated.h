@@ -69,8 +69,10 @@ typedef struct {
     sq_standing standing[SQ_GATE_SUSPICIONS];
     sq_interval again[SQ_NIGHT_TESTS]; /* change of the blocks, as a difference of logarithms */
     char cause[240];
-    char name[9];     /* of its verdict, for `seqmark ack`; "" where it is no suspect */
-    bool is_answered; /* `seqmark ack` has: it does not count */
+    char name[SQ_GATE_SUSPICIONS][9]; /* of the verdicts, for `seqmark ack`; "": no suspicion */
+    unsigned answered;                /* bit 1 << suspicion: `seqmark ack` has */
+    bool is_answered;                 /* all that there are: the cell does not count */
+    bool is_noted;                    /* the cause tells of an answer, which must not be lost */
 } sq_gate_row;
 
 struct sq_judging {
@@ -94,7 +96,7 @@ struct sq_judging {
     } last; /* nights of this suite, newest first, this one among them once it is stored */
 };
 
-/* The worst of a row's standings. */
+/* The worst of a row's standings, of those that are not answered where there are such. */
 sq_standing sq_gate_standing(const sq_gate_row *row);
 /* Of one suspicion, as a difference of logarithms; NAN where it is no number. */
 double sq_gate_change(const sq_gate_row *row, int suspicion);
@@ -105,6 +107,8 @@ double sq_gate_effect(const sq_gate_row *row);
 const char *sq_gate_key(const sq_gate_row *row);
 bool sq_gate_is_failed(const sq_gate_row *row); /* failed tonight; OOM is a normal row */
 const char *sq_gate_quantity(int suspicion);    /* "time" ... "result" */
+/* "1a2b3c4d", of several suspicions "time 1a2b3c4d, setup 5e6f7a8b". */
+void sq_gate_names(const sq_gate_row *row, sq_text *out);
 /* "time +3.1 %, setup +12 %": what is suspected, or was and is not dismissed. */
 void sq_gate_describe(const sq_gate_row *row, sq_text *out);
 

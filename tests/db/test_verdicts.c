@@ -94,7 +94,7 @@ static const char *found_answer(const char *baseline, double at)
     static sq_answer a;
     bool found;
     a = (sq_answer){.made = 0};
-    must(sq_db_find_answer(db, key, "time", baseline, at, &a, &found, &last_error));
+    must(sq_db_find_answer(db, key, "time", "", baseline, at, &a, &found, &last_error));
     return found ? a.reason : "";
 }
 

@@ -187,6 +187,48 @@ class Gate(Nights):
         self.assertEqual({row["confirmed"] for row in rows}, {"answered"})
         self.assertIn("a new tile", rows[0]["cause"])
 
+    def acks(self, result):
+        """{cell: the column `ack`} of those that have one."""
+        return {row["key"]: row["ack"] for row in csv.DictReader(io.StringIO(result.stdout)) if row["ack"]}
+
+    def ack(self, name, reason):
+        result = self.seqmark("night", "ack", name, "--reason", reason)
+        self.assertEqual(result.returncode, 0, result.stderr)
+
+    def test_of_two_suspicions_each_has_its_answer(self):
+        cell = "B=1,L=128,D=512"
+        slow = {"times": {cell: 1.05}, "setup": {cell: 2}, "hash": {cell: "b" * 16}}
+        result = self.gate("-o", "csv", code=3, **{**slow, "times": {cell: 1.06}, "setup": {cell: 2.1}})
+        ((_, names),) = self.acks(result).items()
+        names = dict(word.split() for word in names.split(", "))
+        self.assertEqual(set(names), {"time", "setup"})
+        self.ack(names["time"], "a new tile")
+        result = self.gate("-o", "csv", code=3, **slow)
+        row = next(csv.DictReader(io.StringIO(result.stdout)))
+        self.assertEqual(row["confirmed"], "unresolved")
+        self.assertTrue(row["what"].startswith("setup +"), row)
+        self.assertRegex(row["cause"], "^changed kernels; time accepted by .*: a new tile; not measured again")
+        self.ack(names["setup"], "a plan")
+        result = self.gate("-o", "csv", code=0, **slow)
+        self.assertIn("1 answered, 31 unchanged", self.last_line(result))
+        # One that grows is told as more than what was answered.
+        result = self.gate("-o", "csv", code=3, **{**slow, "times": {cell: 1.2}})
+        row = next(csv.DictReader(io.StringIO(result.stdout)))
+        self.assertTrue(row["what"].startswith("time +"), row["what"])
+        self.assertNotIn("setup", row["what"])
+        self.assertIn("time is more than what was accepted by", row["cause"])
+
+    def test_an_accepted_lack_of_memory_is_no_crash(self):
+        cell = "B=1,L=128,D=512"
+        result = self.gate("-o", "csv", code=3, result={cell: "oom"})
+        ((_, name),) = self.acks(result).items()
+        self.ack(name, "a larger tile")
+        result = self.gate("-o", "csv", code=0, result={cell: "oom"})
+        self.assertIn("oom: told to: oom; result accepted by", result.stdout)
+        result = self.gate("--allow-failed", "1", "-o", "csv", code=3, result={cell: "error"})
+        self.assertIn("error: told to: error", self.last_line(result))
+        self.assertNotIn("accepted", result.stdout)
+
     def test_every_form(self):
         path = lambda name: os.path.join(self.folder.name, name)
         result = self.gate("-o", "json", "--junit", path("a/junit.xml"), "--markdown", path("b.md"),
@@ -235,4 +277,4 @@ class Gate(Nights):
 
 
 if __name__ == "__main__":
-    unittest.main(argv=sys.argv[:1])
+    unittest.main(argv=sys.argv[:1] + sys.argv[3:])
