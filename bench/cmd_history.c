@@ -105,6 +105,8 @@ static sq_status print(sq_db *db, const sq_given *given, const sq_history *histo
 static sq_status history_in(sq_db *db, const sq_given *given, sq_history_options *o, sq_error *err)
 {
     sq_history history = {.n_series = 0};
+    if (o->suite)
+        SQ_TRY(sq_db_check_suite(db, o->suite, err));
     if (given->n_arguments)
         SQ_TRY(find_cell(db, given->argument[0], &o->cell_id, err));
     SQ_TRY(sq_history_read(db, o, &history, err));

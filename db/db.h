@@ -73,6 +73,8 @@ sq_status sq_db_find_ceilings(sq_db *db, const char *suite, const char *device_u
  * ambiguous: error that lists the nearest. */
 sq_status sq_db_resolve_campaign(sq_db *db, const char *text, char uuid[SQ_UUID_TEXT],
                                  sq_error *err);
+/* SQ_BAD_ARGUMENT with the nearest, where no campaign is of this suite. */
+sq_status sq_db_check_suite(sq_db *db, const char *suite, sq_error *err);
 /* text: run id, run uuid prefix, cell key or unique cell hash prefix. Writes the latest run's id;
  * unknown or ambiguous: as above. */
 sq_status sq_db_resolve_run(sq_db *db, const char *text, int64_t *run_id, sq_error *err);

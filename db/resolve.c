@@ -324,3 +324,15 @@ sq_status sq_db_resolve_run(sq_db *db, const char *text, int64_t *run_id, sq_err
         *run_id = 0;
     return status;
 }
+
+sq_status sq_db_check_suite(sq_db *db, const char *suite, sq_error *err)
+{
+    bool found;
+    sq_row row = sq_row_new(db, SQ_SQL_FIND_SUITE);
+    sq_row_text(&row, suite);
+    SQ_TRY(sq_row_step(&row, &found, err));
+    if (!found)
+        return sq_db_fail_unknown(db, SQ_SQL_KNOWN_SUITES, KNOWN_NAMES, "suite", suite, err);
+    sq_row_end(&row);
+    return SQ_OK;
+}

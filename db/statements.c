@@ -61,7 +61,8 @@ static const char *const sql_text[SQ_SQL_COUNT] = {
         "lo = excluded.lo, hi = excluded.hi, sm_mhz = excluded.sm_mhz",
 
     [SQ_SQL_FIND_GATE] =
-        "SELECT g.uuid, g.exit_code, g.why, coalesce(r.uuid, ''), coalesce(s.uuid, '') FROM gate g "
+        "SELECT g.uuid, g.exit_code, g.why, coalesce(r.uuid, ''), coalesce(s.uuid, ''), "
+        "g.settings FROM gate g "
         "JOIN campaign n ON n.campaign_id = g.campaign_id "
         "JOIN campaign b ON b.campaign_id = g.baseline_id "
         "LEFT JOIN campaign r ON r.campaign_id = g.rerun_id "
@@ -114,6 +115,9 @@ static const char *const sql_text[SQ_SQL_COUNT] = {
     [SQ_SQL_KNOWN_CAMPAIGNS] =
         "SELECT CASE WHEN label <> '' THEN label ELSE substr(uuid, 1, 8) END FROM campaign "
         "ORDER BY turn DESC, campaign_id DESC LIMIT ?1",
+    [SQ_SQL_FIND_SUITE] = "SELECT 1 FROM campaign WHERE suite = ?1 LIMIT 1",
+    [SQ_SQL_KNOWN_SUITES] = "SELECT suite FROM campaign WHERE suite <> '' GROUP BY suite "
+                            "ORDER BY max(turn) DESC LIMIT ?1",
     [SQ_SQL_KNOWN_BASELINES] = "SELECT name FROM baseline ORDER BY made DESC, name LIMIT ?1",
     [SQ_SQL_PUT_BASELINE] =
         "INSERT INTO baseline(name, campaign_id, tree_path, tree_hash, made) "

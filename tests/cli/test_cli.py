@@ -690,7 +690,7 @@ class History(Copies):
         self.refused("history", KEY, "--filter", "L==8", says=["--filter"])
         self.refused("history", "--filter", "L==", says=["column"])
         self.refused("history", "--filter", "L==9", says=["no timed run", "filter"])
-        self.refused("history", "--suite", "weekly", says=["no campaign of suite weekly"])
+        self.refused("history", "--suite", "weekly", says=['suite "weekly"'])
         self.refused("history", "--across", "drivr", says=['"driver"'])
         self.refused("history", "--across", "cache", says=["one cache, launch and clock mode"])
         for date in ("yesterday", "2026-02-30", "2026-1-01", "d", "-3d", ""):
