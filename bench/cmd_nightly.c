@@ -142,6 +142,23 @@ static sq_status judge(sq_night *night, sq_db *db, sq_outcome *outcome, sq_error
     return s == SQ_INTERRUPTED ? SQ_OK : s;
 }
 
+/* The report of a night that was judged. */
+static sq_status tell_again(const sq_night *night, sq_db *db, sq_error *err)
+{
+    sq_judging *gate = NULL;
+    bool is_same;
+    SQ_TRY(sq_gate_open(db, &night->gate, &gate, err));
+    sq_status s = sq_gate_recall(gate, db, &is_same, err);
+    if (s == SQ_OK && is_same)
+        s = sq_gate_publish(gate, &night->run.given, err);
+    else if (s == SQ_OK)
+        fprintf(stderr,
+                "it was judged by other limits than these: no report is written (seqmark gate "
+                "judges by these)\n");
+    sq_gate_free(gate);
+    return s;
+}
+
 /* A night that was judged to its end stays so, unless there is more of it now. */
 static sq_status judge_once(sq_night *night, sq_db *db, bool has_more, sq_outcome *outcome,
                             sq_error *err)
@@ -151,6 +168,7 @@ static sq_status judge_once(sq_night *night, sq_db *db, bool has_more, sq_outcom
     SQ_TRY(sq_gate_find(db, night->gate.night, night->gate.baseline, &end, &found, err));
     if (!found || has_more)
         return judge(night, db, outcome, err);
+    SQ_TRY(tell_again(night, db, err));
     sq_outcome_set(outcome, end.code, "campaign %.8s was judged already: %.800s", night->gate.night,
                    end.why);
     return SQ_OK;

@@ -19,6 +19,7 @@ sq_status sq_db_find_gate(sq_db *db, const char *night, const char *baseline, bo
     sq_row_copy(&row, 2, out->why, sizeof out->why);
     sq_row_copy(&row, 3, out->rerun, sizeof out->rerun);
     sq_row_copy(&row, 4, out->baseline_rerun, sizeof out->baseline_rerun);
+    sq_row_copy(&row, 5, out->settings, sizeof out->settings);
     sq_row_end(&row);
     return SQ_OK;
 }

@@ -10,7 +10,8 @@ extern "C" {
 
 typedef struct {
     char uuid[SQ_UUID_TEXT], why[900], rerun[SQ_UUID_TEXT], baseline_rerun[SQ_UUID_TEXT];
-    int exit_code; /* of one that is not pending */
+    char settings[1000]; /* JSON */
+    int exit_code;       /* of one that is not pending */
 } sq_db_judged;
 
 /* The newest gate of a night beside a baseline that is `nightly`'s (settings.by; a look by `gate` ends

@@ -93,6 +93,11 @@ sq_status sq_gate_store(sq_judging *gate, sq_db *db, bool is_final, sq_error *er
 sq_status sq_gate_find(sq_db *db, const char *night, const char *baseline, sq_gate_end *out,
                        bool *found, sq_error *err);
 
+/* A night that was judged, to be told once more: what became of its suspects, its exit code and the
+ * names of its verdicts are those that are stored; answers given since are told. *is_same is false where
+ * it was judged by other limits than this gate's: then it is this gate's own view, without an end. */
+sq_status sq_gate_recall(sq_judging *gate, sq_db *db, bool *is_same, sq_error *err);
+
 /* --- in words --- */
 
 /* table and md: counts, then the cells that are not as they were; json: one object of everything;

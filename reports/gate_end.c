@@ -125,6 +125,8 @@ static void add_counts(const sq_judging *gate, const sq_night_tally *tally, sq_t
 
 sq_gate_end sq_gate_conclude(const sq_judging *gate)
 {
+    if (gate->has_end)
+        return gate->end;
     sq_night_tally tally = tally_of(gate);
     sq_night_end end = sq_night_exit(&tally);
     sq_text why = {.data = NULL};

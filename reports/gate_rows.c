@@ -291,3 +291,72 @@ sq_status sq_gate_find(sq_db *db, const char *night, const char *baseline, sq_ga
     snprintf(out->why, sizeof out->why, "%s", judged.why);
     return SQ_OK;
 }
+
+/* --- told once more --- */
+
+static sq_standing standing_of(const char *name)
+{
+    for (int i = SQ_STANDING_PENDING; i <= SQ_STANDING_CONFIRMED; i++)
+        if (strcmp(name, sq_standing_name((sq_standing)i)) == 0)
+            return (sq_standing)i;
+    return SQ_STANDING_NONE;
+}
+
+static void recall_verdict(sqlite3_stmt *stored, sq_gate_row *row)
+{
+    const char *metric = sq_query_text(stored, 1);
+    for (int i = 0; i < SQ_GATE_SUSPICIONS; i++)
+        if (strcmp(metric, sq_gate_quantity(i)) == 0)
+            row->standing[i] = standing_of(sq_query_text(stored, 2));
+    if (!row->is_noted)
+        sq_query_copy(stored, 3, row->cause, sizeof row->cause);
+}
+
+static sq_status recall_verdicts(sq_judging *gate, sq_db *db, sq_error *err)
+{
+    static const char sql[] = "SELECT v.cell_id, v.metric, v.confirmed, v.cause FROM verdict v "
+                              "JOIN gate g USING (gate_id) "
+                              "WHERE g.uuid = ?1 AND v.role = 'cell' AND v.confirmed <> ''";
+    const sq_scope scope = {db, gate->uuid};
+    sqlite3_stmt *row = NULL;
+    bool has_row = true;
+    sq_status s = sq_query_plain(&scope, sql, &row, err);
+    while (s == SQ_OK && (s = sq_query_step(&scope, row, &has_row, err)) == SQ_OK && has_row)
+        for (int i = 0; i < gate->n_rows; i++)
+            if (gate->row[i].night && gate->row[i].night->cell_id == sqlite3_column_int64(row, 0))
+                recall_verdict(row, &gate->row[i]);
+    sqlite3_finalize(row);
+    return s;
+}
+
+static sq_status recall(sq_judging *gate, sq_db *db, const sq_db_judged *judged, sq_error *err)
+{
+    sq_gate_reruns reruns;
+    memcpy(gate->uuid, judged->uuid, sizeof gate->uuid);
+    memcpy(reruns.night, judged->rerun, sizeof reruns.night);
+    memcpy(reruns.baseline, judged->baseline_rerun, sizeof reruns.baseline);
+    sq_gate_set_reruns(gate, &reruns);
+    SQ_TRY(sq_gate_confirm(gate, db, true, NULL, err)); /* the changes that were seen again */
+    SQ_TRY(recall_verdicts(gate, db, err));
+    SQ_TRY(read_names(gate, db, err));
+    gate->end.code = judged->exit_code;
+    snprintf(gate->end.why, sizeof gate->end.why, "%s", judged->why);
+    gate->has_end = true;
+    return read_last(gate, db, err);
+}
+
+sq_status sq_gate_recall(sq_judging *gate, sq_db *db, bool *is_same, sq_error *err)
+{
+    sq_db_judged judged;
+    bool found;
+    char *settings = write_settings(gate);
+    sq_status s = settings ? SQ_OK : sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for a gate");
+    if (s == SQ_OK)
+        s = sq_db_find_gate(db, gate->options.night, gate->options.baseline, false, &judged, &found,
+                            err);
+    *is_same = s == SQ_OK && found && strcmp(settings, judged.settings) == 0;
+    if (*is_same)
+        s = recall(gate, db, &judged, err);
+    free(settings);
+    return s;
+}

@@ -91,6 +91,8 @@ struct sq_judging {
     double *numbers;         /* behind the runs that are judged */
     char uuid[SQ_UUID_TEXT]; /* "": not stored yet */
     sq_gate_reruns reruns;
+    sq_gate_end end; /* of a night that was judged before ... */
+    bool has_end;    /* ... if it was */
     struct {
         int nights, sentinels, alarms;
     } last; /* nights of this suite, newest first, this one among them once it is stored */

@@ -234,6 +234,31 @@ class WithProgram(Night):
         self.assertEqual(self.rows("SELECT exit_code FROM gate ORDER BY gate_id"), [(3,), (0,)])
         self.assertEqual(self.rows("SELECT count(*) FROM campaign"), [(2,)])
 
+    def test_a_night_that_was_judged_is_told_again(self):
+        def files(name):
+            return ["-o", "json", "--junit", f"{name}.xml", "--markdown", f"{name}.md", "--html", name]
+        def written(name):
+            folder = pathlib.Path(self.folder.name)
+            return [(folder / path).read_text(encoding="utf-8")
+                    for path in (f"{name}.xml", f"{name}.md", f"{name}/index.html")]
+        slow = {"times": {SLOW: 1.03}, "hash": {SLOW: "b" * 16}, "result": {"B=1,L=64,D=256": "oom"}}
+        first = self.nightly(*files("first"), code=2, **slow)
+        runs = self.rows("SELECT count(*) FROM run")
+        again = self.nightly(*files("again"), "--resume", code=2)
+        self.assertIn("was judged already: confirmed regression; 32 cells", self.last_line(again))
+        self.assertEqual(again.stdout, first.stdout)
+        self.assertEqual(written("again"), written("first"))
+        self.assertEqual((self.rows("SELECT count(*) FROM run"), self.rows("SELECT count(*) FROM gate")),
+                         (runs, [(1,)]))
+        (name, _) = next(iter(self.rows("SELECT substr(verdict_uuid, 1, 8), key FROM v_verdict WHERE "
+                                        "confirmed = 'confirmed' AND metric = 'time'")))
+        self.must("night", "ack", name, "--reason", "a new tile")
+        again = self.nightly(*files("again"), "--resume", code=2)
+        self.assertIn("a new tile", written("again")[0])
+        other = self.nightly("--resume", "--min-effect", "5%", "--junit", "other.xml", code=2)
+        self.assertIn("judged by other limits", other.stderr)
+        self.assertFalse(pathlib.Path(self.folder.name, "other.xml").exists())
+
     def test_the_hook_is_told(self):
         hook = os.path.join(self.folder.name, "the hook")
         pathlib.Path(hook).write_text("#!/bin/sh\nprintf '%s|%s|%s|' \"$1\" \"$SEQMARK_EXIT_CODE\" "
