@@ -60,6 +60,11 @@ sq_standing sq_gate_standing(const sq_gate_row *row)
     return worst;
 }
 
+const char *sq_gate_standing_word(const sq_gate_row *row)
+{
+    return row->is_answered ? "answered" : sq_standing_name(sq_gate_standing(row));
+}
+
 void sq_gate_names(const sq_gate_row *row, sq_text *out)
 {
     int n = 0;

@@ -25,7 +25,7 @@ static int count_failed(const sq_judging *gate)
     return n;
 }
 
-static int count_answered(const sq_judging *gate)
+int sq_gate_answered(const sq_judging *gate)
 {
     int n = 0;
     for (int i = 0; i < gate->n_rows; i++)
@@ -105,7 +105,7 @@ static void add_counts(const sq_judging *gate, const sq_night_tally *tally, sq_t
                  {tally->confirmed, "confirmed"},
                  {tally->unresolved, "unresolved"},
                  {sq_gate_count(gate, SQ_STANDING_DISMISSED, SQ_STANDING_CLOCKS), "dismissed"},
-                 {count_answered(gate), "answered"},
+                 {sq_gate_answered(gate), "answered"},
                  {count_failed(gate), "failed"},
                  {count[SQ_NIGHT_CLOCKS_POWER], "clocks/power"},
                  {count[SQ_NIGHT_SUSPECT_FASTER], "faster"},

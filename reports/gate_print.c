@@ -62,16 +62,11 @@ static void add_what(sq_table *table, const sq_gate_row *row)
     sq_text_free(&what);
 }
 
-static const char *standing_of(const sq_gate_row *row)
-{
-    return row->is_answered ? "answered" : sq_standing_name(sq_gate_standing(row));
-}
-
 static void add_change_row(sq_table *table, const sq_gate_row *row)
 {
     const sq_night_test *time = &row->result.test[SQ_NIGHT_TIME];
     sq_table_text(table, sq_night_verdict_name(row->result.verdict));
-    sq_table_text(table, standing_of(row));
+    sq_table_text(table, sq_gate_standing_word(row));
     add_names(table, row);
     add_what(table, row);
     sq_table_number(table, median_ns(row->baseline) / 1e3, 5);
@@ -109,7 +104,7 @@ static void add_wide_row(sq_table *table, const sq_judging *gate, const sq_gate_
     const sq_night_test *time = &row->result.test[SQ_NIGHT_TIME];
     sq_table_text(table, sq_gate_key(row));
     sq_table_text(table, sq_night_verdict_name(row->result.verdict));
-    sq_table_text(table, standing_of(row));
+    sq_table_text(table, sq_gate_standing_word(row));
     add_names(table, row);
     add_what(table, row);
     sq_table_number(table, median_ns(row->baseline), 9);

@@ -100,6 +100,8 @@ struct sq_judging {
 
 /* The worst of a row's standings, of those that are not answered where there are such. */
 sq_standing sq_gate_standing(const sq_gate_row *row);
+/* Its name, or "answered". */
+const char *sq_gate_standing_word(const sq_gate_row *row);
 /* Of one suspicion, as a difference of logarithms; NAN where it is no number. */
 double sq_gate_change(const sq_gate_row *row, int suspicion);
 /* Looks for the answers that people gave (gate_rows.c). */
@@ -121,6 +123,7 @@ const char *sq_gate_baseline_name(const sq_judging *gate);
 
 /* Cells that nobody has answered, by the worst of their standings. */
 int sq_gate_count(const sq_judging *gate, sq_standing least, sq_standing most);
+int sq_gate_answered(const sq_judging *gate); /* cells */
 
 /* --- gate_print.c --- */
 

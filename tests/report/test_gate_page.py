@@ -42,6 +42,10 @@ def check(page):
     assert type_filter(page, "") == "32 of 32 cells"
     assert type_filter(page, "suspect_slower unresolved") == "4 of 32 cells"
     assert all(SLOW in key for key in column(page, "cell"))
+    assert all(len(name) == 8 for name in column(page, "ack")), column(page, "ack")
+    assert set(column(page, "cause")) == {"not measured again: seqmark nightly does"}
+    facts = page.run("[...document.querySelectorAll('#summary dl div')].map((fact) => fact.innerText)")
+    assert any(fact.split() == ["unresolved", "8"] for fact in facts), facts
     assert type_filter(page, "newly_failing") == "4 of 32 cells"
     type_filter(page, "")
     click(page, "time")
