@@ -12,15 +12,20 @@ static double share(const sq_runner_result *result, int i)
     return result->cost.seconds > 0 ? 100 * result->phase[i].seconds / result->cost.seconds : 0;
 }
 
-static void print_plan_time(const sq_run *run, double seconds)
+static void print_plan_time(const sq_run *run, const sq_cost_summary *cost)
 {
-    char text[32];
+    const double seconds = cost->plan_seconds;
+    char text[32], median[32];
     sq_format_ns(seconds * 1e9, text, sizeof text);
     if (seconds >= 120)
         snprintf(text, sizeof text, "%.0f min", seconds / 60);
-    fprintf(stderr, "the whole plan at this pace: %d cell%s x %d take%s %s\n", run->plan.n_cells,
+    fprintf(stderr, "the whole plan at this pace: %d cell%s x %d take%s %s", run->plan.n_cells,
             run->plan.n_cells == 1 ? "" : "s", run->replicates, run->plan.n_cells == 1 ? "s" : "",
             text);
+    sq_format_ns(cost->plan_median_seconds * 1e9, median, sizeof median);
+    if (!isnan(cost->plan_median_seconds))
+        fprintf(stderr, ", one run %s (median)", median);
+    fputc('\n', stderr);
 }
 
 void sq_run_print_cost(const sq_run *run, const sq_runner_result *result)
@@ -40,7 +45,7 @@ void sq_run_print_cost(const sq_run *run, const sq_runner_result *result)
         fprintf(stderr, "%s %s %.1f %%", i ? "," : "", result->phase[i].name, share(result, i));
     fputc('\n', stderr);
     if (result->left && !isnan(cost->plan_seconds))
-        print_plan_time(run, cost->plan_seconds);
+        print_plan_time(run, cost);
 }
 
 static void set_real(json_t *object, const char *key, double value)
@@ -66,6 +71,7 @@ static json_t *write_cost(const sq_run *run, const sq_runner_result *result)
     set_real(json, "median_run_seconds", cost->median_seconds);
     set_real(json, "mean_run_seconds", cost->mean_seconds);
     set_real(json, "plan_seconds", cost->plan_seconds);
+    set_real(json, "plan_median_run_seconds", cost->plan_median_seconds);
     return json;
 }
 

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/stats.h"
+#include "core/grow.h"
 
 static const char prefix[] = "phase_", suffix[] = "_ms";
 
@@ -58,18 +58,18 @@ static double add_phases(sq_tally *tally, const sq_record *record, double *once_
     return told;
 }
 
-static sq_status keep_seconds(sq_tally *tally, double seconds, sq_error *err)
+static sq_status keep_time(sq_tally *tally, double seconds, sq_work kind, sq_error *err)
 {
-    if (tally->n_timed == tally->room) {
-        int room = tally->room ? 2 * tally->room : 256;
-        double *grown = realloc(tally->run_seconds, sizeof *grown * (size_t)room);
-        if (!grown)
-            return sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for the times of %d runs", room);
-        tally->run_seconds = grown;
-        tally->room = room;
-    }
-    tally->run_seconds[tally->n_timed++] = seconds;
+    if (!sq_grow(&tally->timed, tally->n_timed, sizeof *tally->timed))
+        return sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for the times of %d runs",
+                       tally->n_timed + 1);
+    tally->timed[tally->n_timed++] = (sq_timed_run){seconds, kind};
     return SQ_OK;
+}
+
+static sq_work kind_of(const sq_plan_item *item)
+{
+    return item->replicate > 0 ? SQ_WORK_LATER : SQ_WORK_FIRST;
 }
 
 sq_status sq_tally_add_run(sq_tally *tally, const sq_plan_item *item, const sq_record *record,
@@ -81,19 +81,18 @@ sq_status sq_tally_add_run(sq_tally *tally, const sq_plan_item *item, const sq_r
     add(tally, "other", 5, fmax(0, seconds - told));
     if (item->status != SQ_RUN_OK) /* decided by the plan: nothing was measured */
         return SQ_OK;
-    sq_work_sum *work = &tally->work[item->replicate > 0 ? SQ_WORK_LATER : SQ_WORK_FIRST];
-    if (!tally->is_choosy) {
-        work->n++;
-        work->seconds += seconds;
-        work->once_per_cell_s += once_seconds;
-    }
+    const sq_work kind = tally->is_choosy ? SQ_WORK_CHOSEN : kind_of(item);
+    sq_work_sum *work = &tally->work[kind];
+    work->n++;
+    work->seconds += seconds;
+    work->once_per_cell_s += once_seconds;
     tally->n_runs++;
-    return record->n_samples > 0 ? keep_seconds(tally, seconds, err) : SQ_OK;
+    return record->n_samples > 0 ? keep_time(tally, seconds, kind, err) : SQ_OK;
 }
 
 void sq_tally_free(sq_tally *tally)
 {
-    free(tally->run_seconds);
+    free(tally->timed);
     *tally = (sq_tally){.n_runs = 0};
 }
 
@@ -113,9 +112,60 @@ static double extrapolate(const sq_tally *tally, const sq_plan *plan)
     double seconds = tally->campaign_seconds;
     for (int i = 0; i < plan->count; i++)
         if (plan->item[i].status == SQ_RUN_OK)
-            seconds +=
-                mean_of(tally, plan->item[i].replicate > 0 ? SQ_WORK_LATER : SQ_WORK_FIRST);
+            seconds += mean_of(tally, kind_of(&plan->item[i]));
     return seconds;
+}
+
+static int by_time(const void *a, const void *b)
+{
+    double x = ((const sq_timed_run *)a)->seconds, y = ((const sq_timed_run *)b)->seconds;
+    return (x > y) - (x < y);
+}
+
+static double mean(const sq_tally *tally)
+{
+    double sum = 0;
+    for (int i = 0; i < tally->n_timed; i++)
+        sum += tally->timed[i].seconds;
+    return tally->n_timed ? sum / tally->n_timed : NAN;
+}
+
+/* Of the sorted runs, each with its kind's weight: half of all weight lies on either side. */
+static double median(const sq_tally *tally, const double weight[SQ_WORK_KINDS])
+{
+    double all = 0, below = 0, last = NAN;
+    for (int i = 0; i < tally->n_timed; i++)
+        all += weight[tally->timed[i].kind];
+    for (int i = 0; i < tally->n_timed; i++) {
+        const double own = weight[tally->timed[i].kind];
+        if (own <= 0)
+            continue;
+        if (2 * below == all)
+            return (last + tally->timed[i].seconds) / 2;
+        last = tally->timed[i].seconds;
+        below += own;
+        if (2 * below > all)
+            return last;
+    }
+    return NAN;
+}
+
+/* A kind that the plan has and that no timed run is of: NAN. */
+static double plan_median(const sq_tally *tally, const sq_plan *plan)
+{
+    int timed[SQ_WORK_KINDS] = {0};
+    double weight[SQ_WORK_KINDS] = {0};
+    for (int i = 0; i < tally->n_timed; i++)
+        timed[tally->timed[i].kind]++;
+    for (int i = 0; i < plan->count; i++)
+        weight[kind_of(&plan->item[i])] += plan->item[i].status == SQ_RUN_OK;
+    for (int kind = 0; kind < SQ_WORK_KINDS; kind++) {
+        if (weight[kind] > 0 && !timed[kind])
+            return NAN;
+        if (weight[kind] > 0)
+            weight[kind] /= timed[kind];
+    }
+    return median(tally, weight);
 }
 
 static int by_seconds(const void *a, const void *b)
@@ -130,8 +180,11 @@ sq_cost_summary sq_tally_conclude(sq_tally *tally, const sq_plan *plan)
     for (int i = 0; i < tally->n_phases; i++)
         cost.seconds += tally->phase[i].seconds;
     qsort(tally->phase, (size_t)tally->n_phases, sizeof *tally->phase, by_seconds);
-    cost.mean_seconds = sq_mean(tally->run_seconds, tally->n_timed);
-    cost.median_seconds = sq_median(tally->run_seconds, tally->n_timed);
+    if (tally->n_timed)
+        qsort(tally->timed, (size_t)tally->n_timed, sizeof *tally->timed, by_time);
+    cost.mean_seconds = mean(tally);
+    cost.median_seconds = median(tally, (const double[SQ_WORK_KINDS]){1, 1, 1});
     cost.plan_seconds = extrapolate(tally, plan);
+    cost.plan_median_seconds = plan_median(tally, plan);
     return cost;
 }

@@ -4,7 +4,7 @@
  * and ended in between, messages and the store are in it. Its parts are the values phase_*_ms of its
  * record; what they leave is "other". First runs of a cell (with its proof and counters) and later
  * ones are two kinds of work: how many of each a budget allows says nothing of the rest, so the time
- * of a whole plan is extrapolated by kind.
+ * of a whole plan, and the median over its runs, are extrapolated by kind.
  */
 #ifndef SQ_BENCH_TALLY_H
 #define SQ_BENCH_TALLY_H
@@ -22,7 +22,8 @@ typedef struct {
     double seconds;
 } sq_phase;
 
-typedef enum { SQ_WORK_FIRST, SQ_WORK_LATER, SQ_WORK_KINDS } sq_work;
+/* CHOSEN: for being short, to fill what was left of a budget: no sample of the plan. */
+typedef enum { SQ_WORK_FIRST, SQ_WORK_LATER, SQ_WORK_CHOSEN, SQ_WORK_KINDS } sq_work;
 
 typedef struct {
     int n;
@@ -30,17 +31,22 @@ typedef struct {
     double once_per_cell_s;  /* of them: proof and counters */
 } sq_work_sum;
 
+typedef struct {
+    double seconds;
+    sq_work kind;
+} sq_timed_run;
+
 /* Zero-initialise; sq_tally_free. */
 typedef struct {
     sq_phase phase[SQ_MAX_PHASES];
     int n_phases;
-    double *run_seconds; /* of every run that has a time, in order */
-    int n_timed, room;
+    sq_timed_run *timed; /* every run that has a time, in order */
+    int n_timed;
     int n_runs;
     double campaign_seconds; /* spent before the first run: ceilings */
     double parts_seconds;    /* of the next run, told by sq_tally_add_part */
     sq_work_sum work[SQ_WORK_KINDS];
-    bool is_choosy; /* what comes now was chosen for being short: no sample of the plan */
+    bool is_choosy; /* what comes now is SQ_WORK_CHOSEN */
 } sq_tally;
 
 /* Time spent on no run. */
@@ -56,10 +62,12 @@ typedef struct {
     int n_runs, n_timed;
     double seconds;
     double median_seconds, mean_seconds; /* of the runs that have a time; NAN without any */
-    double plan_seconds; /* of the whole plan at this pace; NAN where no first run was made */
+    /* Of the whole plan at this pace, and the median over its runs; NAN where no first run was made,
+     * the median also where the plan has later runs and none was timed. */
+    double plan_seconds, plan_median_seconds;
 } sq_cost_summary;
 
-/* Sorts run_seconds and the phases (the longest first). */
+/* Sorts the timed runs and the phases (the longest first). */
 sq_cost_summary sq_tally_conclude(sq_tally *tally, const sq_plan *plan);
 
 #ifdef __cplusplus

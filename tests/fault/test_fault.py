@@ -162,6 +162,7 @@ class Workers(Bench):
         self.assertEqual((told["state"], told["cost"]["plan_cells"]), ("budget", 3))
         self.assertEqual(told["cost"]["runs"] + told["cost"]["left"], 27)
         self.assertGreater(told["cost"]["plan_seconds"], 27 * 2)
+        self.assertIsNone(told["cost"]["plan_median_run_seconds"])  # no later run was made
         self.assertIn("the whole plan at this pace: 3 cells x 9 take", result.stderr)
 
     def test_doctor_tries_the_counters_and_asks_the_driver(self):

@@ -112,6 +112,26 @@ static void test_later_runs_are_first_ones_without_what_is_done_once(void **stat
     assert_true(isnan(none.plan_seconds) && isnan(none.median_seconds) && none.n_runs == 0);
 }
 
+/* First runs are 10 of the plan's 30, and 3 of 5 of those made. */
+static void test_the_median_of_a_plan_weighs_kinds_as_the_plan_does(void **state)
+{
+    (void)state;
+    sq_tally tally = {.n_runs = 0};
+    sq_plan plan = a_plan();
+    add_run(&tally, 0, 0.9);
+    add_run(&tally, 0, 0.7);
+    add_run(&tally, 0, 0.8);
+    assert_true(isnan(sq_tally_conclude(&tally, &plan).plan_median_seconds));
+    add_run(&tally, 1, 0.3);
+    add_run(&tally, 1, 0.2);
+    tally.is_choosy = true;
+    add_run(&tally, 1, 0.01);
+    sq_cost_summary cost = sq_tally_conclude(&tally, &plan);
+    assert_near(cost.median_seconds, (0.3 + 0.7) / 2);
+    assert_near(cost.plan_median_seconds, 0.3);
+    sq_tally_free(&tally);
+}
+
 /* They cost next to nothing and would flatter the rest. */
 static void test_rows_without_a_time_are_no_runs_of_the_median(void **state)
 {
@@ -151,6 +171,7 @@ int main(void)
         cmocka_unit_test(test_phases_add_up),
         cmocka_unit_test(test_a_plan_is_extrapolated_by_kind),
         cmocka_unit_test(test_later_runs_are_first_ones_without_what_is_done_once),
+        cmocka_unit_test(test_the_median_of_a_plan_weighs_kinds_as_the_plan_does),
         cmocka_unit_test(test_rows_without_a_time_are_no_runs_of_the_median),
         cmocka_unit_test(test_more_phases_than_room_are_no_harm),
     };
