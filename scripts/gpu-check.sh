@@ -12,7 +12,9 @@
 # evidence names it. Nothing is compiled.
 #
 # What measures runs alone. All else runs side by side, since the driver and the references keep a core busy
-# and the GPU idle; the sanitizers by operator, and by type where an operator has many cases. racecheck, and
+# and the GPU idle: few processes of several threads first, for each wait of one is for the kernels of all
+# others too (twelve at a time, golden data took 28 times as long as alone), then many under the sanitizers,
+# whose host work is of one thread; these by operator, and by type where an operator has many cases. racecheck, and
 # memcheck with --changed, take every small shape once, with types and layouts in turn: hazards are a matter of
 # which kernel runs, not of where its rows lie.
 set -uo pipefail
@@ -32,7 +34,7 @@ limit=${GPU_CHECK_SECONDS:-$limit}
 parts=" ${*:-tests costs golden fuzz large sanitizers} "
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
-export OMP_NUM_THREADS=2 OMP_WAIT_POLICY=passive build work
+export OMP_NUM_THREADS=4 OMP_WAIT_POLICY=passive build work
 seqmark="$build/seqmark"
 [ -x "$seqmark" ] || seqmark="$build/bin/seqmark"
 ops_test="$build/tests/test_gpu_ops"
@@ -44,6 +46,7 @@ jobs=$(($(env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc) * 3 / 4))
 memory=$(awk '/^MemAvailable/ { print int($2 / 4194304) }' /proc/meminfo)
 [ "$jobs" -le "$memory" ] || jobs=$memory
 [ "$jobs" -ge 1 ] || jobs=1
+few=$(((jobs + 2) / 3))
 
 operators=$($evidence operators "$root" "$scope") || exit 1
 [ -n "$operators" ] || echo "no operator has changed since tests/gpu/evidence.json"
@@ -78,7 +81,10 @@ run_all() {
     fi
     if wants tests; then
         [ "$scope" = all ] && echo "tests.backend $ops_test --backend"
-        for name in $operators; do echo "tests.$name $ops_test $name"; done
+        # shellcheck disable=SC2086
+        $evidence cases "$root" all $operators | while read -r name _; do
+            echo "tests.$name $ops_test $name"
+        done
         [ -n "$operators" ] && for name in $families; do
             echo "tests.$name $ops_test $name"
         done
@@ -94,19 +100,19 @@ run_all() {
             echo "fuzz.$name $seqmark verify --fuzz $((fuzz / count + 1)) --op $name --device 0 -o jsonl"
         done
     fi
-    if wants sanitizers; then
-        for tool in $tools; do
-            # API errors are the tests' own business: one of them asks for more memory than there is. Each
-            # sanitizer takes a port of its own; ten are all that it looks for otherwise.
-            # shellcheck disable=SC2086
-            $evidence cases "$root" "${tool#*:}" $operators | while read -r name arguments; do
-                echo "${tool%:*}.$name env OMP_NUM_THREADS=1 compute-sanitizer --tool ${tool%:*}" \
-                    "--report-api-errors no --error-exitcode 3 --print-limit 20 --max-connections 64" \
-                    "--launch-timeout 120 $ops_test $arguments"
-            done
+} | run_all "operators, blocks, golden data, fuzz, beyond 2^31 elements: $few at a time" "$few"
+if wants sanitizers; then
+    for tool in $tools; do
+        # API errors are the tests' own business: one of them asks for more memory than there is. Each
+        # sanitizer takes a port of its own; ten are all that it looks for otherwise.
+        # shellcheck disable=SC2086
+        $evidence cases "$root" "${tool#*:}" $operators | while read -r name arguments; do
+            echo "${tool%:*}.$name env OMP_NUM_THREADS=1 compute-sanitizer --tool ${tool%:*}" \
+                "--report-api-errors no --error-exitcode 3 --print-limit 20 --max-connections 64" \
+                "--launch-timeout 120 $ops_test $arguments"
         done
-    fi
-} | run_all "operators, blocks, golden data, fuzz, beyond 2^31 elements, compute-sanitizer: $jobs at a time" "$jobs"
+    done | run_all "compute-sanitizer: $jobs at a time" "$jobs"
+fi
 if wants quick; then
     echo "suite.quick $all_cores $seqmark run --suite quick --device 0 --db $out/gpu.db --label quick" |
         run_all "quick suite" 1

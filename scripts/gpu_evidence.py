@@ -2,7 +2,7 @@
 """What gpu-check.sh found, as evidence.json, and whether that is still about this code.
 
 usage: gpu_evidence.py operators ROOT all|changed
-       gpu_evidence.py cases ROOT --small|--once|--races OP...       lines "NAME ARGUMENTS" that divide the op tests
+       gpu_evidence.py cases ROOT all|--small|--once|--races OP...   lines "NAME ARGUMENTS" that divide the op tests
        gpu_evidence.py write ROOT SEQMARK WORK SCOPE SECONDS logs of gpu-check.sh to stdout; 1: something failed
        gpu_evidence.py summary EVIDENCE
        gpu_evidence.py costs EVIDENCE                        the table of cost() against counters, in Markdown
@@ -73,7 +73,7 @@ def cases(root, option, names):
             parts += [(count[name] / 3, f"{name}.{dtype} {name} all all {dtype}") for dtype in ("f32", "bf16", "f16")]
         else:
             parts.append((count[name], f"{name} {name}"))
-    return [f"{line} {option}" for _, line in sorted(parts, reverse=True)]
+    return [line if option == "all" else f"{line} {option}" for _, line in sorted(parts, reverse=True)]
 
 
 # --- what was found ---
