@@ -185,21 +185,54 @@ static void check_counters(examination *e)
 
 /* --- peers --- */
 
-/* "torch 2.11.0: sdpa-math, linear; fla not importable: ..." */
+/* What is missing for an implementation; "ok": nothing. */
+static const char *lack_of(const json_t *offered, size_t i)
+{
+    const char *missing = sq_message_text(json_array_get(offered, i), "missing", "");
+    return *missing ? missing : "ok";
+}
+
+static bool is_lacked_before(const json_t *offered, size_t i)
+{
+    size_t j = 0;
+    while (j < i && strcmp(lack_of(offered, j), lack_of(offered, i)) != 0)
+        j++;
+    return j < i;
+}
+
+/* Names of those that lack what the i-th does, or how many they are. */
+static void describe_lack(const json_t *offered, size_t i, sq_text *out)
+{
+    enum { NAMED = 6 };
+    const size_t all = json_array_size(offered);
+    size_t count = 0, told = 0;
+    for (size_t j = i; j < all; j++)
+        count += strcmp(lack_of(offered, j), lack_of(offered, i)) == 0;
+    if (count > NAMED)
+        sq_text_printf(out, " %zu of %zu", count, all);
+    for (size_t j = i; j < all && count <= NAMED; j++) {
+        const json_t *item = json_array_get(offered, j);
+        if (strcmp(lack_of(offered, j), lack_of(offered, i)) == 0)
+            sq_text_printf(out, "%s %s %s", told++ ? "," : "",
+                           sq_message_text(item, "operator", ""),
+                           sq_message_text(item, "name", ""));
+    }
+    sq_text_printf(out, " %.60s", lack_of(offered, i));
+}
+
+/* "torch 2.11.0: 15 of 17 ok; ssd mamba-ssm, selective_scan mamba-ssm not importable: ..." */
 static void describe_peer(const json_t *hello, sq_text *out, int *n_fine, int *n_missing)
 {
     char versions[256];
-    json_t *item;
-    size_t i;
+    const json_t *offered = json_object_get(hello, "implementations");
     sq_peer_versions(hello, versions, sizeof versions);
     sq_text_printf(out, "%s:", versions);
-    json_array_foreach(json_object_get(hello, "implementations"), i, item)
-    {
-        const char *missing = sq_message_text(item, "missing", "");
-        sq_text_printf(out, "%s %s %s%s%.60s", i ? ";" : "", sq_message_text(item, "operator", ""),
-                       sq_message_text(item, "name", ""), *missing ? " " : "",
-                       *missing ? missing : " ok");
-        ++*(*missing ? n_missing : n_fine);
+    for (size_t i = 0; i < json_array_size(offered); i++) {
+        ++*(strcmp(lack_of(offered, i), "ok") == 0 ? n_fine : n_missing);
+        if (is_lacked_before(offered, i))
+            continue;
+        sq_text_add(out, i ? ";" : "");
+        describe_lack(offered, i, out);
     }
 }
 
