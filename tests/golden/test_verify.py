@@ -90,6 +90,18 @@ class Tampered(unittest.TestCase):
         self.assertAlmostEqual(found[0]["max_abs"], 3.5 - got, places=4)
         self.assertIn("want 3.5", result.stderr)
 
+    def test_no_type_lets_a_wrong_case_widen_its_bounds(self):
+        self.patch("output.o", 17, 3.5)
+        for dtype in ("bf16", "f16"):
+            result, found = rows(self.case, "--dtype", dtype)
+            self.assertEqual(result.returncode, 4, result.stderr)
+            self.assertIn("reference in f32: output.o", found[0]["reason"])
+
+    def test_a_wrong_gradient_is_found_in_16_bits(self):
+        self.patch("grad.k", 5, 7.5)
+        result, found = rows(self.case, "--dtype", "bf16")
+        self.assertEqual((result.returncode, found[0]["tensor"]), (4, "grad.k"))
+
     def test_a_nan_in_the_data_is_no_proof(self):
         self.patch("output.o", 0, float("nan"))
         self.assertEqual(verify(self.case).returncode, 4)
