@@ -92,6 +92,12 @@ const char *sq_golden_text(const sq_golden *golden, const char *option)
     return text ? text : "";
 }
 
+bool sq_golden_is_silu(const sq_golden *golden)
+{
+    const char *activation = sq_golden_text(golden, "activation");
+    return strcmp(activation, "silu") == 0 || strcmp(activation, "swish") == 0;
+}
+
 double sq_golden_f32_error(const sq_golden *golden, const char *role)
 {
     const json_t *run = json_object_get(json_object_get(golden->json, "float32_run"), role);

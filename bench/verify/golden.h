@@ -35,6 +35,8 @@ int64_t sq_golden_integer_item(const sq_golden *golden, const char *option, int 
                                int64_t fallback);
 /* A text of the options, or "". */
 const char *sq_golden_text(const sq_golden *golden, const char *option);
+/* Whether option "activation" is SiLU, under either of its official names. */
+bool sq_golden_is_silu(const sq_golden *golden);
 /* How far the official code in f32 was from this data, over the largest magnitude: the worst tensor
  * of the role. NAN where nobody knows. */
 double sq_golden_f32_error(const sq_golden *golden, const char *role);

@@ -187,6 +187,80 @@ class Derived(unittest.TestCase):
         self.assertIn("no activation selu", self.verdicts(activation_fn="selu")[0][1])
 
 
+class Made(unittest.TestCase):
+    """What follows from official results, of one case each, for inputs and options that no case has."""
+
+    def setUp(self):
+        self.holder = tempfile.TemporaryDirectory()
+        self.folder = pathlib.Path(self.holder.name) / "made"
+
+    def tearDown(self):
+        self.holder.cleanup()
+
+    def take(self, case):
+        """The case's json, and its tensors by name: shape, values."""
+        raw = (DATA / case / "data.safetensors").read_bytes()
+        length = struct.unpack("<Q", raw[:8])[0]
+        header = json.loads(raw[8:8 + length])
+        tensors = {}
+        for name, of in header.items():
+            start, end = (8 + length + at for at in of["data_offsets"])
+            tensors[name] = (of["shape"], raw[start:end], of["dtype"])
+        return json.loads((DATA / case / "case.json").read_text()), tensors
+
+    def verdict(self, case, tensors):
+        header, data = {}, b""
+        for name, (shape, values, dtype) in tensors.items():
+            header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [len(data), len(data) + len(values)]}
+            data += values
+        text = json.dumps(header).encode()
+        self.folder.mkdir(exist_ok=True)
+        (self.folder / "case.json").write_text(json.dumps(case))
+        (self.folder / "data.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + data)
+        row = rows(self.folder)[1][0]
+        return row["verdict"], row["reason"]
+
+    def test_swish_is_silu(self):
+        for name in ("conv1d_w4_silu_L37", "conv1d_update_w4"):
+            case, tensors = self.take(name)
+            case["options"]["activation"] = "swish"
+            self.assertEqual(self.verdict(case, tensors), ("ok", ""), name)
+
+    def test_an_input_that_no_operator_takes(self):
+        case, tensors = self.take("conv1d_w4_silu_L37")
+        tensors["input.seq_idx"] = ([2, 37], bytes(4 * 74), "I32")
+        self.assertEqual(self.verdict(case, tensors), ("unsupported", "the operator has no input seq_idx"))
+
+    def test_a_limit_beyond_all_steps(self):
+        case, tensors = self.take("ssd_scan_L37_Dchan")
+        case["options"]["dt_limit"] = [0, 1e9]
+        self.assertEqual(self.verdict(case, tensors), ("ok", ""))
+
+    def test_hard_alibi_of_no_heads(self):
+        case, tensors = self.take("layer_nope_h4_L31")
+        case["subject"] = "attention_hard_alibi"
+        self.assertEqual(self.verdict(case, tensors), ("ok", ""))
+
+    def test_biases_of_the_mixers(self):
+        for name in ("layer_mamba_d24_L67", "layer_mamba2_g2_L65"):
+            case, tensors = self.take(name)
+            for of in ("in_proj", "out_proj"):
+                width = tensors[f"param.{of}.weight"][0][0]
+                tensors[f"param.{of}.bias"] = ([width], bytes(4 * width), "F32")
+            self.assertEqual(self.verdict(case, tensors), ("ok", ""), name)
+            width = tensors["param.out_proj.bias"][0][0]
+            tensors["param.out_proj.bias"] = ([width], struct.pack(f"<{width}f", *[0.5] * width), "F32")
+            self.assertEqual(self.verdict(case, tensors)[0], "mismatch", name)
+
+    def test_a_convolution_without_bias(self):
+        """Its bias is 0 in the official run of no case: without it the result is another one."""
+        case, tensors = self.take("layer_mamba_d24_L67")
+        del tensors["param.conv1d.bias"], tensors["grad.conv1d.bias"]
+        verdict, reason = self.verdict(case, tensors)
+        self.assertEqual(verdict, "mismatch")
+        self.assertIn("output.", reason)
+
+
 class Malformed(unittest.TestCase):
     """A number of case.json may be anything: it is refused or makes the case wrong, and the worker lives."""
     NUMBERS = (0, -1, 0.5, 1e300, -1e300)

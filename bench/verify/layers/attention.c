@@ -62,9 +62,10 @@ static void attention_alibi(sq_tape *t, const sq_golden *g)
 
 static void attention_hard_alibi(sq_tape *t, const sq_golden *g)
 {
-    char masked[64];
-    snprintf(masked, sizeof masked, ",pos=hard-alibi,masked=%lld",
-             (long long)sq_golden_integer(g, "num_masked_heads", 0));
+    const long long heads = sq_golden_integer(g, "num_masked_heads", 0);
+    char masked[64] = ""; /* of no heads: what the operator takes for half of them */
+    if (heads != 0)
+        snprintf(masked, sizeof masked, ",pos=hard-alibi,masked=%lld", heads);
     neox(t, g, masked);
 }
 

@@ -32,17 +32,24 @@ static sq_var conv_state(sq_tape *t, sq_var x, int64_t width)
 /* silu(causal_conv1d(x)); where memory has a window, it goes on from there and keeps the next. */
 static sq_var conv(sq_tape *t, sq_var x, sq_var weight, const char *bias, memory *m)
 {
+    const sq_var b = sq_tape_has(t, bias) ? sq_tape_leaf(t, bias) : SQ_VAR_NONE;
     const sq_tape_bind binds[] = {
-        {"x", x}, {"w", weight}, {"b", sq_tape_leaf(t, bias)}, {"initial", m->window}, {NULL, 0}};
+        {"x", x}, {"w", weight}, {"b", b}, {"initial", m->window}, {NULL, 0}};
     const bool goes_on = m->window >= 0;
     const int64_t taps = sq_tape_dim(t, weight, sq_tape_rank(t, weight) - 1);
     const int call = sq_tape_call(
-        t, "causal_conv1d", binds, "B=%lld,L=%lld,D=%lld,W=%lld,silu=1,bias=1,initial=%d,final=%d",
+        t, "causal_conv1d", binds, "B=%lld,L=%lld,D=%lld,W=%lld,silu=1,bias=%d,initial=%d,final=%d",
         (long long)sq_tape_dim(t, x, 0), (long long)sq_tape_dim(t, x, 1),
-        (long long)sq_tape_dim(t, x, 2), (long long)taps, goes_on, goes_on);
+        (long long)sq_tape_dim(t, x, 2), (long long)taps, b != SQ_VAR_NONE, goes_on, goes_on);
     if (goes_on)
         m->window = sq_tape_result(t, call, "final");
     return sq_tape_result(t, call, "y");
+}
+
+/* y = x W^T, plus the bias where the case has it (option "bias" of the mixers). */
+static sq_var projection(sq_tape *t, sq_var x, const char *weight, const char *bias)
+{
+    return sq_layer_linear(t, x, weight, sq_tape_has(t, bias) ? bias : NULL);
 }
 
 /* --- Mamba (Gu & Dao 2023, figure 3): in_proj rows [x | z]; the convolved x gives [dt | B | C] ---
@@ -76,12 +83,12 @@ static sq_var scan(sq_tape *t, sq_var u, sq_var z, memory *m, bool keeps)
 
 static sq_var mamba_mixer(sq_tape *t, sq_var hidden, memory *m, bool keeps, sq_var *conv_input)
 {
-    const sq_var xz = sq_layer_linear(t, hidden, "in_proj.weight", NULL);
+    const sq_var xz = projection(t, hidden, "in_proj.weight", "in_proj.bias");
     const int64_t inner = sq_tape_dim(t, sq_tape_leaf(t, "A_log"), 0);
     *conv_input = sq_layer_heads(t, xz, 0, inner, 0);
     const sq_var u = conv(t, *conv_input, sq_tape_leaf(t, "conv1d.weight"), "conv1d.bias", m);
     const sq_var y = scan(t, u, sq_layer_heads(t, xz, inner, inner, 0), m, keeps);
-    return sq_layer_linear(t, y, "out_proj.weight", NULL);
+    return projection(t, y, "out_proj.weight", "out_proj.bias");
 }
 
 /* --- Mamba-2 (Dao & Gu 2024, section 7.1): rows [z | x | B | C | dt], an MLP's halves before ---
@@ -93,7 +100,7 @@ typedef struct {
     bool has_norm, norm_first, has_channel_d;
     double eps;
     int64_t norm_groups;
-    const char *conv_weight, *conv_bias, *norm_weight, *out_weight;
+    const char *conv_weight, *conv_bias, *norm_weight, *out_weight, *out_bias;
 } mamba2_form;
 
 static sq_var dual_scan(sq_tape *t, const mamba2_form *f, sq_var xbc, sq_var z, sq_var dt,
@@ -108,7 +115,7 @@ static sq_var dual_scan(sq_tape *t, const mamba2_form *f, sq_var xbc, sq_var z, 
                                                       (int64_t[]){f->heads, f->width})
                                       : sq_tape_leaf(t, "D");
     char limit[96] = "";
-    if (f->dt_max > 0)
+    if (f->dt_min > 0 || f->dt_max > 0)
         snprintf(limit, sizeof limit, ",dtmin=%.17g,dtmax=%.17g", f->dt_min, f->dt_max);
     const sq_tape_bind binds[] = {{"x", sq_layer_heads(t, xbc, 0, inner, f->heads)},
                                   {"dt", dt},
@@ -161,7 +168,7 @@ static sq_var mamba2_inner_of(sq_tape *t, const mamba2_form *f, sq_var rows, mem
             t, sq_tape_pointwise(t, &sq_pointwise_mul, gate, sq_layer_heads(t, rows, mlp, mlp, 0)),
             y, 2);
     }
-    return sq_layer_linear(t, y, f->out_weight, NULL);
+    return projection(t, y, f->out_weight, f->out_bias);
 }
 
 static mamba2_form form_of(sq_tape *t, const sq_golden *g)
@@ -184,13 +191,14 @@ static mamba2_form form_of(sq_tape *t, const sq_golden *g)
         .conv_bias = "conv1d.bias",
         .norm_weight = "norm.weight",
         .out_weight = "out_proj.weight",
+        .out_bias = "out_proj.bias",
     };
 }
 
 static sq_var mamba2_mixer(sq_tape *t, const mamba2_form *f, sq_var hidden, memory *m, bool keeps,
                            sq_var *conv_input)
 {
-    const sq_var rows = sq_layer_linear(t, hidden, "in_proj.weight", NULL);
+    const sq_var rows = projection(t, hidden, "in_proj.weight", "in_proj.bias");
     return mamba2_inner_of(t, f, rows, m, keeps, conv_input);
 }
 
@@ -262,6 +270,7 @@ static void mamba2_inner(sq_tape *t, const sq_golden *g)
     f.conv_bias = "conv1d_bias";
     f.norm_weight = "rmsnorm_weight";
     f.out_weight = "outproj_weight";
+    f.out_bias = "outproj_bias";
     sq_tape_output(t, "y", mamba2_inner_of(t, &f, sq_tape_leaf(t, "zxbcdt"), &m, false, &x));
 }
 

@@ -1,8 +1,6 @@
 /* layers of decoding: official update functions, called token by token with the state carried on,
  * as chains of calls of the operator that also runs whole sequences.
  */
-#include <string.h>
-
 #include "bench/verify/layers/layers.h"
 
 /* --- selective_state_update: inputs (steps, B, ...), heads and their channels are channels --- */
@@ -158,8 +156,7 @@ static sq_var update_conv(sq_tape *t, const sq_golden *g, sq_var x, sq_var befor
         (sq_tape_bind[]){{"x", x}, {"w", weight}, {"b", bias}, {"initial", before}, {NULL, 0}},
         "B=%lld,L=%lld,D=%lld,W=%lld,silu=%d,bias=%d,initial=1", (long long)sq_tape_dim(t, x, 0),
         (long long)sq_tape_dim(t, x, 1), (long long)sq_tape_dim(t, x, 2),
-        (long long)sq_tape_dim(t, weight, 1), strcmp(sq_golden_text(g, "activation"), "silu") == 0,
-        bias != SQ_VAR_NONE);
+        (long long)sq_tape_dim(t, weight, 1), sq_golden_is_silu(g), bias != SQ_VAR_NONE);
     return sq_tape_result(t, call, "y");
 }
 

@@ -71,6 +71,25 @@ static void bind_inputs(const sq_verify_subject *subject, sq_tape *tape, sq_tape
     bind[n] = (sq_tape_bind){.name = NULL};
 }
 
+/* A case that gives more than the operator takes asks for something else. */
+static sq_status refuse_unknown_input(const sq_verify_subject *subject, const sq_golden *golden,
+                                      sq_error *why)
+{
+    static const char role[] = "input.";
+    for (int i = 0; i < golden->file.count; i++) {
+        const char *name = golden->file.tensor[i].name;
+        const sq_subject_tensor *row = subject->tensors;
+        if (strncmp(name, role, sizeof role - 1) != 0)
+            continue;
+        while (row->ours && strcmp(row->golden, name + sizeof role - 1) != 0)
+            row++;
+        if (!row->ours)
+            return sq_fail(why, SQ_UNSUPPORTED, "the operator has no input %.100s",
+                           name + sizeof role - 1);
+    }
+    return SQ_OK;
+}
+
 static bool has_output(const sq_tensor_list *list, const char *name)
 {
     for (int i = 0; i < list->n_out; i++)
@@ -96,6 +115,7 @@ sq_status sq_verify_subject_build(const sq_verify_subject *subject, const sq_gol
 {
     char shape[512];
     sq_tape_bind bind[SQ_MAX_IN + 1];
+    SQ_TRY(refuse_unknown_input(subject, golden, err));
     SQ_TRY(shape_of(subject, golden, shape, sizeof shape, err));
     bind_inputs(subject, tape, bind);
     put_outputs(subject, golden, tape, sq_tape_call(tape, subject->op, bind, "%s", shape));

@@ -1,6 +1,4 @@
 /* subjects of short convolutions and selective scans. */
-#include <string.h>
-
 #include "bench/verify/subjects/subjects.h"
 
 /* --- causal_conv1d --- */
@@ -11,8 +9,8 @@ static sq_status causal_conv1d(const sq_golden *g, sq_text *shape, sq_error *why
     sq_text_printf(shape, "B=%lld,L=%lld,D=%lld,W=%lld,silu=%d,bias=%d,initial=%d,final=%d",
                    sq_subject_integer(g, "batch"), sq_subject_integer(g, "seqlen"),
                    sq_subject_integer(g, "dim"), sq_subject_integer(g, "width"),
-                   strcmp(sq_golden_text(g, "activation"), "silu") == 0,
-                   sq_subject_has_input(g, "bias"), sq_subject_has_input(g, "initial_states"),
+                   sq_golden_is_silu(g), sq_subject_has_input(g, "bias"),
+                   sq_subject_has_input(g, "initial_states"),
                    sq_subject_has_output(g, "final_states"));
     return SQ_OK;
 }
