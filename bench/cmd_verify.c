@@ -61,30 +61,44 @@ static sq_status add_folder(folders *list, const char *path, sq_error *err)
     return SQ_OK;
 }
 
-static bool is_folder(const char *path)
-{
+/* A folder that is being searched, and those that it lies in. */
+typedef struct searched {
+    const struct searched *above;
     struct stat info;
-    return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+    int depth;
+} searched;
+
+/* Whether path is a folder, and none that it lies in itself (by a symbolic link). */
+static bool is_new_folder(const char *path, const searched *above, searched *out)
+{
+    *out = (searched){.above = above, .depth = above ? above->depth + 1 : 0};
+    if (stat(path, &out->info) != 0 || !S_ISDIR(out->info.st_mode))
+        return false;
+    for (const searched *at = above; at; at = at->above)
+        if (at->info.st_dev == out->info.st_dev && at->info.st_ino == out->info.st_ino)
+            return false;
+    return true;
 }
 
 /* A folder with a case.json is a case; other folders are searched. */
-static sq_status collect(const char *path, int depth, folders *list, sq_error *err)
+static sq_status collect(const char *path, const searched *here, folders *list, sq_error *err)
 {
     char inner[4096];
+    searched next;
     snprintf(inner, sizeof inner, "%s/case.json", path);
     if (access(inner, F_OK) == 0)
         return add_folder(list, path, err);
-    DIR *dir = depth < MAX_DEPTH ? opendir(path) : NULL;
+    DIR *dir = here->depth < MAX_DEPTH ? opendir(path) : NULL;
     if (!dir)
         return sq_fail(err, SQ_IO, "%.400s: %s", path,
-                       depth < MAX_DEPTH ? strerror(errno) : "folders too deep");
+                       here->depth < MAX_DEPTH ? strerror(errno) : "folders too deep");
     sq_status s = SQ_OK;
     for (struct dirent *e; s == SQ_OK && (e = readdir(dir));) {
         if (e->d_name[0] == '.' ||
             snprintf(inner, sizeof inner, "%s/%s", path, e->d_name) >= (int)sizeof inner)
             continue;
-        if (is_folder(inner))
-            s = collect(inner, depth + 1, list, err);
+        if (is_new_folder(inner, here, &next))
+            s = collect(inner, &next, list, err);
     }
     closedir(dir);
     return s;
@@ -165,9 +179,32 @@ sq_status sq_verification_ask(sq_verification_run *v, const char *name, json_t *
     return SQ_OK;
 }
 
+/* Requests and rows are JSON: a name of other bytes can be neither. */
+static bool is_utf8(const char *text)
+{
+    json_t *json = json_string(text);
+    json_decref(json);
+    return json != NULL;
+}
+
+static void refuse_name(sq_verification_run *v, const char *folder)
+{
+    char name[512];
+    snprintf(name, sizeof name, "%s", folder);
+    for (char *c = name; *c; c++)
+        if ((unsigned char)*c >= 0x80)
+            *c = '?';
+    snprintf(v->why, sizeof v->why, "its path is no UTF-8");
+    add_unanswered(v, name, true);
+}
+
 static sq_status verify(sq_verification_run *v, const char *folder, sq_error *err)
 {
     json_t *answer = NULL;
+    if (!is_utf8(folder)) {
+        refuse_name(v, folder);
+        return SQ_OK;
+    }
     SQ_TRY(sq_verification_ask(
         v, folder, json_pack("{ss ss ss}", "do", "verify", "case", folder, "dtype", v->dtype),
         "verification", &answer, err));
@@ -180,9 +217,12 @@ static sq_status verify(sq_verification_run *v, const char *folder, sq_error *er
 static sq_status verify_folders(sq_verification_run *v, const sq_given *given, sq_error *err)
 {
     folders list = {.count = 0};
+    searched top;
     sq_status s = SQ_OK;
-    for (int i = 0; s == SQ_OK && i < given->n_arguments; i++)
-        s = collect(given->argument[i], 0, &list, err);
+    for (int i = 0; s == SQ_OK && i < given->n_arguments; i++) {
+        (void)is_new_folder(given->argument[i], NULL, &top); /* collect says what is wrong */
+        s = collect(given->argument[i], &top, &list, err);
+    }
     if (s == SQ_OK && list.count == 0)
         s = sq_fail(err, SQ_BAD_ARGUMENT, "%.300s: no case.json there", given->argument[0]);
     if (list.count)

@@ -25,7 +25,7 @@ static const struct {
 static sq_status map_file(const char *path, sq_safetensors *out, sq_error *err)
 {
     struct stat info;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0 || fstat(fd, &info) != 0) {
         sq_status s = sq_fail(err, SQ_IO, "%s: %s", path, strerror(errno));
         if (fd >= 0)

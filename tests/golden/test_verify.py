@@ -102,6 +102,25 @@ class Tampered(unittest.TestCase):
         result, found = rows(self.case, "--dtype", "bf16")
         self.assertEqual((result.returncode, found[0]["tensor"]), (4, "grad.k"))
 
+    def test_a_folder_that_holds_itself(self):
+        for name in ("again", "and_again"):
+            (pathlib.Path(self.holder.name) / name).symlink_to(self.holder.name)
+        result, found = rows(self.holder.name)
+        self.assertEqual((result.returncode, [r["case"] for r in found]), (0, [CASE]), result.stderr)
+
+    def test_a_name_that_is_no_text(self):
+        odd = os.path.join(os.fsencode(self.holder.name), b"odd\xff")
+        shutil.copytree(os.fsencode(self.case), odd)
+        result, found = rows(self.holder.name)
+        self.assertEqual(result.returncode, 6, result.stderr)
+        self.assertEqual(sorted(r["verdict"] for r in found), ["ok", "unsupported"])
+        self.assertIn("no UTF-8", result.stderr)
+
+    def test_data_that_is_no_file(self):
+        self.data.unlink()
+        os.mkfifo(self.data)
+        self.assertIn("no safetensors file", verify(self.case).stderr)
+
     def test_a_nan_in_the_data_is_no_proof(self):
         self.patch("output.o", 0, float("nan"))
         self.assertEqual(verify(self.case).returncode, 4)
