@@ -181,11 +181,10 @@ static void take_name(sqlite3_stmt *row, sq_gate_row *out)
             sq_query_copy(row, 1, out->name[i], sizeof out->name[i]);
 }
 
-/* The names by which suspects can be answered: those that the store has. */
-static sq_status read_names(sq_judging *gate, sq_db *db, sq_error *err)
+/* What the store has of tonight's suspects: `sql` gives rows that begin with a cell's id, for a gate. */
+static sq_status take_suspects(sq_judging *gate, sq_db *db, const char *sql,
+                               void (*take)(sqlite3_stmt *stored, sq_gate_row *row), sq_error *err)
 {
-    static const char sql[] = "SELECT v.cell_id, substr(v.uuid, 1, 8), v.metric FROM verdict v "
-                              "JOIN gate g USING (gate_id) WHERE g.uuid = ?1 AND v.confirmed <> ''";
     const sq_scope scope = {db, gate->uuid};
     sqlite3_stmt *row = NULL;
     bool has_row = true;
@@ -193,9 +192,17 @@ static sq_status read_names(sq_judging *gate, sq_db *db, sq_error *err)
     while (s == SQ_OK && (s = sq_query_step(&scope, row, &has_row, err)) == SQ_OK && has_row)
         for (int i = 0; i < gate->n_rows; i++)
             if (gate->row[i].night && gate->row[i].night->cell_id == sqlite3_column_int64(row, 0))
-                take_name(row, &gate->row[i]);
+                take(row, &gate->row[i]);
     sqlite3_finalize(row);
     return s;
+}
+
+/* The names by which suspects can be answered: those that the store has. */
+static sq_status read_names(sq_judging *gate, sq_db *db, sq_error *err)
+{
+    static const char sql[] = "SELECT v.cell_id, substr(v.uuid, 1, 8), v.metric FROM verdict v "
+                              "JOIN gate g USING (gate_id) WHERE g.uuid = ?1 AND v.confirmed <> ''";
+    return take_suspects(gate, db, sql, take_name, err);
 }
 
 static sq_status put(sq_judging *gate, sq_db *db, bool is_final, const char *settings,
@@ -317,16 +324,7 @@ static sq_status recall_verdicts(sq_judging *gate, sq_db *db, sq_error *err)
     static const char sql[] = "SELECT v.cell_id, v.metric, v.confirmed, v.cause FROM verdict v "
                               "JOIN gate g USING (gate_id) "
                               "WHERE g.uuid = ?1 AND v.role = 'cell' AND v.confirmed <> ''";
-    const sq_scope scope = {db, gate->uuid};
-    sqlite3_stmt *row = NULL;
-    bool has_row = true;
-    sq_status s = sq_query_plain(&scope, sql, &row, err);
-    while (s == SQ_OK && (s = sq_query_step(&scope, row, &has_row, err)) == SQ_OK && has_row)
-        for (int i = 0; i < gate->n_rows; i++)
-            if (gate->row[i].night && gate->row[i].night->cell_id == sqlite3_column_int64(row, 0))
-                recall_verdict(row, &gate->row[i]);
-    sqlite3_finalize(row);
-    return s;
+    return take_suspects(gate, db, sql, recall_verdict, err);
 }
 
 static sq_status recall(sq_judging *gate, sq_db *db, const sq_db_judged *judged, sq_error *err)
