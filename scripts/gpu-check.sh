@@ -7,7 +7,9 @@
 #   BUILD_DIR   a build folder, or what was taken from one: tests/test_gpu_*, and seqmark or bin/seqmark
 #   --changed   only operators whose code is not that of tests/gpu/evidence.json, without large, the tests
 #               that measure, and all sanitizers but memcheck
-#   PART        tests costs golden fuzz large sanitizers (default: all six); quick sweep: the suites, timed
+#   PART        tests costs golden fuzz large sanitizers (default: all six); of the tests alone: measuring; of
+#               the sanitizers: racecheck memcheck initcheck synccheck; quick sweep: the suites, timed
+# What an earlier call into OUT_DIR found of the same code stays: parts may be run one after the other.
 # Ends within 9 minutes, with --changed 3 ($GPU_CHECK_SECONDS: others): what is left then is stopped, and the
 # evidence names it. Nothing is compiled.
 #
@@ -52,7 +54,13 @@ operators=$($evidence operators "$root" "$scope") || exit 1
 [ -n "$operators" ] || echo "no operator has changed since tests/gpu/evidence.json"
 families=$(sed -n 's/^SQ_FAMILY(\([a-z0-9_]*\)).*/\1/p' "$root/models/registry.def")
 
-wants() { case "$parts" in *" $1 "*) return 0 ;; *) return 1 ;; esac; }
+wants() { # PART...: any of them
+    local part
+    for part; do
+        case "$parts" in *" $part "*) return 0 ;; esac
+    done
+    return 1
+}
 left() { echo $((limit > SECONDS ? limit - SECONDS : 1)); }
 say() { printf '%4d s  %s\n' "$SECONDS" "$*"; }
 
@@ -68,7 +76,7 @@ run_all() {
 }
 
 {
-    if wants tests && [ "$scope" = all ]; then
+    if wants tests measuring && [ "$scope" = all ]; then
         for name in measure probes profile; do echo "tests.$name $build/tests/test_gpu_$name"; done
     fi
     if wants costs && [ -n "$operators" ]; then
@@ -101,8 +109,9 @@ run_all() {
         done
     fi
 } | run_all "operators, blocks, golden data, fuzz, beyond 2^31 elements: $few at a time" "$few"
-if wants sanitizers; then
+if wants sanitizers racecheck memcheck initcheck synccheck; then
     for tool in $tools; do
+        wants sanitizers "${tool%:*}" || continue
         # API errors are the tests' own business: one of them asks for more memory than there is. Each
         # sanitizer takes a port of its own; ten are all that it looks for otherwise.
         # shellcheck disable=SC2086
@@ -132,7 +141,8 @@ for kind in tests costs golden fuzz large memcheck initcheck synccheck racecheck
     done
 done >"$out/log.txt" 2>/dev/null
 say "done"
-$evidence write "$root" "$seqmark" "$work" "$scope" "$SECONDS" >"$out/evidence.json"
+$evidence write "$root" "$seqmark" "$work" "$scope" "$SECONDS" "$out/evidence.json" >"$work/evidence.json"
 status=$?
+mv "$work/evidence.json" "$out/evidence.json"
 $evidence summary "$out/evidence.json"
 exit $status

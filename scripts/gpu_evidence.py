@@ -3,7 +3,8 @@
 
 usage: gpu_evidence.py operators ROOT all|changed
        gpu_evidence.py cases ROOT all|--small|--once|--races OP...   lines "NAME ARGUMENTS" that divide the op tests
-       gpu_evidence.py write ROOT SEQMARK WORK SCOPE SECONDS logs of gpu-check.sh to stdout; 1: something failed
+       gpu_evidence.py write ROOT SEQMARK WORK SCOPE SECONDS [BEFORE]   logs of gpu-check.sh to stdout, and what
+                                     the evidence BEFORE has beside them of the same code; 1: something failed
        gpu_evidence.py summary EVIDENCE
        gpu_evidence.py costs EVIDENCE                        the table of cost() against counters, in Markdown
        gpu_evidence.py stale ROOT                            a line; always 0
@@ -247,13 +248,27 @@ def is_bad(found):
             any(s["errors"] or s["not_finished"] for s in found["sanitizers"].values()))
 
 
-def write(root, seqmark, work, scope, seconds):
+def carry_on(found, before, work):
+    """What an earlier call found and this one did not run."""
+    if any(before.get(key) != found[key] for key in ("code", "scope", "device", "driver")):
+        return
+    for kind in ("tests", "large", "golden", "worst", "sanitizers", "spent"):
+        found[kind] = {**before[kind], **found[kind]}
+    for kind in ("costs", "fuzz"):
+        if not logs(work, kind):
+            found[kind] = before[kind]
+    found["seconds"] += before["seconds"]
+
+
+def write(root, seqmark, work, scope, seconds, before=None):
     name, driver = device()
     random, worst = fuzz(work)
     found = {**hashes(root), "scope": scope, "build": version(seqmark), "device": name, "driver": driver,
              "seconds": int(seconds), "spent": spent(work), "tests": tests(work, "tests"),
              "costs": costs(work), "large": tests(work, "large"),
              "golden": golden(root, work), "fuzz": random, "worst": worst, "sanitizers": sanitizers(work)}
+    if before and before.exists():
+        carry_on(found, json.loads(before.read_text()), work)
     if suites(work):
         found["suites"] = suites(work)
     found["status"] = int(is_bad(found))
@@ -304,7 +319,7 @@ def main(words):
     elif verb == "cases":
         print("".join(line + "\n" for line in cases(path, words[2], words[3:])), end="")
     elif verb == "write":
-        return write(path, pathlib.Path(words[2]), pathlib.Path(words[3]), *words[4:6])
+        return write(path, pathlib.Path(words[2]), pathlib.Path(words[3]), *words[4:6], *map(pathlib.Path, words[6:7]))
     elif verb == "summary":
         summary(path)
     elif verb == "costs":

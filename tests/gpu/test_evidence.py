@@ -165,6 +165,26 @@ class Check(unittest.TestCase):
         self.assertEqual(sorted(set(found["operators"]) - set(found["tests"])), [])
         self.assertEqual((found["fuzz"]["state"], found["status"]), ("stopped", 1))
 
+    def test_parts_of_several_calls_are_one_evidence(self):
+        self.fakes(bad="ssd", errors=1)
+        _, first = self.check("tests", "golden", "fuzz", "initcheck")
+        self.assertEqual((sorted(first["sanitizers"]), first["status"]), (["initcheck"], 1))
+        self.fakes()
+        _, second = self.check("measuring", "initcheck", "synccheck")
+        self.assertEqual(sorted(second["sanitizers"]), ["initcheck", "synccheck"])
+        self.assertEqual(second["sanitizers"]["initcheck"]["errors"], 0)
+        self.assertEqual((second["golden"], second["fuzz"], second["tests"]["ssd"]),
+                         (first["golden"], first["fuzz"], first["tests"]["ssd"]))
+        self.assertGreaterEqual(second["seconds"], first["seconds"])
+        self.assertEqual(second["status"], 1)  # ssd's test has not run again
+        _, third = self.check("tests")
+        self.assertEqual(third["status"], 0)
+
+    def test_evidence_of_other_code_is_not_carried_on(self):
+        _, found = self.check("golden")
+        (self.folder / "out/evidence.json").write_text(json.dumps({**found, "code": "0"}), "utf-8")
+        self.assertEqual(self.check("costs")[1]["golden"], {})
+
     def test_threads_of_openmp_are_no_cores(self):
         """nproc counts the threads that OMP_NUM_THREADS allows."""
         told = self.folder / "told"
