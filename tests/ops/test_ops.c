@@ -48,8 +48,13 @@ static void once_is_every_shape_and_pass_once(void **state)
     (void)state;
     sq_rig rig = open_rig();
     sq_case_filter one = {.program = "", .op = "layernorm"};
-    sq_case_counts all = {0}, once = {0}, f16 = {0};
+    sq_case_counts all = {0}, unproved = {0}, once = {0}, f16 = {0};
     sq_op_cases_run_cheap(&rig, &one, 1e4, &all);
+    one.is_unproved = true;
+    sq_op_cases_run_cheap(&rig, &one, 1e4, &unproved);
+    assert_int_equal(unproved.passed, all.passed);
+    assert_int_equal(unproved.failed, 0);
+    one.is_unproved = false;
     one.is_once = true;
     sq_op_cases_run_cheap(&rig, &one, 1e4, &once);
     one.dtype = "f16";

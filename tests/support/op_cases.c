@@ -72,6 +72,13 @@ static sq_status inputs_checksum(sq_job *job, uint64_t *sum, sq_error *err)
     return SQ_OK;
 }
 
+static sq_status launch_once(sq_job *job, sq_error *err)
+{
+    double setup_ns;
+    SQ_TRY(job->ops->prepare(job, SQ_CASE_SEED, &setup_ns, err));
+    return sq_job_run_once(job, err);
+}
+
 /* Launches twice and compares the bits; then the proof. */
 static sq_status exercise(sq_job *job, double max_work, sq_error *err)
 {
@@ -95,21 +102,20 @@ static sq_status exercise(sq_job *job, double max_work, sq_error *err)
     return SQ_OK;
 }
 
-static sq_status run_case(const sq_rig *rig, const sq_op_case *c, double max_work, sq_error *err)
+static sq_status run_case(const sq_rig *rig, const sq_case_filter *filter, const sq_op_case *c,
+                          double max_work, sq_error *err)
 {
     sq_job *job;
     SQ_TRY(open_case(rig, c, &job, err));
-    sq_status status = exercise(job, max_work, err);
+    sq_status status = filter->is_unproved ? launch_once(job, err) : exercise(job, max_work, err);
     sq_job_free(job);
     return status;
 }
 
 static sq_status prove_slices(sq_job *job, double max_work, int seeds, sq_error *err)
 {
-    double setup_ns;
     sq_proof proof;
-    SQ_TRY(job->ops->prepare(job, SQ_CASE_SEED, &setup_ns, err));
-    SQ_TRY(sq_job_run_once(job, err));
+    SQ_TRY(launch_once(job, err));
     for (int seed = 0; seed < seeds; seed++) {
         SQ_TRY(sq_prove_place(sq_job_place(job), sq_job_launch, job, max_work, (uint64_t)seed,
                               &proof, err));
@@ -158,7 +164,7 @@ static void run_turn(const sq_rig *rig, const sq_case_filter *filter, sq_op_case
         c = combination(c, turn + i);
         if (!is_wanted(filter, &c))
             continue;
-        status = run_case(rig, &c, max_work, &err);
+        status = run_case(rig, filter, &c, max_work, &err);
         if (status != SQ_UNSUPPORTED)
             count(filter, &c, status, &err, counts);
     }
@@ -176,7 +182,7 @@ static void run_pass(const sq_rig *rig, const sq_case_filter *filter, sq_op_case
         sq_error err = {.status = SQ_OK};
         c = combination(c, i);
         if (is_wanted(filter, &c))
-            count(filter, &c, run_case(rig, &c, max_work, &err), &err, counts);
+            count(filter, &c, run_case(rig, filter, &c, max_work, &err), &err, counts);
     }
 }
 
@@ -292,10 +298,8 @@ static sq_status judge_rel_l2(const sq_proof *proof, sq_error *err)
 
 static sq_status prove_long(sq_job *job, sq_error *err)
 {
-    double setup_ns;
     sq_proof proof;
-    SQ_TRY(job->ops->prepare(job, SQ_CASE_SEED, &setup_ns, err));
-    SQ_TRY(sq_job_run_once(job, err));
+    SQ_TRY(launch_once(job, err));
     SQ_TRY(job->ops->prove(job, INFINITY, &proof, err));
     return judge_rel_l2(&proof, err);
 }

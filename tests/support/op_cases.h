@@ -15,10 +15,11 @@ enum { SQ_CASE_SEED = 20240 };
 
 /* NULL: all. `program` is what the replay command starts with. is_once: every shape of every pass
  * in one type and layout, which take turns, so that a provider's shapes together meet them all.
+ * is_unproved: each case is launched once and that is all, for runs that a sanitizer watches.
  * without: a provider that is left out. */
 typedef struct {
     const char *program, *op, *provider, *shape, *dtype, *pass, *without;
-    bool is_once;
+    bool is_once, is_unproved;
 } sq_case_filter;
 
 typedef struct {
