@@ -213,6 +213,17 @@ static inline sq_status sq_decay_supports_gamma(const sq_decay_params &p, sq_err
     return sq_fail(why, SQ_UNSUPPORTED, "head %d: step by step, heads up to 19 only", last);
 }
 
+static inline bool sq_decay_has_vectors(const sq_decay_tensor &t, int vector)
+{
+    return (uintptr_t)t.data % 16 == 0 && t.batch % vector == 0 && t.time % vector == 0 &&
+           t.head % vector == 0;
+}
+
+static inline bool sq_decay_has_vectors(const sq_decay_matrix &m)
+{
+    return (uintptr_t)m.data % 16 == 0 && m.batch % 4 == 0 && m.head % 4 == 0 && m.row % 4 == 0;
+}
+
 static inline sq_decay_tensor sq_decay_view(const sq_tensor *t)
 {
     return {t->data, t->stride[0], t->stride[1], t->stride[2]};

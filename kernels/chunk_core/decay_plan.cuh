@@ -17,17 +17,6 @@ typedef struct {
     sq_status (*run)(const sq_call *call, const sq_decay_params &p, sq_error *err);
 } sq_decay_kernel;
 
-static inline bool sq_decay_has_vectors(const sq_decay_tensor &t, int vector)
-{
-    return (uintptr_t)t.data % 16 == 0 && t.batch % vector == 0 && t.time % vector == 0 &&
-           t.head % vector == 0;
-}
-
-static inline bool sq_decay_has_vectors(const sq_decay_matrix &m)
-{
-    return (uintptr_t)m.data % 16 == 0 && m.batch % 4 == 0 && m.head % 4 == 0 && m.row % 4 == 0;
-}
-
 /* Rows are read and written in 16-byte vectors, those of states in pairs. */
 static inline sq_status sq_decay_supports_rows(const sq_call *call, const sq_decay_params &p,
                                                sq_error *why)

@@ -111,6 +111,7 @@ static const char *const test_shapes[] = {
     "B=2,L=1,H=2,K=8,V=8,initial=1,final=1",
     "B=1,L=129,H=2,K=64,V=64,initial=1",
     "B=2,L=40,H=2,K=8,V=16,final=1",
+    "B=1,L=70,H=2,K=200,V=24",
     "B=1,L=1031,H=2,K=64,V=128,initial=1,final=1",
     NULL,
 };
