@@ -356,6 +356,7 @@ static const char *const test_shapes[] = {
     "B=2,L=100,D=64,N=16,softplus=0",
     "B=1,L=75,D=64,N=16,softplus=0,bias=0,skip=0,gate=0",
     "B=2,L=130,D=64,N=16,G=2",
+    "B=5,L=2,D=150,N=16,G=2",
     "B=1,L=97,D=66,N=12,G=3",
     "B=1,L=70,D=32,N=64",
     "B=1,L=40,D=24,N=256,G=2",
