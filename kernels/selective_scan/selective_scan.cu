@@ -10,6 +10,7 @@
 
 #include "kernels/op.h"
 #include "kernels/selective_scan/scan_backward.cuh"
+#include "kernels/selective_scan/scan_split.cuh"
 #include "kernels/selective_scan/scan_step.cuh"
 #include "kernels/selective_scan/scan_tile.cuh"
 
@@ -169,20 +170,34 @@ __global__ void __launch_bounds__(C::THREADS, C::BLOCKS) scan_portable(scan_args
     }
 }
 
-/* Pass 2: h_s = exp(A sum_s) h_{s-1} + local_s, in place. Grid: (D N / block, B). */
+/* Pass 2: h_s = exp(A sum_s) h_{s-1} + local_s, in place. Grid: (D N / block, B). AHEAD segments are
+ * read before the first of them is written: the chain is short, a load is not. */
 __global__ void carry_states(segments s, const float *a, int64_t a_stride, int64_t channels,
                              int64_t states)
 {
+    constexpr int AHEAD = 8;
     const int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= channels * states)
         return;
     const int64_t d = i / states, row = (int64_t)blockIdx.y * (s.count - 1);
     const float rate = a[d * a_stride + i % states] * SQ_LOG2E;
     float h = 0;
-    for (int64_t k = 0; k < s.count - 1; k++) {
-        float *state = &s.state[(row + k) * channels * states + i];
-        h = fmaf(sq_exp2(rate * s.sum[(row + k) * channels + d]), h, *state);
-        *state = h;
+    for (int64_t k0 = 0; k0 < s.count - 1; k0 += AHEAD) {
+        float local[AHEAD], decay[AHEAD];
+#pragma unroll
+        for (int k = 0; k < AHEAD; k++) {
+            if (k0 + k < s.count - 1) {
+                local[k] = s.state[(row + k0 + k) * channels * states + i];
+                decay[k] = sq_exp2(rate * s.sum[(row + k0 + k) * channels + d]);
+            }
+        }
+#pragma unroll
+        for (int k = 0; k < AHEAD; k++) {
+            if (k0 + k < s.count - 1) {
+                h = fmaf(decay[k], h, local[k]);
+                s.state[(row + k0 + k) * channels * states + i] = h;
+            }
+        }
     }
 }
 
@@ -191,11 +206,11 @@ template <typename F>
 auto with_tiling(const sq_call *call, F f)
 {
     const int64_t states = call->in[IN_A].dim[1];
-    if (states <= tiling_16::STATES)
-        return f(tiling_16{});
-    if (states <= tiling_64::STATES && !has_constants(call))
-        return f(tiling_64{});
-    return f(tiling_256{});
+    if (has_constants(call))
+        return states <= tiling_16::STATES ? f(tiling_16{}) : f(tiling_256{});
+    if (states <= tiling_split::STATES)
+        return f(tiling_split{});
+    return states <= tiling_64::STATES ? f(tiling_64{}) : f(tiling_256{});
 }
 
 sq_status supports_portable(const sq_call *call, const sq_device *device, sq_error *why)
@@ -207,7 +222,8 @@ sq_status supports_portable(const sq_call *call, const sq_device *device, sq_err
     return sq_with_type(call->dtype, why, [&](auto element) {
         using T = decltype(element);
         return with_tiling(call, [&](auto c) {
-            return sq_supports_shared(device, sizeof(shared_tiles<T, decltype(c)>), why);
+            return sq_supports_shared(device, sizeof(typename decltype(c)::template shared<T>),
+                                      why);
         });
     });
 }
@@ -221,11 +237,11 @@ int64_t channel_tiles(const sq_call *call)
 }
 
 /* Passes 1 and 2 nearly double the work, so L is cut only where its blocks would leave most of the
- * device idle, and then into at least four; never with B or C constant in time, for which there is no
+ * device idle, and then into at least two; never with B or C constant in time, for which there is no
  * pass 1. The same on every device: so is the workspace. */
 segments segments_of(const sq_call *call)
 {
-    const int64_t few_blocks = 192, many_blocks = 528, least_tiles = 4;
+    const int64_t least_tiles = 4;
     const int64_t *dim = call->in[IN_U].dim;
     return with_tiling(call, [&](auto c) {
         using C = decltype(c);
@@ -233,9 +249,9 @@ segments segments_of(const sq_call *call)
         const int64_t tiles = sq_ceil_div(dim[1], C::STEPS);
         segments s = {1, tiles * C::STEPS, NULL, NULL};
         const int64_t most = tiles / least_tiles;
-        if (blocks >= few_blocks || most < 4 || has_constants(call))
+        if (blocks >= C::FEW_BLOCKS || most < 4 || has_constants(call))
             return s;
-        const int64_t count = min(most, sq_ceil_div(many_blocks, blocks));
+        const int64_t count = min(most, max((int64_t)2, C::MANY_BLOCKS / blocks));
         s.steps = sq_ceil_div(tiles, count) * C::STEPS;
         s.count = sq_ceil_div(dim[1], s.steps);
         return s;
@@ -259,32 +275,42 @@ size_t saved_portable(const sq_call *forward)
     return (size_t)(dim[0] * borders * dim[2] * forward->in[IN_A].dim[1]) * sizeof(float);
 }
 
-template <typename T, typename C, bool CONSTANT>
-sq_status launch_whole(const sq_call *call, scan_args<T> args, segments s, sq_error *err)
+template <typename T, typename C, bool STATE_ONLY, bool CONSTANT>
+auto kernel_of()
 {
-    const size_t bytes = sizeof(shared_tiles<T, C>);
-    dim3 grid((unsigned)channel_tiles<C>(call), (unsigned)s.count, (unsigned)args.batch);
-    SQ_TRY(sq_allow_shared(scan_portable<T, C, false, CONSTANT>, bytes, err));
-    scan_portable<T, C, false, CONSTANT><<<grid, C::THREADS, bytes, sq_stream(call)>>>(args, s);
-    return sq_launched("selective_scan portable", err);
+    if constexpr (std::is_same<C, tiling_split>::value)
+        return scan_split<T, STATE_ONLY>;
+    else
+        return scan_portable<T, C, STATE_ONLY, CONSTANT>;
+}
+
+/* Grid's y: segments that are scanned. */
+template <typename T, typename C, bool STATE_ONLY, bool CONSTANT>
+sq_status launch_scan(const sq_call *call, const scan_args<T> &args, const segments &s,
+                      sq_error *err)
+{
+    const size_t bytes = sizeof(typename C::template shared<T>);
+    const auto kernel = kernel_of<T, C, STATE_ONLY, CONSTANT>();
+    /* Nobody needs the state after the last segment. */
+    dim3 grid((unsigned)channel_tiles<C>(call), (unsigned)(s.count - STATE_ONLY),
+              (unsigned)args.batch);
+    SQ_TRY(sq_allow_shared(kernel, bytes, err));
+    kernel<<<grid, C::THREADS, bytes, sq_stream(call)>>>(args, s);
+    return sq_launched(STATE_ONLY ? "selective_scan pass 1" : "selective_scan portable", err);
 }
 
 template <typename T, typename C>
-sq_status launch_passes(const sq_call *call, scan_args<T> args, segments s, sq_error *err)
+sq_status launch_passes(const sq_call *call, const scan_args<T> &args, const segments &s,
+                        sq_error *err)
 {
-    const size_t bytes = sizeof(shared_tiles<T, C>);
     if (s.count > 1) {
-        SQ_TRY(sq_allow_shared(scan_portable<T, C, true, false>, bytes, err));
-        /* Nobody needs the state after the last segment. */
-        dim3 cut((unsigned)channel_tiles<C>(call), (unsigned)(s.count - 1), (unsigned)args.batch);
-        scan_portable<T, C, true, false><<<cut, C::THREADS, bytes, sq_stream(call)>>>(args, s);
-        SQ_TRY(sq_launched("selective_scan pass 1", err));
+        SQ_TRY((launch_scan<T, C, true, false>(call, args, s, err)));
         dim3 all((unsigned)sq_ceil_div(args.channels * args.states, 256), (unsigned)args.batch);
         carry_states<<<all, 256, 0, sq_stream(call)>>>(s, args.a, args.a_stride, args.channels,
                                                        args.states);
         SQ_TRY(sq_launched("selective_scan pass 2", err));
     }
-    return launch_whole<T, C, false>(call, args, s, err);
+    return launch_scan<T, C, false, false>(call, args, s, err);
 }
 
 template <typename T>
@@ -297,11 +323,15 @@ sq_status launch_forward(const sq_call *call, sq_error *err)
     return with_tiling(call, [&](auto c) {
         using C = decltype(c);
         const scan_args<T> args = forward_args_of<T>(call);
-        if constexpr (C::STATES != tiling_64::STATES) {
-            if (has_constants(call))
-                return launch_whole<T, C, true>(call, args, s, err);
+        if constexpr (std::is_same<C, tiling_16>::value) {
+            return launch_scan<T, C, false, true>(call, args, s, err);
+        } else {
+            if constexpr (std::is_same<C, tiling_256>::value) {
+                if (has_constants(call))
+                    return launch_scan<T, C, false, true>(call, args, s, err);
+            }
+            return launch_passes<T, C>(call, args, s, err);
         }
-        return launch_passes<T, C>(call, args, s, err);
     });
 }
 
