@@ -8,6 +8,8 @@
  */
 #include <cuda_runtime.h>
 
+#include <type_traits>
+
 #include "kernels/op.h"
 #include "kernels/selective_scan/scan_backward.cuh"
 #include "kernels/selective_scan/scan_split.cuh"

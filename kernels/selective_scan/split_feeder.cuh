@@ -1,0 +1,368 @@
+/* split_feeder: what selective_scan's scanning warps and feeding warps share (scan_split.cuh), and
+ * the feeding ones. Included by scan_split.cuh alone. */
+#ifndef SQ_KERNELS_SELECTIVE_SCAN_SPLIT_FEEDER_CUH
+#define SQ_KERNELS_SELECTIVE_SCAN_SPLIT_FEEDER_CUH
+
+#include "kernels/hw/mma_tf32_sm80.cuh"
+#include "kernels/selective_scan/scan_tile.cuh"
+
+namespace sq_selective_scan
+{
+
+struct split_shared;
+
+struct tiling_split {
+    static constexpr int STATES = 16, CHANNELS = 64, STEPS = 32;
+    static constexpr int PAIRS = CHANNELS / 2, COLUMNS = 8; /* of sq_mma_tf32's D: steps */
+    static constexpr int SCANNERS = CHANNELS / 16 * 32, FEEDERS = 128;
+    static constexpr int THREADS = SCANNERS + FEEDERS, BLOCKS = 2; /* of an SM at once, at least */
+    static constexpr int OCTETS = CHANNELS / 8, ROW_STEP = FEEDERS / OCTETS;
+    static constexpr int ITEMS =
+        STEPS / ROW_STEP; /* octets of channels that a feeder has of a tile */
+    /* L is cut below, to so many. One block a multiprocessor gives more than two thirds of the
+     * speed of two, and pass 1 costs nearly as much as the whole. */
+    static constexpr int64_t FEW_BLOCKS = 76, MANY_BLOCKS = 264;
+    template <typename T>
+    using shared = split_shared;
+};
+
+/* Tiles in turn. step: d_t and d_t u_t of two neighbouring channels, at split_place; the scan leaves
+ * their C_t . h_t in it, in the half that split_half tells. At i: b of states 2i, 2i + 8, 2i + 1,
+ * 2i + 9, c of 2i, 2i + 1, 2i + 8, 2i + 9: neighbours are operands of one product. */
+struct split_shared {
+    float4 step[2][tiling_split::STEPS][tiling_split::PAIRS];
+    float4 b[2][tiling_split::STEPS][tiling_split::STATES / 4];
+    float4 c[2][tiling_split::STEPS][tiling_split::STATES / 4];
+};
+
+/* Where pair j of octet `octet` lies in a step: feeders, an octet each, and scanners, a pair each,
+ * both meet every bank once. */
+__device__ __forceinline__ int split_place(int octet, int j)
+{
+    return octet * 4 + (j ^ octet / 2);
+}
+
+/* In which half of a pair's place the results of a step lie. */
+__device__ __forceinline__ constexpr int split_half(int step)
+{
+    return step / 2 % 2;
+}
+
+/* All threads of the block, each kind at its own place in the code. */
+__device__ __forceinline__ void split_meet()
+{
+    asm volatile("bar.sync 1, %0;" ::"n"(tiling_split::THREADS) : "memory");
+}
+
+/* N neighbouring elements as they lie in memory. */
+template <typename T, int N>
+struct raw_row {
+    static constexpr int WORDS = N * (int)sizeof(T) / 4, PER_WORD = 4 / (int)sizeof(T);
+    static constexpr int CHUNK = WORDS < 4 ? WORDS : 4; /* words of one access */
+    uint32_t word[WORDS];
+
+    /* valid: elements that there are; the others stay as they are. IS_VECTOR: accesses are aligned,
+     * and wholly valid or not at all. */
+    template <bool IS_VECTOR>
+    __device__ __forceinline__ void load(const T *from, int valid)
+    {
+        if constexpr (IS_VECTOR) {
+#pragma unroll
+            for (int i = 0; i < WORDS; i += CHUNK)
+                if (i * PER_WORD < valid)
+                    load_chunk(from + i * PER_WORD, i);
+        } else {
+            float x[N];
+            get(x);
+#pragma unroll
+            for (int i = 0; i < N; i++)
+                x[i] = i < valid ? sq_to_f32(from[i]) : x[i];
+            set(x);
+        }
+    }
+
+    __device__ __forceinline__ void load_chunk(const T *from, int i)
+    {
+        if constexpr (CHUNK == 4) {
+            const uint4 raw = sq_load16(from);
+            word[i] = raw.x, word[i + 1] = raw.y, word[i + 2] = raw.z, word[i + 3] = raw.w;
+        } else if constexpr (CHUNK == 2) {
+            const uint2 raw = *(const uint2 *)from;
+            word[i] = raw.x, word[i + 1] = raw.y;
+        } else {
+            word[i] = *(const uint32_t *)from;
+        }
+    }
+
+    __device__ __forceinline__ void set(const float (&x)[N])
+    {
+#pragma unroll
+        for (int i = 0; i < WORDS; i++) {
+            if constexpr (sizeof(T) == 4)
+                word[i] = __float_as_uint(x[i]);
+            else
+                word[i] = sq_pack2<T>(x[2 * i], x[2 * i + 1]);
+        }
+    }
+
+    __device__ __forceinline__ void get(float (&x)[N]) const
+    {
+#pragma unroll
+        for (int i = 0; i < WORDS; i++) {
+            if constexpr (sizeof(T) == 4) {
+                x[i] = __uint_as_float(word[i]);
+            } else {
+                const float2 two = sq_unpack2<T>(word[i]);
+                x[2 * i] = two.x, x[2 * i + 1] = two.y;
+            }
+        }
+    }
+
+    /* Streaming: nobody reads it here. */
+    template <bool IS_VECTOR>
+    __device__ __forceinline__ void store(T *to, int valid) const
+    {
+        if constexpr (IS_VECTOR) {
+#pragma unroll
+            for (int i = 0; i < WORDS; i += 4)
+                if (i * PER_WORD < valid)
+                    __stcs((uint4 *)(to + i * PER_WORD),
+                           make_uint4(word[i], word[i + 1], word[i + 2], word[i + 3]));
+        } else {
+            float x[N];
+            get(x);
+#pragma unroll
+            for (int i = 0; i < N; i++)
+                if (i < valid)
+                    to[i] = sq_from_f32<T>(x[i]);
+        }
+    }
+};
+
+/* States n, n + 1, n + 8, n + 9 of B or C in one step. */
+template <typename T>
+struct raw_states {
+    raw_row<T, 2> low, high;
+
+    /* valid: states that there are, from n on; the others become zeros. */
+    template <bool IS_VECTOR>
+    __device__ __forceinline__ void load(const T *from, int valid)
+    {
+        *this = raw_states{};
+        low.template load<IS_VECTOR>(from, valid);
+        high.template load<IS_VECTOR>(from + 8, valid - 8);
+    }
+
+    /* n, n + 1, n + 8, n + 9. */
+    __device__ __forceinline__ float4 get() const
+    {
+        float x[2], y[2];
+        low.get(x);
+        high.get(y);
+        return make_float4(x[0], x[1], y[0], y[1]);
+    }
+};
+
+/* The products in tf32 that one of f32 is made of: bf16 is content with one, its own roundings are
+ * coarser; f16 has the states in two parts, f32 both factors. */
+template <typename T>
+constexpr int split_terms = sizeof(T) == 4 ? 3 : 2;
+template <>
+constexpr int split_terms<__nv_bfloat16> = 1;
+
+/* d u as the scan takes it. */
+template <typename T>
+__device__ __forceinline__ float split_input(float d, float u)
+{
+    return split_terms<T> == 1 ? sq_tf32_centred(d * u) : d * u;
+}
+
+/* Of B: on the tensor cores d u is multiplied by it four times, once for every k. */
+template <typename T>
+constexpr float split_factor = split_terms<T> == 1 ? 0.25f : 1.0f;
+
+/* The feeders' share of a tile: a thread has an octet of channels in ITEMS steps, and four states
+ * of one step of B and C. */
+template <typename T, bool STATE_ONLY, bool IS_VECTOR>
+struct feeder {
+    using tiling = tiling_split;
+    static constexpr int ITEMS = tiling::ITEMS, ROW_STEP = tiling::ROW_STEP;
+    static constexpr int SOFTPLUS_TERMS = sizeof(T) == 4 ? 10 : 6;
+
+    const scan_args<T> &p;
+    split_shared *shared;
+    const int row;       /* the first of its steps in a tile; ROW_STEP to the next */
+    const int place;     /* of its first pair in a buffer, bytes; pair j: ^ 16 j */
+    const int line;      /* of B and C: its step in a tile */
+    const int channels;  /* of the octet, that there are */
+    const int states;    /* from its first one of B and C on */
+    int next_left, left; /* steps from the beginning of the tile on that is loaded for */
+    float bias[8], skip[8];
+    const T *next_u, *next_delta, *next_b, *next_c, *last_u, *last_z;
+    T *y;
+    raw_row<T, 8> u[ITEMS], delta[ITEMS]; /* of the tile to be prepared */
+    raw_states<T> b, c;
+    raw_row<T, 8> old_u[ITEMS], z[ITEMS]; /* of the tile to be finished */
+
+    __device__ __forceinline__ feeder(const scan_args<T> &args, const block_part &part,
+                                      split_shared *tiles, int thread)
+        : p(args), shared(tiles), row(thread / tiling::OCTETS),
+          place(split_place(thread % tiling::OCTETS, 0) * 16 + row * tiling::PAIRS * 16),
+          line(thread / 4), channels(part.channels - thread % tiling::OCTETS * 8),
+          states((int)p.states - thread % 4 * 2), next_left((int)part.steps),
+          left(next_left), u{}, delta{}, old_u{}, z{}
+    {
+        const int64_t d = part.d0 + thread % tiling::OCTETS * 8, t = part.t0 + row;
+#pragma unroll
+        for (int i = 0; i < 8; i++) {
+            bias[i] = i < channels && p.bias ? p.bias[d + i] : 0.0f;
+            skip[i] = i < channels && p.skip ? p.skip[d + i] : 0.0f;
+        }
+        next_u = last_u = p.u.data + part.b * p.u.stride_b + t * p.u.stride_t + d;
+        next_delta = p.delta.data + part.b * p.delta.stride_b + t * p.delta.stride_t + d;
+        last_z = p.z.data + part.b * p.z.stride_b + t * p.z.stride_t + d;
+        y = p.y.data + part.b * p.y.stride_b + t * p.y.stride_t + d;
+        next_b = first(p.b, part, thread);
+        next_c = first(p.c, part, thread);
+    }
+
+    __device__ __forceinline__ const T *first(const projection<const T> &of, const block_part &part,
+                                              int thread) const
+    {
+        return of.data + part.b * of.stride_b + (part.t0 + line) * of.stride_t +
+               part.g * of.stride_g + thread % 4 * 2;
+    }
+
+    /* Steps of this tile and the next, of which `left` are left; moves *from to the next tile. */
+    __device__ __forceinline__ void load_rows(raw_row<T, 8> (&to)[ITEMS], const T **from,
+                                              int64_t stride, int steps) const
+    {
+#pragma unroll
+        for (int i = 0; i < ITEMS; i++) {
+            to[i].template load<IS_VECTOR>(*from, row + i * ROW_STEP < steps ? channels : 0);
+            *from += ROW_STEP * stride;
+        }
+    }
+
+    /* What the next prepare takes, and what finish does. */
+    __device__ __forceinline__ void load_next()
+    {
+        load_rows(u, &next_u, p.u.stride_t, next_left);
+        load_rows(delta, &next_delta, p.delta.stride_t, next_left);
+        b.template load<IS_VECTOR>(next_b, line < next_left ? states : 0);
+        next_b += tiling::STEPS * p.b.stride_t;
+        if constexpr (!STATE_ONLY) {
+            c.template load<IS_VECTOR>(next_c, line < next_left ? states : 0);
+            next_c += tiling::STEPS * p.c.stride_t;
+        }
+    }
+    __device__ __forceinline__ void load_last()
+    {
+        load_rows(old_u, &last_u, p.u.stride_t, left);
+        if (p.z.data)
+            load_rows(z, &last_z, p.z.stride_t, left);
+    }
+
+    __device__ __forceinline__ char *buffer_of(int64_t tile) const
+    {
+        return (char *)shared->step[tile & 1];
+    }
+
+    /* Behind the last step its size is 0: the state stays as it is. */
+    __device__ __forceinline__ void prepare(int64_t tile)
+    {
+        char *to = buffer_of(tile);
+#pragma unroll
+        for (int i = 0; i < ITEMS; i++) {
+            float d[8], x[8];
+            delta[i].get(d);
+            u[i].get(x);
+#pragma unroll
+            for (int k = 0; k < 8; k++)
+                d[k] += bias[k];
+            if (p.has_softplus) {
+#pragma unroll
+                for (int k = 0; k < 8; k++)
+                    d[k] = softplus<SOFTPLUS_TERMS>(d[k]);
+            }
+            if (next_left < tiling::STEPS) {
+#pragma unroll
+                for (int k = 0; k < 8; k++) {
+                    d[k] = row + i * ROW_STEP < next_left ? d[k] : 0.0f;
+                    x[k] = row + i * ROW_STEP < next_left ? x[k] : 0.0f;
+                }
+            }
+#pragma unroll
+            for (int j = 0; j < 4; j++)
+                *(float4 *)(to + (place ^ 16 * j) + i * ROW_STEP * tiling::PAIRS * 16) =
+                    make_float4(d[2 * j], d[2 * j + 1], split_input<T>(d[2 * j], x[2 * j]),
+                                split_input<T>(d[2 * j + 1], x[2 * j + 1]));
+        }
+        const float4 b4 = b.get();
+        const float f = split_factor<T>;
+        shared->b[tile & 1][line][threadIdx.x % 4] =
+            make_float4(b4.x * f, b4.z * f, b4.y * f, b4.w * f);
+        if constexpr (!STATE_ONLY) {
+            shared->c[tile & 1][line][threadIdx.x % 4] = c.get();
+        }
+        next_left -= tiling::STEPS;
+    }
+
+    __device__ __forceinline__ void finish(int64_t tile)
+    {
+        const char *from = buffer_of(tile);
+#pragma unroll
+        for (int i = 0; i < ITEMS; i++, y += ROW_STEP * p.y.stride_t) {
+            static_assert(ROW_STEP % 4 == 0, "a thread's steps have one half");
+            float out[8], x[8];
+            old_u[i].get(x);
+#pragma unroll
+            for (int j = 0; j < 4; j++) {
+                const float2 *halves =
+                    (const float2 *)(from + (place ^ 16 * j) + i * ROW_STEP * tiling::PAIRS * 16);
+                const float2 two = halves[split_half(row)];
+                out[2 * j] = fmaf(skip[2 * j], x[2 * j], two.x);
+                out[2 * j + 1] = fmaf(skip[2 * j + 1], x[2 * j + 1], two.y);
+            }
+            if (p.z.data) {
+                z[i].get(x);
+#pragma unroll
+                for (int k = 0; k < 8; k++)
+                    out[k] *= sq_silu(x[k]);
+            }
+            raw_row<T, 8> rounded;
+            rounded.set(out);
+            rounded.template store<IS_VECTOR>(y, row + i * ROW_STEP < left ? channels : 0);
+        }
+        left -= tiling::STEPS;
+    }
+
+    __device__ __forceinline__ void run(int64_t n_tiles)
+    {
+        load_next();
+        prepare(0);
+        if (n_tiles > 1)
+            load_next();
+        split_meet();
+#pragma unroll 1
+        for (int64_t tile = 0; tile < n_tiles; tile++) { /* the one that the scanners are at */
+            if constexpr (!STATE_ONLY) {
+                if (tile > 0)
+                    finish(tile - 1);
+                load_last();
+            }
+            if (tile + 1 < n_tiles)
+                prepare(tile + 1);
+            if (tile + 2 < n_tiles)
+                load_next();
+            split_meet();
+        }
+        if constexpr (!STATE_ONLY) {
+            finish(n_tiles - 1);
+        }
+    }
+};
+
+} // namespace sq_selective_scan
+
+#endif
