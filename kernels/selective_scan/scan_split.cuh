@@ -21,27 +21,31 @@
 namespace sq_selective_scan
 {
 
-/* A lane: states 2 (lane % 4) + {0, 1, 8, 9} of two channels. As D of sq_mma_tf32 they are rows
- * lane / 4 and lane / 4 + 8 of two products; as A of two more the same rows, and columns lane % 4
- * and lane % 4 + 4. */
-template <typename T, bool STATE_ONLY>
+/* A lane: states 2 (lane % 4) + {0, 1} of eight, in each of PRODUCTS eights, of two channels. As D
+ * of sq_mma_tf32 they are rows lane / 4 and lane / 4 + 8; as A of a further product the same rows,
+ * and columns lane % 4 and lane % 4 + 4. */
+template <typename T, int SHARES, bool STATE_ONLY>
 struct scanner {
-    using tiling = tiling_split;
-    static constexpr int TERMS = split_terms<T>;
+    using tiling = tiling_split<SHARES>;
+    static constexpr int TERMS = split_terms<T>, PRODUCTS = 2 / SHARES, N = 2 * PRODUCTS;
 
-    const int group, column, pair, channel; /* lane / 4, lane % 4; channel: the first of the pair */
-    float h[2][4], a[2][4];                 /* a: A log2 e; 0 beyond N, where B is 0 too */
-    float most[2];                          /* step size at which a[][3] makes 2^-126 */
-    float sum[2];                           /* of the step sizes */
+    const int group, column, share; /* lane / 4, lane % 4, which of the SHARES */
+    const int pair, channel;        /* place of the pair, the first of its channels */
+    float h[2][N], a[2][N];         /* a: A log2 e; 0 beyond N, where B is 0 too */
+    float most[2];                  /* step size at which a[][N - 1] makes 2^-126 */
+    float sum[2];                   /* of the step sizes */
 
-    __device__ __forceinline__ scanner()
-        : group((int)threadIdx.x % 32 / 4), column((int)threadIdx.x % 4),
-          pair(split_place((int)threadIdx.x / 32 * 2 + group / 4, group % 4)),
-          channel((int)threadIdx.x / 32 * 16 + group * 2)
+    __device__ __forceinline__ scanner(int warp, int lane)
+        : group(lane / 4), column(lane % 4), share(warp % SHARES),
+          pair(split_place(warp / SHARES * 2 + group / 4, group % 4)),
+          channel(warp / SHARES * 16 + group * 2)
     {
     }
 
-    __device__ __forceinline__ int state(int j) const { return column * 2 + j / 2 * 8 + j % 2; }
+    __device__ __forceinline__ int state(int j) const
+    {
+        return (share + j / 2) * 8 + column * 2 + j % 2;
+    }
 
     __device__ __forceinline__ bool has(const block_part &part, int64_t states, int i, int j) const
     {
@@ -56,11 +60,11 @@ struct scanner {
             sum[i] = 0.0f;
             const float *from = p.a + (part.d0 + channel + i) * p.a_stride;
 #pragma unroll
-            for (int j = 0; j < 4; j++)
+            for (int j = 0; j < N; j++)
                 a[i][j] = has(part, p.states, i, j) ? from[state(j)] * SQ_LOG2E : 0.0f;
-            if (a[i][3] < -least) /* -inf: 0 times it would be NaN */
-                a[i][3] = -least;
-            most[i] = __fdividef(126.0f, fabsf(a[i][3]));
+            if (a[i][N - 1] < -least) /* -inf: 0 times it would be NaN */
+                a[i][N - 1] = -least;
+            most[i] = __fdividef(126.0f, fabsf(a[i][N - 1]));
         }
     }
 
@@ -71,7 +75,7 @@ struct scanner {
 #pragma unroll
         for (int i = 0; i < 2; i++)
 #pragma unroll
-            for (int j = 0; j < 4; j++)
+            for (int j = 0; j < N; j++)
                 h[i][j] = from && has(part, p.states, i, j)
                               ? from[(channel + i) * stride_d + state(j)]
                               : 0.0f;
@@ -82,7 +86,7 @@ struct scanner {
 #pragma unroll
         for (int i = 0; i < 2; i++)
 #pragma unroll
-            for (int j = 0; j < 4; j++)
+            for (int j = 0; j < N; j++)
                 if (has(part, p.states, i, j))
                     to[(channel + i) * stride_d + state(j)] = h[i][j];
     }
@@ -90,21 +94,47 @@ struct scanner {
     {
 #pragma unroll
         for (int i = 0; i < 2; i++)
-            if (column == 0 && channel + i < part.channels)
+            if (share == 0 && column == 0 && channel + i < part.channels)
                 to[channel + i] = sum[i];
     }
 
+    /* B_t as `inputs` takes it, of a row of shared B. Of the tensor cores' B row lane % 4 is column g:
+     * states g of both eights; else the lane's own, those of both eights in turn. */
+    __device__ __forceinline__ float4 load_b(const float4 *row) const
+    {
+        if constexpr (TERMS > 1) {
+            const float4 four = row[column];
+            return share == 0 ? four : make_float4(four.y, four.y, four.w, four.w);
+        } else if constexpr (SHARES > 1) {
+            return make_float4(((const float *)row)[2 * group + share], 0.0f, 0.0f, 0.0f);
+        } else {
+            const float2 two = ((const float2 *)row)[group];
+            return make_float4(two.x, two.y, 0.0f, 0.0f);
+        }
+    }
+
+    /* C of this lane's states in the step that its column of the tensor cores' B is. */
+    __device__ __forceinline__ void load_c(float (&c)[N], const float4 *of_group) const
+    {
+        const float2 *eights = (const float2 *)&of_group[column] + share;
+#pragma unroll
+        for (int i = 0; i < PRODUCTS; i++) {
+            c[2 * i] = eights[i].x;
+            c[2 * i + 1] = eights[i].y;
+        }
+    }
+
     /* d u B_t of both channels. */
-    static __device__ __forceinline__ void inputs(float (&in)[2][4], float4 step, float4 b)
+    static __device__ __forceinline__ void inputs(float (&in)[2][N], float4 step, float4 b)
     {
         if constexpr (TERMS > 1) {
             const float x[2] = {step.z, step.w}, by_state[4] = {b.x, b.z, b.y, b.w};
 #pragma unroll
-            for (int i = 0; i < 8; i++)
-                in[i / 4][i % 4] = x[i / 4] * by_state[i % 4];
+            for (int i = 0; i < 2 * N; i++)
+                in[i / N][i % N] = x[i / N] * by_state[i % N];
         } else {
 #pragma unroll
-            for (int half = 0; half < 2; half++) {
+            for (int half = 0; half < PRODUCTS; half++) {
                 float d[4] = {};
                 sq_mma_tf32(d, step.z, step.w, half == 0 ? b.x : b.y);
 #pragma unroll
@@ -114,12 +144,20 @@ struct scanner {
         }
     }
 
-    /* Step k of eight: three of sixteen decays on the FMA pipe, where that ends as late as the
-     * special functions do; four in pass 1, which issues less. */
+    /* Is the decay of state j in step k of eight made on the FMA pipe? Three of sixteen are: that
+     * ends as late as the special functions do. Four in pass 1, which issues less. */
+    static constexpr __device__ __forceinline__ bool is_fma(int j, int k)
+    {
+        if (sizeof(T) == 4 || j != N - 1)
+            return false;
+        return SHARES == 1 ? STATE_ONLY || k % 4 != 3 : k % 3 == 0;
+    }
+
+    /* Step k of eight. */
     __device__ __forceinline__ void advance(float4 step, float4 b, int k)
     {
         const float d[2] = {step.x, step.y};
-        float in[2][4];
+        float in[2][N];
         inputs(in, step, b);
 #pragma unroll
         for (int i = 0; i < 2; i++) {
@@ -127,55 +165,44 @@ struct scanner {
                 sum[i] += d[i];
             }
 #pragma unroll
-            for (int j = 0; j < 4; j++) {
-                const bool is_fma = sizeof(T) == 2 && j == 3 && (STATE_ONLY || k % 4 != 3);
-                const float decay =
-                    is_fma ? sq_exp2_fma(fminf(d[i], most[i]), a[i][j]) : sq_exp2(d[i] * a[i][j]);
+            for (int j = 0; j < N; j++) {
+                const float decay = is_fma(j, k) ? sq_exp2_fma(fminf(d[i], most[i]), a[i][j])
+                                                 : sq_exp2(d[i] * a[i][j]);
                 h[i][j] = fmaf(decay, h[i][j], in[i][j]);
             }
         }
     }
 
-    /* y receives C . h, one product for each state of `of`. */
-    static __device__ __forceinline__ void multiply(float (&y)[4], const float (&of)[2][4],
-                                                    const float (&c)[4])
+    /* y receives C . h, a row for each channel and a column for each of eight steps' C. */
+    static __device__ __forceinline__ void multiply(float (&y)[4], const float (&of)[2][N],
+                                                    const float (&c)[N])
     {
-        sq_mma_tf32(y, of[0][0], of[1][0], of[0][1], of[1][1], c[0], c[1]);
-        sq_mma_tf32(y, of[0][2], of[1][2], of[0][3], of[1][3], c[2], c[3]);
+#pragma unroll
+        for (int j = 0; j < N; j += 2)
+            sq_mma_tf32(y, of[0][j], of[1][j], of[0][j + 1], of[1][j + 1], c[j], c[j + 1]);
     }
 
-    /* Adds C . h to y, columns of which are the eight steps of C. */
-    __device__ __forceinline__ void read_out(float (&y)[4], const float (&c)[4]) const
+    __device__ __forceinline__ void read_out(float (&y)[4], const float (&c)[N]) const
     {
         if constexpr (TERMS == 1) {
             multiply(y, h, c);
         } else {
-            float high[2][4], low[2][4];
+            float high[2][N], low[2][N];
 #pragma unroll
-            for (int i = 0; i < 8; i++) {
-                high[i / 4][i % 4] = sq_tf32_of(h[i / 4][i % 4]);
-                low[i / 4][i % 4] = h[i / 4][i % 4] - high[i / 4][i % 4];
+            for (int i = 0; i < 2 * N; i++) {
+                high[i / N][i % N] = sq_tf32_of(h[i / N][i % N]);
+                low[i / N][i % N] = h[i / N][i % N] - high[i / N][i % N];
             }
             multiply(y, low, c);
             if constexpr (TERMS == 3) {
-                float rest[4];
+                float rest[N];
 #pragma unroll
-                for (int j = 0; j < 4; j++)
+                for (int j = 0; j < N; j++)
                     rest[j] = c[j] - sq_tf32_of(c[j]);
                 multiply(y, high, rest);
             }
             multiply(y, high, c);
         }
-    }
-
-    /* B_t as `inputs` takes it, of a row of shared B: states g and g + 8 for the tensor cores (row
-     * lane % 4 of their B is column g of it), else the lane's own. */
-    __device__ __forceinline__ float4 load_b(const float4 *row) const
-    {
-        if constexpr (TERMS > 1)
-            return row[column];
-        const float2 two = ((const float2 *)row)[group];
-        return make_float4(two.x, two.y, 0.0f, 0.0f);
     }
 
     /* The results of eight steps; `to` is for this lane's two. */
@@ -190,19 +217,20 @@ struct scanner {
     /* Operands are read a step ahead, the next eight steps' first ones before these steps' results
      * are stored: a scheduler with one of these warps has nobody else to hide the latency. (The last
      * read wraps round to a row that holds results by now, and is not used.) */
-    __device__ __forceinline__ void scan_tile(split_shared *s, int buffer)
+    __device__ __forceinline__ void scan_tile(split_shared<SHARES> *s, int buffer)
     {
         constexpr int STEPS = tiling::STEPS, COLUMNS = tiling::COLUMNS, PAIRS = tiling::PAIRS;
         const float4 *steps = &s->step[buffer][0][pair];
-        const float4 *b = s->b[buffer][0], *c = &s->c[buffer][group][column];
-        float2 *to = (float2 *)&s->step[buffer][2 * column][pair] + split_half(2 * column);
+        const float4 *b = s->b[buffer][0], *c = s->c[buffer][group];
+        float2 *to = (float2 *)&s->results(buffer)[2 * column][pair] +
+                     (SHARES == 1 ? split_half(2 * column) : share);
         float4 step = *steps, b_t = load_b(b);
 #pragma unroll 1
         for (int t = 0; t < STEPS; t += COLUMNS) {
             const int ahead = t + COLUMNS < STEPS ? COLUMNS : COLUMNS - STEPS;
-            float c_t[4] = {}, y[2][2] = {};
+            float c_t[N] = {}, y[2][2] = {};
             if constexpr (!STATE_ONLY) {
-                c_t[0] = c->x, c_t[1] = c->y, c_t[2] = c->z, c_t[3] = c->w;
+                load_c(c_t, c);
             }
 #pragma unroll
             for (int k = 0; k < COLUMNS; k++) {
@@ -226,7 +254,7 @@ struct scanner {
     }
 
     /* The whole segment, to `final` (of the batch row; NULL: nowhere). */
-    __device__ __forceinline__ void run(split_shared *s, const scan_args<T> &p,
+    __device__ __forceinline__ void run(split_shared<SHARES> *s, const scan_args<T> &p,
                                         const block_part &part, int64_t n_tiles)
     {
         split_meet();
@@ -242,25 +270,26 @@ struct scanner {
 };
 
 /* Grid: (tiles of channels in all groups, segments, B). STATE_ONLY: pass 1. */
-template <typename T, bool STATE_ONLY>
-__global__ void __launch_bounds__(tiling_split::THREADS, tiling_split::BLOCKS)
+template <typename T, int SHARES, bool STATE_ONLY>
+__global__ void __launch_bounds__(tiling_split<SHARES>::THREADS, tiling_split<SHARES>::BLOCKS)
     scan_split(scan_args<T> p, segments s)
 {
+    using tiling = tiling_split<SHARES>;
     extern __shared__ uint4 shared_memory[];
-    auto *tiles = (split_shared *)shared_memory;
-    const block_part part = part_of<tiling_split>(p, s);
-    const int64_t n_tiles = (part.steps + tiling_split::STEPS - 1) / tiling_split::STEPS;
-    if (threadIdx.x >= tiling_split::SCANNERS) {
-        const int thread = (int)threadIdx.x - tiling_split::SCANNERS;
+    auto *tiles = (split_shared<SHARES> *)shared_memory;
+    const block_part part = part_of<tiling>(p, s);
+    const int64_t n_tiles = (part.steps + tiling::STEPS - 1) / tiling::STEPS;
+    if (threadIdx.x >= tiling::SCANNERS) {
+        const int thread = (int)threadIdx.x - tiling::SCANNERS;
         if (p.is_sequence_vector && p.is_projection_vector)
-            feeder<T, STATE_ONLY, true>(p, part, tiles, thread).run(n_tiles);
+            feeder<T, SHARES, STATE_ONLY, true>(p, part, tiles, thread).run(n_tiles);
         else
-            feeder<T, STATE_ONLY, false>(p, part, tiles, thread).run(n_tiles);
+            feeder<T, SHARES, STATE_ONLY, false>(p, part, tiles, thread).run(n_tiles);
         return;
     }
     const int64_t row = part.b * (s.count - 1) + blockIdx.y; /* of s.state and s.sum */
     const int64_t at = row * p.channels + part.d0;
-    scanner<T, STATE_ONLY> own;
+    scanner<T, SHARES, STATE_ONLY> own((int)threadIdx.x / 32, (int)threadIdx.x % 32);
     own.load_decays(p, part);
     if (blockIdx.y == 0)
         own.load_state(p, part,

@@ -203,6 +203,26 @@ __global__ void carry_states(segments s, const float *a, int64_t a_stride, int64
     }
 }
 
+/* Blocks of one segment: tiles of channels, in every group, in every batch row. */
+template <typename C>
+int64_t blocks_of(const sq_call *call)
+{
+    const int64_t groups = groups_of(call), *dim = call->in[IN_U].dim;
+    return dim[0] * groups * sq_ceil_div(dim[2] / groups, C::CHANNELS);
+}
+
+/* One block a multiprocessor has more than two thirds of the speed of two. Smaller ones are less
+ * work than cutting L, as long as there are enough of them. */
+template <typename F>
+auto with_split(const sq_call *call, F f)
+{
+    const int64_t enough = 112;
+    if (blocks_of<tiling_split<1>>(call) < enough &&
+        blocks_of<tiling_split<2>>(call) >= tiling_split<2>::FEW_BLOCKS)
+        return f(tiling_split<2>{});
+    return f(tiling_split<1>{});
+}
+
 /* Two of them are enough for B or C constant in time. */
 template <typename F>
 auto with_tiling(const sq_call *call, F f)
@@ -210,8 +230,8 @@ auto with_tiling(const sq_call *call, F f)
     const int64_t states = call->in[IN_A].dim[1];
     if (has_constants(call))
         return states <= tiling_16::STATES ? f(tiling_16{}) : f(tiling_256{});
-    if (states <= tiling_split::STATES)
-        return f(tiling_split{});
+    if (states <= tiling_split<1>::STATES)
+        return with_split(call, f);
     return states <= tiling_64::STATES ? f(tiling_64{}) : f(tiling_256{});
 }
 
@@ -230,14 +250,6 @@ sq_status supports_portable(const sq_call *call, const sq_device *device, sq_err
     });
 }
 
-/* Blocks of one segment: tiles of channels, in every group, in every batch row. */
-template <typename C>
-int64_t channel_tiles(const sq_call *call)
-{
-    const int64_t groups = groups_of(call);
-    return groups * sq_ceil_div(call->in[IN_U].dim[2] / groups, C::CHANNELS);
-}
-
 /* Passes 1 and 2 nearly double the work, so L is cut only where its blocks would leave most of the
  * device idle, and then into at least two; never with B or C constant in time, for which there is no
  * pass 1. The same on every device: so is the workspace. */
@@ -247,7 +259,7 @@ segments segments_of(const sq_call *call)
     const int64_t *dim = call->in[IN_U].dim;
     return with_tiling(call, [&](auto c) {
         using C = decltype(c);
-        const int64_t blocks = channel_tiles<C>(call) * dim[0];
+        const int64_t blocks = blocks_of<C>(call);
         const int64_t tiles = sq_ceil_div(dim[1], C::STEPS);
         segments s = {1, tiles * C::STEPS, NULL, NULL};
         const int64_t most = tiles / least_tiles;
@@ -277,11 +289,16 @@ size_t saved_portable(const sq_call *forward)
     return (size_t)(dim[0] * borders * dim[2] * forward->in[IN_A].dim[1]) * sizeof(float);
 }
 
+template <typename C>
+constexpr bool is_split = false;
+template <int SHARES>
+constexpr bool is_split<tiling_split<SHARES>> = true;
+
 template <typename T, typename C, bool STATE_ONLY, bool CONSTANT>
 auto kernel_of()
 {
-    if constexpr (std::is_same<C, tiling_split>::value)
-        return scan_split<T, STATE_ONLY>;
+    if constexpr (is_split<C>)
+        return scan_split<T, C::SHARES, STATE_ONLY>;
     else
         return scan_portable<T, C, STATE_ONLY, CONSTANT>;
 }
@@ -294,23 +311,32 @@ sq_status launch_scan(const sq_call *call, const scan_args<T> &args, const segme
     const size_t bytes = sizeof(typename C::template shared<T>);
     const auto kernel = kernel_of<T, C, STATE_ONLY, CONSTANT>();
     /* Nobody needs the state after the last segment. */
-    dim3 grid((unsigned)channel_tiles<C>(call), (unsigned)(s.count - STATE_ONLY),
+    dim3 grid((unsigned)(blocks_of<C>(call) / args.batch), (unsigned)(s.count - STATE_ONLY),
               (unsigned)args.batch);
     SQ_TRY(sq_allow_shared(kernel, bytes, err));
     kernel<<<grid, C::THREADS, bytes, sq_stream(call)>>>(args, s);
     return sq_launched(STATE_ONLY ? "selective_scan pass 1" : "selective_scan portable", err);
 }
 
+/* Passes 1 and 2. */
+template <typename T, typename C>
+sq_status launch_carry(const sq_call *call, const scan_args<T> &args, const segments &s,
+                       sq_error *err)
+{
+    SQ_TRY((launch_scan<T, C, true, false>(call, args, s, err)));
+    dim3 all((unsigned)sq_ceil_div(args.channels * args.states, 256), (unsigned)args.batch);
+    carry_states<<<all, 256, 0, sq_stream(call)>>>(s, args.a, args.a_stride, args.channels,
+                                                   args.states);
+    return sq_launched("selective_scan pass 2", err);
+}
+
 template <typename T, typename C>
 sq_status launch_passes(const sq_call *call, const scan_args<T> &args, const segments &s,
                         sq_error *err)
 {
-    if (s.count > 1) {
-        SQ_TRY((launch_scan<T, C, true, false>(call, args, s, err)));
-        dim3 all((unsigned)sq_ceil_div(args.channels * args.states, 256), (unsigned)args.batch);
-        carry_states<<<all, 256, 0, sq_stream(call)>>>(s, args.a, args.a_stride, args.channels,
-                                                       args.states);
-        SQ_TRY(sq_launched("selective_scan pass 2", err));
+    if constexpr (!std::is_same<C, tiling_split<2>>::value) { /* of which there are always enough */
+        if (s.count > 1)
+            SQ_TRY((launch_carry<T, C>(call, args, s, err)));
     }
     return launch_scan<T, C, false, false>(call, args, s, err);
 }

@@ -9,30 +9,37 @@
 namespace sq_selective_scan
 {
 
+template <int SHARES>
 struct split_shared;
 
+/* SHARES scanners have 16 channels, and 16 / SHARES states of each. */
+template <int SHARES_>
 struct tiling_split {
-    static constexpr int STATES = 16, CHANNELS = 64, STEPS = 32;
+    static constexpr int SHARES = SHARES_, STATES = 16, CHANNELS = 64 / SHARES, STEPS = 32;
     static constexpr int PAIRS = CHANNELS / 2, COLUMNS = 8; /* of sq_mma_tf32's D: steps */
-    static constexpr int SCANNERS = CHANNELS / 16 * 32, FEEDERS = 128;
+    static constexpr int SCANNERS = 128, FEEDERS = 128;
     static constexpr int THREADS = SCANNERS + FEEDERS, BLOCKS = 2; /* of an SM at once, at least */
     static constexpr int OCTETS = CHANNELS / 8, ROW_STEP = FEEDERS / OCTETS;
     static constexpr int ITEMS =
         STEPS / ROW_STEP; /* octets of channels that a feeder has of a tile */
-    /* L is cut below, to so many. One block a multiprocessor gives more than two thirds of the
-     * speed of two, and pass 1 costs nearly as much as the whole. */
-    static constexpr int64_t FEW_BLOCKS = 76, MANY_BLOCKS = 264;
+    /* L is cut below, to so many. */
+    static constexpr int64_t FEW_BLOCKS = 80, MANY_BLOCKS = 264;
     template <typename T>
-    using shared = split_shared;
+    using shared = split_shared<SHARES>;
 };
 
-/* Tiles in turn. step: d_t and d_t u_t of two neighbouring channels, at split_place; the scan leaves
- * their C_t . h_t in it, in the half that split_half tells. At i: b of states 2i, 2i + 8, 2i + 1,
- * 2i + 9, c of 2i, 2i + 1, 2i + 8, 2i + 9: neighbours are operands of one product. */
+/* Tiles in turn. step: d_t and d_t u_t of two neighbouring channels, at split_place. The scan leaves
+ * their C_t . h_t in it, in the half that split_half tells; shares, which cannot know what the other
+ * has read, each its part in a half of a tile behind these. At i: b of states 2i, 2i + 8, 2i + 1, 2i + 9, c of 2i, 2i + 1, 2i + 8, 2i + 9: neighbours are
+ * operands of one product. */
+template <int SHARES>
 struct split_shared {
-    float4 step[2][tiling_split::STEPS][tiling_split::PAIRS];
-    float4 b[2][tiling_split::STEPS][tiling_split::STATES / 4];
-    float4 c[2][tiling_split::STEPS][tiling_split::STATES / 4];
+    using tiling = tiling_split<SHARES>;
+    float4 step[2 * SHARES][tiling::STEPS][tiling::PAIRS];
+    float4 b[2][tiling::STEPS][tiling::STATES / 4];
+    float4 c[2][tiling::STEPS][tiling::STATES / 4];
+
+    __device__ __forceinline__ auto results(int buffer) { return step[buffer + 2 * (SHARES - 1)]; }
 };
 
 /* Where pair j of octet `octet` lies in a step: feeders, an octet each, and scanners, a pair each,
@@ -51,7 +58,7 @@ __device__ __forceinline__ constexpr int split_half(int step)
 /* All threads of the block, each kind at its own place in the code. */
 __device__ __forceinline__ void split_meet()
 {
-    asm volatile("bar.sync 1, %0;" ::"n"(tiling_split::THREADS) : "memory");
+    asm volatile("bar.sync 1, %0;" ::"n"(tiling_split<1>::THREADS) : "memory");
 }
 
 /* N neighbouring elements as they lie in memory. */
@@ -183,14 +190,14 @@ constexpr float split_factor = split_terms<T> == 1 ? 0.25f : 1.0f;
 
 /* The feeders' share of a tile: a thread has an octet of channels in ITEMS steps, and four states
  * of one step of B and C. */
-template <typename T, bool STATE_ONLY, bool IS_VECTOR>
+template <typename T, int SHARES, bool STATE_ONLY, bool IS_VECTOR>
 struct feeder {
-    using tiling = tiling_split;
+    using tiling = tiling_split<SHARES>;
     static constexpr int ITEMS = tiling::ITEMS, ROW_STEP = tiling::ROW_STEP;
     static constexpr int SOFTPLUS_TERMS = sizeof(T) == 4 ? 10 : 6;
 
     const scan_args<T> &p;
-    split_shared *shared;
+    split_shared<SHARES> *shared;
     const int row;       /* the first of its steps in a tile; ROW_STEP to the next */
     const int place;     /* of its first pair in a buffer, bytes; pair j: ^ 16 j */
     const int line;      /* of B and C: its step in a tile */
@@ -205,7 +212,7 @@ struct feeder {
     raw_row<T, 8> old_u[ITEMS], z[ITEMS]; /* of the tile to be finished */
 
     __device__ __forceinline__ feeder(const scan_args<T> &args, const block_part &part,
-                                      split_shared *tiles, int thread)
+                                      split_shared<SHARES> *tiles, int thread)
         : p(args), shared(tiles), row(thread / tiling::OCTETS),
           place(split_place(thread % tiling::OCTETS, 0) * 16 + row * tiling::PAIRS * 16),
           line(thread / 4), channels(part.channels - thread % tiling::OCTETS * 8),
@@ -263,15 +270,10 @@ struct feeder {
             load_rows(z, &last_z, p.z.stride_t, left);
     }
 
-    __device__ __forceinline__ char *buffer_of(int64_t tile) const
-    {
-        return (char *)shared->step[tile & 1];
-    }
-
     /* Behind the last step its size is 0: the state stays as it is. */
     __device__ __forceinline__ void prepare(int64_t tile)
     {
-        char *to = buffer_of(tile);
+        char *to = (char *)shared->step[tile & 1];
 #pragma unroll
         for (int i = 0; i < ITEMS; i++) {
             float d[8], x[8];
@@ -308,19 +310,27 @@ struct feeder {
         next_left -= tiling::STEPS;
     }
 
+    /* C . h of a pair, of this thread's steps. */
+    __device__ __forceinline__ float2 result(const char *of_pair) const
+    {
+        static_assert(ROW_STEP % 4 == 0, "a thread's steps have one half");
+        if constexpr (SHARES == 1)
+            return ((const float2 *)of_pair)[split_half(row)];
+        const float4 both = *(const float4 *)of_pair;
+        return make_float2(both.x + both.z, both.y + both.w);
+    }
+
     __device__ __forceinline__ void finish(int64_t tile)
     {
-        const char *from = buffer_of(tile);
+        const char *from = (const char *)shared->results((int)(tile & 1));
 #pragma unroll
         for (int i = 0; i < ITEMS; i++, y += ROW_STEP * p.y.stride_t) {
-            static_assert(ROW_STEP % 4 == 0, "a thread's steps have one half");
             float out[8], x[8];
             old_u[i].get(x);
 #pragma unroll
             for (int j = 0; j < 4; j++) {
-                const float2 *halves =
-                    (const float2 *)(from + (place ^ 16 * j) + i * ROW_STEP * tiling::PAIRS * 16);
-                const float2 two = halves[split_half(row)];
+                const float2 two =
+                    result(from + (place ^ 16 * j) + i * ROW_STEP * tiling::PAIRS * 16);
                 out[2 * j] = fmaf(skip[2 * j], x[2 * j], two.x);
                 out[2 * j + 1] = fmaf(skip[2 * j + 1], x[2 * j + 1], two.y);
             }
