@@ -98,54 +98,94 @@ struct back_part {
 /* One element of the sequences and what follows from it. */
 struct back_element {
     float u, x, d, dy, z, gate, e; /* x: delta + delta_bias; gate: sigmoid(z) */
+};
 
-    template <typename T>
-    __device__ __forceinline__ void load(const back_args<T> &p, int64_t b, int64_t t, int64_t d_at)
+/* Walks over every WARPS-th step of a chunk, in one channel. */
+template <typename T>
+struct back_reader {
+    const scan_args<T> &f;
+    const T *u, *delta, *dy, *z;
+    int64_t dy_step;
+    float bias;
+    bool is_valid; /* there is such a channel */
+
+    __device__ __forceinline__ back_reader(const back_args<T> &p, const back_part &part, int row,
+                                           int column)
+        : f(p.f), dy_step(back::WARPS * p.dy.stride_t), is_valid(column < part.channels)
     {
-        const scan_args<T> &f = p.f;
-        u = sq_to_f32(f.u.data[b * f.u.stride_b + t * f.u.stride_t + d_at]);
-        x = sq_to_f32(f.delta.data[b * f.delta.stride_b + t * f.delta.stride_t + d_at]);
-        dy = sq_to_f32(p.dy.data[b * p.dy.stride_b + t * p.dy.stride_t + d_at]);
-        x += f.bias ? f.bias[d_at] : 0.0f;
-        d = f.has_softplus ? softplus(x) : x;
-        e = dy;
-        if (f.z.data) {
-            z = sq_to_f32(f.z.data[b * f.z.stride_b + t * f.z.stride_t + d_at]);
-            gate = __fdividef(1.0f, 1.0f + sq_exp(-z));
-            e *= z * gate;
+        const int64_t b = part.b, t = part.t0 + row, d = part.d0 + column;
+        u = f.u.data + b * f.u.stride_b + t * f.u.stride_t + d;
+        delta = f.delta.data + b * f.delta.stride_b + t * f.delta.stride_t + d;
+        z = f.z.data ? f.z.data + b * f.z.stride_b + t * f.z.stride_t + d : nullptr;
+        dy = p.dy.data + b * p.dy.stride_b + t * p.dy.stride_t + d;
+        bias = is_valid && f.bias ? f.bias[d] : 0.0f;
+    }
+
+    __device__ __forceinline__ back_element read() const
+    {
+        back_element now = {};
+        now.u = sq_to_f32(*u);
+        now.x = sq_to_f32(*delta) + bias;
+        now.dy = now.e = sq_to_f32(*dy);
+        now.d = f.has_softplus ? softplus<softplus_terms<T>>(now.x) : now.x;
+        if (z) {
+            now.z = sq_to_f32(*z);
+            now.gate = __fdividef(1.0f, 1.0f + sq_exp(-now.z));
+            now.e *= now.z * now.gate;
         }
+        return now;
+    }
+
+    __device__ __forceinline__ void advance()
+    {
+        u += back::WARPS * f.u.stride_t;
+        delta += back::WARPS * f.delta.stride_t;
+        dy += dy_step;
+        if (z)
+            z += back::WARPS * f.z.stride_t;
     }
 };
 
-/* In prepare and finish a thread owns one channel and every WARPS-th row. */
+/* Zeros where there is no element. */
 template <typename T>
 __device__ __forceinline__ void back_prepare(back_shared *s, const back_args<T> &p,
                                              const back_part &part)
 {
     const int column = threadIdx.x % 32;
+    back_reader<T> reader(p, part, threadIdx.x / 32, column);
 #pragma unroll 4
-    for (int row = threadIdx.x / 32; row < BORDER; row += back::WARPS) {
+    for (int row = threadIdx.x / 32; row < BORDER; row += back::WARPS, reader.advance()) {
         back_element now = {};
-        if (row < part.rows && column < part.channels)
-            now.load(p, part.b, part.t0 + row, part.d0 + column);
+        if (row < part.rows && reader.is_valid)
+            now = reader.read();
         s->step[row][column] = make_float2(now.d, now.u);
         s->e[row][column] = now.e;
     }
+}
+
+/* One of B and C; zeros where there is no element. */
+template <typename T>
+__device__ __forceinline__ void
+back_load_projection(float (*to)[back::STATES], const projection<const T> &of,
+                     const back_part &part, int64_t n, bool is_state)
+{
+    constexpr int ROW_STEP = back::THREADS / back::STATES;
+    const int first = threadIdx.x / back::STATES;
+    const T *from =
+        of.data + part.b * of.stride_b + (part.t0 + first) * of.stride_t + part.g * of.stride_g + n;
+    const int rows = is_state && of.data ? part.rows : 0;
+#pragma unroll
+    for (int row = first; row < BORDER; row += ROW_STEP, from += ROW_STEP * of.stride_t)
+        to[row][threadIdx.x % back::STATES] = row < rows ? sq_to_f32(*from) : 0.0f;
 }
 
 template <typename T>
 __device__ __forceinline__ void back_load_projections(back_shared *s, const scan_args<T> &f,
                                                       const back_part &part, int64_t slice)
 {
-    for (int i = threadIdx.x; i < BORDER * back::STATES; i += back::THREADS) {
-        const int row = i / back::STATES;
-        const int64_t n = slice * back::STATES + i % back::STATES, t = part.t0 + row;
-        const bool is_valid = row < part.rows && n < f.states;
-        const int64_t in_b = part.b * f.b.stride_b + t * f.b.stride_t + part.g * f.b.stride_g + n;
-        const int64_t in_c = part.b * f.c.stride_b + t * f.c.stride_t + part.g * f.c.stride_g + n;
-        s->b[row][i % back::STATES] = is_valid && f.b.data ? sq_to_f32(f.b.data[in_b]) : 0.0f;
-        s->c[row][i % back::STATES] = is_valid && f.c.data ? sq_to_f32(f.c.data[in_c]) : 0.0f;
-    }
+    const int64_t n = slice * back::STATES + threadIdx.x % back::STATES;
+    back_load_projection(s->b, f.b, part, n, n < f.states);
+    back_load_projection(s->c, f.c, part, n, n < f.states);
 }
 
 /* A lane's B and C where one of them or both are constant in time, and their gradients. */
@@ -331,27 +371,37 @@ __device__ __forceinline__ void back_sub(const back_shared &s, back_lane<CONSTAN
     }
 }
 
-/* The block's sums of SUB steps from the warps' ones. is_first: of the part's tiles. */
-template <typename T>
-__device__ __forceinline__ void back_add_projections(const back_shared &s, const back_args<T> &p,
-                                                     const back_part &part, int64_t slice, int sub,
-                                                     bool is_first)
+/* The block's sums of SUB steps from the warps' ones: a thread has element threadIdx.x % 32 of every
+ * WARPS-th step. to: of its first one; step: to the next step's; rows: steps that there are, from its
+ * first one on. is_first: of the part's tiles. */
+__device__ __forceinline__ void
+back_add_projections(const float (*sums)[back::SUB][2 * back::STATES], float *to, int64_t step,
+                     int rows, bool is_first)
 {
-    const int64_t width = p.slices * back::STATES;
-    for (int i = threadIdx.x; i < back::SUB * 2 * back::STATES; i += back::THREADS) {
-        const int k = i / (2 * back::STATES), element = i % (2 * back::STATES);
-        const int row = sub * back::SUB + k;
-        if (row >= part.rows)
+    static_assert(2 * back::STATES == 32, "a warp has a step");
+    const int first = threadIdx.x / 32, element = threadIdx.x % 32;
+#pragma unroll
+    for (int k = 0; k < back::SUB; k += back::WARPS, to += back::WARPS * step) {
+        if (k >= rows)
             continue;
         float sum = 0.0f;
 #pragma unroll
         for (int warp = 0; warp < back::WARPS; warp++)
-            sum += s.sums[sub % 2][warp][k][element];
-        const int64_t token = (part.b * p.f.length + part.t0 + row) * p.f.groups + part.g;
-        const int64_t kind = (token * p.parts + part.index) * 2 + element / back::STATES;
-        float *to = &p.partial[kind * width + slice * back::STATES + element % back::STATES];
+            sum += sums[warp][first + k][element];
         *to = is_first ? sum : *to + sum;
     }
+}
+
+/* Where back_add_projections begins: step threadIdx.x / 32 of the chunk. */
+template <typename T>
+__device__ __forceinline__ float *back_projections_of(const back_args<T> &p, const back_part &part,
+                                                      int64_t slice)
+{
+    const int64_t t = part.t0 + threadIdx.x / 32, width = p.slices * back::STATES;
+    const int64_t token = (part.b * p.f.length + t) * p.f.groups + part.g;
+    const int element = threadIdx.x % 32;
+    const int64_t kind = (token * p.parts + part.index) * 2 + element / back::STATES;
+    return &p.partial[kind * width + slice * back::STATES + element % back::STATES];
 }
 
 /* The gradient that reaches the last state of the segment, for channel d; NULL: zero. */
@@ -390,10 +440,14 @@ __device__ __forceinline__ void back_slice(back_shared *s, const back_args<T> &p
             if (sub + 1 < back::SUBS)
                 own.advance(*s, sub * back::SUB + k, decay);
     }
+    const int64_t step = p.f.groups * p.parts * 2 * p.slices * back::STATES;
+    float *const projections = back_projections_of(p, part, slice);
     for (int sub = back::SUBS - 1; sub >= 0; sub--) {
+        const int done = sub * back::SUB;
         back_sub(*s, &own, sub, totals, slice == 0, s->sums[sub % 2][threadIdx.x / 32]);
         __syncthreads();
-        back_add_projections(*s, p, part, slice, sub, is_first_tile);
+        back_add_projections(s->sums[sub % 2], projections + done * step, step,
+                             part.rows - done - (int)threadIdx.x / 32, is_first_tile);
     }
     own.store(p.carried + row, own.carried);
     own.store(p.da_rows + row, own.da);
@@ -404,38 +458,60 @@ __device__ __forceinline__ void back_slice(back_shared *s, const back_args<T> &p
         own.store(p.dinitial + part.b * p.dinitial_stride_b + d * p.dinitial_stride_d, own.carried);
 }
 
+/* Where a thread's gradients go; walks as back_reader does. */
+template <typename T>
+struct back_writer {
+    T *du, *ddelta, *dz;
+    int64_t du_step, ddelta_step, dz_step;
+
+    __device__ __forceinline__ back_writer(const back_args<T> &p, const back_part &part, int row,
+                                           int column)
+        : du_step(back::WARPS * p.du.stride_t), ddelta_step(back::WARPS * p.ddelta.stride_t),
+          dz_step(back::WARPS * p.dz.stride_t)
+    {
+        const int64_t b = part.b, t = part.t0 + row, d = part.d0 + column;
+        du = p.du.data + b * p.du.stride_b + t * p.du.stride_t + d;
+        ddelta = p.ddelta.data + b * p.ddelta.stride_b + t * p.ddelta.stride_t + d;
+        dz = p.dz.data ? p.dz.data + b * p.dz.stride_b + t * p.dz.stride_t + d : nullptr;
+    }
+
+    __device__ __forceinline__ void advance()
+    {
+        du += du_step;
+        ddelta += ddelta_step;
+        if (dz)
+            dz += dz_step;
+    }
+};
+
 /* Elements from their totals; *dskip and *dbias receive sums over the thread's rows. */
 template <typename T>
 __device__ __forceinline__ void back_finish(const back_args<T> &p, const back_part &part,
                                             const back_totals &totals, float *dskip, float *dbias)
 {
     const float ln2 = 0.693147181f;
-    const int column = threadIdx.x % 32;
-    const int64_t d = part.d0 + column, b = part.b;
-    const float skip = p.f.skip && column < part.channels ? p.f.skip[d] : 0.0f;
+    const int column = threadIdx.x % 32, first = threadIdx.x / 32;
+    back_reader<T> reader(p, part, first, column);
+    back_writer<T> writer(p, part, first, column);
+    const float skip = p.f.skip && reader.is_valid ? p.f.skip[part.d0 + column] : 0.0f;
+    const int rows = reader.is_valid ? part.rows : 0;
     *dskip = *dbias = 0.0f;
 #pragma unroll 2
-    for (int row = threadIdx.x / 32; row < part.rows; row += back::WARPS) {
-        if (column >= part.channels)
-            break;
-        const int64_t t = part.t0 + row;
+    for (int row = first; row < rows; row += back::WARPS, reader.advance(), writer.advance()) {
         const float2 state = totals.state[row * back::CHANNELS + column];
         const float y = totals.y[row * back::CHANNELS + column];
-        back_element now = {};
-        now.load(p, b, t, d);
+        const back_element now = reader.read();
         float slope = 1.0f;
         if (p.f.has_softplus)
             slope = __fdividef(1.0f, 1.0f + sq_exp(-now.x));
         const float ddelta = fmaf(state.y, ln2, now.u * state.x) * slope;
-        const float du = fmaf(now.e, skip, now.d * state.x);
         *dskip = fmaf(now.e, now.u, *dskip);
         *dbias += ddelta;
-        p.du.data[b * p.du.stride_b + t * p.du.stride_t + d] = sq_from_f32<T>(du);
-        p.ddelta.data[b * p.ddelta.stride_b + t * p.ddelta.stride_t + d] = sq_from_f32<T>(ddelta);
-        if (p.f.z.data) {
+        *writer.du = sq_from_f32<T>(fmaf(now.e, skip, now.d * state.x));
+        *writer.ddelta = sq_from_f32<T>(ddelta);
+        if (writer.dz) {
             const float opened = now.gate * fmaf(now.z, 1.0f - now.gate, 1.0f);
-            const float dz = now.dy * fmaf(skip, now.u, y) * opened;
-            p.dz.data[b * p.dz.stride_b + t * p.dz.stride_t + d] = sq_from_f32<T>(dz);
+            *writer.dz = sq_from_f32<T>(now.dy * fmaf(skip, now.u, y) * opened);
         }
     }
 }

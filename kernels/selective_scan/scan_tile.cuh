@@ -1,5 +1,6 @@
-/* scan_tile: what a block of selective_scan's cuda/portable does with one tile. Included by
- * selective_scan.cu alone.
+/* scan_tile: what a block of selective_scan's cuda/portable does with one tile where there are more
+ * than 16 states or B or C is constant in time (else: scan_split.cuh). Included by selective_scan.cu
+ * alone.
  *
  * A block owns CHANNELS channels of one group and walks a segment of L in tiles of STEPS steps:
  *   copy     the next tile's u, delta, z, B, C to shared memory, asynchronously
@@ -48,6 +49,10 @@ __device__ __forceinline__ float softplus(float x)
         return fmaf(t, p, fmaxf(x, 0.0f));
     }
 }
+
+/* Of softplus, for elements of T. */
+template <typename T>
+constexpr int softplus_terms = sizeof(T) == 4 ? 10 : 6;
 
 template <typename T, typename C>
 struct shared_tiles;
@@ -321,9 +326,20 @@ struct lane_states {
     }
 };
 
+/* x where mask is all ones, y where it is 0. One instruction; a condition the compiler turns into
+ * branches round copies of the shuffle below. */
+__device__ __forceinline__ float pick(uint32_t mask, float x, float y)
+{
+    uint32_t bits;
+    asm("lop3.b32 %0, %1, %2, %3, 0xca;"
+        : "=r"(bits)
+        : "r"(mask), "r"(__float_as_uint(x)), "r"(__float_as_uint(y)));
+    return __uint_as_float(bits);
+}
+
 /* Sums y[k] over LANES lanes, STRIDE apart (those of a channel, say), of which this one has number
- * `lane`; lane l receives the sum of y[l % BATCH]. The last levels halve the number of values as they go: 3 shuffles for 4 values of 4 lanes instead of 8. Masks and
- * not conditions: those the compiler turns into branches round copies of the shuffle. */
+ * `lane`; lane l receives the sum of y[l % BATCH]. The last levels halve the number of values as they
+ * go: 3 shuffles for 4 values of 4 lanes instead of 8. */
 template <int LANES, int BATCH, int STRIDE = 1>
 __device__ __forceinline__ float sum_over_lanes(float (&y)[BATCH], int lane)
 {
@@ -337,9 +353,8 @@ __device__ __forceinline__ float sum_over_lanes(float (&y)[BATCH], int lane)
         const uint32_t upper = 0u - (uint32_t)(lane / half % 2); /* all ones where lane & half */
 #pragma unroll
         for (int k = 0; k < half; k++) {
-            const uint32_t low = __float_as_uint(y[k]), high = __float_as_uint(y[k + half]);
-            const float keep = __uint_as_float((low & ~upper) | (high & upper));
-            const float send = __uint_as_float((high & ~upper) | (low & upper));
+            const float keep = pick(upper, y[k + half], y[k]);
+            const float send = pick(upper, y[k], y[k + half]);
             y[k] = keep + __shfl_xor_sync(0xffffffffu, send, half * STRIDE);
         }
     }

@@ -2,7 +2,8 @@
  *
  *   cuda/naive      one thread per (batch row, channel), serial in time: to be read and trusted
  *   cuda/portable   the same recurrence, its states spread over the lanes of a warp, everything
- *                   else moved out of it; segments of L in parallel where there are few channels
+ *                   else moved out of it (up to 16 states: to other warps); segments of L in
+ *                   parallel where there are few channels
  *
  * Limits: one ex2 per state and step (16 a clock and SM), then the FP32 pipe, then bandwidth.
  */
@@ -381,7 +382,8 @@ sq_status launch_portable(const sq_call *call, void *plan, sq_error *err)
 extern "C" const sq_provider sq_cuda_selective_scan[] = {
     {"cuda/naive", "one thread per channel, serial in time", supports_any, NULL, NULL, launch_naive,
      NULL, SQ_HAS_PASS(SQ_PASS_FWD) | SQ_HAS_STEP},
-    {"cuda/portable", "states over lanes, shared tiles, segments of L where channels are few",
+    {"cuda/portable",
+     "states over lanes, warps that feed them, segments of L where channels are few",
      supports_portable, workspace_portable, NULL, launch_portable, NULL, SQ_HAS_BWD | SQ_HAS_STEP,
      saved_portable},
     {NULL},

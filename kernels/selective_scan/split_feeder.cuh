@@ -194,7 +194,6 @@ template <typename T, int SHARES, bool STATE_ONLY, bool IS_VECTOR>
 struct feeder {
     using tiling = tiling_split<SHARES>;
     static constexpr int ITEMS = tiling::ITEMS, ROW_STEP = tiling::ROW_STEP;
-    static constexpr int SOFTPLUS_TERMS = sizeof(T) == 4 ? 10 : 6;
 
     const scan_args<T> &p;
     split_shared<SHARES> *shared;
@@ -285,7 +284,7 @@ struct feeder {
             if (p.has_softplus) {
 #pragma unroll
                 for (int k = 0; k < 8; k++)
-                    d[k] = softplus<SOFTPLUS_TERMS>(d[k]);
+                    d[k] = softplus<softplus_terms<T>>(d[k]);
             }
             if (next_left < tiling::STEPS) {
 #pragma unroll
