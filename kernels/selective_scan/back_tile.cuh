@@ -3,190 +3,10 @@
 #ifndef SQ_KERNELS_SELECTIVE_SCAN_BACK_TILE_CUH
 #define SQ_KERNELS_SELECTIVE_SCAN_BACK_TILE_CUH
 
-#include "kernels/selective_scan/scan_tile.cuh"
+#include "kernels/selective_scan/back_chunk.cuh"
 
 namespace sq_selective_scan
 {
-
-struct back {
-    static constexpr int CHANNELS = 32, LANES = 4, PER_LANE = 4, STATES = LANES * PER_LANE;
-    static constexpr int SUB = 8, SUBS = BORDER / SUB, THREADS = CHANNELS * LANES;
-    static constexpr int WARPS = THREADS / 32, WARP_CHANNELS = 32 / LANES;
-};
-
-template <typename T>
-struct back_args {
-    scan_args<T> f; /* inputs of pass fwd */
-    sequence<const T> dy;
-    sequence<T> du, ddelta, dz;
-    projection<T> db, dc;
-    constant_rows const_db, const_dc;
-    float *da, *dskip, *dbias; /* dskip, dbias: (D) or NULL */
-    int64_t da_stride;
-    const float *dfinal; /* (B, D, N) or NULL */
-    float *dinitial;
-    int64_t dfinal_stride_b, dfinal_stride_d, dinitial_stride_b, dinitial_stride_d;
-    /* Workspace. carried, da_rows: (B, segments, D, N); channel_rows: (B, segments, 2, D), of dD
-     * and ddelta_bias; const_db_rows, const_dc_rows: as da_rows, where B or C is constant in time;
-     * partial: (B, L, G, parts, 2, slices STATES), of dB and dC; of segments but
-     * the first: out (B, segments, D, N), the gradient that leaves it; sum (B, segments, D), of
-     * d_t. */
-    float *carried, *da_rows, *channel_rows, *const_db_rows, *const_dc_rows, *partial, *out, *sum;
-    int64_t chunks, parts, part_tiles, slices, segments, segment_chunks;
-};
-
-struct back_shared {
-    float2 step[BORDER][back::CHANNELS]; /* (d_t, u_t) */
-    float e[BORDER][back::CHANNELS];
-    float b[BORDER][back::STATES], c[BORDER][back::STATES];
-    float4 border[back::SUBS][back::THREADS]; /* a lane's states before every SUB-th step */
-    float sums[2][back::WARPS][back::SUB][2 * back::STATES]; /* a warp's share of dB and dC */
-};
-
-/* Sums over the states, a place for every element: (sum g B, sum A log2e g a h) and C . h. With one
- * slice they take the places of step and e, which are read by then. */
-struct back_totals {
-    float2 *state;
-    float *y;
-};
-
-/* What a block works on at a time. */
-struct back_part {
-    int64_t b, g, index, segment; /* index: of the parts of the group's channels */
-    int64_t first_chunk, end_chunk, chunk, d0, t0;
-    int channels; /* valid ones */
-    int rows;     /* valid ones: steps of the chunk */
-
-    template <typename T>
-    __device__ __forceinline__ back_part(const back_args<T> &p, int64_t segment)
-        : b(blockIdx.y), g(blockIdx.x / p.parts), index(blockIdx.x % p.parts), segment(segment),
-          first_chunk(segment * p.segment_chunks),
-          end_chunk(min(first_chunk + p.segment_chunks, p.chunks))
-    {
-    }
-
-    /* false: the part has fewer tiles. */
-    template <typename T>
-    __device__ __forceinline__ bool take_tile(const back_args<T> &p, int64_t tile)
-    {
-        const int64_t per_group = p.f.channels / p.f.groups;
-        const int64_t first = (index * p.part_tiles + tile) * back::CHANNELS;
-        d0 = g * per_group + first;
-        channels = (int)min((int64_t)back::CHANNELS, per_group - first);
-        return first < per_group;
-    }
-
-    template <typename T>
-    __device__ __forceinline__ void take_chunk(const back_args<T> &p, int64_t at)
-    {
-        chunk = at;
-        t0 = at * BORDER;
-        rows = (int)min((int64_t)BORDER, p.f.length - t0);
-    }
-
-    /* Row of (B, segments, D, N) for channel d. */
-    template <typename T>
-    __device__ __forceinline__ int64_t state_row(const back_args<T> &p, int64_t of_segment,
-                                                 int64_t d) const
-    {
-        return ((b * p.segments + of_segment) * p.f.channels + d) * p.f.states;
-    }
-
-    __device__ __forceinline__ bool is_at_end() const { return chunk == end_chunk - 1; }
-};
-
-/* One element of the sequences and what follows from it. */
-struct back_element {
-    float u, x, d, dy, z, gate, e; /* x: delta + delta_bias; gate: sigmoid(z) */
-};
-
-/* Walks over every WARPS-th step of a chunk, in one channel. */
-template <typename T>
-struct back_reader {
-    const scan_args<T> &f;
-    const T *u, *delta, *dy, *z;
-    int64_t dy_step;
-    float bias;
-    bool is_valid; /* there is such a channel */
-
-    __device__ __forceinline__ back_reader(const back_args<T> &p, const back_part &part, int row,
-                                           int column)
-        : f(p.f), dy_step(back::WARPS * p.dy.stride_t), is_valid(column < part.channels)
-    {
-        const int64_t b = part.b, t = part.t0 + row, d = part.d0 + column;
-        u = f.u.data + b * f.u.stride_b + t * f.u.stride_t + d;
-        delta = f.delta.data + b * f.delta.stride_b + t * f.delta.stride_t + d;
-        z = f.z.data ? f.z.data + b * f.z.stride_b + t * f.z.stride_t + d : nullptr;
-        dy = p.dy.data + b * p.dy.stride_b + t * p.dy.stride_t + d;
-        bias = is_valid && f.bias ? f.bias[d] : 0.0f;
-    }
-
-    __device__ __forceinline__ back_element read() const
-    {
-        back_element now = {};
-        now.u = sq_to_f32(*u);
-        now.x = sq_to_f32(*delta) + bias;
-        now.dy = now.e = sq_to_f32(*dy);
-        now.d = f.has_softplus ? softplus<softplus_terms<T>>(now.x) : now.x;
-        if (z) {
-            now.z = sq_to_f32(*z);
-            now.gate = __fdividef(1.0f, 1.0f + sq_exp(-now.z));
-            now.e *= now.z * now.gate;
-        }
-        return now;
-    }
-
-    __device__ __forceinline__ void advance()
-    {
-        u += back::WARPS * f.u.stride_t;
-        delta += back::WARPS * f.delta.stride_t;
-        dy += dy_step;
-        if (z)
-            z += back::WARPS * f.z.stride_t;
-    }
-};
-
-/* Zeros where there is no element. */
-template <typename T>
-__device__ __forceinline__ void back_prepare(back_shared *s, const back_args<T> &p,
-                                             const back_part &part)
-{
-    const int column = threadIdx.x % 32;
-    back_reader<T> reader(p, part, threadIdx.x / 32, column);
-#pragma unroll 4
-    for (int row = threadIdx.x / 32; row < BORDER; row += back::WARPS, reader.advance()) {
-        back_element now = {};
-        if (row < part.rows && reader.is_valid)
-            now = reader.read();
-        s->step[row][column] = make_float2(now.d, now.u);
-        s->e[row][column] = now.e;
-    }
-}
-
-/* One of B and C; zeros where there is no element. */
-template <typename T>
-__device__ __forceinline__ void
-back_load_projection(float (*to)[back::STATES], const projection<const T> &of,
-                     const back_part &part, int64_t n, bool is_state)
-{
-    constexpr int ROW_STEP = back::THREADS / back::STATES;
-    const int first = threadIdx.x / back::STATES;
-    const T *from =
-        of.data + part.b * of.stride_b + (part.t0 + first) * of.stride_t + part.g * of.stride_g + n;
-    const int rows = is_state && of.data ? part.rows : 0;
-#pragma unroll
-    for (int row = first; row < BORDER; row += ROW_STEP, from += ROW_STEP * of.stride_t)
-        to[row][threadIdx.x % back::STATES] = row < rows ? sq_to_f32(*from) : 0.0f;
-}
-
-template <typename T>
-__device__ __forceinline__ void back_load_projections(back_shared *s, const scan_args<T> &f,
-                                                      const back_part &part, int64_t slice)
-{
-    const int64_t n = slice * back::STATES + threadIdx.x % back::STATES;
-    back_load_projection(s->b, f.b, part, n, n < f.states);
-    back_load_projection(s->c, f.c, part, n, n < f.states);
-}
 
 /* A lane's B and C where one of them or both are constant in time, and their gradients. */
 template <bool CONSTANT>
@@ -484,34 +304,52 @@ struct back_writer {
     }
 };
 
+/* One element from its totals, to the writer's place; adds to *dskip and *dbias. */
+template <typename T>
+__device__ __forceinline__ void
+back_finish_element(const back_element &now, float2 state, float y, float skip, bool has_softplus,
+                    const back_writer<T> &writer, float *dskip, float *dbias)
+{
+    const float ln2 = 0.693147181f;
+    float slope = 1.0f;
+    if (has_softplus)
+        slope = __fdividef(1.0f, 1.0f + sq_exp(-now.x));
+    const float ddelta = fmaf(state.y, ln2, now.u * state.x) * slope;
+    *dskip = fmaf(now.e, now.u, *dskip);
+    *dbias += ddelta;
+    *writer.du = sq_from_f32<T>(fmaf(now.e, skip, now.d * state.x));
+    *writer.ddelta = sq_from_f32<T>(ddelta);
+    if (writer.dz) {
+        const float opened = now.gate * fmaf(now.z, 1.0f - now.gate, 1.0f);
+        *writer.dz = sq_from_f32<T>(now.dy * fmaf(skip, now.u, y) * opened);
+    }
+}
+
 /* Elements from their totals; *dskip and *dbias receive sums over the thread's rows. */
 template <typename T>
 __device__ __forceinline__ void back_finish(const back_args<T> &p, const back_part &part,
                                             const back_totals &totals, float *dskip, float *dbias)
 {
-    const float ln2 = 0.693147181f;
+    constexpr int AHEAD = 4;
     const int column = threadIdx.x % 32, first = threadIdx.x / 32;
     back_reader<T> reader(p, part, first, column);
     back_writer<T> writer(p, part, first, column);
-    const float skip = p.f.skip && reader.is_valid ? p.f.skip[part.d0 + column] : 0.0f;
-    const int rows = reader.is_valid ? part.rows : 0;
+    const bool is_valid = column < part.channels;
+    const float skip = p.f.skip && is_valid ? p.f.skip[part.d0 + column] : 0.0f;
+    int left = reader.rows;
     *dskip = *dbias = 0.0f;
-#pragma unroll 2
-    for (int row = first; row < rows; row += back::WARPS, reader.advance(), writer.advance()) {
-        const float2 state = totals.state[row * back::CHANNELS + column];
-        const float y = totals.y[row * back::CHANNELS + column];
-        const back_element now = reader.read();
-        float slope = 1.0f;
-        if (p.f.has_softplus)
-            slope = __fdividef(1.0f, 1.0f + sq_exp(-now.x));
-        const float ddelta = fmaf(state.y, ln2, now.u * state.x) * slope;
-        *dskip = fmaf(now.e, now.u, *dskip);
-        *dbias += ddelta;
-        *writer.du = sq_from_f32<T>(fmaf(now.e, skip, now.d * state.x));
-        *writer.ddelta = sq_from_f32<T>(ddelta);
-        if (writer.dz) {
-            const float opened = now.gate * fmaf(now.z, 1.0f - now.gate, 1.0f);
-            *writer.dz = sq_from_f32<T>(now.dy * fmaf(skip, now.u, y) * opened);
+#pragma unroll 1
+    for (int row = first; row < part.rows; row += AHEAD * back::WARPS) {
+        back_raw<T> raw[AHEAD];
+#pragma unroll
+        for (int k = 0; k < AHEAD; k++)
+            raw[k] = reader.fetch();
+#pragma unroll
+        for (int k = 0; k < AHEAD; k++, left -= back::WARPS, writer.advance()) {
+            const int at = (row + k * back::WARPS) * back::CHANNELS + column;
+            if (left > 0)
+                back_finish_element(reader.element(raw[k]), totals.state[at], totals.y[at], skip,
+                                    p.f.has_softplus, writer, dskip, dbias);
         }
     }
 }
