@@ -1,10 +1,11 @@
-/* decay_native_bwd: pass bwd on Hopper's tensor cores, for bf16 and up to 128 keys: the states and
+/* decay_native_bwd: pass bwd on Hopper's tensor cores, for bf16 and up to 256 keys: the states and
  * their gradients by chunks in one launch, then all chunks at once, then the sums that
  * decay_tile_sums.cuh makes for the tiles too.
  */
 #include "kernels/chunk_core/decay_native_bwd.cuh"
 #include "kernels/chunk_core/decay_native_host.cuh"
 #include "kernels/chunk_core/decay_native_states.cuh"
+#include "kernels/chunk_core/decay_native_wide.cuh"
 #include "kernels/chunk_core/decay_plan.cuh"
 #include "kernels/chunk_core/decay_providers.cuh"
 #include "kernels/chunk_core/decay_tile_sums.cuh"
@@ -23,6 +24,20 @@ typedef struct {
 /* Items that the chunks' kernel wants for each of its blocks, so that none has much more to do. */
 enum { ITEMS_PER_BLOCK = 6 };
 
+/* The chunks' kernel has an item for each head, or for some heads of a group and up to 128 keys. */
+static bool is_wide(const sq_decay_params &p)
+{
+    return p.keys > SQ_GRADS_KEYS;
+}
+
+static int splits_of(const sq_decay_params &p, int chunks)
+{
+    const int64_t items = (int64_t)p.batch * (p.heads / p.heads_per_group) * chunks;
+    const int64_t wanted = sq_ceil_div(ITEMS_PER_BLOCK * SQ_DECAY_SMS, items);
+    const int64_t per_split = is_wide(p) ? 1 : sq_ceil_div(p.heads_per_group, wanted);
+    return (int)sq_ceil_div(p.heads_per_group, per_split < 1 ? 1 : per_split);
+}
+
 static sq_decay_tiled tiled(const sq_decay_params &p, const sq_decay_grads &g)
 {
     sq_decay_tiled c = {};
@@ -31,10 +46,7 @@ static sq_decay_tiled tiled(const sq_decay_params &p, const sq_decay_grads &g)
     c.chunks = (int)sq_ceil_div(p.length, SQ_CHUNK);
     c.key_tiles = 1;
     c.value_tiles = (int)sq_ceil_div(p.values, SQ_TMA_SIDE);
-    const int64_t items = (int64_t)p.batch * (p.heads / p.heads_per_group) * c.chunks;
-    const int64_t wanted = sq_ceil_div(ITEMS_PER_BLOCK * SQ_DECAY_SMS, items);
-    const int64_t per_split = sq_ceil_div(p.heads_per_group, wanted);
-    c.splits = (int)sq_ceil_div(p.heads_per_group, per_split < 1 ? 1 : per_split);
+    c.splits = splits_of(p, c.chunks);
     return c;
 }
 
@@ -72,12 +84,12 @@ typedef struct {
                      int heads, sq_error *err);
 } states_kernel;
 
-template <int GROUPS>
+template <int KEYS, int GROUPS>
 static sq_status run_states(const sq_call *call, const backward_maps &maps, const sq_decay_tiled &c,
                             int heads, sq_error *err)
 {
-    using shape = sq_states_shape<SQ_GRADS_KEYS, GROUPS>;
-    auto kernel = sq_states_kernel<T, SQ_GRADS_KEYS, GROUPS>;
+    using shape = sq_states_shape<KEYS, GROUPS>;
+    auto kernel = sq_states_kernel<T, KEYS, GROUPS>;
     const int64_t blocks =
         sq_ceil_div(c.p.values, SQ_TMA_SIDE * GROUPS / heads) * (c.p.heads / heads) * c.p.batch;
     SQ_TRY(sq_allow_shared(kernel, shape::shared_bytes, err));
@@ -86,19 +98,45 @@ static sq_status run_states(const sq_call *call, const backward_maps &maps, cons
     return sq_launched("states of chunks", err);
 }
 
-template <int GROUPS>
+template <int KEYS, int GROUPS>
 static states_kernel states_instance(int heads)
 {
-    return {GROUPS, heads, sq_states_shape<SQ_GRADS_KEYS, GROUPS>::shared_bytes,
-            run_states<GROUPS>};
+    return {GROUPS, heads, sq_states_shape<KEYS, GROUPS>::shared_bytes, run_states<KEYS, GROUPS>};
 }
 
 /* As in pass fwd: two warpgroups share the tiles of K and Q. */
 static states_kernel choose_states(const sq_decay_params &p)
 {
     const int heads = p.values <= SQ_TMA_SIDE && p.heads_per_group % 2 == 0 ? 2 : 1;
-    return heads == 1 && p.values <= SQ_TMA_SIDE ? states_instance<1>(1)
-                                                 : states_instance<2>(heads);
+    if (is_wide(p))
+        return states_instance<256, 2>(1);
+    return heads == 1 && p.values <= SQ_TMA_SIDE ? states_instance<128, 1>(1)
+                                                 : states_instance<128, 2>(heads);
+}
+
+/* --- chunks --- */
+
+typedef struct {
+    void (*code)(const sq_grads_maps, const sq_decay_tiled);
+    int shared_bytes;
+} chunks_kernel;
+
+static chunks_kernel choose_chunks(const sq_decay_params &p)
+{
+    return is_wide(p) ? chunks_kernel{sq_wide_kernel<T>, sq_wide_shared_bytes}
+                      : chunks_kernel{sq_grads_kernel<T>, sq_grads_shared_bytes};
+}
+
+static sq_status run_chunks(const sq_call *call, const sq_grads_maps &maps, const sq_decay_tiled &c,
+                            sq_error *err)
+{
+    const chunks_kernel kernel = choose_chunks(c.p);
+    const int64_t items =
+        (int64_t)c.p.batch * (c.p.heads / c.p.heads_per_group) * c.chunks * c.splits;
+    const unsigned blocks = (unsigned)(items < SQ_DECAY_SMS ? items : SQ_DECAY_SMS);
+    SQ_TRY(sq_allow_shared(kernel.code, kernel.shared_bytes, err));
+    kernel.code<<<blocks, SQ_GRADS_THREADS, kernel.shared_bytes, sq_stream(call)>>>(maps, c);
+    return sq_launched("gradients of chunks", err);
 }
 
 /* --- the provider --- */
@@ -109,16 +147,15 @@ sq_status sq_decay_native_bwd_supports(const sq_call *call, const sq_decay_param
 {
     const sq_decay_tensor grads[] = {g.d_o, g.d_q, g.d_k, g.d_v};
     SQ_TRY(sq_native_supports(call, p, device, why));
-    if (p.keys > SQ_GRADS_KEYS || sq_decay_is_there(p.z))
-        return sq_fail(why, SQ_UNSUPPORTED, "backward: up to %d state rows and no z only",
-                       SQ_GRADS_KEYS);
+    if (sq_decay_is_there(p.z))
+        return sq_fail(why, SQ_UNSUPPORTED, "backward: no z");
     for (const sq_decay_tensor &t : grads)
         if (!sq_decay_has_vectors(t, 16 / (int)sizeof(T)))
             return sq_fail(why, SQ_UNSUPPORTED, "a gradient's rows are not 16-byte aligned");
     const double chunks = (double)p.batch * p.heads * ((p.length + SQ_CHUNK - 1) / SQ_CHUNK);
     if (chunks >= 2147483648.0)
         return sq_fail(why, SQ_UNSUPPORTED, "%g chunks: at most 2^31 - 1", chunks);
-    return sq_supports_shared(device, sq_grads_shared_bytes, why);
+    return sq_supports_shared(device, (size_t)choose_chunks(p).shared_bytes, why);
 }
 
 size_t sq_decay_native_bwd_workspace(const sq_decay_params &p, const sq_decay_grads &g)
@@ -167,7 +204,7 @@ static sq_status make_maps(const sq_decay_tiled &c, backward_maps *maps, sq_erro
 sq_status sq_decay_native_bwd_prepare(const sq_call *call, const sq_decay_params &p,
                                       const sq_decay_grads &g, void **plan, sq_error *err)
 {
-    SQ_TRY(sq_native_check_code((const void *)sq_grads_kernel<T>, err));
+    SQ_TRY(sq_native_check_code((const void *)choose_chunks(p).code, err));
     backward_maps *maps = (backward_maps *)aligned_alloc(alignof(backward_maps), sizeof *maps);
     if (!maps)
         return sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for tensor maps");
@@ -181,18 +218,6 @@ sq_status sq_decay_native_bwd_prepare(const sq_call *call, const sq_decay_params
     return status;
 }
 
-static sq_status run_grads(const sq_call *call, const sq_grads_maps &maps, const sq_decay_tiled &c,
-                           sq_error *err)
-{
-    auto kernel = sq_grads_kernel<T>;
-    const int64_t items =
-        (int64_t)c.p.batch * (c.p.heads / c.p.heads_per_group) * c.chunks * c.splits;
-    const unsigned blocks = (unsigned)(items < SQ_DECAY_SMS ? items : SQ_DECAY_SMS);
-    SQ_TRY(sq_allow_shared(kernel, sq_grads_shared_bytes, err));
-    kernel<<<blocks, SQ_GRADS_THREADS, sq_grads_shared_bytes, sq_stream(call)>>>(maps, c);
-    return sq_launched("gradients of chunks", err);
-}
-
 sq_status sq_decay_native_bwd_launch(const sq_call *call, const sq_decay_params &p,
                                      const sq_decay_grads &g, void *plan, sq_error *err)
 {
@@ -201,7 +226,7 @@ sq_status sq_decay_native_bwd_launch(const sq_call *call, const sq_decay_params 
     sq_decay_tiled c = tiled(p, g);
     lay_out(&c, call->workspace);
     SQ_TRY(states.run(call, maps, c, states.heads, err));
-    SQ_TRY(run_grads(call, maps.grads, c, err));
+    SQ_TRY(run_chunks(call, maps.grads, c, err));
     if (c.splits > 1)
         SQ_TRY(sq_tile_splits<T>(call, c, err));
     if (p.skip)

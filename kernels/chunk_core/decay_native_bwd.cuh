@@ -161,7 +161,7 @@ __device__ __forceinline__ void sq_grads_queries(const sq_grads_maps &maps, cons
         if (threadIdx.x % 32 == 0)
             sq_barrier_arrive(shared.empty(stage));
         if (s.is_last_head && s.is_last_tile)
-            sq_grads_flush<T>(c, s, &maps.d_q, c.d_q, shared.d_q(), SQ_GRADS_QUERIES, at, dq);
+            sq_grads_flush<T>(c, s, &maps.d_q, c.d_q, shared.d_q(), 0, SQ_GRADS_QUERIES, at, dq);
     });
     if (threadIdx.x % SQ_WARPGROUP == 0)
         sq_tma_wait_read();
@@ -298,7 +298,7 @@ __device__ __forceinline__ void sq_grads_keys(const sq_grads_maps &maps, const s
         if (threadIdx.x % 32 == 0)
             sq_barrier_arrive(shared.empty(stage));
         if (s.is_last_head && s.is_last_tile)
-            sq_grads_flush<T>(c, s, &maps.d_k, c.d_k, shared.d_k(), SQ_GRADS_KEYS_SYNC, at, dk);
+            sq_grads_flush<T>(c, s, &maps.d_k, c.d_k, shared.d_k(), 0, SQ_GRADS_KEYS_SYNC, at, dk);
     });
     if (threadIdx.x % SQ_WARPGROUP == 0)
         sq_tma_wait_read();

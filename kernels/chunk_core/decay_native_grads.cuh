@@ -1,6 +1,6 @@
 /* decay_native_grads: the gradients of q, k, v and of the gates' parts on Hopper, from the states
  * and gradients of decay_native_states.cuh. Names and formulas are those of decay_tiles.cuh and
- * decay_tile_keys.cuh; up to 128 keys, no z.
+ * decay_tile_keys.cuh; up to 128 keys.
  *
  * A block goes through (chunk, head, 64 value columns), a stage each, and sums dq and dk over the
  * heads of a group (or of a split of them) in registers. One warpgroup works with rows of queries:
@@ -250,11 +250,12 @@ __device__ __forceinline__ float sq_grads_dot_tiles(const unsigned char *x, cons
     return sum;
 }
 
-/* dq or dk: rounded, by TMA, or a split's part of it. */
+/* dq or dk of 128 keys from `key` on: rounded, by TMA, or a split's part of it. */
 template <typename T>
 __device__ __forceinline__ void sq_grads_flush(const sq_decay_tiled &c, const sq_grads_step &s,
                                                const CUtensorMap *map, float *parts, uint32_t tiles,
-                                               int sync, sq_native_lane at, sq_grads_sum &sum)
+                                               int key, int sync, sq_native_lane at,
+                                               const sq_grads_sum &sum)
 {
     const int first = s.chunk * SQ_CHUNK;
     if (c.splits > 1) {
@@ -262,7 +263,8 @@ __device__ __forceinline__ void sq_grads_flush(const sq_decay_tiled &c, const sq
         const int64_t start = ((int64_t)s.split * c.p.batch + s.batch) * c.p.length + first;
 #pragma unroll
         for (int i = 0; i < 64; i += 2) {
-            const int row = 16 * at.warp + at.g + i / 2 % 2 * 8, n = 8 * (i / 4) + 2 * at.q;
+            const int row = 16 * at.warp + at.g + i / 2 % 2 * 8;
+            const int n = key + 8 * (i / 4) + 2 * at.q;
             if (first + row < c.p.length && n < c.p.keys)
                 *(float2 *)&parts[((start + row) * groups + s.group) * c.p.keys + n] =
                     make_float2(sum.sum[0][i], sum.sum[0][i + 1]);
@@ -285,7 +287,7 @@ __device__ __forceinline__ void sq_grads_flush(const sq_decay_tiled &c, const sq
     if (is_first) {
 #pragma unroll
         for (int n = 0; n < 2; n++) {
-            sq_tma_store(map, n * SQ_TMA_SIDE, s.group, first, s.batch,
+            sq_tma_store(map, key + n * SQ_TMA_SIDE, s.group, first, s.batch,
                          tiles + n * SQ_TMA_TILE_BYTES);
         }
     }

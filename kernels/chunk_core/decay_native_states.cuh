@@ -108,10 +108,10 @@ __device__ __forceinline__ void sq_states_copy(const sq_states_maps &maps, const
 }
 
 /* Writes the matrix, rounded, to its place; all threads of the group. */
-template <int KEYS>
+template <typename T, int KEYS>
 __device__ __forceinline__ void sq_states_store(const CUtensorMap *map, uint32_t rounded, int group,
                                                 sq_native_lane at, int column, int unit,
-                                                const uint32_t (&packed)[KEYS / 16][4])
+                                                const sq_native_state<T, KEYS> &state)
 {
     const bool is_first = threadIdx.x % SQ_WARPGROUP == 0;
     if (is_first)
@@ -119,9 +119,11 @@ __device__ __forceinline__ void sq_states_store(const CUtensorMap *map, uint32_t
     sq_named_sync(1 + group, SQ_WARPGROUP);
 #pragma unroll
     for (int k = 0; k < KEYS / 16; k++) {
+        uint32_t packed[1][4];
+        state.round(k, packed);
         sq_stmatrix(
             sq_address_a<8>(rounded + k / 4 * SQ_TMA_TILE_BYTES, 16 * at.warp, 16 * (k % 4)),
-            packed[k]);
+            packed[0]);
     }
     sq_async_fence();
     sq_named_sync(1 + group, SQ_WARPGROUP);
@@ -152,19 +154,18 @@ sq_states_consume(const sq_states_maps &maps, const sq_decay_params &p, const sq
     for (int i = 0; i < block.chunks; i++) {
         const int stage = i % shape::stages, chunk = sq_states_chunk(block, i);
         const sq_chunk_gates *gates = shared.gates(stage, set);
-        uint32_t v[4][4], weighed[4][4], packed[KEYS / 16][4];
+        uint32_t v[4][4], weighed[4][4];
         sq_barrier_wait(shared.full(stage), i / shape::stages & 1);
         sq_native_load_values(shared.right(stage, group), at, v);
         sq_native_weigh<T>(block.is_reverse ? gates->row : gates->key, at, v, weighed);
-        state.round(0, packed);
+        sq_states_store<T, KEYS>(&maps.to, shared.rounded(group), group, at, u.column,
+                                 (chunk * p.batch + u.batch) * p.heads + u.head, state);
         state.decay(gates->decay);
         state.pin();
         sq_wgmma_pin(weighed);
         sq_wgmma_fence();
         state.update(weighed, shared.left(stage));
         sq_wgmma_commit();
-        sq_states_store<KEYS>(&maps.to, shared.rounded(group), group, at, u.column,
-                              (chunk * p.batch + u.batch) * p.heads + u.head, packed);
         sq_wgmma_wait<0>();
         state.pin();
         __syncwarp();

@@ -1,0 +1,599 @@
+/* decay_native_wide: decay_native_grads.cuh for 129 to 256 keys. A block goes through (chunk, head);
+ * Q and K stay for all of its columns, S^T and G^T come for 64 columns and 128 keys at a time, a
+ * stage each. The two warpgroups share the work so that dq and dk, 128 registers of a thread each,
+ * leave room for the rest: one has rows of queries,
+ *
+ *   dP = dO V^T          dq = (row o dO) S^T + W K          W (i, j) = dP e w, once, after all columns
+ *
+ * the other rows of keys, with P^T made once, before the first column, and W^T from the first:
+ *
+ *   dv = key o (K G) + P^T dO + skip dO          dk = (key o V) G^T + W^T Q
+ *
+ * At the end dq lies where K was and dk where Q was: nobody else reads those any more. An item has
+ * one head: with several of a group dq and dk are parts, one for each head.
+ */
+#ifndef SQ_KERNELS_CHUNK_CORE_DECAY_NATIVE_WIDE_CUH
+#define SQ_KERNELS_CHUNK_CORE_DECAY_NATIVE_WIDE_CUH
+
+#include "kernels/chunk_core/decay_native_bwd.cuh"
+
+enum {
+    SQ_WIDE_HALVES = 2, /* of the keys: 128 each */
+    SQ_WIDE_STAGES = 3,
+    SQ_WIDE_STAGE_TILES = 6,
+    SQ_WIDE_KEY_TILES = 4,
+    SQ_WIDE_TILES = SQ_WIDE_STAGES * SQ_WIDE_STAGE_TILES + 2 * SQ_WIDE_KEY_TILES + 1,
+    SQ_WIDE_HANDED = 4 /* a named barrier, beside those of decay_native_grads.cuh */
+};
+
+/* totals[warp][j]: the sum over the warp's i of N_ij. */
+typedef struct __align__(16)
+{
+    sq_chunk_gates gates;
+    sq_grads_sums sums;
+    float totals[4][SQ_CHUNK];
+    float skip[SQ_WIDE_STAGES][SQ_TMA_SIDE], skip_sums[4][SQ_TMA_SIDE];
+    uint64_t full[SQ_WIDE_STAGES], empty[SQ_WIDE_STAGES], keys_full, keys_empty;
+}
+sq_wide_small;
+
+constexpr int sq_wide_shared_bytes =
+    1024 + SQ_WIDE_TILES * SQ_TMA_TILE_BYTES + (int)sizeof(sq_wide_small);
+
+/* Shared memory: of each stage S^T, G^T (two tiles each), V, dO; Q; K; dv, or W; the rest. */
+struct sq_wide_shared {
+    unsigned char *memory;
+    uint32_t base;
+
+    __device__ uint32_t tile(int i) const { return base + i * SQ_TMA_TILE_BYTES; }
+    __device__ uint32_t in(int stage, int i) const { return tile(stage * SQ_WIDE_STAGE_TILES + i); }
+    __device__ uint32_t before(int stage) const { return in(stage, 0); }
+    __device__ uint32_t after(int stage) const { return in(stage, 2); }
+    __device__ uint32_t v(int stage) const { return in(stage, 4); }
+    __device__ uint32_t d_o(int stage) const { return in(stage, 5); }
+    __device__ uint32_t q() const { return in(SQ_WIDE_STAGES, 0); }
+    __device__ uint32_t k() const { return in(SQ_WIDE_STAGES, SQ_WIDE_KEY_TILES); }
+    __device__ uint32_t d_v() const { return tile(SQ_WIDE_TILES - 1); }
+    __device__ unsigned char *at(uint32_t address) const { return memory + (address - base); }
+    __device__ sq_wide_small *small() const
+    {
+        return (sq_wide_small *)(memory + SQ_WIDE_TILES * SQ_TMA_TILE_BYTES);
+    }
+    __device__ uint32_t full(int stage) const { return sq_shared_address(&small()->full[stage]); }
+    __device__ uint32_t empty(int stage) const { return sq_shared_address(&small()->empty[stage]); }
+    __device__ uint32_t keys_full() const { return sq_shared_address(&small()->keys_full); }
+    __device__ uint32_t keys_empty() const { return sq_shared_address(&small()->keys_empty); }
+};
+
+/* --- the producer --- */
+
+/* One thread: the stages. */
+__device__ __forceinline__ void sq_wide_copy(const sq_grads_maps &maps, const sq_decay_tiled &c,
+                                             const sq_wide_shared &shared)
+{
+    sq_grads_each(c, [&](const sq_grads_step &s, int n) {
+        const int first = s.chunk * SQ_CHUNK;
+        const int unit = (s.chunk * c.p.batch + s.batch) * c.p.heads + s.head;
+#pragma unroll
+        for (int half = 0; half < SQ_WIDE_HALVES; half++) {
+            const int step = SQ_WIDE_HALVES * n + half, stage = step % SQ_WIDE_STAGES;
+            const uint32_t full = shared.full(stage);
+            sq_barrier_wait(shared.empty(stage), (step / SQ_WIDE_STAGES & 1) ^ 1);
+            sq_barrier_expect(full, SQ_WIDE_STAGE_TILES * SQ_TMA_TILE_BYTES);
+#pragma unroll
+            for (int i = 0; i < 2; i++) {
+                const int to = i * SQ_TMA_TILE_BYTES, x = (2 * half + i) * SQ_TMA_SIDE;
+                sq_tma_load(shared.before(stage) + to, &maps.before, x, 0, s.column, unit, full);
+                sq_tma_load(shared.after(stage) + to, &maps.after, x, 0, s.column, unit, full);
+            }
+            sq_tma_load(shared.v(stage), &maps.v, s.column, s.head, first, s.batch, full);
+            sq_tma_load(shared.d_o(stage), &maps.d_o, s.column, s.head, first, s.batch, full);
+            sq_barrier_arrive(full);
+        }
+    });
+}
+
+/* One warp: Q, K and the gates of each item. */
+template <typename T>
+__device__ __forceinline__ void
+sq_wide_fill_keys(const sq_grads_maps &maps, const sq_decay_tiled &c, const sq_wide_shared &shared)
+{
+    const bool is_first = threadIdx.x % 32 == 0;
+    const uint32_t full = shared.keys_full();
+    uint32_t parity = 1;
+    sq_grads_each(c, [&](const sq_grads_step &s, int) {
+        if (!s.is_first_tile)
+            return;
+        const int first = s.chunk * SQ_CHUNK;
+        const sq_decay_unit u = {0, s.batch, s.head, 0, 0, c.p.length};
+        const float2 dt = sq_chunk_load_dt<T>(c.p, u, first);
+        const sq_decay_head head = sq_decay_load_head(c.p, s.head);
+        sq_barrier_wait(shared.keys_empty(), parity);
+        parity ^= 1;
+        if (is_first) {
+            sq_barrier_expect(full, 2 * SQ_WIDE_KEY_TILES * SQ_TMA_TILE_BYTES);
+#pragma unroll
+            for (int i = 0; i < SQ_WIDE_KEY_TILES; i++) {
+                const int to = i * SQ_TMA_TILE_BYTES, x = i * SQ_TMA_SIDE;
+                sq_tma_load(shared.q() + to, &maps.q, x, s.group, first, s.batch, full);
+                sq_tma_load(shared.k() + to, &maps.k, x, s.group, first, s.batch, full);
+            }
+        }
+        __syncwarp();
+        sq_chunk_fill_gates<double>(c.p, u, head, dt, first, &shared.small()->gates);
+        __syncwarp();
+        if (is_first)
+            sq_barrier_arrive(full);
+    });
+}
+
+/* One warp: `skip` of each stage's columns. */
+__device__ __forceinline__ void sq_wide_fill_skip(const sq_decay_tiled &c,
+                                                  const sq_wide_shared &shared)
+{
+    const int lane = (int)threadIdx.x % 32;
+    sq_grads_each(c, [&](const sq_grads_step &s, int n) {
+        float skip[2];
+#pragma unroll
+        for (int x = 0; x < 2; x++) {
+            const int column = s.column + lane + 32 * x;
+            skip[x] = column < c.p.values ? sq_decay_skip(c.p, s.head, column) : 0.0f;
+        }
+#pragma unroll
+        for (int half = 0; half < SQ_WIDE_HALVES; half++) {
+            const int step = SQ_WIDE_HALVES * n + half, stage = step % SQ_WIDE_STAGES;
+            sq_barrier_wait(shared.empty(stage), (step / SQ_WIDE_STAGES & 1) ^ 1);
+            shared.small()->skip[stage][lane] = skip[0];
+            shared.small()->skip[stage][lane + 32] = skip[1];
+            __syncwarp();
+            if (lane == 0)
+                sq_barrier_arrive(shared.full(stage));
+        }
+    });
+}
+
+/* --- the consumers --- */
+
+/* All of a warp have read the stage. */
+__device__ __forceinline__ void sq_wide_release(uint32_t empty)
+{
+    __syncwarp();
+    if (threadIdx.x % 32 == 0)
+        sq_barrier_arrive(empty);
+}
+
+/* sum += A B over 64 steps, of both halves of the keys; waits. */
+template <typename T>
+__device__ __forceinline__ void sq_wide_add_pairs(uint32_t (&w)[4][4], uint32_t tiles,
+                                                  sq_grads_sum (&sum)[SQ_WIDE_HALVES])
+{
+    sum[0].pin();
+    sum[1].pin();
+    sq_wgmma_pin(w);
+    sq_wgmma_fence();
+    sum[0].update(w, tiles);
+    sum[1].update(w, tiles + 2 * SQ_TMA_TILE_BYTES);
+    sq_wgmma_commit();
+    sq_wgmma_wait<0>();
+    sum[0].pin();
+    sum[1].pin();
+}
+
+/* dq or dk of an item, by way of the tiles that Q or K leaves; then the next Q and K may come. */
+template <typename T>
+__device__ __forceinline__ void
+sq_wide_flush(const sq_decay_tiled &c, const sq_grads_step &s, const CUtensorMap *map, float *parts,
+              const sq_wide_shared &shared, uint32_t tiles, int sync, sq_native_lane at,
+              sq_grads_sum (&sum)[SQ_WIDE_HALVES])
+{
+#pragma unroll
+    for (int half = 0; half < SQ_WIDE_HALVES; half++) {
+        sq_grads_flush<T>(c, s, map, parts, tiles + 2 * half * SQ_TMA_TILE_BYTES,
+                          half * SQ_GRADS_KEYS, sync, at, sum[half]);
+    }
+    sq_named_sync(sync, SQ_WARPGROUP);
+    if (threadIdx.x % SQ_WARPGROUP == 0) {
+        sq_tma_wait_read();
+        sq_barrier_arrive(shared.keys_empty());
+    }
+}
+
+/* Scores of the warpgroup's queries and 32 keys, from 32 part on. */
+template <typename T>
+__device__ __forceinline__ void sq_wide_score_queries(const sq_wide_shared &shared, int part,
+                                                      float (&score)[16])
+{
+    const uint64_t queries = sq_wgmma_rows(shared.q());
+    const uint64_t keys = sq_wgmma_rows(shared.k() + part * SQ_TMA_TILE_BYTES / 2);
+    sq_wgmma_pin(score);
+    sq_wgmma_fence();
+#pragma unroll
+    for (int n = 0; n < SQ_WIDE_KEY_TILES * 4; n++) {
+        sq_wgmma_32<T>(score, queries + sq_wgmma_rows_step(n), keys + sq_wgmma_rows_step(n), n > 0);
+    }
+    sq_wgmma_commit();
+    sq_wgmma_wait<0>();
+    sq_wgmma_pin(score);
+}
+
+/* Of 32 keys: W, rounded, from dP; dP becomes the pairs N w, and the sums of N over the warp's
+ * queries go to totals. As in sq_grads_weigh_queries. */
+template <typename T>
+__device__ __forceinline__ void
+sq_wide_weigh_queries(const sq_decay_tiled &c, sq_wide_small *small, sq_native_lane at, int part,
+                      const float (&score)[16], float (&dp)[32], uint32_t (&w)[4][4])
+{
+    const sq_chunk_gates *gates = &small->gates;
+    const int i = 16 * at.warp + at.g;
+    const float out[2] = {gates->out[i], gates->out[i + 8]};
+    const float low[2] = {gates->low[i], gates->low[i + 8]};
+    const int start[2] = {gates->start[i], gates->start[i + 8]};
+#pragma unroll
+    for (int m = 0; m < 4; m++) {
+        const int n = 4 * part + m, j = 8 * n + 2 * at.q;
+        const float2 sum = *(const float2 *)&gates->sum[j], rest = *(const float2 *)&gates->low[j];
+        const float2 weight = *(const float2 *)&gates->weight[j];
+        float total[2] = {0.0f, 0.0f};
+#pragma unroll
+        for (int r = 0; r < 2; r++) {
+            float *pair = &dp[4 * n + 2 * r];
+            const float *s = &score[4 * m + 2 * r];
+            const float lo = sq_exp2(out[r] - sum.x + (low[r] - rest.x)) * pair[0];
+            const float hi = sq_exp2(out[r] - sum.y + (low[r] - rest.y)) * pair[1];
+            pair[0] = j <= i + 8 * r && j >= start[r] ? lo : 0.0f;
+            pair[1] = j + 1 <= i + 8 * r && j + 1 >= start[r] ? hi : 0.0f;
+            total[0] += c.p.scale * pair[0] * s[0];
+            total[1] += c.p.scale * pair[1] * s[1];
+            pair[0] *= weight.x;
+            pair[1] *= weight.y;
+            w[n / 2][n % 2 * 2 + r] = sq_pack2<T>(pair[0], pair[1]);
+            pair[0] *= s[0];
+            pair[1] *= s[1];
+        }
+        if (!c.d_log)
+            continue;
+#pragma unroll
+        for (int x = 0; x < 2; x++) {
+#pragma unroll
+            for (int distance = 4; distance < 32; distance *= 2) {
+                total[x] += __shfl_xor_sync(0xffffffffu, total[x], distance);
+            }
+            if (at.g == 0)
+                small->totals[at.warp][j + x] = total[x];
+        }
+    }
+}
+
+/* To dot[r], of the thread's two rows: its share of q . dq. */
+template <typename T>
+__device__ __forceinline__ void sq_wide_dot_queries(uint32_t q, sq_native_lane at,
+                                                    const sq_grads_sum (&dq)[SQ_WIDE_HALVES],
+                                                    float (&dot)[2])
+{
+#pragma unroll
+    for (int tile = 0; tile < SQ_WIDE_KEY_TILES; tile++) {
+        uint32_t a[4][4];
+        sq_grads_load_rows(q + tile * SQ_TMA_TILE_BYTES, at, a);
+#pragma unroll
+        for (int k = 0; k < 4; k++)
+#pragma unroll
+            for (int e = 0; e < 4; e++) {
+                const float *sum = &dq[tile / 2].sum[0][tile % 2 * 32 + 8 * k + 2 * e];
+                const float2 x = sq_unpack2<T>(a[k][e]);
+                dot[e % 2] += x.x * sum[0] + x.y * sum[1];
+            }
+    }
+}
+
+/* The gates' sums of an item that the warpgroup of queries makes; dP becomes the pairs. */
+template <typename T>
+__device__ __forceinline__ void sq_wide_sum_queries(const sq_wide_shared &shared, sq_native_lane at,
+                                                    const sq_grads_sum (&dq)[SQ_WIDE_HALVES],
+                                                    const float (&pairs)[32], float dot)
+{
+    sq_grads_sums *sums = &shared.small()->sums;
+    const int row = 16 * at.warp + at.g;
+    float query[2] = {0.0f, 0.0f};
+    sq_grads_sum_pairs(pairs, at, sums);
+    sq_wide_dot_queries<T>(shared.q(), at, dq, query);
+    sq_grads_sum_lanes(query);
+    if (at.q == 0) {
+        sums->queries[row] = query[0];
+        sums->queries[row + 8] = query[1];
+    }
+    dot = sq_warp_sum<32>(dot);
+    if (threadIdx.x % 32 == 0)
+        sums->dots[at.warp] = dot;
+}
+
+/* What follows the last column: W, handed over, dq, and d(ln a). */
+template <typename T>
+__device__ __forceinline__ void
+sq_wide_finish_queries(const sq_grads_maps &maps, const sq_decay_tiled &c, const sq_grads_step &s,
+                       const sq_wide_shared &shared, sq_native_lane at, float dot, float (&dp)[32],
+                       sq_grads_sum (&dq)[SQ_WIDE_HALVES])
+{
+    sq_wide_small *small = shared.small();
+    uint32_t w[4][4];
+#pragma unroll
+    for (int part = 0; part < 2; part++) {
+        float score[16] = {};
+        if (c.d_log)
+            sq_wide_score_queries<T>(shared, part, score);
+        sq_wide_weigh_queries<T>(c, small, at, part, score, dp, w);
+    }
+    if (c.d_log)
+        sq_wide_sum_queries<T>(shared, at, dq, dp, dot);
+    sq_named_sync(SQ_GRADS_BOTH, 2 * SQ_WARPGROUP); /* dv has left its tile; the sums are there */
+#pragma unroll
+    for (int k = 0; k < 4; k++) {
+        sq_stmatrix(sq_address_a<8>(shared.d_v(), 16 * at.warp, 16 * k), w[k]);
+    }
+    sq_named_sync(SQ_WIDE_HANDED, 2 * SQ_WARPGROUP);
+    if (c.d_log && at.warp == 0)
+        sq_grads_store_log(&small->sums, small->gates.decay,
+                           c.d_log + sq_tile_gate_index(c, 0, sq_grads_unit(c, s)));
+    sq_wide_add_pairs<T>(w, shared.k(), dq);
+    sq_wide_flush<T>(c, s, &maps.d_q, c.d_q, shared, shared.k(), SQ_GRADS_QUERIES, at, dq);
+}
+
+/* The warpgroup of queries: dq, W, and what of d(ln a) comes from them. */
+template <typename T>
+__device__ __forceinline__ void sq_wide_queries(const sq_grads_maps &maps, const sq_decay_tiled &c,
+                                                const sq_wide_shared &shared)
+{
+    const sq_native_lane at = sq_native_lane_of();
+    sq_wide_small *small = shared.small();
+    sq_grads_sum dq[SQ_WIDE_HALVES] = {};
+    float dp[32], dot = 0.0f;
+    uint32_t parity = 0;
+    sq_grads_each(c, [&](const sq_grads_step &s, int n) {
+        const int row = 16 * at.warp + at.g;
+        if (s.is_first_tile) {
+            sq_barrier_wait(shared.keys_full(), parity);
+            parity ^= 1;
+            dq[0] = {};
+            dq[1] = {};
+            dot = 0.0f;
+        }
+        const float factor[2] = {small->gates.row[row], small->gates.row[row + 8]};
+#pragma unroll
+        for (int half = 0; half < SQ_WIDE_HALVES; half++) {
+            const int step = SQ_WIDE_HALVES * n + half, stage = step % SQ_WIDE_STAGES;
+            uint32_t d_o[4][4], weighed[4][4];
+            sq_barrier_wait(shared.full(stage), step / SQ_WIDE_STAGES & 1);
+            sq_grads_load_rows(shared.d_o(stage), at, d_o);
+            sq_grads_weigh_rows<T>(d_o, factor, weighed);
+            dq[half].pin();
+            sq_wgmma_pin(dp);
+            sq_wgmma_pin(weighed);
+            sq_wgmma_fence();
+            if (half == 0)
+                sq_grads_start_rows<T, 4>(shared.d_o(stage), shared.v(stage), !s.is_first_tile, dp);
+            dq[half].update(weighed, shared.before(stage));
+            sq_wgmma_commit();
+            if (c.d_log)
+                dot += sq_grads_dot_tiles<T>(shared.at(shared.before(stage)),
+                                             shared.at(shared.after(stage)));
+            if (half == 0 && c.p.skip)
+                sq_grads_skip_sums<T>(c, s, shared.at(shared.d_o(stage)),
+                                      shared.at(shared.v(stage)), small->skip_sums);
+            sq_wgmma_wait<0>();
+            sq_wgmma_pin(dp);
+            dq[half].pin();
+            sq_wide_release(shared.empty(stage));
+        }
+        if (s.is_last_tile)
+            sq_wide_finish_queries<T>(maps, c, s, shared, at, dot, dp, dq);
+    });
+}
+
+/* P^T of the warpgroup's keys, rounded. */
+template <typename T>
+__device__ __forceinline__ void sq_wide_score_keys(const sq_wide_shared &shared, sq_native_lane at,
+                                                   uint32_t (&p)[4][4])
+{
+    const sq_chunk_gates *gates = &shared.small()->gates;
+    const int j = 16 * at.warp + at.g;
+    const float sum[2] = {gates->sum[j], gates->sum[j + 8]};
+    const float low[2] = {gates->low[j], gates->low[j + 8]};
+    const float weight[2] = {gates->weight[j], gates->weight[j + 8]};
+    float score[32];
+    sq_wgmma_fence();
+    sq_grads_start_rows<T, SQ_WIDE_KEY_TILES * 4>(shared.k(), shared.q(), false, score);
+    sq_wgmma_commit();
+    sq_wgmma_wait<0>();
+    sq_wgmma_pin(score);
+#pragma unroll
+    for (int n = 0; n < 8; n++) {
+        const int i = 8 * n + 2 * at.q;
+        const float2 out = *(const float2 *)&gates->out[i], rest = *(const float2 *)&gates->low[i];
+        const int2 start = *(const int2 *)&gates->start[i];
+#pragma unroll
+        for (int r = 0; r < 2; r++) {
+            const int own = j + 8 * r, at = 4 * n + 2 * r;
+            const float lo = score[at] * sq_exp2(out.x - sum[r] + (rest.x - low[r])) * weight[r];
+            const float hi =
+                score[at + 1] * sq_exp2(out.y - sum[r] + (rest.y - low[r])) * weight[r];
+            p[n / 2][n % 2 * 2 + r] = sq_pack2<T>(own <= i && own >= start.x ? lo : 0.0f,
+                                                  own <= i + 1 && own >= start.y ? hi : 0.0f);
+        }
+    }
+}
+
+/* Of a stage that has K G: dv, and its part of k . (G v). */
+template <typename T>
+__device__ __forceinline__ void
+sq_wide_end_values(const sq_decay_tiled &c, const sq_wide_shared &shared, int stage,
+                   const float (&factor)[2], sq_native_lane at, uint32_t (&pairs)[4][4],
+                   float (&d_v)[32], float (&key)[2])
+{
+    if (c.d_log) {
+        uint32_t v[4][4];
+        sq_grads_load_rows(shared.v(stage), at, v);
+        sq_grads_dot_rows<T>(v, d_v, key);
+    }
+    sq_grads_begin_values<T>(shared.d_o(stage), shared.small()->skip[stage], factor, at, d_v);
+    sq_wgmma_pin(d_v);
+    sq_wgmma_pin(pairs);
+    sq_wgmma_fence();
+#pragma unroll
+    for (int k = 0; k < 4; k++) {
+        sq_wgmma_64_columns<T>(d_v, pairs[k],
+                               sq_wgmma_columns(shared.d_o(stage)) + sq_wgmma_columns_step(k), 1);
+    }
+    sq_wgmma_commit();
+    sq_wgmma_wait<0>();
+    sq_wgmma_pin(d_v);
+}
+
+/* The gates' sums of an item that the warpgroup of keys makes. */
+__device__ __forceinline__ void sq_wide_sum_keys(sq_wide_small *small, const float (&factor)[2],
+                                                 sq_native_lane at, float dot, float (&key)[2])
+{
+    const int row = 16 * at.warp + at.g;
+    sq_grads_sum_lanes(key);
+    if (at.q == 0) {
+        small->sums.keys[row] = factor[0] * key[0];
+        small->sums.keys[row + 8] = factor[1] * key[1];
+    }
+    dot = sq_warp_sum<32>(dot);
+    if (threadIdx.x % 32 == 0)
+        small->sums.dots[4 + at.warp] = dot;
+}
+
+/* dw of the thread's two steps. */
+__device__ __forceinline__ void sq_wide_store_step(const sq_wide_small *small, sq_native_lane at,
+                                                   const float (&key)[2], float *d_step)
+{
+    if (at.q != 0)
+        return;
+#pragma unroll
+    for (int r = 0; r < 2; r++) {
+        const int j = 16 * at.warp + at.g + 8 * r;
+        float sum = small->gates.tail[j] * key[r];
+#pragma unroll
+        for (int warp = 0; warp < 4; warp++) {
+            sum += small->totals[warp][j];
+        }
+        d_step[j] = sum;
+    }
+}
+
+/* What follows the last column: dk, and dw. */
+template <typename T>
+__device__ __forceinline__ void
+sq_wide_finish_keys(const sq_grads_maps &maps, const sq_decay_tiled &c, const sq_grads_step &s,
+                    const sq_wide_shared &shared, const float (&factor)[2], sq_native_lane at,
+                    float dot, float (&key)[2], sq_grads_sum (&dk)[SQ_WIDE_HALVES])
+{
+    uint32_t w[4][4];
+    if (c.d_log)
+        sq_wide_sum_keys(shared.small(), factor, at, dot, key);
+    if (threadIdx.x % SQ_WARPGROUP == 0)
+        sq_tma_wait_read();
+    sq_named_sync(SQ_GRADS_BOTH, 2 * SQ_WARPGROUP);
+    if (c.d_log)
+        sq_wide_store_step(shared.small(), at, key,
+                           c.d_step + sq_tile_gate_index(c, 0, sq_grads_unit(c, s)));
+    sq_named_sync(SQ_WIDE_HANDED, 2 * SQ_WARPGROUP);
+    sq_native_load_values(shared.d_v(), at, w); /* W^T */
+    sq_wide_add_pairs<T>(w, shared.q(), dk);
+    sq_wide_flush<T>(c, s, &maps.d_k, c.d_k, shared, shared.q(), SQ_GRADS_KEYS_SYNC, at, dk);
+}
+
+/* The warpgroup of keys: dk, dv, dw, and what of d(ln a) comes from them. */
+template <typename T>
+__device__ __forceinline__ void sq_wide_keys(const sq_grads_maps &maps, const sq_decay_tiled &c,
+                                             const sq_wide_shared &shared)
+{
+    const sq_native_lane at = sq_native_lane_of();
+    const sq_chunk_gates *gates = &shared.small()->gates;
+    sq_grads_sum dk[SQ_WIDE_HALVES] = {};
+    float key[2] = {0.0f, 0.0f}, dot = 0.0f;
+    uint32_t pairs[4][4], parity = 0;
+    sq_grads_each(c, [&](const sq_grads_step &s, int n) {
+        const int row = 16 * at.warp + at.g;
+        float d_v[32];
+        if (s.is_first_tile) {
+            sq_barrier_wait(shared.keys_full(), parity);
+            parity ^= 1;
+            sq_wide_score_keys<T>(shared, at, pairs);
+            dk[0] = {};
+            dk[1] = {};
+            key[0] = key[1] = dot = 0.0f;
+        }
+        const float factor[2] = {gates->key[row], gates->key[row + 8]};
+#pragma unroll
+        for (int half = 0; half < SQ_WIDE_HALVES; half++) {
+            const int step = SQ_WIDE_HALVES * n + half, stage = step % SQ_WIDE_STAGES;
+            uint32_t v[4][4], weighed[4][4];
+            sq_barrier_wait(shared.full(stage), step / SQ_WIDE_STAGES & 1);
+            sq_grads_load_rows(shared.v(stage), at, v);
+            sq_grads_weigh_rows<T>(v, factor, weighed);
+            dk[half].pin();
+            sq_wgmma_pin(d_v);
+            sq_wgmma_pin(weighed);
+            sq_wgmma_fence();
+            sq_grads_start_rows<T, 8>(shared.k() + 2 * half * SQ_TMA_TILE_BYTES,
+                                      shared.after(stage), half > 0, d_v);
+            dk[half].update(weighed, shared.after(stage));
+            sq_wgmma_commit();
+            if (c.d_log)
+                dot += sq_grads_dot_tiles<T>(shared.at(shared.before(stage) + SQ_TMA_TILE_BYTES),
+                                             shared.at(shared.after(stage) + SQ_TMA_TILE_BYTES));
+            sq_wgmma_wait<0>();
+            sq_wgmma_pin(d_v);
+            dk[half].pin();
+            if (half + 1 == SQ_WIDE_HALVES)
+                sq_wide_end_values<T>(c, shared, stage, factor, at, pairs, d_v, key);
+            sq_wide_release(shared.empty(stage));
+        }
+        sq_grads_store_values<T>(maps, s, shared.d_v(), at, d_v);
+        if (s.is_last_tile)
+            sq_wide_finish_keys<T>(maps, c, s, shared, factor, at, dot, key, dk);
+    });
+}
+
+/* --- the kernel --- */
+
+template <typename T>
+static __global__ void __launch_bounds__(SQ_GRADS_THREADS, 1)
+    sq_wide_kernel(const __grid_constant__ sq_grads_maps maps,
+                   const __grid_constant__ sq_decay_tiled c)
+{
+#if SQ_HAS_WGMMA
+    extern __shared__ unsigned char memory[];
+    const uint32_t past = sq_shared_address(memory) % 1024;
+    unsigned char *first = memory + (past ? 1024 - past : 0);
+    const sq_wide_shared shared = {first, sq_shared_address(first)};
+    if (threadIdx.x == 0) {
+        for (int stage = 0; stage < SQ_WIDE_STAGES; stage++) {
+            sq_barrier_init(shared.full(stage), 2);
+            sq_barrier_init(shared.empty(stage), 8);
+        }
+        sq_barrier_init(shared.keys_full(), 1);
+        sq_barrier_init(shared.keys_empty(), 2);
+        sq_barrier_init_fence();
+    }
+    __syncthreads();
+    const int warp = (int)threadIdx.x / 32 % 4;
+    if (threadIdx.x >= 2 * SQ_WARPGROUP) {
+        sq_release_registers<SQ_GRADS_PRODUCER_REGISTERS>();
+        if (warp == 1)
+            sq_wide_fill_keys<T>(maps, c, shared);
+        else if (warp == 2)
+            sq_wide_fill_skip(c, shared);
+        else if (threadIdx.x % SQ_WARPGROUP == 0)
+            sq_wide_copy(maps, c, shared);
+    } else {
+        sq_claim_registers<SQ_GRADS_CONSUMER_REGISTERS>();
+        if (threadIdx.x < SQ_WARPGROUP)
+            sq_wide_queries<T>(maps, c, shared);
+        else
+            sq_wide_keys<T>(maps, c, shared);
+    }
+#endif
+}
+
+#endif
