@@ -36,12 +36,12 @@ __device__ __forceinline__ void sq_grads_weigh_queries(const sq_chunk_gates *gat
 }
 
 /* P^T and W^T of the warpgroup's rows, rounded; to sum[r], of the thread's two rows, its share of
- * the sum over i of N_ij. */
+ * the sum over i of N_ij / scale. */
 template <typename T>
-__device__ __forceinline__ void sq_grads_weigh_keys(const sq_chunk_gates *gates, float scale,
-                                                    sq_native_lane at, const float (&score)[32],
-                                                    const float (&dp)[32], uint32_t (&p)[4][4],
-                                                    uint32_t (&w)[4][4], float (&total)[2])
+__device__ __forceinline__ void sq_grads_weigh_keys(const sq_chunk_gates *gates, sq_native_lane at,
+                                                    const float (&score)[32], const float (&dp)[32],
+                                                    uint32_t (&p)[4][4], uint32_t (&w)[4][4],
+                                                    float (&total)[2])
 {
     const int j = 16 * at.warp + at.g;
     const float sum[2] = {gates->sum[j], gates->sum[j + 8]};
@@ -59,9 +59,9 @@ __device__ __forceinline__ void sq_grads_weigh_keys(const sq_chunk_gates *gates,
                 own <= i && own >= start.x ? sq_exp2(out.x - sum[r] + (rest.x - low[r])) : 0.0f;
             const float hi =
                 own <= i + 1 && own >= start.y ? sq_exp2(out.y - sum[r] + (rest.y - low[r])) : 0.0f;
-            total[r] += scale * (score[at] * dp[at] * lo + score[at + 1] * dp[at + 1] * hi);
-            p[n / 2][n % 2 * 2 + r] =
-                sq_pack2<T>(score[at] * lo * weight[r], score[at + 1] * hi * weight[r]);
+            const float seen[2] = {score[at] * lo, score[at + 1] * hi};
+            total[r] += seen[0] * dp[at] + seen[1] * dp[at + 1];
+            p[n / 2][n % 2 * 2 + r] = sq_pack2<T>(seen[0] * weight[r], seen[1] * weight[r]);
             w[n / 2][n % 2 * 2 + r] =
                 sq_pack2<T>(dp[at] * lo * weight[r], dp[at + 1] * hi * weight[r]);
         }
@@ -255,7 +255,7 @@ __device__ __forceinline__ void sq_grads_keys(const sq_grads_maps &maps, const s
         sq_grads_load_rows(shared.v(stage), at, v); /* again: 32 registers fewer */
         sq_grads_dot_rows<T>(v, d_v, key);
         sq_grads_begin_values<T>(shared.d_o(stage), small->skip[stage], factor, at, d_v);
-        sq_grads_weigh_keys<T>(gates, c.p.scale, at, score, dp, pairs, w, step);
+        sq_grads_weigh_keys<T>(gates, at, score, dp, pairs, w, step);
         if (!s.is_last_tile)
             sq_grads_clear(w);
         sq_wgmma_pin(d_v);
@@ -279,7 +279,7 @@ __device__ __forceinline__ void sq_grads_keys(const sq_grads_maps &maps, const s
 #pragma unroll
                 for (int r = 0; r < 2; r++) {
                     sums->keys[row + 8 * r] = factor[r] * key[r];
-                    d_step[row + 8 * r] = step[r] + gates->tail[row + 8 * r] * key[r];
+                    d_step[row + 8 * r] = c.p.scale * step[r] + gates->tail[row + 8 * r] * key[r];
                 }
             }
             dot = sq_warp_sum<32>(dot);

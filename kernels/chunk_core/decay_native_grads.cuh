@@ -125,21 +125,27 @@ __device__ __forceinline__ void sq_grads_each(const sq_decay_tiled &c, F f)
 
 /* --- the producer --- */
 
+/* An item's Q and K come with its first steps: each stage keeps them for the later ones. */
 __device__ __forceinline__ void sq_grads_copy(const sq_grads_maps &maps, const sq_decay_tiled &c,
                                               const sq_grads_shared &shared)
 {
+    int steps = 0; /* of the item */
     sq_grads_each(c, [&](const sq_grads_step &s, int n) {
         const int stage = n % SQ_GRADS_STAGES, round = n / SQ_GRADS_STAGES;
         const int first = s.chunk * SQ_CHUNK;
+        steps = s.is_first_head && s.is_first_tile ? 1 : steps + 1;
+        const bool has_keys = steps > SQ_GRADS_STAGES;
         const int unit = (s.chunk * c.p.batch + s.batch) * c.p.heads + s.head;
         const uint32_t full = shared.full(stage);
         sq_barrier_wait(shared.empty(stage), (round & 1) ^ 1);
-        sq_barrier_expect(full, SQ_GRADS_STAGE_TILES * SQ_TMA_TILE_BYTES);
+        sq_barrier_expect(full, (SQ_GRADS_STAGE_TILES - (has_keys ? 4 : 0)) * SQ_TMA_TILE_BYTES);
 #pragma unroll
         for (int i = 0; i < 2; i++) {
             const int to = i * SQ_TMA_TILE_BYTES, x = i * SQ_TMA_SIDE;
-            sq_tma_load(shared.q(stage) + to, &maps.q, x, s.group, first, s.batch, full);
-            sq_tma_load(shared.k(stage) + to, &maps.k, x, s.group, first, s.batch, full);
+            if (!has_keys) {
+                sq_tma_load(shared.q(stage) + to, &maps.q, x, s.group, first, s.batch, full);
+                sq_tma_load(shared.k(stage) + to, &maps.k, x, s.group, first, s.batch, full);
+            }
             sq_tma_load(shared.before(stage) + to, &maps.before, x, 0, s.column, unit, full);
             sq_tma_load(shared.after(stage) + to, &maps.after, x, 0, s.column, unit, full);
         }
@@ -147,6 +153,15 @@ __device__ __forceinline__ void sq_grads_copy(const sq_grads_maps &maps, const s
         sq_tma_load(shared.d_o(stage), &maps.d_o, s.column, s.head, first, s.batch, full);
         sq_barrier_arrive(full);
     });
+}
+
+/* `skip` of the step's columns `lane` and 32 + lane; 0 past the last. */
+__device__ __forceinline__ float2 sq_grads_load_skip(const sq_decay_params &p,
+                                                     const sq_grads_step &s)
+{
+    const int column = s.column + (int)threadIdx.x % 32;
+    return make_float2(column < p.values ? sq_decay_skip(p, s.head, column) : 0.0f,
+                       column + 32 < p.values ? sq_decay_skip(p, s.head, column + 32) : 0.0f);
 }
 
 /* One warp of as many as there are stages: the gates of one of them. */
@@ -161,15 +176,13 @@ __device__ __forceinline__ void sq_grads_fill_gates(const sq_decay_tiled &c,
         const sq_decay_unit u = {0, s.batch, s.head, 0, 0, c.p.length};
         const float2 dt = sq_chunk_load_dt<T>(c.p, u, s.chunk * SQ_CHUNK);
         const sq_decay_head head = sq_decay_load_head(c.p, s.head);
+        const int lane = (int)threadIdx.x % 32;
+        const float2 skip = sq_grads_load_skip(c.p, s);
         sq_barrier_wait(shared.empty(stage), (round & 1) ^ 1);
         sq_chunk_fill_gates<double>(c.p, u, head, dt, s.chunk * SQ_CHUNK,
                                     &shared.small()->gates[stage]);
-#pragma unroll
-        for (int x = (int)threadIdx.x % 32; x < SQ_TMA_SIDE; x += 32) {
-            const int column = s.column + x;
-            shared.small()->skip[stage][x] =
-                column < c.p.values ? sq_decay_skip(c.p, s.head, column) : 0.0f;
-        }
+        shared.small()->skip[stage][lane] = skip.x;
+        shared.small()->skip[stage][lane + 32] = skip.y;
         __syncwarp();
         if (threadIdx.x % 32 == 0)
             sq_barrier_arrive(shared.full(stage));

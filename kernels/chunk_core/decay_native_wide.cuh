@@ -133,18 +133,13 @@ __device__ __forceinline__ void sq_wide_fill_skip(const sq_decay_tiled &c,
 {
     const int lane = (int)threadIdx.x % 32;
     sq_grads_each(c, [&](const sq_grads_step &s, int n) {
-        float skip[2];
-#pragma unroll
-        for (int x = 0; x < 2; x++) {
-            const int column = s.column + lane + 32 * x;
-            skip[x] = column < c.p.values ? sq_decay_skip(c.p, s.head, column) : 0.0f;
-        }
+        const float2 skip = sq_grads_load_skip(c.p, s);
 #pragma unroll
         for (int half = 0; half < SQ_WIDE_HALVES; half++) {
             const int step = SQ_WIDE_HALVES * n + half, stage = step % SQ_WIDE_STAGES;
             sq_barrier_wait(shared.empty(stage), (step / SQ_WIDE_STAGES & 1) ^ 1);
-            shared.small()->skip[stage][lane] = skip[0];
-            shared.small()->skip[stage][lane + 32] = skip[1];
+            shared.small()->skip[stage][lane] = skip.x;
+            shared.small()->skip[stage][lane + 32] = skip.y;
             __syncwarp();
             if (lane == 0)
                 sq_barrier_arrive(shared.full(stage));

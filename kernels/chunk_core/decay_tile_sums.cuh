@@ -65,16 +65,24 @@ static __global__ void __launch_bounds__(SQ_CHUNK) sq_tile_gates_kernel(sq_decay
 
 /* to[column * stride] = sum over rows and the `inner` numbers of each of parts[row][column][]. One
  * column a block. */
-static __global__ void __launch_bounds__(256)
+template <int THREADS>
+static __global__ void __launch_bounds__(THREADS)
     sq_tile_sum_kernel(const float *parts, int64_t rows, int columns, int inner, float *to,
                        int64_t stride)
 {
-    __shared__ float scratch[8];
-    const int column = (int)blockIdx.x;
+    __shared__ float scratch[THREADS / 32];
+    const int column = (int)blockIdx.x, rows_on = THREADS / inner;
+    const int numbers_on = THREADS % inner;
+    int64_t row = (int)threadIdx.x / inner;
+    int number = (int)threadIdx.x % inner;
     float sum[1] = {0.0f};
-    for (int64_t i = threadIdx.x; i < rows * inner; i += 256)
-        sum[0] += parts[(i / inner * columns + column) * inner + i % inner];
-    sq_lanes_sum<256>(sum, scratch);
+    while (row < rows) {
+        sum[0] += parts[(row * columns + column) * inner + number];
+        number += numbers_on;
+        row += rows_on + (number >= inner);
+        number -= number >= inner ? inner : 0;
+    }
+    sq_lanes_sum<THREADS>(sum, scratch);
     if (threadIdx.x == 0)
         to[column * stride] = sum[0];
 }
@@ -105,8 +113,10 @@ static inline sq_status sq_tile_sum_parts(const sq_call *call, const float *part
 {
     if (!to)
         return SQ_OK;
-    sq_tile_sum_kernel<<<(unsigned)columns, 256, 0, sq_stream(call)>>>(parts, rows, columns, inner,
-                                                                       to, stride);
+    const int threads = inner == 1 ? 256 : 1024;
+    auto kernel = inner == 1 ? sq_tile_sum_kernel<256> : sq_tile_sum_kernel<1024>;
+    kernel<<<(unsigned)columns, threads, 0, sq_stream(call)>>>(parts, rows, columns, inner, to,
+                                                               stride);
     return sq_launched("sums over chunks", err);
 }
 
