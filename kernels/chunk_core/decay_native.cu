@@ -155,15 +155,14 @@ sq_status sq_decay_native_supports(const sq_call *call, const sq_decay_params &p
     return sq_supports_shared(device, (size_t)choose(p).shared_bytes, why);
 }
 
-size_t sq_decay_native_workspace(const sq_call *call, const sq_decay_params &p)
+size_t sq_decay_native_workspace(const sq_decay_params &p)
 {
-    (void)call;
     int merged;
     return sq_decay_workspace(planned(choose(p), p, &merged));
 }
 
-static sq_status make_maps(const sq_call *call, const sq_decay_params &p, sq_native_maps *maps,
-                           sq_error *err)
+sq_status sq_decay_native_maps(const sq_call *call, const sq_decay_params &p, sq_native_maps *maps,
+                               sq_error *err)
 {
     sq_tma_encode encode = NULL;
     SQ_TRY(sq_tma_encoder(&encode, err));
@@ -187,7 +186,7 @@ sq_status sq_decay_native_prepare(const sq_call *call, const sq_decay_params &p,
     sq_native_maps *maps = (sq_native_maps *)aligned_alloc(alignof(sq_native_maps), sizeof *maps);
     if (!maps)
         return sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for tensor maps");
-    const sq_status status = make_maps(call, p, maps, err);
+    const sq_status status = sq_decay_native_maps(call, p, maps, err);
     if (status == SQ_OK)
         *plan = maps;
     else

@@ -21,10 +21,6 @@
 
 #include "kernels/chunk_core/decay_native_tiles.cuh"
 
-typedef struct {
-    CUtensorMap q, k, v, o, z;
-} sq_native_maps;
-
 template <int KEYS, int GROUPS>
 struct sq_native_shape {
     static constexpr int key_tiles = KEYS / SQ_TMA_SIDE;

@@ -3,6 +3,7 @@
  * decay_tile_sums.cuh makes for the tiles too.
  */
 #include "kernels/chunk_core/decay_native_bwd.cuh"
+#include "kernels/chunk_core/decay_native_gate.cuh"
 #include "kernels/chunk_core/decay_native_host.cuh"
 #include "kernels/chunk_core/decay_native_states.cuh"
 #include "kernels/chunk_core/decay_native_wide.cuh"
@@ -14,9 +15,11 @@
 
 using T = __nv_bfloat16;
 
+/* forward: of y, where there is a z. */
 typedef struct {
     sq_states_all_maps states;
     sq_grads_maps grads;
+    sq_native_maps forward;
 } backward_maps;
 
 /* --- the work --- */
@@ -38,11 +41,21 @@ static int splits_of(const sq_decay_params &p, int chunks)
     return (int)sq_ceil_div(p.heads_per_group, per_split < 1 ? 1 : per_split);
 }
 
+/* Where there is a z: y, in the place where do silu(z) will lie. */
+static sq_decay_params forward_of(const sq_decay_tiled &c)
+{
+    sq_decay_params p = c.p;
+    p.z = {};
+    p.o = c.g.d_o;
+    return p;
+}
+
 static sq_decay_tiled tiled(const sq_decay_params &p, const sq_decay_grads &g)
 {
     sq_decay_tiled c = {};
     c.p = p;
     c.g = g;
+    c.g.raw = g.d_o;
     c.chunks = (int)sq_ceil_div(p.length, SQ_CHUNK);
     c.key_tiles = 1;
     c.value_tiles = (int)sq_ceil_div(p.values, SQ_TMA_SIDE);
@@ -50,8 +63,8 @@ static sq_decay_tiled tiled(const sq_decay_params &p, const sq_decay_grads &g)
     return c;
 }
 
-/* Sets the pointers into `workspace`; returns the bytes. */
-static size_t lay_out(sq_decay_tiled *c, void *workspace)
+/* Sets the pointers into `workspace`, *forward to what pass fwd is to work in; returns the bytes. */
+static size_t lay_out(sq_decay_tiled *c, void *workspace, void **forward)
 {
     const sq_decay_params &p = c->p;
     const int64_t rows = (int64_t)p.batch * p.length,
@@ -68,6 +81,13 @@ static size_t lay_out(sq_decay_tiled *c, void *workspace)
     }
     if (p.kind == SQ_DECAY_STEP)
         c->d_skip = sq_decay_take_floats(&a, parts * p.values);
+    *forward = NULL;
+    if (sq_decay_is_there(p.z)) {
+        const int64_t row = (int64_t)p.heads * p.values;
+        c->g.d_o = {sq_decay_take(&a, rows * row * (int64_t)sizeof(T)), p.length * row, row,
+                    p.values};
+        *forward = sq_decay_take(&a, (int64_t)sq_decay_native_workspace(forward_of(*c)));
+    }
     if (c->splits > 1) {
         const int64_t keys = rows * (p.heads / p.heads_per_group) * p.keys * c->splits;
         c->d_q = sq_decay_take_floats(&a, keys);
@@ -145,10 +165,8 @@ sq_status sq_decay_native_bwd_supports(const sq_call *call, const sq_decay_param
                                        const sq_decay_grads &g, const sq_device *device,
                                        sq_error *why)
 {
-    const sq_decay_tensor grads[] = {g.d_o, g.d_q, g.d_k, g.d_v};
-    SQ_TRY(sq_native_supports(call, p, device, why));
-    if (sq_decay_is_there(p.z))
-        return sq_fail(why, SQ_UNSUPPORTED, "backward: no z");
+    const sq_decay_tensor grads[] = {g.d_o, g.d_q, g.d_k, g.d_v, g.d_z};
+    SQ_TRY(sq_decay_native_supports(call, p, device, why)); /* pass fwd: for the gradient of z */
     for (const sq_decay_tensor &t : grads)
         if (!sq_decay_has_vectors(t, 16 / (int)sizeof(T)))
             return sq_fail(why, SQ_UNSUPPORTED, "a gradient's rows are not 16-byte aligned");
@@ -161,7 +179,8 @@ sq_status sq_decay_native_bwd_supports(const sq_call *call, const sq_decay_param
 size_t sq_decay_native_bwd_workspace(const sq_decay_params &p, const sq_decay_grads &g)
 {
     sq_decay_tiled c = tiled(p, g);
-    return lay_out(&c, NULL);
+    void *forward;
+    return lay_out(&c, NULL, &forward);
 }
 
 /* The matrices of all chunks, transposed: (chunks B H, values, 1, keys). */
@@ -173,7 +192,8 @@ static sq_tma_tensor states_of(const sq_decay_tiled &c, void *states)
         c.p.keys};
 }
 
-static sq_status make_maps(const sq_decay_tiled &c, backward_maps *maps, sq_error *err)
+static sq_status make_maps(const sq_call *call, const sq_decay_tiled &c, backward_maps *maps,
+                           sq_error *err)
 {
     sq_tma_encode encode = NULL;
     SQ_TRY(sq_tma_encoder(&encode, err));
@@ -198,7 +218,7 @@ static sq_status make_maps(const sq_decay_tiled &c, backward_maps *maps, sq_erro
         SQ_TRY(sq_tma_map(encode, SQ_DTYPE_BF16, &one.tensor, one.map, err));
     maps->states.forward = {g->k, g->v, g->before};
     maps->states.reverse = {g->q, g->d_o, g->after};
-    return SQ_OK;
+    return p.z.data ? sq_decay_native_maps(call, forward_of(c), &maps->forward, err) : SQ_OK;
 }
 
 sq_status sq_decay_native_bwd_prepare(const sq_call *call, const sq_decay_params &p,
@@ -209,8 +229,9 @@ sq_status sq_decay_native_bwd_prepare(const sq_call *call, const sq_decay_params
     if (!maps)
         return sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for tensor maps");
     sq_decay_tiled c = tiled(p, g);
-    lay_out(&c, call->workspace);
-    const sq_status status = make_maps(c, maps, err);
+    void *forward;
+    lay_out(&c, call->workspace, &forward);
+    const sq_status status = make_maps(call, c, maps, err);
     if (status == SQ_OK)
         *plan = maps;
     else
@@ -218,13 +239,26 @@ sq_status sq_decay_native_bwd_prepare(const sq_call *call, const sq_decay_params
     return status;
 }
 
+/* y by pass fwd, then dz and do silu(z). */
+static sq_status run_gate(const sq_call *call, sq_native_maps *maps, const sq_decay_tiled &c,
+                          void *workspace, sq_error *err)
+{
+    sq_call inner = *call;
+    inner.workspace = workspace;
+    SQ_TRY(sq_decay_native_launch(&inner, forward_of(c), maps, err));
+    return sq_native_gate<T>(call, c, err);
+}
+
 sq_status sq_decay_native_bwd_launch(const sq_call *call, const sq_decay_params &p,
                                      const sq_decay_grads &g, void *plan, sq_error *err)
 {
-    const backward_maps &maps = *(const backward_maps *)plan;
+    backward_maps &maps = *(backward_maps *)plan;
     const states_kernel states = choose_states(p);
     sq_decay_tiled c = tiled(p, g);
-    lay_out(&c, call->workspace);
+    void *forward;
+    lay_out(&c, call->workspace, &forward);
+    if (p.z.data)
+        SQ_TRY(run_gate(call, &maps.forward, c, forward, err));
     SQ_TRY(states.run(call, maps, c, states.heads, err));
     SQ_TRY(run_chunks(call, maps.grads, c, err));
     if (c.splits > 1)

@@ -37,8 +37,8 @@ enum {
     SQ_GRADS_QUERIES = 1, /* named barriers of the warpgroups, and of both */
     SQ_GRADS_KEYS_SYNC = 2,
     SQ_GRADS_BOTH = 3,
-    SQ_GRADS_CONSUMER_REGISTERS = 224,
-    SQ_GRADS_PRODUCER_REGISTERS = 56
+    SQ_GRADS_CONSUMER_REGISTERS = 232,
+    SQ_GRADS_PRODUCER_REGISTERS = 40
 };
 
 typedef struct __align__(16)

@@ -3,8 +3,13 @@
 #define SQ_KERNELS_CHUNK_CORE_DECAY_NATIVE_HOST_CUH
 
 #include "kernels/chunk_core/decay_gates.cuh"
+#include "kernels/chunk_core/decay_native_parts.cuh"
 #include "kernels/chunk_core/decay_plan.cuh"
 #include "kernels/hw/tma_sm90.cuh"
+
+/* decay_native.cu: the maps of pass fwd, which sq_decay_native_launch takes as its plan. */
+sq_status sq_decay_native_maps(const sq_call *call, const sq_decay_params &p, sq_native_maps *maps,
+                               sq_error *err);
 
 static inline sq_status sq_native_supports_device(const sq_device *device, sq_error *why)
 {

@@ -14,6 +14,11 @@
 
 static_assert((int)SQ_CHUNK == (int)SQ_TMA_SIDE, "a chunk is a tile's rows");
 
+/* Of pass fwd. */
+typedef struct {
+    CUtensorMap q, k, v, o, z;
+} sq_native_maps;
+
 /* The unit of a group of the block. heads: of a block, 1 or as many as groups. */
 __device__ __forceinline__ sq_decay_unit sq_native_unit_of(sq_decay_unit block, int heads,
                                                            int group)

@@ -43,7 +43,7 @@ sq_status sq_decay_chunks_launch(const sq_call *call, const sq_decay_params &p, 
  * tensors' maps; free() releases it. */
 sq_status sq_decay_native_supports(const sq_call *call, const sq_decay_params &p,
                                    const sq_device *device, sq_error *why);
-size_t sq_decay_native_workspace(const sq_call *call, const sq_decay_params &p);
+size_t sq_decay_native_workspace(const sq_decay_params &p);
 sq_status sq_decay_native_prepare(const sq_call *call, const sq_decay_params &p, void **plan,
                                   sq_error *err);
 sq_status sq_decay_native_launch(const sq_call *call, const sq_decay_params &p, void *plan,
@@ -232,7 +232,7 @@ struct sq_decay_native {
     static size_t workspace(const sq_call *call)
     {
         return is_backward(call) ? sq_decay_native_bwd_workspace(PARAMS(call), GRADS(call))
-                                 : sq_decay_native_workspace(call, PARAMS(call));
+                                 : sq_decay_native_workspace(PARAMS(call));
     }
     static sq_status prepare(const sq_call *call, void **plan, sq_error *err)
     {

@@ -111,6 +111,7 @@ static const char *const test_shapes[] = {
     "B=1,L=130,H=2,K=16,V=16,chunk=64",
     "B=2,L=97,H=2,K=8,V=8,initial=1,final=1,chunk=16",
     "B=1,L=257,H=2,K=256,V=136",
+    "B=140,L=5,H=1,K=136,V=72,initial=1,final=1",
     "B=1,L=1031,H=2,K=64,V=128,initial=1,final=1",
     NULL,
 };

@@ -283,6 +283,8 @@ static const char *const test_shapes[] = {
     "B=2,L=1,H=2,P=8,N=8,gate=1,initial=1,final=1",
     "B=2,L=323,H=4,P=64,N=128,G=2,gate=1,skip=2,dtmin=0.005,initial=1,final=1,documents=1",
     "B=1,L=2050,H=2,P=72,N=64,gate=1,initial=1,final=1,documents=1",
+    "B=70,L=3,H=4,P=72,N=136,G=2,gate=1,skip=2,initial=1,final=1",
+    "B=1,L=200,H=2,P=64,N=256,gate=1,documents=1",
     NULL,
 };
 
