@@ -308,41 +308,43 @@ __device__ __forceinline__ void sq_grads_flush(const sq_decay_tiled &c, const sq
 
 /* --- the gates' gradients --- */
 
+/* Sums of 16 numbers each over the eight lanes of the same q; the lane gets those of 2 g, 2 g + 1. */
+__device__ __forceinline__ float2 sq_grads_scatter(float (&x)[16])
+{
+#pragma unroll
+    for (int half = 8; half > 1; half /= 2) {
+        const bool is_upper = ((int)threadIdx.x & 2 * half) != 0;
+#pragma unroll
+        for (int i = 0; i < half; i++) {
+            const float sent = is_upper ? x[i] : x[i + half], kept = is_upper ? x[i + half] : x[i];
+            x[i] = kept + __shfl_xor_sync(0xffffffffu, sent, 2 * half);
+        }
+    }
+    return make_float2(x[0], x[1]);
+}
+
 /* later[warp][t]: the sum over the warp's i >= t of the sums over j < t of pairs (i, j). */
 __device__ __forceinline__ void sq_grads_sum_pairs(const float (&pairs)[32], sq_native_lane at,
                                                    sq_grads_sums *sums)
 {
-    float before[2] = {0.0f, 0.0f};
+    float before[2] = {0.0f, 0.0f}, columns[16];
 #pragma unroll
     for (int n = 0; n < 8; n++) {
         const int t = 8 * n + 2 * at.q;
-        float column[2] = {0.0f, 0.0f};
+        columns[2 * n] = columns[2 * n + 1] = 0.0f;
 #pragma unroll
         for (int r = 0; r < 2; r++) {
             const int i = 16 * at.warp + at.g + 8 * r;
             const float lo = pairs[4 * n + 2 * r], own = lo + pairs[4 * n + 2 * r + 1];
-            float scan = own;
-#pragma unroll
-            for (int distance = 1; distance < 4; distance *= 2) {
-                const float left = __shfl_up_sync(0xffffffffu, scan, distance, 4);
-                scan += at.q >= distance ? left : 0.0f;
-            }
-            const float exclusive = __shfl_up_sync(0xffffffffu, scan, 1, 4);
-            const float sum = before[r] + (at.q > 0 ? exclusive : 0.0f);
-            column[0] += i >= t ? sum : 0.0f;
-            column[1] += i >= t + 1 ? sum + lo : 0.0f;
-            before[r] += __shfl_sync(0xffffffffu, scan, 3, 4);
-        }
-#pragma unroll
-        for (int x = 0; x < 2; x++) {
-#pragma unroll
-            for (int distance = 4; distance < 32; distance *= 2) {
-                column[x] += __shfl_xor_sync(0xffffffffu, column[x], distance);
-            }
-            if (at.g == 0)
-                sums->later[at.warp][t + x] = column[x];
+            const float next = __shfl_xor_sync(0xffffffffu, own, 1), two = own + next;
+            const float others = __shfl_xor_sync(0xffffffffu, two, 2);
+            const float sum = before[r] + ((at.q & 1 ? next : 0.0f) + (at.q & 2 ? others : 0.0f));
+            columns[2 * n] += i >= t ? sum : 0.0f;
+            columns[2 * n + 1] += i >= t + 1 ? sum + lo : 0.0f;
+            before[r] += two + others;
         }
     }
+    *(float2 *)&sums->later[at.warp][8 * at.g + 2 * at.q] = sq_grads_scatter(columns);
 }
 
 /* d(ln a) of the chunk's steps; one warp. */
