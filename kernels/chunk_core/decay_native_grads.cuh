@@ -308,18 +308,25 @@ __device__ __forceinline__ void sq_grads_flush(const sq_decay_tiled &c, const sq
 
 /* --- the gates' gradients --- */
 
+/* The lane's half of 2 HALF numbers, each summed with those of the lane 2 HALF away. */
+template <int HALF>
+__device__ __forceinline__ void sq_grads_halve(float (&x)[16])
+{
+    const bool is_upper = ((int)threadIdx.x & 2 * HALF) != 0;
+#pragma unroll
+    for (int i = 0; i < HALF; i++) {
+        const float lower = x[i], upper = x[i + HALF];
+        x[i] = (is_upper ? upper : lower) +
+               __shfl_xor_sync(0xffffffffu, is_upper ? lower : upper, 2 * HALF);
+    }
+}
+
 /* Sums of 16 numbers each over the eight lanes of the same q; the lane gets those of 2 g, 2 g + 1. */
 __device__ __forceinline__ float2 sq_grads_scatter(float (&x)[16])
 {
-#pragma unroll
-    for (int half = 8; half > 1; half /= 2) {
-        const bool is_upper = ((int)threadIdx.x & 2 * half) != 0;
-#pragma unroll
-        for (int i = 0; i < half; i++) {
-            const float sent = is_upper ? x[i] : x[i + half], kept = is_upper ? x[i + half] : x[i];
-            x[i] = kept + __shfl_xor_sync(0xffffffffu, sent, 2 * half);
-        }
-    }
+    sq_grads_halve<8>(x);
+    sq_grads_halve<4>(x);
+    sq_grads_halve<2>(x);
     return make_float2(x[0], x[1]);
 }
 
