@@ -97,10 +97,10 @@ __device__ __forceinline__ void sq_grads_queries(const sq_grads_maps &maps, cons
     int head = 0;
     sq_grads_each(c, [&](const sq_grads_step &s, int n) {
         const int stage = n % SQ_GRADS_STAGES, row = 16 * at.warp + at.g;
-        const sq_chunk_gates *gates = &small->gates[stage];
+        const sq_chunk_gates *gates = &small->gates[n % SQ_GRADS_GATES];
         float score[32], seen[32];
         uint32_t d_o[4][4], weighed[4][4], w[4][4];
-        sq_barrier_wait(shared.full(stage), n / SQ_GRADS_STAGES & 1);
+        sq_grads_wait(shared, n);
         const float factor[2] = {gates->row[row], gates->row[row + 8]};
         sq_grads_load_rows(shared.d_o(stage), at, d_o);
         sq_grads_weigh_rows<T>(d_o, factor, weighed);
@@ -157,9 +157,7 @@ __device__ __forceinline__ void sq_grads_queries(const sq_grads_maps &maps, cons
         }
         sq_wgmma_wait<0>();
         dq.pin();
-        __syncwarp();
-        if (threadIdx.x % 32 == 0)
-            sq_barrier_arrive(shared.empty(stage));
+        sq_grads_release(shared, n);
         if (s.is_last_head && s.is_last_tile)
             sq_grads_flush<T>(c, s, &maps.d_q, c.d_q, shared.d_q(), 0, SQ_GRADS_QUERIES, at, dq);
     });
@@ -225,10 +223,10 @@ __device__ __forceinline__ void sq_grads_keys(const sq_grads_maps &maps, const s
     int head = 0;
     sq_grads_each(c, [&](const sq_grads_step &s, int n) {
         const int stage = n % SQ_GRADS_STAGES, row = 16 * at.warp + at.g;
-        const sq_chunk_gates *gates = &small->gates[stage];
+        const sq_chunk_gates *gates = &small->gates[n % SQ_GRADS_GATES];
         float score[32], d_v[32], step[2] = {0.0f, 0.0f};
         uint32_t v[4][4], weighed[4][4], pairs[4][4], w[4][4];
-        sq_barrier_wait(shared.full(stage), n / SQ_GRADS_STAGES & 1);
+        sq_grads_wait(shared, n);
         const float factor[2] = {gates->key[row], gates->key[row + 8]};
         sq_grads_load_rows(shared.v(stage), at, v);
         sq_grads_weigh_rows<T>(v, factor, weighed);
@@ -254,7 +252,8 @@ __device__ __forceinline__ void sq_grads_keys(const sq_grads_maps &maps, const s
         sq_wgmma_pin(d_v);
         sq_grads_load_rows(shared.v(stage), at, v); /* again: 32 registers fewer */
         sq_grads_dot_rows<T>(v, d_v, key);
-        sq_grads_begin_values<T>(shared.d_o(stage), small->skip[stage], factor, at, d_v);
+        sq_grads_begin_values<T>(shared.d_o(stage), small->skip[n % SQ_GRADS_GATES], factor, at,
+                                 d_v);
         sq_grads_weigh_keys<T>(gates, at, score, dp, pairs, w, step);
         if (!s.is_last_tile)
             sq_grads_clear(w);
@@ -294,9 +293,7 @@ __device__ __forceinline__ void sq_grads_keys(const sq_grads_maps &maps, const s
         sq_grads_store_values<T>(maps, s, shared.d_v(), at, d_v);
         sq_wgmma_wait<0>();
         dk.pin();
-        __syncwarp();
-        if (threadIdx.x % 32 == 0)
-            sq_barrier_arrive(shared.empty(stage));
+        sq_grads_release(shared, n);
         if (s.is_last_head && s.is_last_tile)
             sq_grads_flush<T>(c, s, &maps.d_k, c.d_k, shared.d_k(), 0, SQ_GRADS_KEYS_SYNC, at, dk);
     });
@@ -318,8 +315,12 @@ static __global__ void __launch_bounds__(SQ_GRADS_THREADS, 1)
     const sq_grads_shared shared = {first, sq_shared_address(first)};
     if (threadIdx.x == 0) {
         for (int stage = 0; stage < SQ_GRADS_STAGES; stage++) {
-            sq_barrier_init(shared.full(stage), 2);
+            sq_barrier_init(shared.full(stage), 1);
             sq_barrier_init(shared.empty(stage), 8);
+        }
+        for (int set = 0; set < SQ_GRADS_GATES; set++) {
+            sq_barrier_init(shared.gates_full(set), 1);
+            sq_barrier_init(shared.gates_empty(set), 8);
         }
         sq_barrier_init_fence();
     }
@@ -327,7 +328,7 @@ static __global__ void __launch_bounds__(SQ_GRADS_THREADS, 1)
     const int warp = (int)threadIdx.x / 32 % 4;
     if (threadIdx.x >= 2 * SQ_WARPGROUP) {
         sq_release_registers<SQ_GRADS_PRODUCER_REGISTERS>();
-        if (warp > 0 && warp <= SQ_GRADS_STAGES)
+        if (warp > 0 && warp <= SQ_GRADS_MAKERS)
             sq_grads_fill_gates<T>(c, shared, warp - 1);
         else if (threadIdx.x % SQ_WARPGROUP == 0)
             sq_grads_copy(maps, c, shared);

@@ -31,6 +31,8 @@ typedef struct {
 enum {
     SQ_GRADS_KEYS = 128,
     SQ_GRADS_STAGES = 2,
+    SQ_GRADS_MAKERS = 2, /* of gates; a divisor of their number */
+    SQ_GRADS_GATES = 4,  /* made ahead of the stages, for they take as long as a step */
     SQ_GRADS_STAGE_TILES = 10,
     SQ_GRADS_TILES = SQ_GRADS_STAGES * SQ_GRADS_STAGE_TILES + 5,
     SQ_GRADS_THREADS = 3 * SQ_WARPGROUP,
@@ -43,10 +45,11 @@ enum {
 
 typedef struct __align__(16)
 {
-    sq_chunk_gates gates[SQ_GRADS_STAGES];
+    sq_chunk_gates gates[SQ_GRADS_GATES];
     sq_grads_sums sums[2]; /* of this and the next head */
-    float skip[SQ_GRADS_STAGES][SQ_TMA_SIDE], skip_sums[4][SQ_TMA_SIDE];
+    float skip[SQ_GRADS_GATES][SQ_TMA_SIDE], skip_sums[4][SQ_TMA_SIDE];
     uint64_t full[SQ_GRADS_STAGES], empty[SQ_GRADS_STAGES];
+    uint64_t gates_full[SQ_GRADS_GATES], gates_empty[SQ_GRADS_GATES];
 }
 sq_grads_small;
 
@@ -78,6 +81,14 @@ struct sq_grads_shared {
     }
     __device__ uint32_t full(int stage) const { return sq_shared_address(&small()->full[stage]); }
     __device__ uint32_t empty(int stage) const { return sq_shared_address(&small()->empty[stage]); }
+    __device__ uint32_t gates_full(int set) const
+    {
+        return sq_shared_address(&small()->gates_full[set]);
+    }
+    __device__ uint32_t gates_empty(int set) const
+    {
+        return sq_shared_address(&small()->gates_empty[set]);
+    }
 };
 
 /* --- the walk --- */
@@ -164,32 +175,50 @@ __device__ __forceinline__ float2 sq_grads_load_skip(const sq_decay_params &p,
                        column + 32 < p.values ? sq_decay_skip(p, s.head, column + 32) : 0.0f);
 }
 
-/* One warp of as many as there are stages: the gates of one of them. */
+/* One warp of SQ_GRADS_MAKERS: the gates of every so many-th step. It sees each round of the sets
+ * that it fills at all. */
 template <typename T>
 __device__ __forceinline__ void sq_grads_fill_gates(const sq_decay_tiled &c,
                                                     const sq_grads_shared &shared, int worker)
 {
     sq_grads_each(c, [&](const sq_grads_step &s, int n) {
-        const int stage = n % SQ_GRADS_STAGES, round = n / SQ_GRADS_STAGES;
-        if (stage != worker)
+        const int set = n % SQ_GRADS_GATES, round = n / SQ_GRADS_GATES;
+        if (n % SQ_GRADS_MAKERS != worker)
             return;
         const sq_decay_unit u = {0, s.batch, s.head, 0, 0, c.p.length};
         const float2 dt = sq_chunk_load_dt<T>(c.p, u, s.chunk * SQ_CHUNK);
         const sq_decay_head head = sq_decay_load_head(c.p, s.head);
         const int lane = (int)threadIdx.x % 32;
         const float2 skip = sq_grads_load_skip(c.p, s);
-        sq_barrier_wait(shared.empty(stage), (round & 1) ^ 1);
+        sq_barrier_wait(shared.gates_empty(set), (round & 1) ^ 1);
         sq_chunk_fill_gates<double>(c.p, u, head, dt, s.chunk * SQ_CHUNK,
-                                    &shared.small()->gates[stage]);
-        shared.small()->skip[stage][lane] = skip.x;
-        shared.small()->skip[stage][lane + 32] = skip.y;
+                                    &shared.small()->gates[set]);
+        shared.small()->skip[set][lane] = skip.x;
+        shared.small()->skip[set][lane + 32] = skip.y;
         __syncwarp();
-        if (threadIdx.x % 32 == 0)
-            sq_barrier_arrive(shared.full(stage));
+        if (lane == 0)
+            sq_barrier_arrive(shared.gates_full(set));
     });
 }
 
 /* --- the consumers --- */
+
+/* Step n is there. */
+__device__ __forceinline__ void sq_grads_wait(const sq_grads_shared &shared, int n)
+{
+    sq_barrier_wait(shared.full(n % SQ_GRADS_STAGES), n / SQ_GRADS_STAGES & 1);
+    sq_barrier_wait(shared.gates_full(n % SQ_GRADS_GATES), n / SQ_GRADS_GATES & 1);
+}
+
+/* The warp has read it. */
+__device__ __forceinline__ void sq_grads_release(const sq_grads_shared &shared, int n)
+{
+    __syncwarp();
+    if (threadIdx.x % 32 != 0)
+        return;
+    sq_barrier_arrive(shared.empty(n % SQ_GRADS_STAGES));
+    sq_barrier_arrive(shared.gates_empty(n % SQ_GRADS_GATES));
+}
 
 typedef sq_native_state<__nv_bfloat16, SQ_GRADS_KEYS> sq_grads_sum; /* (steps, keys) */
 
