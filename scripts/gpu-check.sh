@@ -14,11 +14,11 @@
 # evidence names it. Nothing is compiled.
 #
 # What measures runs alone. All else runs side by side, since the driver and the references keep a core busy
-# and the GPU idle: few processes of several threads first, for each wait of one is for the kernels of all
-# others too (twelve at a time, golden data took 28 times as long as alone), then many under the sanitizers,
-# whose host work is of one thread; these by operator, and by type where an operator has many cases. racecheck, and
-# memcheck with --changed, take every small shape once, with types and layouts in turn: hazards are a matter of
-# which kernel runs, not of where its rows lie.
+# and the GPU idle: first what is proved, a process for two cores, then what a sanitizer watches. These
+# not beside each other: a sanitizer's kernels take long, and each wait of a process is for the kernels of all
+# (golden data took 28 times as long as alone). Sanitizers by operator, and by type where an operator has many cases.
+# racecheck, and memcheck with --changed, take every small shape once, with types and layouts in turn: hazards are a
+# matter of which kernel runs, not of where its rows lie.
 set -uo pipefail
 usage="usage: gpu-check.sh BUILD_DIR OUT_DIR [--changed] [PART...]"
 build=$(cd "${1:?$usage}" && pwd) || exit 1
@@ -36,11 +36,10 @@ limit=${GPU_CHECK_SECONDS:-$limit}
 parts=" ${*:-tests costs golden fuzz large sanitizers} "
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
-export OMP_NUM_THREADS=4 OMP_WAIT_POLICY=passive build work
+export OMP_WAIT_POLICY=passive build work
 seqmark="$build/seqmark"
 [ -x "$seqmark" ] || seqmark="$build/bin/seqmark"
 ops_test="$build/tests/test_gpu_ops"
-all_cores="env -u OMP_NUM_THREADS -u OMP_WAIT_POLICY" # what runs alone: its proofs may take them
 
 # Three processes on four cores; a process under a sanitizer takes up to 4 GB. nproc would count threads of
 # OpenMP where there is a word on them.
@@ -48,7 +47,7 @@ jobs=$(($(env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc) * 3 / 4))
 memory=$(awk '/^MemAvailable/ { print int($2 / 4194304) }' /proc/meminfo)
 [ "$jobs" -le "$memory" ] || jobs=$memory
 [ "$jobs" -ge 1 ] || jobs=1
-few=$(((jobs + 2) / 3))
+pairs=$(((jobs * 2 + 2) / 3))
 
 operators=$($evidence operators "$root" "$scope") || exit 1
 [ -n "$operators" ] || echo "no operator has changed since tests/gpu/evidence.json"
@@ -64,10 +63,12 @@ wants() { # PART...: any of them
 left() { echo $((limit > SECONDS ? limit - SECONDS : 1)); }
 say() { printf '%4d s  %s\n' "$SECONDS" "$*"; }
 
-# Runs lines "NAME COMMAND...", several at a time; the output of each is a file called NAME, its last line
-# "exit CODE SECONDS". "plan" lists them all, for those that the time was too short for.
+# TITLE JOBS [THREADS]: runs lines "NAME COMMAND...", JOBS at a time with THREADS (all) each; the output of
+# each is a file called NAME, its last line "exit CODE SECONDS". "plan" lists them all, for those that the
+# time was too short for.
 run_all() {
     say "$1"
+    [ $# -lt 3 ] || local -x OMP_NUM_THREADS=$3
     tee "$work/lines" >>"$work/plan"
     # shellcheck disable=SC2016
     timeout --kill-after=5 "$(left)" xargs -P "$2" -d '\n' -I{} bash -c \
@@ -108,7 +109,7 @@ run_all() {
             echo "fuzz.$name $seqmark verify --fuzz $((fuzz / count + 1)) --op $name --device 0 -o jsonl"
         done
     fi
-} | run_all "operators, blocks, golden data, fuzz, beyond 2^31 elements: $few at a time" "$few"
+} | run_all "operators, blocks, golden data, fuzz, beyond 2^31 elements: $pairs at a time" "$pairs" 2
 if wants sanitizers racecheck memcheck initcheck synccheck; then
     for tool in $tools; do
         wants sanitizers "${tool%:*}" || continue
@@ -116,18 +117,18 @@ if wants sanitizers racecheck memcheck initcheck synccheck; then
         # sanitizer takes a port of its own; ten are all that it looks for otherwise.
         # shellcheck disable=SC2086
         $evidence cases "$root" "${tool#*:}" $operators | while read -r name arguments; do
-            echo "${tool%:*}.$name env OMP_NUM_THREADS=1 compute-sanitizer --tool ${tool%:*}" \
+            echo "${tool%:*}.$name compute-sanitizer --tool ${tool%:*}" \
                 "--report-api-errors no --error-exitcode 3 --print-limit 20 --max-connections 64" \
                 "--launch-timeout 120 $ops_test $arguments"
         done
-    done | run_all "compute-sanitizer: $jobs at a time" "$jobs"
+    done | run_all "compute-sanitizer: $jobs at a time" "$jobs" 1
 fi
 if wants quick; then
-    echo "suite.quick $all_cores $seqmark run --suite quick --device 0 --db $out/gpu.db --label quick" |
+    echo "suite.quick $seqmark run --suite quick --device 0 --db $out/gpu.db --label quick" |
         run_all "quick suite" 1
 fi
 if wants sweep; then
-    sweep="$all_cores $seqmark run --device 0 --db $out/gpu.db --width 2048 --tokens 128k --seqlen 512..128k*2"
+    sweep="$seqmark run --device 0 --db $out/gpu.db --width 2048 --tokens 128k --seqlen 512..128k*2"
     sweep="$sweep --dtype bf16 --provider cuda/portable"
     {
         echo "suite.mixers $sweep --label mixers --window 0,2048" \
