@@ -244,7 +244,7 @@ static void check_peer(examination *e, const sq_adapter *adapter, const char *de
     int n_fine = 0, n_missing = 0;
     char check[64];
     snprintf(check, sizeof check, "peer %s", adapter->name);
-    if (sq_adapter_ask_hello(adapter, device, &hello, &err) == SQ_OK)
+    if (sq_adapter_ask_hello(adapter, device, SQ_HELLO_SURVEY, &hello, &err) == SQ_OK)
         describe_peer(hello, &detail, &n_fine, &n_missing);
     else
         sq_text_add(&detail, err.message);

@@ -70,7 +70,7 @@ static void add_peers(listing *l, const sq_adapter *adapter, const char *device)
     sq_error why = {.status = SQ_OK};
     json_t *hello = NULL, *item;
     size_t i;
-    if (sq_adapter_ask_hello(adapter, device, &hello, &why) != SQ_OK) {
+    if (sq_adapter_ask_hello(adapter, device, SQ_HELLO_SURVEY, &hello, &why) != SQ_OK) {
         fprintf(stderr, "%s\n", why.message);
         return;
     }

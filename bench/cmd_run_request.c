@@ -332,7 +332,7 @@ static sq_status complete_by(sq_run *run, const sq_settings *settings, sq_error 
         sq_peers_complete(providers->value, run->target.name, &run->target.catalog, err), err);
 }
 
-/* Adapters of external providers are asked only where one is named: importing PyTorch takes seconds. */
+/* Adapters of external providers are asked only where one is named: one that does not greet ends it. */
 static sq_status complete_catalog(sq_run *run, sq_error *err)
 {
     SQ_TRY(complete_by(run, &run->overrides, err));

@@ -183,14 +183,14 @@ static sq_status check_hello(const sq_adapter *adapter, const json_t *hello, sq_
     return SQ_OK;
 }
 
-sq_status sq_adapter_greet(const sq_adapter *adapter, const char *device, sq_client *client,
-                           json_t **hello, sq_error *err)
+sq_status sq_adapter_greet(const sq_adapter *adapter, const char *device, sq_hello wanted,
+                           sq_client *client, json_t **hello, sq_error *err)
 {
     char library[PATH_MAX] = "";
     *hello = NULL;
     sq_time_library_path(library, sizeof library);
-    json_t *request = json_pack("{ss si ss ss}", "do", "hello", "abi", SQ_PEER_ABI, "device",
-                                device, "library", library);
+    json_t *request = json_pack("{ss si ss ss sb}", "do", "hello", "abi", SQ_PEER_ABI, "device",
+                                device, "library", library, "survey", wanted == SQ_HELLO_SURVEY);
     if (!request)
         return sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for a request");
     sq_patience patience = {.silence = hello_seconds, .total = hello_seconds};
@@ -205,13 +205,13 @@ sq_status sq_adapter_greet(const sq_adapter *adapter, const char *device, sq_cli
     return s;
 }
 
-sq_status sq_adapter_ask_hello(const sq_adapter *adapter, const char *device, json_t **hello,
-                               sq_error *err)
+sq_status sq_adapter_ask_hello(const sq_adapter *adapter, const char *device, sq_hello wanted,
+                               json_t **hello, sq_error *err)
 {
     sq_client *client = NULL;
     *hello = NULL;
     SQ_TRY(sq_adapter_start(adapter, &client, err));
-    sq_status s = sq_adapter_greet(adapter, device, client, hello, err);
+    sq_status s = sq_adapter_greet(adapter, device, wanted, client, hello, err);
     if (s == SQ_OK)
         sq_client_stop(client);
     else
@@ -291,7 +291,7 @@ static sq_status complete(const sq_adapters *adapters, const char *provider, con
     if (!adapter)
         return fail_unknown_adapter(adapters, name, err);
     sq_error why = {.status = SQ_OK};
-    if (sq_adapter_ask_hello(adapter, device, &hello, &why) != SQ_OK)
+    if (sq_adapter_ask_hello(adapter, device, SQ_HELLO_NAMES, &hello, &why) != SQ_OK)
         return sq_fail(err, SQ_DEVICE, "%s", why.message);
     sq_status s = sq_adapter_offer(adapter, hello, catalog, err);
     json_decref(hello);

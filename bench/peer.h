@@ -39,15 +39,19 @@ bool sq_provider_split(const char *provider, char adapter[32], const char **impl
  * is not set), anything else by itself. */
 sq_status sq_adapter_start(const sq_adapter *adapter, sq_client **out, sq_error *err);
 
+/* What a hello asks for. SURVEY: also what is missing for each implementation, for which an adapter
+ * imports them all: tens of seconds. */
+typedef enum { SQ_HELLO_NAMES, SQ_HELLO_SURVEY } sq_hello;
+
 /* {"do":"hello"}: what every new process of an adapter is told and asked first, and its answer, looked
  * through: the right name and ABI. device: "cpu", "0" ... json_decref(*hello). Errors name the
  * adapter. */
-sq_status sq_adapter_greet(const sq_adapter *adapter, const char *device, sq_client *client,
-                           json_t **hello, sq_error *err);
+sq_status sq_adapter_greet(const sq_adapter *adapter, const char *device, sq_hello wanted,
+                           sq_client *client, json_t **hello, sq_error *err);
 
 /* The two above for one question only. */
-sq_status sq_adapter_ask_hello(const sq_adapter *adapter, const char *device, json_t **hello,
-                               sq_error *err);
+sq_status sq_adapter_ask_hello(const sq_adapter *adapter, const char *device, sq_hello wanted,
+                               json_t **hello, sq_error *err);
 
 /* Adds what a hello offers, what cannot be imported there included: its cells become rows that say
  * so. */

@@ -67,7 +67,8 @@ static sq_status start(errand *e, sq_error *why)
 {
     json_t *hello = NULL;
     SQ_TRY(sq_adapter_start(e->adapter, &e->peer->client, why));
-    sq_status s = sq_adapter_greet(e->adapter, e->peers->target->name, e->peer->client, &hello, why);
+    sq_status s = sq_adapter_greet(e->adapter, e->peers->target->name, SQ_HELLO_NAMES,
+                                   e->peer->client, &hello, why);
     json_decref(hello);
     if (s != SQ_OK)
         end_peer(e->peer, sq_client_kill);

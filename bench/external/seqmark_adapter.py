@@ -2,7 +2,8 @@
 
 An adapter is an object with a name and four methods, handed to serve(), which sets its `device`:
 
-    implementations(device) -> [{"operator": .., "name": .., "missing": "" or why}, ..]
+    implementations(device, survey) -> [{"operator": .., "name": .., "missing": "" or why}, ..]
+                               ("missing" only where survey is true: it is then that imports are tried)
     versions()              -> {"package": "version", ..}
     check(cell)             -> {"supported": bool, "reason": .., "bytes": .., "free_bytes": ..}
     run(cell, session)      -> the record, a dict (or raise Outcome)
@@ -23,6 +24,7 @@ import seqmark_time
 
 PROTOCOL = 2  # of docs/peers.md
 LONGEST_LAUNCH_SECONDS = 2.1
+LONGEST_IMPORT_SECONDS = 120  # PyTorch from a cold network file system takes tens
 ELEMENT_BYTES = {"bf16": 2, "f16": 2, "f32": 4}
 
 
@@ -191,7 +193,8 @@ class Session:
         self._library = request.get("library", "")
         self.say({"is": "hello", "name": self.adapter.name, "abi": PROTOCOL,
                   "versions": self.versions(),
-                  "implementations": self.adapter.implementations(self.device)})
+                  "implementations": self.adapter.implementations(
+                      self.device, request.get("survey", False))})
 
     @staticmethod
     def clock():
@@ -201,7 +204,9 @@ class Session:
         return {"python": platform.python_version(), **self.adapter.versions()}
 
     def _check(self, request):
-        self.say({"is": "check", "cell": request["cell"], **self.adapter.check(request)})
+        with self.alive("import", at_most=LONGEST_IMPORT_SECONDS):
+            answer = self.adapter.check(request)
+        self.say({"is": "check", "cell": request["cell"], **answer})
 
     def _run(self, request):
         try:

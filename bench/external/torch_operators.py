@@ -5,6 +5,7 @@ prepare(cell, inputs), which brings the inputs into the peer's own layout, once 
 It returns these tensors by name, the call on them that is timed, whose result is one tensor, and a
 function from that to our outputs. PyTorch can differentiate all three: pass bwd needs nothing more.
 """
+import functools
 import importlib
 import math
 import pathlib
@@ -13,14 +14,22 @@ import types
 
 from seqmark_adapter import why_not_importable
 
+torch = F = None  # these and DTYPES: until load_torch
 DTYPES = {}
-TORCH_MISSING = why_not_importable("torch")
-if not TORCH_MISSING:
-    import torch
-    import torch.nn.functional as F
-    DTYPES = {"bf16": torch.bfloat16, "f16": torch.float16, "f32": torch.float32}
-
 IMPLEMENTATIONS = []
+
+
+@functools.cache
+def load_torch():
+    """Imports PyTorch; "" or why it cannot be. Not with this module: it takes seconds, for which a
+    process that is only asked for names need not wait."""
+    global torch, F
+    why = why_not_importable("torch")
+    if not why:
+        import torch
+        import torch.nn.functional as F
+        DTYPES.update(bf16=torch.bfloat16, f16=torch.float16, f32=torch.float32)
+    return why
 
 
 def implementation(cls):
@@ -35,7 +44,7 @@ class Implementation:
     is_triton = False
 
     def missing(self):
-        return TORCH_MISSING
+        return load_torch()
 
     def refuses(self, axes, dtype, device):
         """"" or why this cell cannot be run."""
@@ -48,8 +57,9 @@ class Implementation:
     def why_not(self, cell, device):
         """"" or why: what all implementations refuse alike, then what this one does."""
         axes = cell["axes"]
-        if self.missing():
-            return self.missing()
+        missing = self.missing()
+        if missing:
+            return missing
         if cell["pass"] not in ("fwd", "bwd"):
             return f"no pass {cell['pass']} in this adapter"
         for name, value in axes.items():
@@ -199,7 +209,7 @@ class FlaChunk(FlaRetention):
     name, is_triton = "fla", True
 
     def missing(self):
-        return TORCH_MISSING or why_not_importable("fla.ops.simple_gla")
+        return load_torch() or why_not_importable("fla.ops.simple_gla")
 
     def refuses(self, axes, dtype, device):
         return "K is at most 256" if axes["K"] > 256 else ""
@@ -214,7 +224,7 @@ class FlaNaive(FlaRetention):
     name = "fla-naive"
 
     def missing(self):
-        return TORCH_MISSING or why_not_importable("fla.ops.retention.naive")
+        return load_torch() or why_not_importable("fla.ops.retention.naive")
 
     def refuses(self, axes, dtype, device):
         return "its decays are those of the model's first heads" if axes["first"] else ""
@@ -231,7 +241,7 @@ class FlaSimpleGla(Implementation):
     path, function = "", ""
 
     def missing(self):
-        return TORCH_MISSING or why_not_importable(self.path)
+        return load_torch() or why_not_importable(self.path)
 
     def prepare(self, cell, t):
         run, scale = load(self.path, self.function), cell["axes"]["scale"] or None
@@ -262,7 +272,7 @@ class FlaConv1d(Implementation):
     axes, is_triton = ("D", "W", "silu", "bias"), True
 
     def missing(self):
-        return TORCH_MISSING or why_not_importable("fla.modules.causal_conv1d")
+        return load_torch() or why_not_importable("fla.modules.causal_conv1d")
 
     def prepare(self, cell, t):
         run = load("fla.modules.causal_conv1d", "causal_conv1d")
@@ -306,7 +316,7 @@ class Ssd(Implementation):
     path = "mamba_ssm.ops.triton.ssd_combined"
 
     def missing(self):
-        return TORCH_MISSING or why_no_mamba(self.path)
+        return load_torch() or why_no_mamba(self.path)
 
 
 @implementation
@@ -344,7 +354,7 @@ class SelectiveScanCuda(SelectiveScan):
     name = "mamba-ssm"
 
     def missing(self):
-        return TORCH_MISSING or why_not_importable("selective_scan_cuda") or why_no_mamba(self.path)
+        return load_torch() or why_not_importable("selective_scan_cuda") or why_no_mamba(self.path)
 
     def refuses(self, axes, dtype, device):
         return "its kernels need a GPU" if device == "cpu" else ""
@@ -372,8 +382,8 @@ class MambaReference(Implementation):
     name = "mamba-ssm-ref"
 
     def missing(self):
-        if TORCH_MISSING:
-            return TORCH_MISSING
+        if load_torch():
+            return load_torch()
         try:
             mamba_references()
         except Exception as error:  # a broken package may raise anything
@@ -416,7 +426,7 @@ class GatedRmsNorm(Implementation):
     path = "mamba_ssm.ops.triton.layernorm_gated"
 
     def missing(self):
-        return TORCH_MISSING or why_no_mamba(self.path)
+        return load_torch() or why_no_mamba(self.path)
 
     def refuses(self, axes, dtype, device):
         return "" if axes["weight"] else "no norm without a weight"
@@ -439,7 +449,7 @@ class CausalConv1d(Implementation):
     axes = ("D", "W", "silu", "bias")
 
     def missing(self):
-        return TORCH_MISSING or why_not_importable("causal_conv1d_cuda") or \
+        return load_torch() or why_not_importable("causal_conv1d_cuda") or \
             why_not_importable("causal_conv1d")
 
     def refuses(self, axes, dtype, device):
@@ -462,7 +472,7 @@ class FlashAttention(Implementation):
     module = ""
 
     def missing(self):
-        return TORCH_MISSING or why_not_importable(self.module)
+        return load_torch() or why_not_importable(self.module)
 
     def refuses(self, axes, dtype, device):
         if device == "cpu" or dtype == "f32":

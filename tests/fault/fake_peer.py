@@ -103,7 +103,7 @@ class FakePeers:
     def versions(self):
         return {"fake": "1.0"}
 
-    def implementations(self, device):
+    def implementations(self, device, survey):
         missing = "not importable: No module named 'fake'" if MODE == "missing" else ""
         return [{"operator": "rmsnorm", "name": "plain", "missing": missing},
                 {"operator": "ssd", "name": "plain", "missing": missing}]
@@ -113,7 +113,7 @@ class FakePeers:
         if cell["operator"] != "rmsnorm" or cell["dtype"] != "f32" or cell["axes"]["gate"] != "none":
             reason = "only rmsnorm in f32 without a gate"
         if MODE == "missing":
-            reason = self.implementations("cpu")[0]["missing"]
+            reason = self.implementations("cpu", True)[0]["missing"]
         if mode_of(cell["cell"]) == "unsupported":
             reason = "not on a Sunday"
         return {"supported": not reason, "reason": reason, "bytes": 4096, "free_bytes": 8e9}

@@ -36,6 +36,14 @@ def sanitizers():
     return {"LD_PRELOAD": runtime[1], "ASAN_OPTIONS": "detect_leaks=0:handle_segv=0"} if runtime else {}
 
 
+def next_answer(peer):
+    """The next line that is no sign of life."""
+    answer = {"is": "stage"}
+    while answer["is"] == "stage":
+        answer = json.loads(peer.stdout.readline())
+    return answer
+
+
 class Bench(unittest.TestCase):
     def setUp(self):
         self.folder = tempfile.TemporaryDirectory()
@@ -277,6 +285,35 @@ class Selection(Bench):
                                 timeout=300, check=False)
         self.assertEqual(result.returncode, 0, result.stderr)
         return result.stdout
+
+    def test_only_doctor_and_list_ask_what_is_missing(self):
+        self.assertEqual(self.run_peer("well").returncode, 0)
+        self.list_providers("--peers")
+        surveys = [r["survey"] for r in self.requests() if r["do"] == "hello"]
+        self.assertEqual(surveys, [False, False, True])
+
+    def test_the_torch_adapter_imports_with_its_first_cell(self):
+        """A PyTorch that leaves a trace when it is imported, and cannot be."""
+        trace = os.path.join(self.folder.name, "trace")
+        pathlib.Path(self.folder.name, "torch.py").write_text(
+            f"open({trace!r}, 'w').close()\nraise ImportError('not on a Sunday')\n", "utf-8")
+        cell = {"do": "check", "cell": "c", "operator": "linear", "implementation": "linear"}
+        with subprocess.Popen([sys.executable, SHIPPED / "torch_peers.py"], text=True,
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                              env={**os.environ, "PYTHONPATH": self.folder.name}) as peer:
+            def ask(request):
+                peer.stdin.write(json.dumps(request) + "\n")
+                peer.stdin.flush()
+                return next_answer(peer)
+
+            hello = ask({"do": "hello", "device": "cpu", "survey": False})
+            self.assertIn({"operator": "linear", "name": "linear"}, hello["implementations"])
+            self.assertFalse(os.path.exists(trace))
+            self.assertEqual(ask({**cell, "axes": {}})["reason"], "not importable: not on a Sunday")
+            self.assertTrue(os.path.exists(trace))
+            hello = ask({"do": "hello", "device": "cpu", "survey": True})
+            self.assertEqual({i["missing"] for i in hello["implementations"]},
+                             {"not importable: not on a Sunday"})
 
     def test_list_has_them_where_asked(self):
         """The adapter of PyTorch among them, whether or not there is a PyTorch."""
