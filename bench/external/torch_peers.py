@@ -8,6 +8,7 @@ import pathlib
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+import triton_tuning  # noqa: E402
 from seqmark_adapter import ELEMENT_BYTES, Outcome, serve  # noqa: E402
 from torch_operators import IMPLEMENTATIONS  # noqa: E402
 
@@ -48,6 +49,8 @@ class TorchPeers:
 
     def check(self, cell):
         impl = self.find(cell)
+        if impl.is_triton:
+            triton_tuning.keep_all()
         reason = impl.why_not(cell, self.device)
         answer = {"supported": not reason, "reason": reason}
         if not reason:
