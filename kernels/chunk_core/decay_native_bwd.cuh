@@ -148,7 +148,7 @@ __device__ __forceinline__ void sq_grads_queries(const sq_grads_maps &maps, cons
             dot = sq_warp_sum<32>(dot);
             if (threadIdx.x % 32 == 0)
                 sums->dots[at.warp] = dot;
-            sq_named_sync(SQ_GRADS_BOTH, 2 * SQ_WARPGROUP);
+            sq_roles_sync(SQ_GRADS_BOTH, 2 * SQ_WARPGROUP);
             if (at.warp == 0)
                 sq_grads_store_log(sums, gates->decay,
                                    c.d_log + sq_tile_gate_index(c, 0, sq_grads_unit(c, s)));
@@ -284,7 +284,7 @@ __device__ __forceinline__ void sq_grads_keys(const sq_grads_maps &maps, const s
             dot = sq_warp_sum<32>(dot);
             if (threadIdx.x % 32 == 0)
                 sums->dots[4 + at.warp] = dot;
-            sq_named_sync(SQ_GRADS_BOTH, 2 * SQ_WARPGROUP);
+            sq_roles_sync(SQ_GRADS_BOTH, 2 * SQ_WARPGROUP);
             key[0] = key[1] = dot = 0.0f;
             head++;
         }

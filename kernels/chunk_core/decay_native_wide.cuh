@@ -145,12 +145,12 @@ sq_wide_finish_queries(const sq_grads_maps &maps, const sq_decay_tiled &c, const
     }
     if (c.d_log)
         sq_wide_sum_queries<T>(shared, at, dq, dp, dot);
-    sq_named_sync(SQ_GRADS_BOTH, 2 * SQ_WARPGROUP); /* dv has left its tile; the sums are there */
+    sq_roles_sync(SQ_GRADS_BOTH, 2 * SQ_WARPGROUP); /* dv has left its tile; the sums are there */
 #pragma unroll
     for (int k = 0; k < 4; k++) {
         sq_stmatrix(sq_address_a<8>(shared.d_v(), 16 * at.warp, 16 * k), w[k]);
     }
-    sq_named_sync(SQ_WIDE_HANDED, 2 * SQ_WARPGROUP);
+    sq_roles_sync(SQ_WIDE_HANDED, 2 * SQ_WARPGROUP);
     if (c.d_log && at.warp == 0)
         sq_grads_store_log(&small->sums, small->gates.decay,
                            c.d_log + sq_tile_gate_index(c, 0, sq_grads_unit(c, s)));
@@ -313,11 +313,11 @@ sq_wide_finish_keys(const sq_grads_maps &maps, const sq_decay_tiled &c, const sq
         sq_wide_sum_keys(shared.small(), factor, at, dot, key);
     if (threadIdx.x % SQ_WARPGROUP == 0)
         sq_tma_wait_read();
-    sq_named_sync(SQ_GRADS_BOTH, 2 * SQ_WARPGROUP);
+    sq_roles_sync(SQ_GRADS_BOTH, 2 * SQ_WARPGROUP);
     if (c.d_log)
         sq_wide_store_step(shared.small(), at, key,
                            c.d_step + sq_tile_gate_index(c, 0, sq_grads_unit(c, s)));
-    sq_named_sync(SQ_WIDE_HANDED, 2 * SQ_WARPGROUP);
+    sq_roles_sync(SQ_WIDE_HANDED, 2 * SQ_WARPGROUP);
     sq_native_load_values(shared.d_v(), at, w); /* W^T */
     sq_wide_add_pairs<T>(w, shared.q(), dk);
     sq_wide_flush<T>(c, s, &maps.d_k, c.d_k, shared, shared.q(), SQ_GRADS_KEYS_SYNC, at, dk);

@@ -74,6 +74,12 @@ __device__ __forceinline__ void sq_named_sync(int id, int threads)
     asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
 }
 
+/* The same where warps come to it from several places of the code: bar.sync promises one place. */
+__device__ __forceinline__ void sq_roles_sync(int id, int threads)
+{
+    asm volatile("barrier.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
+}
+
 /* What this thread wrote to shared memory becomes visible to TMA and wgmma; before the barrier
  * after which they read it. */
 __device__ __forceinline__ void sq_async_fence()

@@ -55,10 +55,10 @@ __device__ __forceinline__ constexpr int split_half(int step)
     return step / 2 % 2;
 }
 
-/* All threads of the block, each kind at its own place in the code. */
+/* All threads of the block, each kind at its own place in the code: bar.sync promises one place. */
 __device__ __forceinline__ void split_meet()
 {
-    asm volatile("bar.sync 1, %0;" ::"n"(tiling_split<1>::THREADS) : "memory");
+    asm volatile("barrier.sync 1, %0;" ::"n"(tiling_split<1>::THREADS) : "memory");
 }
 
 /* N neighbouring elements as they lie in memory. */
