@@ -100,16 +100,19 @@ sq_status sq_condition_measure(const sq_tensor_list *list, const sq_call *host,
     return s;
 }
 
-static double widen(double bound, double moved, double rounded, double unit)
+static double widen(double bound, double moved, double rounded, double unit, double most_twice)
 {
     bound = fmax(bound, fmin(roundings * moved, unit * most));
-    return fmax(bound, fmin(2 * rounded, unit * most_rounded));
+    return fmax(bound, fmin(2 * rounded, unit * most_twice));
 }
 
 sq_tolerance sq_condition_widen(sq_tolerance tolerance, sq_move move)
 {
     const double peak = tolerance.max_abs / tolerance.rel_l2;
+    const bool is_held = move.rounded.rel_l2 < most_rounded; /* by the type */
+    const double most_twice = is_held ? most_rounded : INFINITY;
     return (sq_tolerance){
-        .rel_l2 = widen(tolerance.rel_l2, move.moved.rel_l2, move.rounded.rel_l2, 1),
-        .max_abs = widen(tolerance.max_abs, move.moved.max_abs, move.rounded.max_abs, peak)};
+        .rel_l2 = widen(tolerance.rel_l2, move.moved.rel_l2, move.rounded.rel_l2, 1, most_twice),
+        .max_abs =
+            widen(tolerance.max_abs, move.moved.max_abs, move.rounded.max_abs, peak, most_twice)};
 }

@@ -34,7 +34,9 @@ sq_status sq_condition_measure(const sq_tensor_list *list, const sq_call *host,
                                sq_reference_fn reference, sq_condition *out, sq_error *err);
 
 /* The largest of the operator's tolerance, some dozen of what inputs move, but no more than 1 %, and
- * twice what intermediates do, but no more than half. */
+ * twice what intermediates do, but no more than half. Where they alone move a result by half and
+ * more, the type does not hold it (what is made of f16 below 6e-8): all that is asked then is that
+ * no more than that is lost. */
 sq_tolerance sq_condition_widen(sq_tolerance tolerance, sq_move move);
 
 #ifdef __cplusplus

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bench/worker/condition.h"
 #include "kernels/op.h"
 #include "kernels/shared/rounding.h"
 
@@ -140,12 +141,33 @@ static void references_round_what_is_named(void **state)
         }
 }
 
+static void assert_widened(double moved, double rounded, double rel_l2, double max_abs)
+{
+    const sq_tolerance narrow = {.rel_l2 = 1e-3, .max_abs = 1e-2};
+    const sq_move move = {.moved = {moved, 10 * moved}, .rounded = {rounded, 10 * rounded}};
+    const sq_tolerance wide = sq_condition_widen(narrow, move);
+    assert_float_equal(wide.rel_l2, rel_l2, 1e-12);
+    assert_float_equal(wide.max_abs, max_abs, 1e-12);
+}
+
+static void roundings_widen_a_bound(void **state)
+{
+    (void)state;
+    assert_widened(0, 0, 1e-3, 1e-2);
+    assert_widened(1e-4, 0, 1.6e-3, 1.6e-2);
+    assert_widened(0.4, 0, 0.01, 0.1);
+    assert_widened(0, 0.01, 0.02, 0.2);
+    assert_widened(0, 0.4, 0.5, 5); /* half, no more */
+    assert_widened(0, 1, 2, 20);    /* nothing is left of it in the type */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_number_of_the_type_stays),
         cmocka_unit_test(grids_differ),
         cmocka_unit_test(references_round_what_is_named),
+        cmocka_unit_test(roundings_widen_a_bound),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
