@@ -92,16 +92,17 @@ static void every_mode_is_sampled(copy *c)
                 continue;
             sq_stats stats = sq_stats_of(ns, r.n);
             EXPECT(r.n >= 10 && r.n <= ROOM, "%s: %d samples", what, r.n);
-            EXPECT(r.n_late == 0 && r.n_unheld == 0, "%s: %d late, %d unheld", what, r.n_late,
-                   r.n_unheld);
+            /* How often the host was late and a sample was retaken is the machine's business. */
+            EXPECT(r.n_unheld == 0, "%s: %d late, %d unheld", what, r.n_late, r.n_unheld);
             EXPECT(2.0 * (double)c->bytes / stats.median < 30e3, "%s: %g ns for %zu bytes", what,
                    stats.median, c->bytes);
             EXPECT(mode == SQ_LAUNCH_BATCH ? r.batch > 1 : r.batch == 1, "%s: batch of %d", what,
                    r.batch);
             check_clock(c->rig, r.sm_mhz, what);
             printf("%-18s %4d samples  median %9.0f ns  clock %7.1f MHz  batch %3d  warm-up %4d, "
-                   "drift %+.4f\n",
-                   what, r.n, stats.median, r.sm_mhz, r.batch, r.warmup_launches, r.warmup_drift);
+                   "drift %+.4f, %d late\n",
+                   what, r.n, stats.median, r.sm_mhz, r.batch, r.warmup_launches, r.warmup_drift,
+                   r.n_late);
         }
 }
 
@@ -246,7 +247,7 @@ static void the_library_times_on_our_stream(copy *c)
     for (int mode = 0; mode < 2; mode++) {
         code = sqt_measure(timer, &policy, "clean-cold", mode ? "graph" : "plain", 1,
                            launch_for_library, c, ns, &r);
-        EXPECT(code == SQT_OK && r.n >= 10 && r.n_late + r.n_unheld == 0, "sqt_measure: %s",
+        EXPECT(code == SQT_OK && r.n >= 10 && r.n_unheld == 0, "sqt_measure: %s",
                sqt_message(timer));
     }
     code = sqt_fill(timer, c->to, "bf16", count, "normal(0,1)", 9, 2);
