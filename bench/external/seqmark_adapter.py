@@ -36,10 +36,10 @@ class Outcome(Exception):
         self.status, self.reason = status, reason
 
 
-def why_not_importable(module):
-    """"" where `module` can be imported, else "not importable: ..."."""
+def why_not_importable(module, load=importlib.import_module):
+    """"" where `module` can be imported, by `load`, else "not importable: ..."."""
     try:
-        importlib.import_module(module)
+        load(module)
     except Exception as error:  # a broken package may raise anything
         text = " ".join(str(error).split()) or type(error).__name__
         return f"not importable: {text[:160]}"

@@ -8,10 +8,10 @@ function from that to our outputs. PyTorch can differentiate all three: pass bwd
 import functools
 import importlib
 import math
-import pathlib
 import sys
 import types
 
+from bare_packages import import_alone
 from seqmark_adapter import why_not_importable
 
 torch = F = None  # these and DTYPES: until load_torch
@@ -70,6 +70,10 @@ class Implementation:
         if self.is_triton and cell["dtype"] == "f32":
             return "its products of f32 are TF32"
         return self.refuses(axes, cell["dtype"], device)
+
+
+fla_module = functools.partial(import_alone, "fla.ops")
+mamba_module = functools.partial(import_alone, "mamba_ssm")
 
 
 def load(path, name):
@@ -209,7 +213,7 @@ class FlaChunk(FlaRetention):
     name, is_triton = "fla", True
 
     def missing(self):
-        return load_torch() or why_not_importable("fla.ops.simple_gla")
+        return load_torch() or why_not_importable("fla.ops.simple_gla", fla_module)
 
     def refuses(self, axes, dtype, device):
         return "K is at most 256" if axes["K"] > 256 else ""
@@ -224,7 +228,7 @@ class FlaNaive(FlaRetention):
     name = "fla-naive"
 
     def missing(self):
-        return load_torch() or why_not_importable("fla.ops.retention.naive")
+        return load_torch() or why_not_importable("fla.ops.retention.naive", fla_module)
 
     def refuses(self, axes, dtype, device):
         return "its decays are those of the model's first heads" if axes["first"] else ""
@@ -241,7 +245,7 @@ class FlaSimpleGla(Implementation):
     path, function = "", ""
 
     def missing(self):
-        return load_torch() or why_not_importable(self.path)
+        return load_torch() or why_not_importable(self.path, fla_module)
 
     def prepare(self, cell, t):
         run, scale = load(self.path, self.function), cell["axes"]["scale"] or None
@@ -287,28 +291,6 @@ class FlaConv1d(Implementation):
 # --- mamba-ssm ---
 
 
-def mamba_module(path):
-    """A module of mamba_ssm without the package's __init__, which wants compiled extensions that the
-    Triton kernels do not need."""
-    if "mamba_ssm" not in sys.modules:
-        for folder in sys.path:
-            package = pathlib.Path(folder or ".") / "mamba_ssm"
-            if (package / "ops").is_dir():
-                bare = types.ModuleType("mamba_ssm")
-                bare.__path__ = [str(package)]
-                sys.modules["mamba_ssm"] = bare
-                break
-    return importlib.import_module(path)
-
-
-def why_no_mamba(path):
-    try:
-        mamba_module(path)
-    except Exception as error:  # a broken package may raise anything
-        return f"not importable: {' '.join(str(error).split())[:160]}"
-    return ""
-
-
 class Ssd(Implementation):
     """mamba_chunk_scan_combined takes our layouts as they are."""
     operator, packages = "ssd", ("mamba-ssm", "triton", "torch")
@@ -316,7 +298,7 @@ class Ssd(Implementation):
     path = "mamba_ssm.ops.triton.ssd_combined"
 
     def missing(self):
-        return load_torch() or why_no_mamba(self.path)
+        return load_torch() or why_not_importable(self.path, mamba_module)
 
 
 @implementation
@@ -354,7 +336,8 @@ class SelectiveScanCuda(SelectiveScan):
     name = "mamba-ssm"
 
     def missing(self):
-        return load_torch() or why_not_importable("selective_scan_cuda") or why_no_mamba(self.path)
+        return load_torch() or why_not_importable("selective_scan_cuda") or \
+            why_not_importable(self.path, mamba_module)
 
     def refuses(self, axes, dtype, device):
         return "its kernels need a GPU" if device == "cpu" else ""
@@ -363,10 +346,10 @@ class SelectiveScanCuda(SelectiveScan):
         return mamba_module(self.path).selective_scan_fn
 
 
-def mamba_references():
+def mamba_references(path=SelectiveScan.path):
     """selective_scan_interface, for its reference in plain PyTorch: it imports the compiled extension
     for its other functions, so where that is absent an empty one stands in for the moment."""
-    path, extension = SelectiveScan.path, "selective_scan_cuda"
+    extension = "selective_scan_cuda"
     is_absent = why_not_importable(extension)
     if is_absent:
         sys.modules[extension] = types.ModuleType(extension)
@@ -382,13 +365,7 @@ class MambaReference(Implementation):
     name = "mamba-ssm-ref"
 
     def missing(self):
-        if load_torch():
-            return load_torch()
-        try:
-            mamba_references()
-        except Exception as error:  # a broken package may raise anything
-            return f"not importable: {' '.join(str(error).split())[:160]}"
-        return ""
+        return load_torch() or why_not_importable(SelectiveScan.path, mamba_references)
 
 
 @implementation
@@ -426,7 +403,7 @@ class GatedRmsNorm(Implementation):
     path = "mamba_ssm.ops.triton.layernorm_gated"
 
     def missing(self):
-        return load_torch() or why_no_mamba(self.path)
+        return load_torch() or why_not_importable(self.path, mamba_module)
 
     def refuses(self, axes, dtype, device):
         return "" if axes["weight"] else "no norm without a weight"
