@@ -41,13 +41,13 @@ seqmark="$build/seqmark"
 [ -x "$seqmark" ] || seqmark="$build/bin/seqmark"
 ops_test="$build/tests/test_gpu_ops"
 
-# A process under a sanitizer takes a core and up to 4 GB. nproc would count threads of OpenMP where there is a
-# word on them.
-jobs=$(env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc)
+# Three processes on four cores: four take longer for all of them. One under a sanitizer takes up to 4 GB. nproc
+# would count threads of OpenMP where there is a word on them.
+jobs=$(($(env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc) * 3 / 4))
 memory=$(awk '/^MemAvailable/ { print int($2 / 4194304) }' /proc/meminfo)
 [ "$jobs" -le "$memory" ] || jobs=$memory
 [ "$jobs" -ge 1 ] || jobs=1
-pairs=$(((jobs + 1) / 2))
+pairs=$(((jobs * 2 + 2) / 3))
 
 operators=$($evidence operators "$root" "$scope") || exit 1
 [ -n "$operators" ] || echo "no operator has changed since tests/gpu/evidence.json"
