@@ -78,7 +78,7 @@ static void add_row(const sq_gate_row *row, sq_text *page)
     sq_page_number(page, 100 * expm1(time->change.lo));
     sq_page_number(page, 100 * expm1(time->change.hi));
     sq_page_number(page, 100 * expm1(row->again[SQ_NIGHT_TIME].estimate));
-    sq_page_text(page, "", row->cause);
+    sq_page_text(page, "wraps", row->cause);
     sq_page_text(page, "key", names.length ? names.data : "");
     sq_page_number(page, time->q);
     sq_page_number(page, 100 * expm1(time->detectable));
