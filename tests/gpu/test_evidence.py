@@ -130,8 +130,8 @@ class Check(unittest.TestCase):
         self.assertEqual(found["golden"]["f16"], {"state": "ok", "ok": 1, "mismatch": 0, "unsupported": 0})
         self.assertEqual(found["worst"]["ssd"]["fwd"],
                          {"rel_l2": 3e-3, "tolerance": 1e-2, "cell": "bf16 cell"})
-        operators = len(found["operators"])
-        self.assertEqual(found["fuzz"], {"state": "ok", "cells": 8 * operators, "wrong": 0})
+        drawn = len(found["operators"]) + len(["ssd", "simple_gla", "retention"])
+        self.assertEqual(found["fuzz"], {"state": "ok", "cells": 8 * drawn, "wrong": 0})
         memchecks = [words for words in self.sanitized() if words[0] == "memcheck"]
         self.assertEqual(found["sanitizers"]["memcheck"],
                          {"errors": 0, "with_errors": [], "not_finished": [], "cases": 250 * len(memchecks),
