@@ -18,6 +18,30 @@ enum { SEED = 77, PROBES = 6 };
 
 static const char *only_op, *only_shape;
 
+/* What an operator can besides, at shapes cheap enough: its own test shapes that do it are above
+ * MAX_WORK. */
+static const struct {
+    const char *op, *shape;
+} extra_shapes[] = {
+    {"attention", "B=1,L=9,Lk=12,H=2,Hkv=1,D=16,pos=rope-interleaved,rotary=12,shift=7,base=500"},
+    {"attention", "B=1,L=10,Lk=7,H=2,D=8,pos=rope-interleaved,causal=0"},
+    {"attention", "B=1,L=13,Lk=11,H=2,Hkv=1,D=5,causal=0,window=4"},
+    {"attention", "B=2,L=11,Lk=13,H=2,Hkv=1,D=5,causal=0,window=4,ahead=3"},
+    {"attention", "B=1,L=9,Lk=17,H=4,Hkv=2,D=4,causal=0,ahead=5"},
+    {"attention", "B=1,L=7,Lk=11,H=3,D=8,pos=alibi,window=4"},
+    {"attention", "B=1,L=9,H=5,Hkv=1,D=6,pos=alibi,causal=0"},
+    {"selective_scan", "B=1,L=13,D=4,N=3,gate=0"},
+    {"selective_scan", "B=1,L=13,D=4,N=3,skip=0,final=1"},
+    {"selective_scan", "B=2,L=13,D=4,N=3,softplus=0"},
+    {"selective_scan", "B=1,L=13,D=4,N=3,bias=0"},
+    {"selective_scan", "B=1,L=9,D=4,N=3,softplus=0,bias=0,skip=0,gate=0,initial=1,final=1"},
+    {"selective_scan", "B=2,L=9,D=6,N=3,G=3,initial=1,final=1"},
+    {"selective_scan", "B=1,L=9,D=6,N=3,G=3,constB=1,constC=1"},
+    {"causal_conv1d", "B=2,L=9,D=5,bias=0"},
+    {"causal_conv1d", "B=1,L=9,D=5,W=3,bias=0,silu=0,initial=1,final=1"},
+    {"hyena_filter", "B=2,L=9,D=5,E=5,F=8,inner=1,shift=0.1"},
+};
+
 /* Both calls share the forward inputs' memory. */
 typedef struct {
     sq_call forward, backward;
@@ -144,6 +168,20 @@ static int check_shape(const sq_op *op, const char *shape)
     return 1;
 }
 
+/* None of them may be passed over. */
+static int check_extra_shapes(const sq_op *op)
+{
+    int checked = 0;
+    for (size_t i = 0; i < sizeof extra_shapes / sizeof extra_shapes[0]; i++) {
+        if (strcmp(extra_shapes[i].op, op->name) != 0)
+            continue;
+        if (!check_shape(op, extra_shapes[i].shape))
+            fail_msg("%s %s costs too much", op->name, extra_shapes[i].shape);
+        checked++;
+    }
+    return checked;
+}
+
 static void gradients_are_slopes(void **state)
 {
     (void)state;
@@ -156,6 +194,8 @@ static void gradients_are_slopes(void **state)
             checked += check_shape(sq_ops[i], only_shape);
         for (int k = 0; !only_shape && sq_ops[i]->test_shapes[k]; k++)
             checked += check_shape(sq_ops[i], sq_ops[i]->test_shapes[k]);
+        if (!only_shape)
+            checked += check_extra_shapes(sq_ops[i]);
         printf("%s: %d shapes\n", sq_ops[i]->name, checked);
         assert_true(checked > 0);
     }
