@@ -1,0 +1,70 @@
+/* cost_walk: cost() against a walk of the definition: loops over all indices of the equations, which
+ * count each operation where it is met. What counts:
+ *
+ *  - an addition, subtraction or product 1, a multiply-add 2, also where its sum starts from 0; a
+ *    complex multiply-add is four real ones;
+ *  - of special functions (exponential, logarithm, sine, reciprocal, root) the function alone: the
+ *    1 + of a sigmoid and the sign before an exponential belong to it. A softplus is two of them
+ *    and no flop; a sigmoid is two; silu(z) is z times that, a flop more;
+ *  - nothing for what is done once for a parameter, or once for a row of many elements, beside the
+ *    work of its elements, unless the operator's docstring counts it.
+ */
+#ifndef SQ_TESTS_OPS_COST_WALK_H
+#define SQ_TESTS_OPS_COST_WALK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "kernels/op.h"
+
+/* length: the tokens of a sequence, 1 in pass step. */
+typedef struct {
+    const sq_call *call;
+    int64_t batch, length;
+    bool is_bwd;
+    double flops, matrix, special;
+} sq_walk;
+
+/* passes: bits of SQ_HAS_PASS. within: how far flops may be off, relative to those counted; 0:
+ * exactly as counted, as the other fields always are. shapes: NULL-ended. */
+typedef struct {
+    const sq_op *op; /* NULL ends a table */
+    unsigned passes;
+    void (*walk)(sq_walk *w);
+    double within;
+    const char *shapes[6];
+} sq_walk_case;
+
+/* An axis of the call; 0 where the operator has none of that name. */
+int64_t sq_walk_axis(const sq_walk *w, const char *name);
+/* Fails the test at the first cost() that is not as counted, in f32 and bf16. */
+void sq_walk_check(const sq_walk_case *cases);
+
+static inline void flop(sq_walk *w, int count)
+{
+    w->flops += count;
+}
+
+static inline void multiply_add(sq_walk *w)
+{
+    w->flops += 2;
+}
+
+static inline void complex_multiply_add(sq_walk *w)
+{
+    w->flops += 8;
+}
+
+/* One that tensor cores can do. */
+static inline void matrix_multiply_add(sq_walk *w)
+{
+    w->flops += 2;
+    w->matrix += 2;
+}
+
+static inline void special(sq_walk *w, int count)
+{
+    w->special += count;
+}
+
+#endif
