@@ -17,6 +17,7 @@
 
 static sq_rig rig;
 static double excess;     /* every number of the provider is off by that, relatively */
+static bool in_bwd_only;  /* the excess */
 static sq_status refusal; /* of a launch that supports() has taken */
 
 static void stretch(const sq_tensor *t)
@@ -32,7 +33,8 @@ static sq_status launch_stretched(const sq_call *call, void *plan, sq_error *err
     if (refusal != SQ_OK)
         return sq_fail(err, refusal, "too many blocks");
     SQ_TRY(sq_op_reference(call, err));
-    for (int i = 0; excess != 0 && i < SQ_MAX_OUT; i++)
+    const bool is_off = excess != 0 && (!in_bwd_only || call->pass == SQ_PASS_BWD);
+    for (int i = 0; is_off && i < SQ_MAX_OUT; i++)
         stretch(&call->out[i]);
     return SQ_OK;
 }
@@ -76,7 +78,7 @@ static void the_bound_is_that_of_named_intermediates(void **state)
         const sq_verification f16 = verify(named[i], SQ_DTYPE_F16, 0);
         assert_int_equal(bf16.verdict, SQ_VERDICT_OK);
         assert_int_equal(f16.verdict, SQ_VERDICT_OK);
-        assert_true(bf16.rel_l2 < 0.499 * bf16.tolerance);
+        assert_true(bf16.rel_l2 < (bf16.tolerance == 5e-3 ? 1 : 0.499) * bf16.tolerance);
         assert_true(f16.rel_l2 < 0.499 * f16.tolerance);
         /* a few roundings of 2^-9, and of 2^-12 */
         assert_true(bf16.tolerance > 2e-3 && bf16.tolerance < 3e-2);
@@ -94,6 +96,37 @@ static void beyond_the_bound_is_a_mismatch(void **state)
         assert_int_equal(v.verdict, SQ_VERDICT_MISMATCH);
         assert_non_null(strstr(v.reason, "is allowed"));
     }
+}
+
+static sq_verification verify_gradients(const char *folder, sq_dtype dtype, double off)
+{
+    in_bwd_only = true;
+    const sq_verification v = verify(folder, dtype, off);
+    in_bwd_only = false;
+    return v;
+}
+
+/* The reference is off by 3.2e-3 to 4.1e-3 in the gradients of the first, in bf16; by 5e-2 in d_q and
+ * d_k of the second, of which no better is asked than twice that. */
+static void gradients_of_16_bits_are_off_by_5e_3_at_most(void **state)
+{
+    (void)state;
+    static const char held[] = CASES "retention_core_L513";
+    static const char not_held[] = CASES "attn_large_scores_L64";
+    const sq_verification good = verify_gradients(held, SQ_DTYPE_BF16, 0);
+    assert_int_equal(good.verdict, SQ_VERDICT_OK);
+    assert_non_null(strstr(good.tensor, "grad."));
+    assert_true(good.tolerance == 5e-3);
+    const sq_verification bad = verify_gradients(held, SQ_DTYPE_BF16, 3.4e-3);
+    assert_int_equal(bad.verdict, SQ_VERDICT_MISMATCH);
+    assert_true(bad.tolerance == 5e-3 && bad.rel_l2 < 2 * 3.2e-3); /* which twice would allow */
+    const sq_verification lost = verify_gradients(not_held, SQ_DTYPE_BF16, 1e-2);
+    assert_int_equal(lost.verdict, SQ_VERDICT_OK);
+    assert_true(lost.rel_l2 > 5e-3 && lost.tolerance > 1e-2);
+    /* f16 is 8 times as fine: twice its reference is less than 5e-3, and stays the bound */
+    const sq_verification f16 = verify_gradients(held, SQ_DTYPE_F16, 2e-3);
+    assert_int_equal(f16.verdict, SQ_VERDICT_MISMATCH);
+    assert_true(f16.tolerance < 2e-3);
 }
 
 /* What f32 is bounded by is the case's own, whatever references round. */
@@ -127,6 +160,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_bound_is_that_of_named_intermediates),
         cmocka_unit_test(beyond_the_bound_is_a_mismatch),
+        cmocka_unit_test(gradients_of_16_bits_are_off_by_5e_3_at_most),
         cmocka_unit_test(bounds_of_f32_are_the_cases),
         cmocka_unit_test(a_launch_that_fails_is_a_mismatch),
     };
