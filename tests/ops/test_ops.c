@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "tests/support/op_cases.h"
+#include "tests/support/op_shapes.h"
 
 /* Multiply-adds of one reference. A shape takes a dozen runs in all dtypes and layouts and two in
  * the test of slices; under sanitizers, on a small machine, that must stay within minutes. */
@@ -66,6 +67,43 @@ static void once_is_every_shape_and_pass_once(void **state)
     rig.backend->close(rig.device);
 }
 
+/* Takes the operator this axis at 1, with the defaults of the others? */
+static bool may_be_1(const sq_op *op, const sq_axis *axis)
+{
+    char shape[64];
+    sq_call call;
+    snprintf(shape, sizeof shape, "%s=1", axis->name);
+    return axis->kind == SQ_AXIS_INT && axis->min >= 0 &&
+           sq_call_parse(op, SQ_PASS_FWD, SQ_DTYPE_F32, shape, &call, NULL) == SQ_OK;
+}
+
+static bool is_1_in_a_shape(const sq_op *op, int axis)
+{
+    const char *shape;
+    for (int i = 0; (shape = sq_case_shape(op, i)); i++) {
+        sq_call call;
+        assert_int_equal(sq_call_parse(op, SQ_PASS_FWD, SQ_DTYPE_F32, shape, &call, NULL), SQ_OK);
+        if (call.axis[axis] == 1)
+            return true;
+    }
+    return false;
+}
+
+static void every_axis_is_1_in_some_shape(void **state)
+{
+    int missing = 0;
+    (void)state;
+    for (int i = 0; sq_ops[i]; i++)
+        for (int k = 0; sq_ops[i]->axes[k].name; k++) {
+            const sq_axis *axis = &sq_ops[i]->axes[k];
+            if (!may_be_1(sq_ops[i], axis) || is_1_in_a_shape(sq_ops[i], k))
+                continue;
+            printf("%s: no shape has %s=1\n", sq_ops[i]->name, axis->name);
+            missing++;
+        }
+    assert_int_equal(missing, 0);
+}
+
 /* A slice is a small call of its own; its result must be that part of the whole call's result. */
 static void prove_slices_of(const sq_rig *rig, const sq_op *op, const char *shape)
 {
@@ -89,10 +127,12 @@ static void slices_agree_with_the_whole(void **state)
 {
     (void)state;
     sq_rig rig = open_rig();
-    for (int i = 0; sq_ops[i]; i++)
-        for (const char *const *shape = sq_ops[i]->test_shapes; *shape; shape++)
+    for (int i = 0; sq_ops[i]; i++) {
+        const char *shape;
+        for (int k = 0; (shape = sq_case_shape(sq_ops[i], k)); k++)
             if (sq_case_is_selected(filter.op, sq_ops[i]->name))
-                prove_slices_of(&rig, sq_ops[i], *shape);
+                prove_slices_of(&rig, sq_ops[i], shape);
+    }
     rig.backend->close(rig.device);
 }
 
@@ -176,6 +216,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_shape_and_layout_agrees),
         cmocka_unit_test(once_is_every_shape_and_pass_once),
+        cmocka_unit_test(every_axis_is_1_in_some_shape),
         cmocka_unit_test(slices_agree_with_the_whole),
         cmocka_unit_test(bf16_is_near_f32),
         cmocka_unit_test(matrix_flops_are_of_16_bit_types),

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "tests/support/op_shapes.h"
+
 bool sq_case_is_selected(const char *wanted, const char *name)
 {
     return !wanted || strcmp(wanted, name) == 0;
@@ -29,6 +31,7 @@ const char *sq_case_filter_parse(int argc, char **argv, sq_case_filter *filter)
         else if (n < 5)
             *slot[n++] = strcmp(argv[i], "all") == 0 ? NULL : argv[i];
     }
+    filter->option = option;
     return option;
 }
 
@@ -40,11 +43,11 @@ static void count(const sq_case_filter *filter, const sq_op_case *c, sq_status s
     if (status == SQ_OK || status == SQ_UNSUPPORTED)
         return;
     counts->failed++;
-    printf("FAIL %s %s %s %s %s %s: %s\n     replay: %s %s %s %s %s %s\n", c->op->name,
+    printf("FAIL %s %s %s %s %s %s: %s\n     replay: %s %s %s %s %s %s%s%s\n", c->op->name,
            c->provider->name, c->shape, sq_dtype_name(c->dtype), sq_pass_name(c->pass),
            c->layout == SQ_LAYOUT_DENSE ? "dense" : "strided", err->message, filter->program,
-           c->op->name, c->provider->name, c->shape, sq_dtype_name(c->dtype),
-           sq_pass_name(c->pass));
+           c->op->name, c->provider->name, c->shape, sq_dtype_name(c->dtype), sq_pass_name(c->pass),
+           filter->option ? " " : "", filter->option ? filter->option : "");
     fflush(stdout);
 }
 
@@ -157,7 +160,8 @@ static void run_turn(const sq_rig *rig, const sq_case_filter *filter, sq_op_case
 {
     sq_status status = SQ_UNSUPPORTED;
     int turn = (int)c.pass;
-    for (const char *const *shape = c.op->test_shapes; *shape && *shape != c.shape; shape++)
+    const char *other;
+    for (int i = 0; (other = sq_case_shape(c.op, i)) && other != c.shape; i++)
         turn++;
     for (int i = 0; i < COMBINATIONS && status == SQ_UNSUPPORTED; i++) {
         sq_error err = {.status = SQ_OK};
@@ -206,15 +210,21 @@ static bool has_tensors(sq_op_case c)
            sq_op_tensors(c.op, c.pass, call.dtype, call.axis, &list, &err) == SQ_OK;
 }
 
+/* The shapes that the filter selects, one after the other; NULL behind the last. */
+static const char *wanted_shape(const sq_case_filter *filter, const sq_op *op, int i)
+{
+    if (!filter->shape)
+        return sq_case_shape(op, i);
+    return i == 0 ? filter->shape : NULL;
+}
+
 /* Fails where the provider takes none of the operator's shapes in a pass that both have. */
 static void run_provider_pass(const sq_rig *rig, const sq_case_filter *filter, sq_op_case c,
                               double max_work, sq_case_counts *counts)
 {
     sq_case_counts own = {0};
-    const char *const one[] = {filter->shape, NULL};
     bool is_due = false;
-    for (const char *const *shape = filter->shape ? one : c.op->test_shapes; *shape; shape++) {
-        c.shape = *shape;
+    for (int i = 0; (c.shape = wanted_shape(filter, c.op, i)); i++) {
         run_pass(rig, filter, c, max_work, &own);
         is_due = is_due || (!filter->shape && has_tensors(c));
     }
@@ -257,11 +267,10 @@ static void each_provider(const sq_rig *rig, const sq_case_filter *filter, doubl
 static void run_cheap(const sq_rig *rig, const sq_case_filter *filter, sq_op_case c,
                       double max_work, sq_case_counts *counts)
 {
-    for (const char *const *shape = c.op->test_shapes; *shape; shape++) {
-        c.shape = *shape;
-        if (sq_case_is_selected(filter->shape, *shape) && sq_case_is_cheap(c.op, *shape, max_work))
+    for (int i = 0; (c.shape = sq_case_shape(c.op, i)); i++)
+        if (sq_case_is_selected(filter->shape, c.shape) &&
+            sq_case_is_cheap(c.op, c.shape, max_work))
             run_shape(rig, filter, c, max_work, counts);
-    }
 }
 
 void sq_op_cases_run_cheap(const sq_rig *rig, const sq_case_filter *filter, double max_work,

@@ -1,5 +1,5 @@
-/* op_cases: every provider of every operator on the operator's own test shapes, against the
- * reference.
+/* op_cases: every provider of every operator on the operator's own test shapes, and on those of
+ * op_shapes, against the reference.
  *
  * The CPU tests and the GPU runner differ only in the rig. One case: inputs drawn by seed, outputs
  * and workspace poisoned between guard zones; a launch; the whole output (or, above max_work, a
@@ -16,9 +16,9 @@ enum { SQ_CASE_SEED = 20240 };
 /* NULL: all. `program` is what the replay command starts with. is_once: every shape of every pass
  * in one type and layout, which take turns, so that a provider's shapes together meet them all.
  * is_unproved: each case is launched once and that is all, for runs that a sanitizer watches.
- * without: a provider that is left out. */
+ * without: a provider that is left out. option: what else the replay command needs. */
 typedef struct {
-    const char *program, *op, *provider, *shape, *dtype, *pass, *without;
+    const char *program, *op, *provider, *shape, *dtype, *pass, *without, *option;
     bool is_once, is_unproved;
 } sq_case_filter;
 
@@ -36,7 +36,7 @@ typedef struct {
 } sq_op_case;
 
 /* "OP PROVIDER SHAPE DTYPE PASS" from argv[1..]; absent ones and "all" select all. Returns the
- * first argument that starts with "--", or NULL. */
+ * first argument that starts with "--", or NULL; the filter's option is the same. */
 const char *sq_case_filter_parse(int argc, char **argv, sq_case_filter *filter);
 
 /* Runs all cases that the filter selects, prints a line with the replay command for each failing
@@ -45,7 +45,7 @@ const char *sq_case_filter_parse(int argc, char **argv, sq_case_filter *filter);
 void sq_op_cases_run(const sq_rig *rig, const sq_case_filter *filter, double max_work,
                      sq_case_counts *counts);
 
-/* The same on those test shapes alone whose reference costs at most max_work. */
+/* The same on those shapes alone whose reference costs at most max_work. */
 void sq_op_cases_run_cheap(const sq_rig *rig, const sq_case_filter *filter, double max_work,
                            sq_case_counts *counts);
 
