@@ -279,19 +279,22 @@ static sq_status chunk_invariance(const sq_property_subject *of, sq_specimen *a,
 
 /* --- all of them --- */
 
+/* in_f16: what bits or states, not only bounds, decide. */
 static const struct {
     const char *name;
     sq_property_fn check;
+    bool in_f16;
 } properties[] = {
-    {"causality", causality},
-    {"prefix invariance", prefix_invariance},
-    {"batch permutation", batch_permutation},
-    {"chunk invariance", chunk_invariance},
-    {"steps", sq_property_steps},
-    {"documents", sq_property_documents},
-    {"heads", sq_property_heads},
-    {"linearity", sq_property_linearity},
-    {"providers", sq_property_providers},
+    {"causality", causality, true},
+    {"leaks", sq_property_leaks, false},
+    {"prefix invariance", prefix_invariance, false},
+    {"batch permutation", batch_permutation, false},
+    {"chunk invariance", chunk_invariance, false},
+    {"steps", sq_property_steps, true},
+    {"documents", sq_property_documents, true},
+    {"heads", sq_property_heads, false},
+    {"linearity", sq_property_linearity, false},
+    {"providers", sq_property_providers, false},
 };
 
 static void count(const sq_property_subject *of, const char *property, const char *program,
@@ -320,14 +323,15 @@ static void check_subject(const sq_property_subject *of, const char *program,
     if (status != SQ_OK)
         count(of, "a run", program, status, &err, counts);
     for (size_t i = 0; status == SQ_OK && i < sizeof properties / sizeof properties[0]; i++)
-        count(of, properties[i].name, program, properties[i].check(of, &a, &err), &err, counts);
+        if (of->dtype != SQ_DTYPE_F16 || properties[i].in_f16)
+            count(of, properties[i].name, program, properties[i].check(of, &a, &err), &err, counts);
     sq_specimen_free(&a);
 }
 
 static void check_dtypes(sq_property_subject of, const sq_case_filter *filter,
                          sq_case_counts *counts)
 {
-    static const sq_dtype dtypes[] = {SQ_DTYPE_F32, SQ_DTYPE_BF16};
+    static const sq_dtype dtypes[] = {SQ_DTYPE_F32, SQ_DTYPE_BF16, SQ_DTYPE_F16};
     for (size_t i = 0; i < sizeof dtypes / sizeof dtypes[0]; i++) {
         of.dtype = dtypes[i];
         if (sq_case_is_selected(filter->dtype, sq_dtype_name(of.dtype)))

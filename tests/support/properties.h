@@ -2,11 +2,14 @@
  *
  * causality changing the inputs from a time t0 on leaves the outputs before t0 as they were:
  *                      to the bit, or within the subject's causality_bound (FFT paths)
+ *   leaks              of long_conv, a future 10^4 times as large moves an output by no more than its
+ *                      row's rounding (docs/methodology.md)
  *   prefix invariance  the first k steps of a run over L are a run over k
  *   batch permutation  rotating the batch rows of the inputs rotates the outputs, to the tolerance
  *   chunk invariance   an operator with an axis "chunk" gives the same result for every chunk
  *   steps              a prefix, then pass step token by token, is the whole
- *   documents          behind a document's start the result is that of the document alone
+ *   documents          behind a document's start the result is that of the document alone, wherever
+ *                      in a chunk it starts
  *   heads              rotating independent heads (or channels) of the inputs rotates the outputs
  *   linearity          f(x) + f(y) = f(x + y) for inputs that an operator is linear in, in f32
  *   providers          the providers of an operator agree with each other
@@ -20,7 +23,7 @@
 #include "tests/support/specimen.h"
 
 /* All properties of every operator and provider on those of its test shapes whose reference costs
- * at most max_work, in f32 and bf16. Prints a line for each failure. */
+ * at most max_work, in f32 and bf16; causality, steps and documents in f16 too. Prints a line for each failure. */
 void sq_properties_of_ops(const sq_rig *rig, const sq_case_filter *filter, double max_work,
                           sq_case_counts *counts);
 

@@ -6,14 +6,28 @@
 /* --- heads --- */
 
 /* Operators whose heads (or channels) are independent: the axis that counts them, one that may
- * count fewer (groups that heads share), and what makes heads differ by their number. */
+ * count fewer (groups or state spaces that heads share), and an axis that above `most` makes heads
+ * differ by their number or belong together. */
 static const struct {
     const char *op, *axis, *shared, *unless;
+    double most;
 } independent[] = {
-    {"attention", "H", "Hkv", "pos"}, {"causal_conv1d", "D", NULL, NULL},
-    {"gla", "H", NULL, NULL},         {"group_norm", "H", NULL, NULL},
-    {"long_conv", "D", NULL, "head"}, {"selective_scan", "D", "G", NULL},
-    {"simple_gla", "H", NULL, NULL},  {"ssd", "H", "G", NULL},
+    {"attention", "H", "Hkv", "pos", 2}, /* but for slopes and windows by head */
+    {"causal_conv1d", "D", NULL, NULL, 0},
+    {"gla", "H", NULL, NULL, 0},
+    {"group_norm", "H", NULL, NULL, 0},
+    {"hyena_filter", "D", NULL, NULL, 0},
+    {"local_attention", "H", NULL, NULL, 0},
+    {"long_conv", "D", NULL, "head", 1},
+    {"rope", "H", NULL, NULL, 0},
+    {"s4_kernel", "D", "S", NULL, 0},
+    {"s4_scan", "D", "S", NULL, 0},
+    {"s4d_kernel", "D", "S", NULL, 0},
+    {"selective_scan", "D", "G", NULL, 0},
+    {"shift_ssm", "D", NULL, NULL, 0},
+    {"simple_gla", "H", NULL, NULL, 0},
+    {"ssd", "H", "G", NULL, 0},
+    {"xpos", "H", NULL, NULL, 0},
 };
 
 /* The dim of each tensor that grows with the heads; -1: none. */
@@ -77,10 +91,9 @@ sq_status sq_property_heads(const sq_property_subject *of, sq_specimen *a, sq_er
             independent[k].shared ? sq_property_axis(a, independent[k].shared, 1) : heads;
         const double differs =
             independent[k].unless ? sq_property_axis(a, independent[k].unless, 0) : 0;
-        const bool is_of_heads = strcmp(independent[k].axis, "H") == 0;
         sq_axis_value axis[SQ_MAX_AXES];
         sq_tensor_list larger;
-        if (heads < 2 || (shared != heads && shared != 1) || differs > (is_of_heads ? 0 : 1))
+        if (heads < 2 || (shared != heads && shared != 1) || differs > independent[k].most)
             return SQ_UNSUPPORTED;
         memcpy(axis, a->axis, sizeof axis);
         axis[sq_axis_find(of->op->axes, independent[k].axis)] *= 2;
@@ -101,12 +114,20 @@ static const struct {
     {"attention", "v", {NULL}},
     {"causal_conv1d", "x", {"silu", "bias", "initial", NULL}},
     {"gla", "v", {"initial", NULL}},
+    {"hyena_filter", "out", {NULL}},
     {"linear", "x", {"bias", "residual", "act", NULL}},
+    {"local_attention", "v", {NULL}},
     {"long_conv", "v", {"gelu", NULL}},
     {"retention", "v", {"initial", NULL}},
+    {"rope", "x", {NULL}},
+    {"s4_kernel", "c", {NULL}},
+    {"s4_scan", "u", {"initial", NULL}},
+    {"s4d_kernel", "c", {NULL}},
     {"selective_scan", "u", {"initial", NULL}},
+    {"shift_ssm", "u", {"initial", NULL}},
     {"simple_gla", "v", {"initial", NULL}},
     {"ssd", "x", {"initial", NULL}},
+    {"xpos", "x", {NULL}},
 };
 
 static bool is_linear(const sq_specimen *a, const char *const *unless)

@@ -33,7 +33,12 @@ sq_status sq_property_compare(const sq_specimen *s, int i, double factor, const 
  * has the dims of `to`; both on the host. */
 void sq_property_copy(sq_tensor *to, const sq_tensor *from, int d, int64_t start);
 
+/* --- properties_leaks.c --- */
+sq_status sq_property_leaks(const sq_property_subject *of, sq_specimen *a, sq_error *err);
+
 /* --- properties_steps.c --- */
+/* The first of `n` tensors whose name begins so, or -1. */
+int sq_property_tensor(const sq_specimen_tensor *list, int n, const char *prefix);
 sq_status sq_property_steps(const sq_property_subject *of, sq_specimen *whole, sq_error *err);
 sq_status sq_property_documents(const sq_property_subject *of, sq_specimen *a, sq_error *err);
 

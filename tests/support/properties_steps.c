@@ -5,9 +5,9 @@
 
 #include "tests/support/properties_parts.h"
 
-enum { STEPS = 3 };
+enum { STEPS = 3, LAST_DOCUMENT = 21 };
 
-static int find_tensor(const sq_specimen_tensor *list, int n, const char *prefix)
+int sq_property_tensor(const sq_specimen_tensor *list, int n, const char *prefix)
 {
     for (int i = 0; i < n; i++)
         if (list[i].spec.name && strncmp(list[i].spec.name, prefix, strlen(prefix)) == 0)
@@ -70,8 +70,8 @@ static sq_status run_step(const sq_property_subject *of, const sq_specimen *whol
     sq_specimen step;
     sq_status s = sq_property_make(of, SQ_PASS_STEP, set, SQ_PROPERTY_SEED, &step, err);
     if (s == SQ_OK) {
-        const int initial = find_tensor(step.in, step.n_in, "initial");
-        const int final = find_tensor(step.out, step.n_out, "final");
+        const int initial = sq_property_tensor(step.in, step.n_in, "initial");
+        const int final = sq_property_tensor(step.out, step.n_out, "final");
         copy_token(&step, whole, t);
         if (initial >= 0)
             sq_property_copy(&step.in[initial].host, state, -1, 0);
@@ -130,13 +130,13 @@ static sq_status run_steps(const sq_property_subject *of, const sq_specimen *who
     memset(&prefix, 0, sizeof prefix);
     if (has_state) {
         s = run_prefill(of, whole, k, &prefix, err);
-        const int final = s == SQ_OK ? find_tensor(prefix.out, prefix.n_out, "final") : -1;
+        const int final = s == SQ_OK ? sq_property_tensor(prefix.out, prefix.n_out, "final") : -1;
         if (final >= 0)
             state = &prefix.out[final].host;
     }
     for (int64_t t = k; s == SQ_OK && t < length; t++)
         s = run_step(of, whole, t, state, err);
-    const int whole_final = find_tensor(whole->out, whole->n_out, "final");
+    const int whole_final = sq_property_tensor(whole->out, whole->n_out, "final");
     if (s == SQ_OK && state->data && whole_final >= 0)
         s = sq_property_compare(whole, whole_final, 3, state, &whole->out[whole_final].host,
                                 "the state after the last step differs", err);
@@ -202,18 +202,17 @@ static sq_status compare_second(const sq_property_subject *of, const sq_specimen
     return SQ_OK;
 }
 
-/* Where a document starts nothing of the one before is left. */
-sq_status sq_property_documents(const sq_property_subject *of, sq_specimen *a, sq_error *err)
+/* Documents that start at step `start` of `length`. */
+static sq_status start_at(const sq_property_subject *of, int64_t length, int64_t start,
+                          sq_error *err)
 {
-    const int64_t length = (int64_t)a->axis[SQ_AXIS_L], start = length / 2 + 1;
-    if (sq_property_axis(a, "documents", 0) == 0 || start >= length)
-        return SQ_UNSUPPORTED;
+    const sq_specimen_axis all[] = {{"L", (double)length}, {NULL, 0}};
     const sq_specimen_axis rest[] = {{"L", (double)(length - start)}, {"initial", 0}, {NULL, 0}};
     sq_specimen both, second;
     memset(&second, 0, sizeof second);
-    sq_status s = sq_property_make(of, SQ_PASS_FWD, NULL, SQ_PROPERTY_SEED, &both, err);
+    sq_status s = sq_property_make(of, SQ_PASS_FWD, all, SQ_PROPERTY_SEED, &both, err);
     if (s == SQ_OK) {
-        number_documents(&both.in[find_tensor(both.in, both.n_in, "seq_idx")].host, start);
+        number_documents(&both.in[sq_property_tensor(both.in, both.n_in, "seq_idx")].host, start);
         s = sq_specimen_run(of->rig, &both, err);
     }
     if (s == SQ_OK)
@@ -223,4 +222,19 @@ sq_status sq_property_documents(const sq_property_subject *of, sq_specimen *a, s
     sq_specimen_free(&both);
     sq_specimen_free(&second);
     return s;
+}
+
+/* Where a document starts nothing of the one before is left: also where a chunk starts, whatever
+ * chunk the provider likes, and one step to either side. */
+sq_status sq_property_documents(const sq_property_subject *of, sq_specimen *a, sq_error *err)
+{
+    static const int64_t chunks[] = {16, 32, 64, 128, 256};
+    const int64_t length = (int64_t)a->axis[SQ_AXIS_L], start = length / 2 + 1;
+    if (sq_property_axis(a, "documents", 0) == 0 || start >= length)
+        return SQ_UNSUPPORTED;
+    SQ_TRY(start_at(of, length, start, err));
+    for (size_t i = 0; i < sizeof chunks / sizeof chunks[0]; i++)
+        for (int64_t beside = -1; beside <= 1; beside++)
+            SQ_TRY(start_at(of, chunks[i] + LAST_DOCUMENT, chunks[i] + beside, err));
+    return SQ_OK;
 }
