@@ -13,8 +13,8 @@ enum {
     STEP = SQ_HAS_PASS(SQ_PASS_STEP)
 };
 
-/* A real transform of n = 2^k points: half the butterflies' work of a complex one, each a product (6)
- * and two sums (4). */
+/* A real transform of n = 2^k points: half the work of a complex one's butterflies, each a product
+ * (6) and two sums (4). */
 static void walk_transform(sq_walk *w, int64_t n)
 {
     for (int64_t span = 2; span <= n; span *= 2)
@@ -265,8 +265,8 @@ static void walk_s4_kernel(sq_walk *w)
     }
 }
 
-/* s4_kernel: cost() takes the logarithm of L + 1 points, so that one point costs something; backward
- * 30 a sum is between gathering what does not depend on the point, as here, and not. */
+/* s4_kernel: cost() takes the logarithm of L + 1 points, so that one point costs something; its 30 a
+ * sum backward is between gathering what does not depend on the point, as here, and not. */
 static void filters_of_state_spaces(void **state)
 {
     static const sq_walk_case cases[] = {

@@ -154,8 +154,8 @@ static void norms(void **state)
 
 enum { ACT_NONE, ACT_RELU };
 
-/* One output: its sum over K, the options, an activation as one flop; of those that are not relu two
- * special functions. Backward the products of its gradient with w and x. */
+/* One output: its sum over K, the options, an activation as one flop, and two special functions for
+ * all but relu. Backward the products of its gradient with w and x. */
 static void walk_feature(sq_walk *w)
 {
     const int64_t act = sq_walk_axis(w, "act");
