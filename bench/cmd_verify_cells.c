@@ -9,8 +9,9 @@
 #include "bench/exchange.h"
 #include "bench/verify/replay.h"
 
-static const char *const columns[] = {"op",    "provider",    "pass",      "dtype",      "cells",
-                                      "wrong", "worst_error", "tolerance", "worst_cell", NULL};
+static const char *const columns[] = {"op",           "provider",   "pass",        "dtype",
+                                      "cells",        "wrong",      "worst_error", "tolerance",
+                                      "worst_tensor", "worst_cell", NULL};
 
 bool sq_verify_is_of_cells(const sq_given *given)
 {
@@ -93,7 +94,7 @@ typedef struct {
     char op[SQ_NAME_MAX], provider[SQ_NAME_MAX], pass[8], dtype[8];
     int cells, wrong;
     double worst, tolerance; /* NAN: nothing was compared */
-    char worst_cell[SQ_KEY_MAX];
+    char worst_tensor[SQ_NAME_MAX], worst_cell[SQ_KEY_MAX];
 } tally;
 
 typedef struct {
@@ -153,6 +154,8 @@ static sq_status count(tallies *all, const char *cell, const json_t *answer, boo
     if (isnan(t->worst) || share_of(error, tolerance) > share_of(t->worst, t->tolerance)) {
         t->worst = error;
         t->tolerance = tolerance;
+        snprintf(t->worst_tensor, sizeof t->worst_tensor, "%.63s",
+                 sq_message_text(answer, "tensor", ""));
         snprintf(t->worst_cell, sizeof t->worst_cell, "%.639s", cell);
     }
     return SQ_OK;
@@ -231,6 +234,7 @@ static sq_status list_tallies(sq_verification_run *v, tallies *all, sq_error *er
         sq_table_number(v->table, t->wrong, 9);
         sq_table_number(v->table, t->worst, 3);
         sq_table_number(v->table, t->tolerance, 3);
+        sq_table_text(v->table, t->worst_tensor);
         sq_table_text(v->table, t->worst_cell);
     }
     return SQ_OK;

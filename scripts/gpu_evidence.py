@@ -161,7 +161,8 @@ def golden(root, work):
 
 
 def fuzz(work):
-    """How many cells, how many of them wrong, and by operator and pass the cell nearest to its bound."""
+    """How many cells, how many of them wrong, and by operator and pass the cell nearest to its bound, with the tensor that
+    is: in pass bwd a gradient."""
     result, worst = {"state": "ok", "cells": 0, "wrong": 0}, {}
     for text in logs(work, "fuzz").values():
         state = state_of(text)
@@ -175,7 +176,7 @@ def fuzz(work):
             best = worst.setdefault(row["op"], {}).setdefault(row["pass"], {"share": -1.0})
             if share > best["share"]:
                 best.update(share=share, rel_l2=row["worst_error"], tolerance=row["tolerance"],
-                            cell=row["worst_cell"])
+                            tensor=row["worst_tensor"], cell=row["worst_cell"])
     for passes in worst.values():
         for found in passes.values():
             del found["share"]

@@ -38,7 +38,8 @@ typedef struct {
 /* Launches twice and proves: the same bits, inputs untouched, nothing written outside, and outputs
  * within the operator's tolerance of the reference, of the whole or, above max_work multiply-adds,
  * of a drawn slice. Extreme values widen the bound of the worst element, which is a multiple of a
- * root mean square that they make small. An error: the cell cannot be made, or the device failed.
+ * root mean square that they make small. The worst tensor of passes bwd and fwdbwd is a gradient,
+ * unless a forward output is wrong. An error: the cell cannot be made, or the device failed.
  */
 sq_status sq_replay_run(const sq_rig *rig, const sq_replay *replay, double max_work,
                         sq_verification *out, sq_error *err);

@@ -353,6 +353,9 @@ class Cells(unittest.TestCase):
         self.assertEqual(sum(r["cells"] for r in kinds), 150)
         self.assertEqual(sum(r["wrong"] for r in kinds), 0)
         self.assertGreater(len({r["op"] for r in kinds}), 5)
+        gradients = {r["worst_tensor"].startswith("d_") for r in kinds if r["pass"] == "bwd"}
+        self.assertEqual(gradients, {True})
+        self.assertNotIn("", {r["worst_tensor"] for r in kinds})
         self.assertEqual(verify("--fuzz", "150", "--seed", "3", "-o", "jsonl").stdout, result.stdout)
 
     def test_fuzz_of_one_operator(self):

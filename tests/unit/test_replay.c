@@ -181,6 +181,40 @@ static void in_16_bit_the_terms_are_off_by_their_rounding(void **state)
     assert_int_equal(with_error_of_f16(cancelled, 0.9), SQ_VERDICT_MISMATCH);
 }
 
+static sq_status a_forward_output(const sq_call *call)
+{
+    const sq_tensor *t = &call->out[0];
+    if (call->pass == SQ_PASS_FWD)
+        sq_store(t->data, t->dtype, 0, sq_load(t->data, t->dtype, 0) * (1 + relative_error));
+    return SQ_OK;
+}
+
+static sq_verification with_forward_error(const char *pass, double error)
+{
+    char key[SQ_KEY_MAX];
+    relative_error = error;
+    snprintf(key, sizeof key, "rmsnorm@cpu/spoiled/%s/f32/B=2,L=3,D=64/clean-cold,plain,unlocked",
+             pass);
+    return replay_cell(key, 5, a_forward_output);
+}
+
+static void the_worst_tensor_of_pass_bwd_is_a_gradient(void **state)
+{
+    (void)state;
+    const double within = 3e-6, beyond = 1e-2;
+    assert_string_equal(with_forward_error("fwd", within).tensor, "y");
+    assert_true(with_forward_error("fwd", within).rel_l2 > 0);
+    static const char *const passes[] = {"bwd", "fwdbwd"};
+    for (size_t i = 0; i < sizeof passes / sizeof passes[0]; i++) {
+        const sq_verification good = with_forward_error(passes[i], within);
+        const sq_verification bad = with_forward_error(passes[i], beyond);
+        assert_int_equal(good.verdict, SQ_VERDICT_OK);
+        assert_memory_equal(good.tensor, "d_", 2);
+        assert_int_equal(bad.verdict, SQ_VERDICT_MISMATCH);
+        assert_string_equal(bad.tensor, "y");
+    }
+}
+
 static void a_seed_is_a_cell(void **state)
 {
     (void)state;
@@ -217,6 +251,7 @@ int main(void)
         cmocka_unit_test(the_worst_difference_is_in_units_of_the_tensor),
         cmocka_unit_test(what_is_left_of_a_sum_may_be_off_by_what_its_terms_are),
         cmocka_unit_test(in_16_bit_the_terms_are_off_by_their_rounding),
+        cmocka_unit_test(the_worst_tensor_of_pass_bwd_is_a_gradient),
         cmocka_unit_test(a_seed_is_a_cell),
         cmocka_unit_test(unknown_operators_are_refused),
     };
