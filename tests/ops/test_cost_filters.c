@@ -240,8 +240,8 @@ static void walk_resolvent_back(sq_walk *w)
     multiply_add(w);
 }
 
-/* A mode at a point: sums (c b) and (c p) for each filter, (p b) and (p p); backward the gradients
- * of r and, gathered over the points, of the product in each. */
+/* A mode at a point, its conjugate being one more: sums (c b) and (c p) for each filter, (p b) and
+ * (p p); backward the gradients of r and, gathered over the points, of the product in each. */
 static void walk_s4_mode(sq_walk *w)
 {
     const int64_t rank = sq_walk_axis(w, "R");
@@ -259,14 +259,16 @@ static void walk_s4_kernel(sq_walk *w)
     for (int64_t d = 0; d < sq_walk_axis(w, "D"); d++) {
         for (int64_t n = 0; n < sq_walk_axis(w, "N") / 2; n++)
             for (int64_t j = 0; j <= w->length / 2; j++)
-                walk_s4_mode(w);
+                for (int i = 0; i < (sq_walk_axis(w, "pairs") != 0 ? 2 : 1); i++)
+                    walk_s4_mode(w);
         for (int64_t b = 0; b < w->batch; b++)
             walk_transform(w, w->length);
     }
 }
 
 /* s4_kernel: cost() takes the logarithm of L + 1 points, so that one point costs something; its 30 a
- * sum backward is between gathering what does not depend on the point, as here, and not. */
+ * sum backward is between gathering what does not depend on the point, as here, and not. Its 12 for
+ * a sum of a pair is between two complex multiply-adds and one, of r's sum and difference. */
 static void filters_of_state_spaces(void **state)
 {
     static const sq_walk_case cases[] = {
@@ -285,6 +287,11 @@ static void filters_of_state_spaces(void **state)
          walk_s4_kernel,
          0.2,
          {"B=1,L=64,D=2,N=8,pairs=0", "B=2,L=64,D=3,N=4,R=2,pairs=0"}},
+        {&sq_op_s4_kernel,
+         FORWARD | BACKWARD,
+         walk_s4_kernel,
+         0.25,
+         {"B=1,L=64,D=2,N=8", "B=2,L=64,D=3,N=4,R=2", "B=1,L=32,D=4,N=16,S=2"}},
         {.op = NULL},
     };
     (void)state;

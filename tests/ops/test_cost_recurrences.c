@@ -261,6 +261,28 @@ static void walk_s4_back(sq_walk *w)
         multiply_add(w); /* du, dskip */
 }
 
+/* One with a low rank, line by line: a x + 2 b u, x + h that, times r; for each column p* x, p times
+ * that, p* w, r p times that. */
+static void walk_s4_low_rank(sq_walk *w)
+{
+    for (int64_t n = 0; n < sq_walk_axis(w, "N") / 2; n++) {
+        complex_multiply_add(w);
+        flop(w, 2 + 6);
+        for (int64_t i = 0; i < 2 + 2 + 8 * sq_walk_axis(w, "R"); i++)
+            multiply_add(w); /* h, Re c x, the columns' */
+    }
+    multiply_add(w);
+}
+
+static void walk_s4_scan_low_rank(sq_walk *w)
+{
+    for (int64_t b = 0; b < w->batch; b++)
+        for (int64_t t = 0; t < w->length; t++)
+            for (int64_t d = 0; d < sq_walk_axis(w, "D"); d++)
+                for (int i = 0; i < (w->is_bwd ? 3 : 1); i++)
+                    walk_s4_low_rank(w);
+}
+
 static void walk_s4_scan(sq_walk *w)
 {
     for (int64_t b = 0; b < w->batch; b++)
@@ -306,7 +328,8 @@ static void walk_shift_step(sq_walk *w)
         }
 }
 
-/* s4_scan backward is three times forward, by convention. shift_ssm's sums count as if each had N
+/* s4_scan backward is three times forward, by convention; with a low rank 12 + 20 R stands for 24 +
+ * 16 R. shift_ssm's sums count as if each had N
  * terms, also where the sequence begins (without an initial state) or, in du, ends. */
 static void state_spaces(void **state)
 {
@@ -321,6 +344,11 @@ static void state_spaces(void **state)
          walk_s4_scan,
          0.15,
          {"B=2,L=5,D=3,N=64", "B=1,L=3,D=4,N=16,S=2,initial=1,final=1,conjugate=1"}},
+        {&sq_op_s4_scan,
+         ALL,
+         walk_s4_scan_low_rank,
+         0.25,
+         {"B=2,L=5,D=3,N=8,R=1", "B=1,L=3,D=4,N=16,R=2,S=2,initial=1,final=1"}},
         {&sq_op_shift_ssm,
          SQ_HAS_PASS(SQ_PASS_FWD),
          walk_shift_ssm,
