@@ -328,13 +328,14 @@ static void check_subject(const sq_property_subject *of, const char *program,
     sq_specimen_free(&a);
 }
 
-static void check_dtypes(sq_property_subject of, const sq_case_filter *filter,
+static void check_dtypes(sq_property_subject of, const sq_case_filter *filter, bool is_in_f16,
                          sq_case_counts *counts)
 {
     static const sq_dtype dtypes[] = {SQ_DTYPE_F32, SQ_DTYPE_BF16, SQ_DTYPE_F16};
     for (size_t i = 0; i < sizeof dtypes / sizeof dtypes[0]; i++) {
         of.dtype = dtypes[i];
-        if (sq_case_is_selected(filter->dtype, sq_dtype_name(of.dtype)))
+        if ((of.dtype != SQ_DTYPE_F16 || is_in_f16) &&
+            sq_case_is_selected(filter->dtype, sq_dtype_name(of.dtype)))
             check_subject(&of, filter->program, counts);
     }
 }
@@ -354,7 +355,8 @@ void sq_properties_of_ops(const sq_rig *rig, const sq_case_filter *filter, doubl
                     sq_case_is_selected(filter->provider, p->name) &&
                     sq_case_is_selected(filter->shape, *shape) &&
                     sq_case_is_cheap(sq_ops[i], *shape, max_work))
-                    check_dtypes(of, filter, counts);
+                    check_dtypes(of, filter, sq_case_is_cheap(sq_ops[i], *shape, max_work / 10),
+                                 counts);
             }
 }
 
@@ -368,6 +370,6 @@ void sq_properties_of_blocks(const sq_rig *rig, const sq_case_filter *filter, co
                                   .shape = "B=2,L=37,D=128"};
         if (sq_case_is_selected(filter->op, sq_families[i]->name) &&
             sq_case_is_selected(filter->provider, provider))
-            check_dtypes(of, filter, counts);
+            check_dtypes(of, filter, true, counts);
     }
 }

@@ -23,7 +23,8 @@
 #include "tests/support/specimen.h"
 
 /* All properties of every operator and provider on those of its test shapes whose reference costs
- * at most max_work, in f32 and bf16; causality, steps and documents in f16 too. Prints a line for each failure. */
+ * at most max_work, in f32 and bf16; causality, steps and documents in f16 too, up to a tenth of
+ * it. Prints a line for each failure. */
 void sq_properties_of_ops(const sq_rig *rig, const sq_case_filter *filter, double max_work,
                           sq_case_counts *counts);
 
