@@ -292,6 +292,8 @@ static const struct {
     {"chunk invariance", chunk_invariance, false},
     {"steps", sq_property_steps, true},
     {"documents", sq_property_documents, true},
+    {"idle steps", sq_property_idle, false},
+    {"forgetting", sq_property_forgetting, false},
     {"heads", sq_property_heads, false},
     {"linearity", sq_property_linearity, false},
     {"providers", sq_property_providers, false},

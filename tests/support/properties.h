@@ -10,6 +10,8 @@
  *   steps              a prefix, then pass step token by token, is the whole
  *   documents          behind a document's start the result is that of the document alone, wherever
  *                      in a chunk it starts
+ *   idle steps         a step without decay and input, of a recurrence, is no step (dt = 0)
+ *   forgetting         behind a step whose decay is e^-50 the result is that of the rest alone
  *   heads              rotating independent heads (or channels) of the inputs rotates the outputs
  *   linearity          f(x) + f(y) = f(x + y) for inputs that an operator is linear in, in f32
  *   providers          the providers of an operator agree with each other

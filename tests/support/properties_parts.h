@@ -33,12 +33,23 @@ sq_status sq_property_compare(const sq_specimen *s, int i, double factor, const 
  * has the dims of `to`; both on the host. */
 void sq_property_copy(sq_tensor *to, const sq_tensor *from, int d, int64_t start);
 
+/* --- properties_decay.c --- */
+sq_status sq_property_idle(const sq_property_subject *of, sq_specimen *a, sq_error *err);
+sq_status sq_property_forgetting(const sq_property_subject *of, sq_specimen *a, sq_error *err);
+
 /* --- properties_leaks.c --- */
 sq_status sq_property_leaks(const sq_property_subject *of, sq_specimen *a, sq_error *err);
 
 /* --- properties_steps.c --- */
 /* The first of `n` tensors whose name begins so, or -1. */
 int sq_property_tensor(const sq_specimen_tensor *list, int n, const char *prefix);
+/* Step `step` of `from` becomes step `at` of `to`; d: their time. */
+void sq_property_copy_step(const sq_tensor *to, int64_t at, const sq_tensor *from, int64_t step,
+                           int d);
+/* `rest`, given the inputs of `whole` from `start` on, has its outputs; `whole` has run. */
+sq_status sq_property_compare_rest(const sq_property_subject *of, const sq_specimen *whole,
+                                   sq_specimen *rest, int64_t start, double factor,
+                                   const char *what, sq_error *err);
 sq_status sq_property_steps(const sq_property_subject *of, sq_specimen *whole, sq_error *err);
 sq_status sq_property_documents(const sq_property_subject *of, sq_specimen *a, sq_error *err);
 

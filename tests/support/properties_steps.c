@@ -15,6 +15,16 @@ int sq_property_tensor(const sq_specimen_tensor *list, int n, const char *prefix
     return -1;
 }
 
+void sq_property_copy_step(const sq_tensor *to, int64_t at, const sq_tensor *from, int64_t step,
+                           int d)
+{
+    sq_tensor slot = sq_tensor_slice(to, d, at, 1);
+    const sq_tensor of = sq_tensor_slice(from, d, step, 1);
+    for (int64_t e = 0; e < sq_tensor_count(&slot); e++)
+        sq_store(slot.data, slot.dtype, sq_tensor_offset(&slot, e),
+                 sq_load(of.data, of.dtype, sq_tensor_offset(&of, e)));
+}
+
 /* Slot `s` of a cache of `slots` holds the last of the tokens 0..t whose number modulo `slots` is
  * s. */
 static void copy_cache(sq_tensor *to, const sq_tensor *from, int d, int64_t t)
@@ -22,11 +32,7 @@ static void copy_cache(sq_tensor *to, const sq_tensor *from, int d, int64_t t)
     const int64_t slots = to->dim[d];
     for (int64_t s = 0; s < slots; s++) {
         const int64_t token = t - ((t - s) % slots + slots) % slots;
-        sq_tensor slot = sq_tensor_slice(to, d, s, 1);
-        const sq_tensor of = sq_tensor_slice(from, d, token, 1);
-        for (int64_t e = 0; e < sq_tensor_count(&slot); e++)
-            sq_store(slot.data, slot.dtype, sq_tensor_offset(&slot, e),
-                     sq_load(of.data, of.dtype, sq_tensor_offset(&of, e)));
+        sq_property_copy_step(to, s, from, token, d);
     }
 }
 
@@ -181,23 +187,23 @@ static void number_documents(sq_tensor *seq_idx, int64_t start)
         sq_store(seq_idx->data, seq_idx->dtype, e, e % seq_idx->dim[1] >= start);
 }
 
-static sq_status compare_second(const sq_property_subject *of, const sq_specimen *both,
-                                sq_specimen *second, int64_t start, sq_error *err)
+sq_status sq_property_compare_rest(const sq_property_subject *of, const sq_specimen *whole,
+                                   sq_specimen *rest, int64_t start, double factor,
+                                   const char *what, sq_error *err)
 {
-    for (int i = 0; i < both->n_in; i++)
-        if (second->in[i].host.data) /* an initial state is of the first document */
-            sq_property_copy(&second->in[i].host, &both->in[i].host, both->in[i].spec.time_dim,
+    for (int i = 0; i < whole->n_in; i++)
+        if (rest->in[i].host.data) /* an initial state is of what was before */
+            sq_property_copy(&rest->in[i].host, &whole->in[i].host, whole->in[i].spec.time_dim,
                              start);
-    SQ_TRY(sq_specimen_run(of->rig, second, err));
-    for (int i = 0; i < both->n_out; i++) {
-        const int d = both->out[i].spec.time_dim;
-        if (!both->out[i].host.data)
+    SQ_TRY(sq_specimen_run(of->rig, rest, err));
+    for (int i = 0; i < whole->n_out; i++) {
+        const int d = whole->out[i].spec.time_dim;
+        if (!whole->out[i].host.data)
             continue;
-        sq_tensor want = both->out[i].host;
+        sq_tensor want = whole->out[i].host;
         if (d >= 0)
             want = sq_tensor_slice(&want, d, start, want.dim[d] - start);
-        SQ_TRY(sq_property_compare(both, i, 2, &second->out[i].host, &want,
-                                   "a document knows what was before", err));
+        SQ_TRY(sq_property_compare(whole, i, factor, &rest->out[i].host, &want, what, err));
     }
     return SQ_OK;
 }
@@ -218,7 +224,8 @@ static sq_status start_at(const sq_property_subject *of, int64_t length, int64_t
     if (s == SQ_OK)
         s = sq_property_make(of, SQ_PASS_FWD, rest, SQ_PROPERTY_SEED, &second, err);
     if (s == SQ_OK)
-        s = compare_second(of, &both, &second, start, err);
+        s = sq_property_compare_rest(of, &both, &second, start, 2,
+                                     "a document knows what was before", err);
     sq_specimen_free(&both);
     sq_specimen_free(&second);
     return s;
