@@ -11,7 +11,7 @@
 #               the sanitizers: racecheck memcheck initcheck synccheck; quick sweep: the suites, timed
 # What an earlier call into OUT_DIR found of the same code stays: parts may be run one after the other.
 # Ends within 9 minutes, with --changed 3 ($GPU_CHECK_SECONDS: others): what is left then is stopped, and the
-# evidence names it. Nothing is compiled.
+# evidence names it. Nothing is compiled; a worker that was built from other kernels than the tree's is refused.
 #
 # What measures runs alone. All else runs side by side, since the driver and the references keep a core busy
 # and the GPU idle: first what is proved, a process for two cores, then what a sanitizer watches. These
@@ -40,6 +40,7 @@ export OMP_WAIT_POLICY=passive build work
 seqmark="$build/seqmark"
 [ -x "$seqmark" ] || seqmark="$build/bin/seqmark"
 ops_test="$build/tests/test_gpu_ops"
+$evidence built "$root" "$seqmark" || exit 1
 
 # Three processes on four cores: four take longer for all of them. One under a sanitizer takes up to 4 GB. nproc
 # would count threads of OpenMP where there is a word on them.

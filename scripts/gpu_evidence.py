@@ -2,6 +2,8 @@
 """What gpu-check.sh found, as evidence.json, and whether that is still about this code.
 
 usage: gpu_evidence.py operators ROOT all|changed
+       gpu_evidence.py code ROOT                             the hash of kernels/ and core/backend/cuda
+       gpu_evidence.py built ROOT SEQMARK                    1, and a line: the worker beside it is of other code
        gpu_evidence.py cases ROOT all|--small|--once|--races OP...   lines "NAME ARGUMENTS" that divide the op tests
        gpu_evidence.py write ROOT SEQMARK WORK SCOPE SECONDS [BEFORE]   logs of gpu-check.sh to stdout, and what
                                      the evidence BEFORE has beside them of the same code; 1: something failed
@@ -233,12 +235,22 @@ def device():
         return ["", ""]
 
 
-def version(seqmark):
+def version(program):
     try:
-        return subprocess.run([str(seqmark), "--version"], capture_output=True, text=True,
+        return subprocess.run([str(program), "--version"], capture_output=True, text=True,
                               check=False).stdout.strip()
     except OSError:
         return ""
+
+
+def is_of_other_code(seqmark, code):
+    """Whether the worker beside it says that its kernels are none of these; a line on stderr where they are."""
+    worker = seqmark.parent / "seqmark-worker"
+    built = re.search(r"device code ([0-9a-f]{16})$", version(worker))
+    if built is None or built[1] == code:
+        return False
+    print(f"gpu_evidence: {worker} is of device code {built[1]}, the tree of {code}: build it again", file=sys.stderr)
+    return True
 
 
 def is_bad(found):
@@ -272,7 +284,7 @@ def write(root, seqmark, work, scope, seconds, before=None):
         carry_on(found, json.loads(before.read_text()), work)
     if suites(work):
         found["suites"] = suites(work)
-    found["status"] = int(is_bad(found))
+    found["status"] = int(is_bad(found) or is_of_other_code(seqmark, found["code"]))
     json.dump(found, sys.stdout, indent=1)
     print()
     return found["status"]
@@ -317,6 +329,10 @@ def main(words):
     verb, path = words[0], pathlib.Path(words[1]).resolve()
     if verb == "operators":
         print(" ".join(operators(path) if words[2] == "all" else changed(path)))
+    elif verb == "code":
+        print(hashes(path)["code"])
+    elif verb == "built":
+        return int(is_of_other_code(pathlib.Path(words[2]), hashes(path)["code"]))
     elif verb == "cases":
         print("".join(line + "\n" for line in cases(path, words[2], words[3:])), end="")
     elif verb == "write":

@@ -7,13 +7,15 @@
 #include <unistd.h>
 
 #include "bench/worker/worker.h"
+#include "core/stamp.h"
 #include "kernels/linear/cublas_probe.h"
 
 static const char usage[] =
-    "usage: seqmark-worker [--device N] [--probe]\n"
+    "usage: seqmark-worker [--device N] [--probe] [--version]\n"
     "Measures cells on a CUDA device as seqmark asks over stdin and stdout (JSON lines).\n"
     "  --device N   the device to use (0)\n"
     "  --probe      print what device, environment and providers there are, and end\n"
+    "  --version    print which code this is, and end\n"
     "Exit codes: 0 done, 1 usage or pipe, 5 no device, 8 the device failed beyond repair.\n";
 
 static bool parse_device(const char *text, int *out)
@@ -46,6 +48,12 @@ int main(int argc, char **argv)
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--help") == 0) {
             fputs(usage, stdout);
+            return SQ_WORKER_DONE;
+        }
+        if (strcmp(argv[i], "--version") == 0) {
+            printf("seqmark-worker %s %s%s, device code %s\n", sq_build_stamp.version,
+                   sq_build_stamp.git_commit, sq_build_stamp.is_dirty ? " (changed)" : "",
+                   sq_build_stamp.device_code);
             return SQ_WORKER_DONE;
         }
         if (strcmp(argv[i], "--probe") == 0) {

@@ -245,6 +245,20 @@ class Check(unittest.TestCase):
                          2 * len([words for words in self.sanitized() if words[0] == "initcheck"]))
         self.assertEqual(found["sanitizers"]["initcheck"]["with_errors"], sorted(found["operators"]))
 
+    def test_kernels_of_other_code_are_no_evidence_of_these(self):
+        script = [sys.executable, SOURCE / "scripts/gpu_evidence.py"]
+        code = subprocess.run([*script, "code", SOURCE], capture_output=True, text=True, check=True).stdout.strip()
+        for built, status in ((code, 0), ("0123456789abcdef", 1)):
+            self.program("build/seqmark-worker", f'print("seqmark-worker 0.1.0 abc, device code {built}")')
+            checked = subprocess.run([SOURCE / "scripts/gpu-check.sh", self.folder / "build", self.folder / built, "golden"],
+                                     capture_output=True, text=True, check=False)
+            self.assertEqual((checked.returncode, (self.folder / built / "evidence.json").exists()),
+                             (status, status == 0), checked.stderr)
+            self.assertEqual(f"is of device code {built}, the tree of {code}" in checked.stderr, status == 1)
+            written = subprocess.run([*script, "write", SOURCE, self.folder / "build/seqmark", self.folder, "all", "1"],
+                                     capture_output=True, text=True, check=False)
+            self.assertEqual((written.returncode, json.loads(written.stdout)["status"]), (status, status), written.stderr)
+
     def test_a_program_that_is_missing_is_no_success(self):
         (self.folder / "build/tests/test_gpu_ops").unlink()
         self.assertEqual(self.check("tests")[1]["status"], 1)
