@@ -1,10 +1,12 @@
 /* The one GPU test runner: what the backend promises; every CUDA provider of every operator, and
  * every block, against the CPU reference; then the properties that hold whatever the numbers are.
  *
- *   test_gpu_ops [OP|FAMILY [PROVIDER [SHAPE [DTYPE [PASS]]]]] [--large|--small|--once|--races|--backend]
+ *   test_gpu_ops [OP|FAMILY [PROVIDER [SHAPE [DTYPE [PASS]]]]] [--large|--beyond|--small|--once|--races|--backend]
  *
  * "all" in place of a name selects all.
- * --large: shapes beyond 2^31 elements instead, where at least 40 GB are free.
+ * --large: instead sequences of 2^20 steps, and, where at least 40 GB are free, shapes beyond 2^31
+ *   elements in pass fwd.
+ * --beyond: such shapes in every pass, and one sequence of as many elements.
  * --small: only cases whose reference is cheap, for runs under compute-sanitizer: each is launched
  *   once, and what it computes is not looked at, for that would take most of the time.
  * --once: of those every shape of every provider and pass once, types and layouts in turn.
@@ -24,27 +26,31 @@
 
 #define MAX_WORK 5e7 /* of one proof: the whole of nearly all test shapes */
 #define SMALL_MAX_WORK 2e5
-#define LARGE_MAX_WORK 2e6 /* of one slice of a large call */
+#define LARGE_MAX_WORK 2e7 /* of one slice of a large call */
 #define PROPERTY_MAX_WORK 2e7
-enum { LARGE_SEEDS = 12, EXIT_SKIP = 77 };
+enum { MILLION_SEEDS = 4, LARGE_SEEDS = 4, EXIT_SKIP = 77 };
 static const size_t large_bytes = (size_t)40 << 30;
 
-static const char *const options[] = {"--large", "--small", "--once", "--races", "--backend", NULL};
+static const char *const options[] = {"--large", "--beyond",  "--small", "--once",
+                                      "--races", "--backend", NULL};
 
 /* What block cells may name: every mixer has these. */
 static const char *const block_providers[] = {"cuda/portable", "cuda/naive", NULL};
 
-static void run_large(const sq_rig *rig, const sq_case_filter *filter, sq_case_counts *counts)
+static void run_large(const sq_rig *rig, const sq_case_filter *filter, bool is_full,
+                      sq_case_counts *counts)
 {
     sq_error err = {.status = SQ_OK};
     size_t available = 0, total = 0;
+    if (!is_full)
+        sq_op_cases_run_million(rig, filter, LARGE_MAX_WORK, MILLION_SEEDS, counts);
     if (rig->backend->memory(rig->device, &available, &total, &err) != SQ_OK ||
         available < large_bytes) {
         printf("skip: %.1f GB are free, the large shapes need %.1f\n", 1e-9 * (double)available,
                1e-9 * (double)large_bytes);
         return;
     }
-    sq_op_cases_run_large(rig, filter, LARGE_MAX_WORK, LARGE_SEEDS, counts);
+    sq_op_cases_run_large(rig, filter, LARGE_MAX_WORK, LARGE_SEEDS, is_full, counts);
 }
 
 static void run_all(const sq_rig *rig, const sq_case_filter *filter, sq_case_counts *counts)
@@ -63,9 +69,10 @@ static void run_all(const sq_rig *rig, const sq_case_filter *filter, sq_case_cou
 static int run_suite(const sq_rig *rig, const sq_case_filter *filter, const char *option)
 {
     sq_case_counts counts = {0};
-    bool is_large = option && strcmp(option, "--large") == 0;
+    const bool is_full = option && strcmp(option, "--beyond") == 0;
+    const bool is_large = is_full || (option && strcmp(option, "--large") == 0);
     if (is_large)
-        run_large(rig, filter, &counts);
+        run_large(rig, filter, is_full, &counts);
     else if (option && strcmp(option, "--backend") == 0)
         sq_backend_cases_run(rig, &counts);
     else if (option)

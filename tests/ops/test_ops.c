@@ -8,6 +8,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "tests/support/op_cases.h"
 #include "tests/support/op_shapes.h"
@@ -16,6 +17,7 @@
  * the test of slices; under sanitizers, on a small machine, that must stay within minutes. */
 #define MAX_WORK 2e6
 #define SLICES_MAX_WORK 3e7
+#define LARGE_MAX_WORK 2e7 /* as in tests/gpu/test_gpu_ops.c */
 
 static sq_case_filter filter;
 
@@ -136,6 +138,72 @@ static void slices_agree_with_the_whole(void **state)
     rig.backend->close(rig.device);
 }
 
+/* 2^20 steps of those whose reference is cheap: nothing is quadratic, nothing ends before. */
+static void a_million_steps_are_right(void **state)
+{
+    static const char *const cheap[] = {"causal_conv1d", "linear",     "local_attention", "rope",
+                                        "s4_scan",       "s4d_kernel", "shift_ssm",       NULL};
+    (void)state;
+    sq_rig rig = open_rig();
+    for (int i = 0; cheap[i]; i++) {
+        sq_case_counts counts = {0};
+        sq_case_filter one = {.program = "", .op = cheap[i], .pass = "fwd"};
+        sq_op_cases_run_million(&rig, &one, SLICES_MAX_WORK, 2, &counts);
+        assert_int_equal(counts.passed, 1);
+        assert_int_equal(counts.failed, 0);
+    }
+    rig.backend->close(rig.device);
+}
+
+static void reaches_far(const sq_rig *rig, const sq_op_case *c)
+{
+    enum { SEEDS = 2 };
+    sq_error err = {.status = SQ_OK};
+    sq_status status = sq_op_case_reaches(rig, c, LARGE_MAX_WORK, SEEDS, &err);
+    if (status != SQ_OK && status != SQ_UNSUPPORTED)
+        fail_msg("%s %s %s: %s", c->op->name, c->shape, sq_pass_name(c->pass), err.message);
+}
+
+/* What only a GPU has memory for: every operator has such calls in every pass, and their slices
+ * reach where 32 bits end. */
+static void large_calls_are_proved_beyond_31_bits(void **state)
+{
+    (void)state;
+    sq_rig rig = open_rig();
+    static const sq_pass passes[] = {SQ_PASS_FWD, SQ_PASS_BWD, SQ_PASS_STEP};
+    for (int i = 0; sq_ops[i]; i++)
+        for (int k = 0; k < 3; k++) {
+            char shape[64];
+            sq_error err = {.status = SQ_OK};
+            sq_op_case c = {.op = sq_ops[i], .dtype = SQ_DTYPE_BF16, .pass = passes[k]};
+            sq_status status = sq_batch_shape(c.op, c.pass, shape, sizeof shape, &err);
+            if (status == SQ_UNSUPPORTED)
+                continue; /* no such pass */
+            assert_int_equal(status, SQ_OK);
+            c.shape = shape;
+            reaches_far(&rig, &c);
+            c.shape = sq_sequence_shape(c.op);
+            if (c.pass != SQ_PASS_STEP)
+                reaches_far(&rig, &c);
+        }
+    rig.backend->close(rig.device);
+}
+
+static void every_operator_has_a_million_steps(void **state)
+{
+    (void)state;
+    for (int i = 0; sq_ops[i]; i++) {
+        const sq_op_shape *row = sq_million_shapes;
+        sq_call call;
+        while (row->op && strcmp(row->op, sq_ops[i]->name) != 0)
+            row++;
+        assert_non_null(row->op);
+        assert_int_equal(sq_call_parse(sq_ops[i], SQ_PASS_FWD, row->dtype, row->shape, &call, NULL),
+                         SQ_OK);
+        assert_true(call.axis[SQ_AXIS_L] == 1 << 20);
+    }
+}
+
 /* Runs the reference of a shape at a dtype; its first output, dense, on the host. */
 static sq_tensor run_reference(const sq_rig *rig, const sq_op *op, const char *shape,
                                sq_dtype dtype)
@@ -218,6 +286,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(once_is_every_shape_and_pass_once),
         cmocka_unit_test(every_axis_is_1_in_some_shape),
         cmocka_unit_test(slices_agree_with_the_whole),
+        cmocka_unit_test(every_operator_has_a_million_steps),
+        cmocka_unit_test(a_million_steps_are_right),
+        cmocka_unit_test(large_calls_are_proved_beyond_31_bits),
         cmocka_unit_test(bf16_is_near_f32),
         cmocka_unit_test(matrix_flops_are_of_16_bit_types),
     };

@@ -1,5 +1,5 @@
 /* op_cases: see op_cases.h. */
-#include "tests/support/op_cases.h"
+#include "tests/support/op_cases_parts.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -35,8 +35,8 @@ const char *sq_case_filter_parse(int argc, char **argv, sq_case_filter *filter)
     return option;
 }
 
-static void count(const sq_case_filter *filter, const sq_op_case *c, sq_status status,
-                  const sq_error *err, sq_case_counts *counts)
+void sq_case_count(const sq_case_filter *filter, const sq_op_case *c, sq_status status,
+                   const sq_error *err, sq_case_counts *counts)
 {
     counts->passed += status == SQ_OK;
     counts->unsupported += status == SQ_UNSUPPORTED;
@@ -53,7 +53,7 @@ static void count(const sq_case_filter *filter, const sq_op_case *c, sq_status s
 
 /* --- one case --- */
 
-static sq_status open_case(const sq_rig *rig, const sq_op_case *c, sq_job **job, sq_error *err)
+sq_status sq_case_open(const sq_rig *rig, const sq_op_case *c, sq_job **job, sq_error *err)
 {
     sq_call call;
     *job = NULL;
@@ -75,7 +75,7 @@ static sq_status inputs_checksum(sq_job *job, uint64_t *sum, sq_error *err)
     return SQ_OK;
 }
 
-static sq_status launch_once(sq_job *job, sq_error *err)
+sq_status sq_case_launch(sq_job *job, sq_error *err)
 {
     double setup_ns;
     SQ_TRY(job->ops->prepare(job, SQ_CASE_SEED, &setup_ns, err));
@@ -109,8 +109,9 @@ static sq_status run_case(const sq_rig *rig, const sq_case_filter *filter, const
                           double max_work, sq_error *err)
 {
     sq_job *job;
-    SQ_TRY(open_case(rig, c, &job, err));
-    sq_status status = filter->is_unproved ? launch_once(job, err) : exercise(job, max_work, err);
+    SQ_TRY(sq_case_open(rig, c, &job, err));
+    sq_status status =
+        filter->is_unproved ? sq_case_launch(job, err) : exercise(job, max_work, err);
     sq_job_free(job);
     return status;
 }
@@ -118,7 +119,7 @@ static sq_status run_case(const sq_rig *rig, const sq_case_filter *filter, const
 static sq_status prove_slices(sq_job *job, double max_work, int seeds, sq_error *err)
 {
     sq_proof proof;
-    SQ_TRY(launch_once(job, err));
+    SQ_TRY(sq_case_launch(job, err));
     for (int seed = 0; seed < seeds; seed++) {
         SQ_TRY(sq_prove_place(sq_job_place(job), sq_job_launch, job, max_work, (uint64_t)seed,
                               &proof, err));
@@ -132,7 +133,7 @@ sq_status sq_op_case_prove_slices(const sq_rig *rig, const sq_op_case *c, double
                                   int seeds, sq_error *err)
 {
     sq_job *job;
-    SQ_TRY(open_case(rig, c, &job, err));
+    SQ_TRY(sq_case_open(rig, c, &job, err));
     sq_status status = prove_slices(job, max_work, seeds, err);
     sq_job_free(job);
     return status;
@@ -170,7 +171,7 @@ static void run_turn(const sq_rig *rig, const sq_case_filter *filter, sq_op_case
             continue;
         status = run_case(rig, filter, &c, max_work, &err);
         if (status != SQ_UNSUPPORTED)
-            count(filter, &c, status, &err, counts);
+            sq_case_count(filter, &c, status, &err, counts);
     }
     counts->unsupported += status == SQ_UNSUPPORTED;
 }
@@ -186,7 +187,7 @@ static void run_pass(const sq_rig *rig, const sq_case_filter *filter, sq_op_case
         sq_error err = {.status = SQ_OK};
         c = combination(c, i);
         if (is_wanted(filter, &c))
-            count(filter, &c, run_case(rig, filter, &c, max_work, &err), &err, counts);
+            sq_case_count(filter, &c, run_case(rig, filter, &c, max_work, &err), &err, counts);
     }
 }
 
@@ -249,12 +250,8 @@ static void run_provider(const sq_rig *rig, const sq_case_filter *filter, sq_op_
     }
 }
 
-/* Calls `fn` for every operator and provider that the filter selects. */
-typedef void (*provider_fn)(const sq_rig *rig, const sq_case_filter *filter, sq_op_case c,
-                            double max_work, sq_case_counts *counts);
-
-static void each_provider(const sq_rig *rig, const sq_case_filter *filter, double max_work,
-                          provider_fn fn, sq_case_counts *counts)
+void sq_case_each_provider(const sq_rig *rig, const sq_case_filter *filter, double max_work,
+                           sq_case_provider_fn fn, sq_case_counts *counts)
 {
     for (int i = 0; sq_ops[i]; i++)
         for (const sq_provider *p = rig->providers(sq_ops[i]); p->name; p++)
@@ -276,13 +273,13 @@ static void run_cheap(const sq_rig *rig, const sq_case_filter *filter, sq_op_cas
 void sq_op_cases_run_cheap(const sq_rig *rig, const sq_case_filter *filter, double max_work,
                            sq_case_counts *counts)
 {
-    each_provider(rig, filter, max_work, run_cheap, counts);
+    sq_case_each_provider(rig, filter, max_work, run_cheap, counts);
 }
 
 void sq_op_cases_run(const sq_rig *rig, const sq_case_filter *filter, double max_work,
                      sq_case_counts *counts)
 {
-    each_provider(rig, filter, max_work, run_provider, counts);
+    sq_case_each_provider(rig, filter, max_work, run_provider, counts);
 }
 
 /* --- probabilities below the normal numbers of f16 --- */
@@ -308,7 +305,7 @@ static sq_status judge_rel_l2(const sq_proof *proof, sq_error *err)
 static sq_status prove_long(sq_job *job, sq_error *err)
 {
     sq_proof proof;
-    SQ_TRY(launch_once(job, err));
+    SQ_TRY(sq_case_launch(job, err));
     SQ_TRY(job->ops->prove(job, INFINITY, &proof, err));
     return judge_rel_l2(&proof, err);
 }
@@ -324,11 +321,11 @@ static void run_long(const sq_rig *rig, const sq_case_filter *filter, sq_op_case
         !sq_case_is_selected(filter->dtype, sq_dtype_name(c.dtype)) ||
         !sq_case_is_selected(filter->pass, sq_pass_name(c.pass)))
         return;
-    sq_status status = open_case(rig, &c, &job, &err);
+    sq_status status = sq_case_open(rig, &c, &job, &err);
     if (status == SQ_OK)
         status = prove_long(job, &err);
     sq_job_free(job);
-    count(filter, &c, status, &err, counts);
+    sq_case_count(filter, &c, status, &err, counts);
 }
 
 void sq_op_cases_run_long(const sq_rig *rig, const sq_case_filter *filter, sq_case_counts *counts)
@@ -336,75 +333,5 @@ void sq_op_cases_run_long(const sq_rig *rig, const sq_case_filter *filter, sq_ca
     sq_case_filter attention = *filter;
     attention.op = "attention";
     if (sq_case_is_selected(filter->op, attention.op))
-        each_provider(rig, &attention, INFINITY, run_long, counts);
-}
-
-/* --- beyond 2^31 elements --- */
-
-static int64_t largest_tensor(const sq_call *call)
-{
-    int64_t most = 0;
-    for (int i = 0; i < SQ_MAX_IN; i++)
-        most = call->in[i].rank > 0 && sq_tensor_count(&call->in[i]) > most
-                   ? sq_tensor_count(&call->in[i])
-                   : most;
-    return most;
-}
-
-/* The default shape with the batch that makes the largest tensor 1.5 * 2^31 elements. */
-static sq_status large_shape(const sq_op *op, char *shape, size_t size, sq_error *err)
-{
-    sq_call call;
-    SQ_TRY(sq_call_parse(op, SQ_PASS_FWD, SQ_DTYPE_BF16, "B=64", &call, err));
-    int64_t wanted = (int64_t)3 << 30, row = largest_tensor(&call) / 64;
-    snprintf(shape, size, "B=%lld", (long long)(wanted / row + 1));
-    return SQ_OK;
-}
-
-static bool has_room(const sq_rig *rig, const sq_op_case *c, char *why, size_t size)
-{
-    sq_error err = {.status = SQ_OK};
-    size_t available = 0, total = 0;
-    sq_job *job = NULL;
-    if (open_case(rig, c, &job, &err) != SQ_OK ||
-        rig->backend->memory(rig->device, &available, &total, &err) != SQ_OK) {
-        snprintf(why, size, "%.200s", err.message);
-        sq_job_free(job);
-        return false;
-    }
-    bool fits = job->bytes < available;
-    snprintf(why, size, "needs %.1f GB of %.1f free", 1e-9 * (double)job->bytes,
-             1e-9 * (double)available);
-    sq_job_free(job);
-    return fits;
-}
-
-typedef struct {
-    sq_rig rig;
-    int seeds;
-} large_rig;
-
-static void run_large(const sq_rig *rig, const sq_case_filter *filter, sq_op_case c,
-                      double max_work, sq_case_counts *counts)
-{
-    char shape[64], why[256];
-    sq_error err = {.status = SQ_OK};
-    c.dtype = SQ_DTYPE_BF16;
-    c.shape = shape;
-    sq_status status = large_shape(c.op, shape, sizeof shape, &err);
-    if (status == SQ_OK && !has_room(rig, &c, why, sizeof why)) {
-        printf("skip %s %s %s: %s\n", c.op->name, c.provider->name, shape, why);
-        counts->unsupported++;
-        return;
-    }
-    if (status == SQ_OK)
-        status = sq_op_case_prove_slices(rig, &c, max_work, ((const large_rig *)rig)->seeds, &err);
-    count(filter, &c, status, &err, counts);
-}
-
-void sq_op_cases_run_large(const sq_rig *rig, const sq_case_filter *filter, double max_work,
-                           int seeds, sq_case_counts *counts)
-{
-    large_rig large = {.rig = *rig, .seeds = seeds};
-    each_provider(&large.rig, filter, max_work, run_large, counts);
+        sq_case_each_provider(rig, &attention, INFINITY, run_long, counts);
 }

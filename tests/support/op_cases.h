@@ -57,10 +57,23 @@ bool sq_case_is_selected(const char *wanted, const char *name); /* wanted NULL: 
  * whole: a slice's own gradients would be below them, too. */
 void sq_op_cases_run_long(const sq_rig *rig, const sq_case_filter *filter, sq_case_counts *counts);
 
-/* Calls whose largest tensor has more than 2^31 elements, proved by slices that are drawn `seeds`
- * times, half of each tensor lying beyond. Skips what the device has no room for, and says so. */
+/* sq_million_shapes in every pass, proved by the slices of up to `seeds` seeds. */
+void sq_op_cases_run_million(const sq_rig *rig, const sq_case_filter *filter, double max_work,
+                             int seeds, sq_case_counts *counts);
+
+/* Calls whose largest tensor has more than 2^31 elements, proved by `seeds` slices that reach
+ * beyond them: many sequences in pass fwd; is_full: in every pass, and one sequence in passes fwd
+ * and bwd. Skips what the device has no room for, and says so. */
 void sq_op_cases_run_large(const sq_rig *rig, const sq_case_filter *filter, double max_work,
-                           int seeds, sq_case_counts *counts);
+                           int seeds, bool is_full, sq_case_counts *counts);
+
+/* The default widths of `op`, with the batch that makes the call's largest tensor 9/8 * 2^31
+ * elements; of a step that is too small for that in any batch, wider ones. */
+sq_status sq_batch_shape(const sq_op *op, sq_pass pass, char *shape, size_t size, sq_error *err);
+/* Without memory: SQ_MISMATCH where fewer than `seeds` slices of a case reach beyond 2^31 elements.
+ */
+sq_status sq_op_case_reaches(const sq_rig *rig, const sq_op_case *c, double max_work, int seeds,
+                             sq_error *err);
 
 /* One case with the slices of `seeds` seeds instead of the whole. SQ_MISMATCH where one is wrong.
  * */
