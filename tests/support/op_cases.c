@@ -39,6 +39,7 @@ void sq_case_count(const sq_case_filter *filter, const sq_op_case *c, sq_status 
                    const sq_error *err, sq_case_counts *counts)
 {
     counts->passed += status == SQ_OK;
+    counts->is_taken[c->pass][c->dtype] |= status != SQ_UNSUPPORTED;
     counts->unsupported += status == SQ_UNSUPPORTED;
     if (status == SQ_OK || status == SQ_UNSUPPORTED)
         return;
@@ -234,6 +235,8 @@ static void run_provider_pass(const sq_rig *rig, const sq_case_filter *filter, s
                sq_pass_name(c.pass), own.unsupported);
         own.failed++;
     }
+    for (int type = 0; type < SQ_DTYPE_COUNT; type++)
+        counts->is_taken[c.pass][type] |= own.is_taken[c.pass][type];
     counts->passed += own.passed;
     counts->failed += own.failed;
     counts->unsupported += own.unsupported;
@@ -270,16 +273,49 @@ static void run_cheap(const sq_rig *rig, const sq_case_filter *filter, sq_op_cas
             run_shape(rig, filter, c, max_work, counts);
 }
 
+/* A pass that is taken in one type is in all. */
+static void expect_all_types(const sq_op *op, sq_case_counts *counts)
+{
+    for (int pass = 0; pass < SQ_PASS_COUNT; pass++) {
+        bool is_any = false;
+        for (int type = 0; type < SQ_DTYPE_COUNT; type++)
+            is_any = is_any || counts->is_taken[pass][type];
+        for (int type = 0; is_any && type < SQ_DTYPE_COUNT; type++) {
+            if (counts->is_taken[pass][type])
+                continue;
+            printf("FAIL %s %s: no provider takes %s\n", op->name, sq_pass_name((sq_pass)pass),
+                   sq_dtype_name((sq_dtype)type));
+            counts->failed++;
+        }
+    }
+}
+
+static void each_operator(const sq_rig *rig, const sq_case_filter *filter, double max_work,
+                          sq_case_provider_fn fn, sq_case_counts *counts)
+{
+    const bool is_part = filter->provider || filter->shape || filter->dtype || filter->is_once;
+    for (int i = 0; sq_ops[i]; i++) {
+        sq_case_filter one = *filter;
+        if (!sq_case_is_selected(filter->op, sq_ops[i]->name))
+            continue;
+        one.op = sq_ops[i]->name;
+        memset(counts->is_taken, 0, sizeof counts->is_taken);
+        sq_case_each_provider(rig, &one, max_work, fn, counts);
+        if (!is_part)
+            expect_all_types(sq_ops[i], counts);
+    }
+}
+
 void sq_op_cases_run_cheap(const sq_rig *rig, const sq_case_filter *filter, double max_work,
                            sq_case_counts *counts)
 {
-    sq_case_each_provider(rig, filter, max_work, run_cheap, counts);
+    each_operator(rig, filter, max_work, run_cheap, counts);
 }
 
 void sq_op_cases_run(const sq_rig *rig, const sq_case_filter *filter, double max_work,
                      sq_case_counts *counts)
 {
-    sq_case_each_provider(rig, filter, max_work, run_provider, counts);
+    each_operator(rig, filter, max_work, run_provider, counts);
 }
 
 /* --- probabilities below the normal numbers of f16 --- */

@@ -22,8 +22,10 @@ typedef struct {
     bool is_once, is_unproved;
 } sq_case_filter;
 
+/* is_taken: of one operator, whether a provider took a case of that pass and type. */
 typedef struct {
     int passed, failed, unsupported;
+    bool is_taken[SQ_PASS_COUNT][SQ_DTYPE_COUNT];
 } sq_case_counts;
 
 typedef struct {
@@ -40,7 +42,8 @@ typedef struct {
 const char *sq_case_filter_parse(int argc, char **argv, sq_case_filter *filter);
 
 /* Runs all cases that the filter selects, prints a line with the replay command for each failing
- * one, and one for each provider that supports no case of its operator. max_work: multiply-adds
+ * one, and one for each provider that supports no case of its operator, and for each type that no provider takes in a
+ * pass that one takes in another type. max_work: multiply-adds
  * that one proof's reference may cost. */
 void sq_op_cases_run(const sq_rig *rig, const sq_case_filter *filter, double max_work,
                      sq_case_counts *counts);
