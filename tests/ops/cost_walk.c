@@ -15,6 +15,14 @@ int64_t sq_walk_axis(const sq_walk *w, const char *name)
     return at < 0 ? 0 : sq_axis_int(w->call->axis, at);
 }
 
+void sq_walk_each(sq_walk *w, int64_t count, void (*visit)(sq_walk *w))
+{
+    for (int64_t b = 0; b < w->batch; b++)
+        for (int64_t t = 0; t < w->length; t++)
+            for (int64_t i = 0; i < count; i++)
+                visit(w);
+}
+
 static void check_call(const sq_walk_case *c, sq_pass pass, sq_dtype dtype, const char *shape)
 {
     sq_call call;

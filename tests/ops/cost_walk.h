@@ -17,6 +17,14 @@
 
 #include "kernels/op.h"
 
+/* Passes of a sq_walk_case. */
+enum {
+    FORWARD = SQ_HAS_PASS(SQ_PASS_FWD),
+    BACKWARD = SQ_HAS_PASS(SQ_PASS_BWD),
+    STEP = SQ_HAS_PASS(SQ_PASS_STEP),
+    ALL = FORWARD | BACKWARD | STEP
+};
+
 /* length: the tokens of a sequence, 1 in pass step. */
 typedef struct {
     const sq_call *call;
@@ -25,7 +33,7 @@ typedef struct {
     double flops, matrix, special;
 } sq_walk;
 
-/* passes: bits of SQ_HAS_PASS. within: how far flops may be off, relative to those counted; 0:
+/* within: how far flops may be off, relative to those counted; 0:
  * exactly as counted, as the other fields always are. shapes: NULL-ended. */
 typedef struct {
     const sq_op *op; /* NULL ends a table */
@@ -37,6 +45,8 @@ typedef struct {
 
 /* An axis of the call; 0 where the operator has none of that name. */
 int64_t sq_walk_axis(const sq_walk *w, const char *name);
+/* Calls visit for each of `count` elements of every token. */
+void sq_walk_each(sq_walk *w, int64_t count, void (*visit)(sq_walk *w));
 /* Fails the test at the first cost() that is not as counted, in f32 and bf16. */
 void sq_walk_check(const sq_walk_case *cases);
 

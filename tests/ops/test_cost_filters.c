@@ -7,12 +7,6 @@
 
 #include "tests/ops/cost_walk.h"
 
-enum {
-    FORWARD = SQ_HAS_PASS(SQ_PASS_FWD),
-    BACKWARD = SQ_HAS_PASS(SQ_PASS_BWD),
-    STEP = SQ_HAS_PASS(SQ_PASS_STEP)
-};
-
 /* A real transform of n = 2^k points: half the work of a complex one's butterflies, each a product
  * (6) and two sums (4). */
 static void walk_transform(sq_walk *w, int64_t n)
@@ -327,7 +321,7 @@ static void local_attention(void **state)
 {
     static const sq_walk_case cases[] = {
         {&sq_op_local_attention,
-         FORWARD | BACKWARD | STEP,
+         ALL,
          walk_local_attention,
          0,
          {"B=2,L=7,H=2,D=4,block=3,buckets=0", "B=1,L=9,H=3,D=2,block=4,buckets=4,distance=7",

@@ -7,12 +7,6 @@
 
 #include "tests/ops/cost_walk.h"
 
-enum {
-    FORWARD = SQ_HAS_PASS(SQ_PASS_FWD) | SQ_HAS_PASS(SQ_PASS_STEP),
-    BACKWARD = SQ_HAS_PASS(SQ_PASS_BWD),
-    ALL = FORWARD | BACKWARD
-};
-
 /* --- decayed outer products: ssd, simple_gla, gla, retention --- */
 
 /* S += k v^T, o += S^T q of one head and step; backward the state again, its gradient G += q do^T,
@@ -46,58 +40,62 @@ static void walk_ssd_elements(sq_walk *w)
 }
 
 /* Backward counts what is done for the elements twice. */
+static void walk_ssd_head(sq_walk *w)
+{
+    walk_state(w, sq_walk_axis(w, "N"), sq_walk_axis(w, "P"));
+    walk_ssd_elements(w);
+    if (w->is_bwd)
+        walk_ssd_elements(w);
+}
+
 static void walk_ssd(sq_walk *w)
 {
-    for (int64_t b = 0; b < w->batch; b++)
-        for (int64_t t = 0; t < w->length; t++)
-            for (int64_t h = 0; h < sq_walk_axis(w, "H"); h++) {
-                walk_state(w, sq_walk_axis(w, "N"), sq_walk_axis(w, "P"));
-                walk_ssd_elements(w);
-                if (w->is_bwd)
-                    walk_ssd_elements(w);
-            }
+    sq_walk_each(w, sq_walk_axis(w, "H"), walk_ssd_head);
 }
 
-/* Heads whose outputs, or their gradients, are scaled; `decays` exponentials a head and step. The
- * gradients of the decays, sums of O(K), are not counted. */
-static void walk_heads(sq_walk *w, int64_t decays)
+/* A head whose output, or its gradient, is scaled. The gradients of the decays, sums of O(K), are
+ * not counted. */
+static void walk_head(sq_walk *w)
 {
-    for (int64_t b = 0; b < w->batch; b++)
-        for (int64_t t = 0; t < w->length; t++)
-            for (int64_t h = 0; h < sq_walk_axis(w, "H"); h++) {
-                walk_state(w, sq_walk_axis(w, "K"), sq_walk_axis(w, "V"));
-                for (int64_t c = 0; c < sq_walk_axis(w, "V"); c++)
-                    flop(w, 1);
-                for (int64_t n = 0; n < decays; n++)
-                    special(w, 1);
-            }
+    walk_state(w, sq_walk_axis(w, "K"), sq_walk_axis(w, "V"));
+    for (int64_t c = 0; c < sq_walk_axis(w, "V"); c++)
+        flop(w, 1);
 }
 
-static void walk_simple_gla(sq_walk *w)
+static void walk_decay(sq_walk *w)
 {
-    walk_heads(w, 1);
-}
-
-static void walk_gla(sq_walk *w)
-{
-    walk_heads(w, sq_walk_axis(w, "K"));
+    special(w, 1);
 }
 
 static void walk_retention(sq_walk *w)
 {
-    walk_heads(w, 0);
+    sq_walk_each(w, sq_walk_axis(w, "H"), walk_head);
+}
+
+static void walk_simple_gla(sq_walk *w)
+{
+    walk_retention(w);
+    sq_walk_each(w, sq_walk_axis(w, "H"), walk_decay);
+}
+
+static void walk_gla(sq_walk *w)
+{
+    walk_retention(w);
+    sq_walk_each(w, sq_walk_axis(w, "H") * sq_walk_axis(w, "K"), walk_decay);
+}
+
+static void walk_score_sum(sq_walk *w)
+{
+    walk_state(w, sq_walk_axis(w, "K"), 1);
 }
 
 /* norm=paper: the sum of the scores is a column more of the state, of values that are 1; no product
  * of matrices. */
 static void walk_paper(sq_walk *w)
 {
-    walk_heads(w, 0);
+    walk_retention(w);
     const double matrix = w->matrix;
-    for (int64_t b = 0; b < w->batch; b++)
-        for (int64_t t = 0; t < w->length; t++)
-            for (int64_t h = 0; h < sq_walk_axis(w, "H"); h++)
-                walk_state(w, sq_walk_axis(w, "K"), 1);
+    sq_walk_each(w, sq_walk_axis(w, "H"), walk_score_sum);
     w->matrix = matrix;
 }
 
@@ -127,7 +125,7 @@ static void decayed_outer_products(void **state)
          0,
          {"B=2,L=5,H=3,K=4,V=2", "B=1,L=3,H=1,K=2,V=5,norm=decay,initial=1,final=1"}},
         {&sq_op_retention,
-         SQ_HAS_BWD,
+         FORWARD | BACKWARD,
          walk_paper,
          0,
          {"B=2,L=5,H=3,K=4,V=2,norm=paper", "B=1,L=3,H=1,K=2,V=5,norm=paper,final=1"}},
@@ -201,10 +199,7 @@ static void walk_scan_back(sq_walk *w)
 
 static void walk_selective_scan(sq_walk *w)
 {
-    for (int64_t b = 0; b < w->batch; b++)
-        for (int64_t t = 0; t < w->length; t++)
-            for (int64_t d = 0; d < sq_walk_axis(w, "D"); d++)
-                (w->is_bwd ? walk_scan_back : walk_scan_token)(w);
+    sq_walk_each(w, sq_walk_axis(w, "D"), w->is_bwd ? walk_scan_back : walk_scan_token);
 }
 
 /* Backward cost() allows a flop more for each state, and a few for each channel; without a gate it
@@ -213,7 +208,7 @@ static void selective_scan(void **state)
 {
     static const sq_walk_case cases[] = {
         {&sq_op_selective_scan,
-         FORWARD,
+         FORWARD | STEP,
          walk_selective_scan,
          0,
          {"B=2,L=5,D=3,N=4", "B=1,L=3,D=4,N=1,G=2,bias=0,softplus=0,skip=0,gate=0",
@@ -276,19 +271,13 @@ static void walk_s4_low_rank(sq_walk *w)
 
 static void walk_s4_scan_low_rank(sq_walk *w)
 {
-    for (int64_t b = 0; b < w->batch; b++)
-        for (int64_t t = 0; t < w->length; t++)
-            for (int64_t d = 0; d < sq_walk_axis(w, "D"); d++)
-                for (int i = 0; i < (w->is_bwd ? 3 : 1); i++)
-                    walk_s4_low_rank(w);
+    for (int i = 0; i < (w->is_bwd ? 3 : 1); i++)
+        sq_walk_each(w, sq_walk_axis(w, "D"), walk_s4_low_rank);
 }
 
 static void walk_s4_scan(sq_walk *w)
 {
-    for (int64_t b = 0; b < w->batch; b++)
-        for (int64_t t = 0; t < w->length; t++)
-            for (int64_t d = 0; d < sq_walk_axis(w, "D"); d++)
-                (w->is_bwd ? walk_s4_back : walk_s4_token)(w);
+    sq_walk_each(w, sq_walk_axis(w, "D"), w->is_bwd ? walk_s4_back : walk_s4_token);
 }
 
 /* k_j = sum_i b_i c_{i+j}; backward db and dc from dk too. */
@@ -329,13 +318,13 @@ static void walk_shift_step(sq_walk *w)
 }
 
 /* s4_scan backward is three times forward, by convention; with a low rank 12 + 20 R stands for 24 +
- * 16 R. shift_ssm's sums count as if each had N
- * terms, also where the sequence begins (without an initial state) or, in du, ends. */
+ * 16 R. shift_ssm's sums count as if each had N terms, also where the sequence begins (without an
+ * initial state) or, in du, ends. */
 static void state_spaces(void **state)
 {
     static const sq_walk_case cases[] = {
         {&sq_op_s4_scan,
-         FORWARD,
+         FORWARD | STEP,
          walk_s4_scan,
          0,
          {"B=2,L=5,D=3,N=4,disc=zoh", "B=1,L=3,D=4,N=6,S=2,initial=1,final=1"}},
@@ -350,16 +339,16 @@ static void state_spaces(void **state)
          0.25,
          {"B=2,L=5,D=3,N=8,R=1", "B=1,L=3,D=4,N=16,R=2,S=2,initial=1,final=1"}},
         {&sq_op_shift_ssm,
-         SQ_HAS_PASS(SQ_PASS_FWD),
+         FORWARD,
          walk_shift_ssm,
          0,
          {"B=2,L=5,D=3,N=4,initial=1", "B=1,L=7,D=2,N=1"}},
         {&sq_op_shift_ssm,
-         SQ_HAS_BWD,
+         FORWARD | BACKWARD,
          walk_shift_ssm,
          0.05,
          {"B=2,L=97,D=3,N=4", "B=1,L=200,D=2,N=8"}},
-        {&sq_op_shift_ssm, SQ_HAS_STEP, walk_shift_step, 0, {"B=2,L=5,D=3,N=4", "B=1,L=7,D=2,N=1"}},
+        {&sq_op_shift_ssm, STEP, walk_shift_step, 0, {"B=2,L=5,D=3,N=4", "B=1,L=7,D=2,N=1"}},
         {.op = NULL},
     };
     (void)state;

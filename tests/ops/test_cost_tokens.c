@@ -8,21 +8,6 @@
 
 #include "tests/ops/cost_walk.h"
 
-enum {
-    FORWARD = SQ_HAS_PASS(SQ_PASS_FWD) | SQ_HAS_PASS(SQ_PASS_STEP),
-    BACKWARD = SQ_HAS_PASS(SQ_PASS_BWD),
-    ALL = FORWARD | BACKWARD
-};
-
-/* Calls visit for every element of (B, L, dim). */
-static void each_element(sq_walk *w, int64_t dim, void (*visit)(sq_walk *w))
-{
-    for (int64_t b = 0; b < w->batch; b++)
-        for (int64_t t = 0; t < w->length; t++)
-            for (int64_t d = 0; d < dim; d++)
-                visit(w);
-}
-
 /* --- norms --- */
 
 enum { GATE_NONE, GATE_PRE, GATE_POST };
@@ -90,7 +75,7 @@ static void walk_norm(sq_walk *w)
     const bool is_by_head = w->call->op == &sq_op_group_norm;
     const int64_t parts = sq_walk_axis(w, is_by_head ? "H" : "groups"); /* layernorm: 0, one */
     const int64_t width = sq_walk_axis(w, "D") * (is_by_head ? parts : 1);
-    each_element(w, width, w->is_bwd ? walk_norm_back : walk_norm_element);
+    sq_walk_each(w, width, w->is_bwd ? walk_norm_back : walk_norm_element);
     for (int64_t row = 0; row < w->batch * w->length; row++)
         for (int64_t i = 0; i < (parts > 0 ? parts : 1); i++)
             special(w, 1); /* the root */
@@ -102,7 +87,7 @@ static void norms(void **state)
 {
     static const sq_walk_case cases[] = {
         {&sq_op_rmsnorm,
-         FORWARD,
+         FORWARD | STEP,
          walk_norm,
          0,
          {"B=2,L=3,D=8", "B=1,L=2,D=12,groups=3,weight=0,gate=pre", "B=1,L=3,D=6,gate=post,bias=1",
@@ -119,7 +104,7 @@ static void norms(void **state)
          {"B=1,L=2,D=12,groups=3,gate=pre", "B=1,L=3,D=6,gate=post,bias=1", "B=2,L=2,D=5,weight=0",
           "B=1,L=2,D=9,bias=1,residual=f32"}},
         {&sq_op_layernorm,
-         FORWARD,
+         FORWARD | STEP,
          walk_norm,
          0,
          {"B=2,L=3,D=8", "B=1,L=2,D=5,weight=0,bias=0", "B=2,L=2,D=5,bias=0,residual=same"}},
@@ -129,7 +114,7 @@ static void norms(void **state)
          0,
          {"B=2,L=3,D=8", "B=1,L=2,D=5,weight=0,bias=0", "B=2,L=2,D=5,residual=f32"}},
         {&sq_op_group_norm,
-         FORWARD,
+         FORWARD | STEP,
          walk_norm,
          0,
          {"B=2,L=3,H=2,D=8", "B=1,L=2,H=3,D=5,norm=layer,bias=1", "B=1,L=3,H=1,D=4,weight=1"}},
@@ -170,7 +155,7 @@ static void walk_feature(sq_walk *w)
 
 static void walk_linear(sq_walk *w)
 {
-    each_element(w, sq_walk_axis(w, "N"), walk_feature);
+    sq_walk_each(w, sq_walk_axis(w, "N"), walk_feature);
 }
 
 static void projections(void **state)
@@ -205,7 +190,7 @@ static void walk_conv_element(sq_walk *w)
 
 static void walk_causal_conv1d(sq_walk *w)
 {
-    each_element(w, sq_walk_axis(w, "D"), walk_conv_element);
+    sq_walk_each(w, sq_walk_axis(w, "D"), walk_conv_element);
 }
 
 static void short_convolutions(void **state)
@@ -217,7 +202,7 @@ static void short_convolutions(void **state)
          0,
          {"B=2,L=5,D=3", "B=1,L=3,D=2,W=2,bias=0", "B=2,L=4,D=3,W=3,initial=1,final=1"}},
         {&sq_op_causal_conv1d,
-         FORWARD,
+         FORWARD | STEP,
          walk_causal_conv1d,
          0,
          {"B=2,L=5,D=3,silu=0", "B=1,L=3,D=2,W=2,silu=0,bias=0"}},
@@ -246,7 +231,7 @@ static void walk_position(sq_walk *w)
 
 static void walk_rotation(sq_walk *w)
 {
-    each_element(w, 1, walk_position);
+    sq_walk_each(w, 1, walk_position);
 }
 
 static void rotations(void **state)
