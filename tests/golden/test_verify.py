@@ -34,6 +34,38 @@ def rows(*words):
     return result, [json.loads(line) for line in result.stdout.splitlines()]
 
 
+def header_of(raw):
+    """The header of a safetensors file, and where its data begin."""
+    length = struct.unpack("<Q", raw[:8])[0]
+    return json.loads(raw[8:8 + length]), 8 + length
+
+
+def read_case(name):
+    """A golden case's json, and its tensors by name: shape, values, type."""
+    raw = (DATA / name / "data.safetensors").read_bytes()
+    header, data = header_of(raw)
+    tensors = {}
+    for tensor, of in header.items():
+        start, end = (data + at for at in of["data_offsets"])
+        tensors[tensor] = (of["shape"], raw[start:end], of["dtype"])
+    return json.loads((DATA / name / "case.json").read_text()), tensors
+
+
+def verdicts_of(case, tensors):
+    """Verdict and reason of a case of this json and these tensors."""
+    header, data = {}, b""
+    for name, (shape, values, dtype) in tensors.items():
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [len(data), len(data) + len(values)]}
+        data += values
+    text = json.dumps(header).encode()
+    with tempfile.TemporaryDirectory() as folder:
+        made = pathlib.Path(folder) / "made"
+        made.mkdir()
+        (made / "case.json").write_text(json.dumps(case))
+        (made / "data.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + data)
+        return [(r["verdict"], r["reason"]) for r in rows(made)[1]]
+
+
 class Golden(unittest.TestCase):
     def compared(self, dtype):
         result, all_rows = rows(DATA, "--dtype", dtype)
@@ -75,9 +107,8 @@ class Tampered(unittest.TestCase):
     def patch(self, name, index, value):
         """Writes one f32 element of a tensor."""
         raw = bytearray(self.data.read_bytes())
-        length = struct.unpack("<Q", raw[:8])[0]
-        start = json.loads(raw[8:8 + length])[name]["data_offsets"][0]
-        struct.pack_into("<f", raw, 8 + length + start + 4 * index, value)
+        header, data = header_of(raw)
+        struct.pack_into("<f", raw, data + header[name]["data_offsets"][0] + 4 * index, value)
         self.data.write_bytes(raw)
 
     def test_one_wrong_element_is_found(self):
@@ -155,29 +186,11 @@ class Derived(unittest.TestCase):
     C = "param.s4_module.s4.kernel.kernel.C"
 
     def setUp(self):
-        raw = (DATA / self.CASE / "data.safetensors").read_bytes()
-        length = struct.unpack("<Q", raw[:8])[0]
-        header = json.loads(raw[8:8 + length])
-        self.case = json.loads((DATA / self.CASE / "case.json").read_text())
-        self.tensors = {}
-        for name, of in header.items():
-            start, end = (8 + length + at for at in of["data_offsets"])
-            self.tensors[name] = (of["shape"], raw[start:end])
+        self.case, self.tensors = read_case(self.CASE)
 
     def verdicts(self, **options):
         """Verdict and reason of the tensors, under the options of the case changed so."""
-        header, data = {}, b""
-        for name, (shape, values) in self.tensors.items():
-            header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [len(data), len(data) + len(values)]}
-            data += values
-        text = json.dumps(header).encode()
-        changed = {**self.case, "options": {**self.case["options"], **options}}
-        with tempfile.TemporaryDirectory() as folder:
-            made = pathlib.Path(folder) / "made"
-            made.mkdir()
-            (made / "case.json").write_text(json.dumps(changed))
-            (made / "data.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + data)
-            return [(r["verdict"], r["reason"]) for r in rows(made)[1]]
+        return verdicts_of({**self.case, "options": {**self.case["options"], **options}}, self.tensors)
 
     def test_the_filter_was_set_up_already(self):
         self.tensors[self.C] = self.tensors["aux.C_tilde"]
@@ -188,16 +201,17 @@ class Derived(unittest.TestCase):
     def test_a_sum_is_a_linear_layer_of_both(self):
         width = self.case["options"]["embed_dim"]
         rows_of_both = [0.5 * (k % width == n) for n in range(width) for k in range(2 * width)]
-        self.tensors["param.aggregate.weight"] = ([width, 2 * width], struct.pack(f"<{2 * width ** 2}f", *rows_of_both))
-        self.tensors["param.aggregate.bias"] = ([width], bytes(4 * width))
+        weight = struct.pack(f"<{2 * width ** 2}f", *rows_of_both)
+        self.tensors["param.aggregate.weight"] = ([width, 2 * width], weight, "F32")
+        self.tensors["param.aggregate.bias"] = ([width], bytes(4 * width), "F32")
         self.assertEqual(self.verdicts(s4_local_combine="concat"), [("ok", "")])
 
     def test_what_is_later_changes_nothing(self):
         for name in [n for n in self.tensors if n.split(".")[0] in ("cotangent", "grad")]:
             del self.tensors[name]
         for name in ("input.x", "output.y"):
-            shape, values = self.tensors[name]
-            self.tensors[name] = ([23, *shape[1:]], values[:23 * 4 * shape[1] * shape[2]])
+            shape, values, dtype = self.tensors[name]
+            self.tensors[name] = ([23, *shape[1:]], values[:23 * 4 * shape[1] * shape[2]], dtype)
         self.assertEqual(self.verdicts(seqlen=23), [("ok", "")])
         self.assertEqual(self.verdicts(seqlen=23, max_target_positions=23)[0][0], "mismatch")
 
@@ -209,60 +223,33 @@ class Derived(unittest.TestCase):
 class Made(unittest.TestCase):
     """What follows from official results, of one case each, for inputs and options that no case has."""
 
-    def setUp(self):
-        self.holder = tempfile.TemporaryDirectory()
-        self.folder = pathlib.Path(self.holder.name) / "made"
-
-    def tearDown(self):
-        self.holder.cleanup()
-
-    def take(self, case):
-        """The case's json, and its tensors by name: shape, values."""
-        raw = (DATA / case / "data.safetensors").read_bytes()
-        length = struct.unpack("<Q", raw[:8])[0]
-        header = json.loads(raw[8:8 + length])
-        tensors = {}
-        for name, of in header.items():
-            start, end = (8 + length + at for at in of["data_offsets"])
-            tensors[name] = (of["shape"], raw[start:end], of["dtype"])
-        return json.loads((DATA / case / "case.json").read_text()), tensors
-
     def verdict(self, case, tensors):
-        header, data = {}, b""
-        for name, (shape, values, dtype) in tensors.items():
-            header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [len(data), len(data) + len(values)]}
-            data += values
-        text = json.dumps(header).encode()
-        self.folder.mkdir(exist_ok=True)
-        (self.folder / "case.json").write_text(json.dumps(case))
-        (self.folder / "data.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + data)
-        row = rows(self.folder)[1][0]
-        return row["verdict"], row["reason"]
+        return verdicts_of(case, tensors)[0]
 
     def test_swish_is_silu(self):
         for name in ("conv1d_w4_silu_L37", "conv1d_update_w4"):
-            case, tensors = self.take(name)
+            case, tensors = read_case(name)
             case["options"]["activation"] = "swish"
             self.assertEqual(self.verdict(case, tensors), ("ok", ""), name)
 
     def test_an_input_that_no_operator_takes(self):
-        case, tensors = self.take("conv1d_w4_silu_L37")
+        case, tensors = read_case("conv1d_w4_silu_L37")
         tensors["input.seq_idx"] = ([2, 37], bytes(4 * 74), "I32")
         self.assertEqual(self.verdict(case, tensors), ("unsupported", "the operator has no input seq_idx"))
 
     def test_a_limit_beyond_all_steps(self):
-        case, tensors = self.take("ssd_scan_L37_Dchan")
+        case, tensors = read_case("ssd_scan_L37_Dchan")
         case["options"]["dt_limit"] = [0, 1e9]
         self.assertEqual(self.verdict(case, tensors), ("ok", ""))
 
     def test_hard_alibi_of_no_heads(self):
-        case, tensors = self.take("layer_nope_h4_L31")
+        case, tensors = read_case("layer_nope_h4_L31")
         case["subject"] = "attention_hard_alibi"
         self.assertEqual(self.verdict(case, tensors), ("ok", ""))
 
     def test_biases_of_the_mixers(self):
         for name in ("layer_mamba_d24_L67", "layer_mamba2_g2_L65"):
-            case, tensors = self.take(name)
+            case, tensors = read_case(name)
             for of in ("in_proj", "out_proj"):
                 width = tensors[f"param.{of}.weight"][0][0]
                 tensors[f"param.{of}.bias"] = ([width], bytes(4 * width), "F32")
@@ -273,7 +260,7 @@ class Made(unittest.TestCase):
 
     def test_a_convolution_without_bias(self):
         """Its bias is 0 in the official run of no case: without it the result is another one."""
-        case, tensors = self.take("layer_mamba_d24_L67")
+        case, tensors = read_case("layer_mamba_d24_L67")
         del tensors["param.conv1d.bias"], tensors["grad.conv1d.bias"]
         verdict, reason = self.verdict(case, tensors)
         self.assertEqual(verdict, "mismatch")
