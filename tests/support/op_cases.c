@@ -117,16 +117,18 @@ static sq_status run_case(const sq_rig *rig, const sq_case_filter *filter, const
     return status;
 }
 
-static sq_status prove_slices(sq_job *job, double max_work, int seeds, sq_error *err)
+sq_status sq_case_prove_seed(sq_job *job, double max_work, uint64_t seed, sq_error *err)
 {
     sq_proof proof;
+    SQ_TRY(sq_prove_place(sq_job_place(job), sq_job_launch, job, max_work, seed, &proof, err));
+    return proof.is_ok ? SQ_OK : sq_fail(err, SQ_MISMATCH, "%s", proof.reason);
+}
+
+static sq_status prove_slices(sq_job *job, double max_work, int seeds, sq_error *err)
+{
     SQ_TRY(sq_case_launch(job, err));
-    for (int seed = 0; seed < seeds; seed++) {
-        SQ_TRY(sq_prove_place(sq_job_place(job), sq_job_launch, job, max_work, (uint64_t)seed,
-                              &proof, err));
-        if (!proof.is_ok)
-            return sq_fail(err, SQ_MISMATCH, "%s", proof.reason);
-    }
+    for (int seed = 0; seed < seeds; seed++)
+        SQ_TRY(sq_case_prove_seed(job, max_work, (uint64_t)seed, err));
     return SQ_OK;
 }
 
@@ -264,21 +266,17 @@ void sq_case_each_provider(const sq_rig *rig, const sq_case_filter *filter, doub
                 fn(rig, filter, (sq_op_case){.op = sq_ops[i], .provider = p}, max_work, counts);
 }
 
-static bool is_own_shape(const sq_op *op, int i)
+/* What a sanitizer watches are the operator's own shapes: a case takes it a second. */
+static const char *cheap_shape(const sq_case_filter *filter, const sq_op *op, int i)
 {
-    int n = 0;
-    while (op->test_shapes[n])
-        n++;
-    return i < n;
+    return filter->is_unproved ? op->test_shapes[i] : sq_case_shape(op, i);
 }
 
-/* What a sanitizer watches are the operator's own shapes: a case takes it a second. */
 static void run_cheap(const sq_rig *rig, const sq_case_filter *filter, sq_op_case c,
                       double max_work, sq_case_counts *counts)
 {
-    for (int i = 0; (c.shape = sq_case_shape(c.op, i)); i++)
-        if ((!filter->is_unproved || is_own_shape(c.op, i)) &&
-            sq_case_is_selected(filter->shape, c.shape) &&
+    for (int i = 0; (c.shape = cheap_shape(filter, c.op, i)); i++)
+        if (sq_case_is_selected(filter->shape, c.shape) &&
             sq_case_is_cheap(c.op, c.shape, max_work))
             run_shape(rig, filter, c, max_work, counts);
 }

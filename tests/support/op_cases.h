@@ -42,9 +42,9 @@ typedef struct {
 const char *sq_case_filter_parse(int argc, char **argv, sq_case_filter *filter);
 
 /* Runs all cases that the filter selects, prints a line with the replay command for each failing
- * one, and one for each provider that supports no case of its operator, and for each type that no provider takes in a
- * pass that one takes in another type. max_work: multiply-adds
- * that one proof's reference may cost. */
+ * one, and one for each provider that supports no case of its operator, and for each type that no
+ * provider takes in a pass that one takes in another type. max_work: multiply-adds that one proof's
+ * reference may cost. */
 void sq_op_cases_run(const sq_rig *rig, const sq_case_filter *filter, double max_work,
                      sq_case_counts *counts);
 

@@ -58,14 +58,6 @@ static sq_status slice_of(const sq_place *place, sq_pick pick, slice_facts *fact
 
 /* --- one case --- */
 
-static sq_status prove_seed(sq_job *job, sq_pick pick, sq_error *err)
-{
-    sq_proof proof;
-    SQ_TRY(sq_prove_place(sq_job_place(job), sq_job_launch, job, pick.max_work, pick.seed, &proof,
-                          err));
-    return proof.is_ok ? SQ_OK : sq_fail(err, SQ_MISMATCH, "%s", proof.reason);
-}
-
 /* The next seed from pick->seed on whose slice is wanted. SQ_MISMATCH where there is none. */
 static sq_status next_seed(const large_rig *rig, const sq_place *place, sq_pick *pick,
                            slice_facts *facts, sq_error *err)
@@ -87,7 +79,7 @@ static sq_status prove_seeds(const large_rig *rig, sq_job *job, double max_work,
     SQ_TRY(sq_case_launch(job, err));
     for (int n = 0; n < rig->seeds && !facts.is_whole; n++, pick.seed++) {
         SQ_TRY(next_seed(rig, sq_job_place(job), &pick, &facts, err));
-        SQ_TRY(prove_seed(job, pick, err));
+        SQ_TRY(sq_case_prove_seed(job, pick.max_work, pick.seed, err));
     }
     return SQ_OK;
 }

@@ -6,6 +6,8 @@
 
 sq_status sq_case_open(const sq_rig *rig, const sq_op_case *c, sq_job **job, sq_error *err);
 sq_status sq_case_launch(sq_job *job, sq_error *err); /* prepares it and launches once */
+/* After a launch: the slice of a seed. SQ_MISMATCH where it is wrong. */
+sq_status sq_case_prove_seed(sq_job *job, double max_work, uint64_t seed, sq_error *err);
 /* Adds what became of a case, and prints a line where it failed. */
 void sq_case_count(const sq_case_filter *filter, const sq_op_case *c, sq_status status,
                    const sq_error *err, sq_case_counts *counts);
