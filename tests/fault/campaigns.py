@@ -10,6 +10,8 @@ import unittest
 SOURCE = pathlib.Path(sys.argv[1])
 BINARIES = pathlib.Path(sys.argv[2])
 SEQMARK = BINARIES / "seqmark"
+WORKER = BINARIES / "tests/seqmark_fake_worker"
+NVML = BINARIES / "tests/libfake_nvml.so"
 
 
 class Campaigns(unittest.TestCase):
@@ -27,6 +29,11 @@ class Campaigns(unittest.TestCase):
     def marked(self, **more):
         """An environment by which ours() knows every process that descends from a command."""
         return {**os.environ, "SEQMARK_TEST": self.folder.name, **more}
+
+    def on_fake_gpu(self, fault="", **more):
+        """Such an environment, of a GPU with this fault (tests/support/fake_backend.h) and its driver."""
+        return self.marked(SEQMARK_WORKER=str(WORKER), FAKE_GPU=fault,
+                           SEQMARK_NVML=more.pop("SEQMARK_NVML", str(NVML)), **more)
 
     def ours(self):
         mark = f"SEQMARK_TEST={self.folder.name}".encode()

@@ -16,10 +16,8 @@ import time
 import unittest
 
 sys.dont_write_bytecode = True
-from campaigns import BINARIES, SEQMARK, Campaigns
+from campaigns import SEQMARK, Campaigns
 
-WORKER = BINARIES / "tests/seqmark_fake_worker"
-NVML = BINARIES / "tests/libfake_nvml.so"
 CELLS = ["--op", "rmsnorm", "--dtype", "f32", "--seqlen", "64,128,256", "--batch", "1",
          "--channels", "256", "--device", "0", "--order", "plan", "--timeout", "1500ms",
          "--max-samples", "10", "--warmup-time", "1ms", "--max-interval", "1e9"]
@@ -40,13 +38,9 @@ FAULTS = {
 
 
 class FakeGpu(Campaigns):
-    def environment(self, fault="", **more):
-        return self.marked(SEQMARK_WORKER=str(WORKER), FAKE_GPU=fault,
-                           SEQMARK_NVML=more.pop("SEQMARK_NVML", str(NVML)), **more)
-
     def run_cells(self, fault, *words, **more):
         command = self.command(*CELLS, "--counters", "off", *words)
-        return subprocess.run(command, env=self.environment(fault, **more), cwd=self.folder.name,
+        return subprocess.run(command, env=self.on_fake_gpu(fault, **more), cwd=self.folder.name,
                               capture_output=True, text=True, timeout=120, check=False)
 
     def assert_store_is_whole(self, state="finished"):
@@ -139,7 +133,7 @@ class Matrix(FakeGpu):
 
     def test_counters_that_cannot_be_had(self):
         command = self.command(*CELLS, "--counters", "on")
-        result = subprocess.run(command, env=self.environment(), cwd=self.folder.name,
+        result = subprocess.run(command, env=self.on_fake_gpu(), cwd=self.folder.name,
                                 capture_output=True, text=True, timeout=120, check=False)
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertEqual(self.statuses(), ["ok", "ok", "ok"])
@@ -157,7 +151,7 @@ class Verify(FakeGpu):
 
     def verify(self, fault, *words):
         command = [str(SEQMARK), "verify", "--device", "0", "-o", "jsonl", *words]
-        return subprocess.run(command, env=self.environment(fault), cwd=self.folder.name, capture_output=True,
+        return subprocess.run(command, env=self.on_fake_gpu(fault), cwd=self.folder.name, capture_output=True,
                               text=True, timeout=120, check=False)
 
     def check_cell(self, fault, code, verdict, words):
@@ -245,7 +239,7 @@ class Driver(FakeGpu):
 
     def doctor(self, **more):
         result = subprocess.run([str(SEQMARK), "doctor", "--device", "0", "-o", "json"],
-                                env=self.environment(**more), cwd=self.folder.name,
+                                env=self.on_fake_gpu(**more), cwd=self.folder.name,
                                 capture_output=True, text=True, timeout=60, check=False)
         self.assertEqual(result.returncode, 0, result.stderr)
         return {row["check"]: row for row in json.loads(result.stdout)}
@@ -281,7 +275,7 @@ class Driver(FakeGpu):
         with open(script, "w", encoding="utf-8") as file:
             file.write("margin=4")
         process = subprocess.Popen(self.command(*CELLS, "--counters", "off"), text=True,
-                                   env=self.environment(FAKE_NVML="@" + script,
+                                   env=self.on_fake_gpu(FAKE_NVML="@" + script,
                                                         FAKE_NVML_LOG=log),
                                    stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         self.wait_for_calls(log, "margin", 8)
@@ -335,7 +329,7 @@ class Clocks(FakeGpu):
                                "60s")
         process = subprocess.Popen(command, cwd=self.folder.name, text=True,
                                    stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                                   env=self.environment(fault, FAKE_NVML="lock=0 unlock=0",
+                                   env=self.on_fake_gpu(fault, FAKE_NVML="lock=0 unlock=0",
                                                         FAKE_NVML_LOG=self.log))
         self.wait_for_calls(self.log, "lock 1200 1200", 1)
         self.wait_for_campaign()
@@ -358,7 +352,7 @@ class Clocks(FakeGpu):
         (key,) = self.rows("SELECT key FROM cell")[0]
         command = self.command("--cell", key, "--device", "0", "--counters", "off")
         result = subprocess.run(command, capture_output=True, text=True, check=False,
-                                env=self.environment(FAKE_NVML="lock=0 unlock=0"))
+                                env=self.on_fake_gpu(FAKE_NVML="lock=0 unlock=0"))
         self.assertEqual(result.returncode, 1, result.stderr)
         self.assertIn("the cell's key says locked@1200, but this measures unlocked", result.stderr)
 
@@ -461,7 +455,7 @@ class Profile(FakeGpu):
         command = [str(SEQMARK), "profile", self.CELL, "--device", "0", "--sustain", "500ms",
                    "--timeout", "1500ms", "--db", self.db]
         return subprocess.run(command, cwd=self.folder.name, capture_output=True, text=True,
-                              env=self.environment(fault, FAKE_NVML="power_instant=612000"),
+                              env=self.on_fake_gpu(fault, FAKE_NVML="power_instant=612000"),
                               timeout=120, check=False)
 
     def test_sustained_points_have_clock_and_watts(self):
@@ -486,13 +480,13 @@ class Signals(FakeGpu):
     def start(self, fault):
         return subprocess.Popen(self.command(*CELLS, "--counters", "off", "--min-samples", "100",
                                              "--max-samples", "100"),
-                                env=self.environment(fault), cwd=self.folder.name,
+                                env=self.on_fake_gpu(fault), cwd=self.folder.name,
                                 stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
     def resume(self):
         return subprocess.run(self.command(*CELLS, "--counters", "off", "--min-samples", "100",
                                            "--max-samples", "100", "--resume"),
-                              env=self.environment(), cwd=self.folder.name, capture_output=True,
+                              env=self.on_fake_gpu(), cwd=self.folder.name, capture_output=True,
                               text=True, timeout=120, check=False)
 
     def test_once_ends_after_the_run_in_flight(self):

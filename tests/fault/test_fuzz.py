@@ -11,17 +11,12 @@ import sys
 import unittest
 
 sys.dont_write_bytecode = True
-from campaigns import BINARIES, SEQMARK, Campaigns
-
-WORKER = BINARIES / "tests/seqmark_fake_worker"
-NVML = BINARIES / "tests/libfake_nvml.so"
+from campaigns import SEQMARK, Campaigns
 
 
 class Fuzz(Campaigns):
     def verify(self, fault, words):
-        environment = self.marked(SEQMARK_WORKER=str(WORKER), FAKE_GPU=fault,
-                                  SEQMARK_NVML=str(NVML))
-        return subprocess.run([str(SEQMARK), "verify", *words], env=environment,
+        return subprocess.run([str(SEQMARK), "verify", *words], env=self.on_fake_gpu(fault),
                               cwd=self.folder.name, capture_output=True, text=True, timeout=120,
                               check=False)
 
