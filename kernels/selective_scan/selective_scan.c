@@ -370,6 +370,7 @@ static const char *const test_shapes[] = {
     "B=1,L=29,D=6,N=5,initial=1,final=1",
     "B=2,L=9,D=4100,N=3,G=100,final=1",
     "B=80,L=35,D=24,N=16,initial=1,final=1",
+    "B=67,L=3,D=68,N=16",
     "B=2,L=67,D=16,N=7,constB=1,constC=1,final=1",
     "B=1,L=33,D=12,N=16,G=2,constC=1,initial=1",
     "B=2,L=33,D=10,N=4,G=5,constB=1",
