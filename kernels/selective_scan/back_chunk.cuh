@@ -3,15 +3,20 @@
 #ifndef SQ_KERNELS_SELECTIVE_SCAN_BACK_CHUNK_CUH
 #define SQ_KERNELS_SELECTIVE_SCAN_BACK_CHUNK_CUH
 
+#include "kernels/selective_scan/raw_row.cuh"
 #include "kernels/selective_scan/scan_tile.cuh"
 
 namespace sq_selective_scan
 {
 
+/* A lane has PER_LANE states of each of PAIR neighbouring channels, in the walks; before and after
+ * them a thread has four channels in every ROW_STEP-th step. BLOCKS of an SM: 255 registers. */
 struct back {
-    static constexpr int CHANNELS = 32, LANES = 4, PER_LANE = 4, STATES = LANES * PER_LANE;
-    static constexpr int SUB = 8, SUBS = BORDER / SUB, THREADS = CHANNELS * LANES;
-    static constexpr int WARPS = THREADS / 32, WARP_CHANNELS = 32 / LANES;
+    static constexpr int CHANNELS = 64, LANES = 4, PER_LANE = 4, STATES = LANES * PER_LANE;
+    static constexpr int PAIR = 2, THREADS = CHANNELS / PAIR * LANES, BLOCKS = 2;
+    static constexpr int SUB = 8, SUBS = BORDER / SUB;
+    static constexpr int WARPS = THREADS / 32, GROUPS = 32 / LANES; /* of LANES lanes, in a warp */
+    static constexpr int QUADS = CHANNELS / 4, ROW_STEP = THREADS / QUADS;
 };
 
 template <typename T>
@@ -33,14 +38,26 @@ struct back_args {
      * d_t. */
     float *carried, *da_rows, *channel_rows, *const_db_rows, *const_dc_rows, *partial, *out, *sum;
     int64_t chunks, parts, part_tiles, slices, segments, segment_chunks;
+    bool is_vector; /* four channels of a sequence (or its gradient) are aligned and whole */
+    bool is_quad;   /* and four states of f32 rows */
 };
 
 struct back_shared {
-    float2 step[BORDER][back::CHANNELS]; /* (d_t, u_t) */
+    float2 step[BORDER][back::CHANNELS]; /* (d_t, d_t u_t) */
     float e[BORDER][back::CHANNELS];
     float b[BORDER][back::STATES], c[BORDER][back::STATES];
-    float4 border[back::SUBS][back::THREADS]; /* a lane's states before every SUB-th step */
-    float sums[2][back::WARPS][back::SUB][2 * back::STATES]; /* a warp's share of dB and dC */
+    /* A lane's states before every SUB-th step, of one channel each; once they are read, the warp's
+     * share of dB and dC in these SUB steps (sums_of). */
+    float4 border[back::SUBS][back::WARPS][back::PAIR][32];
+    float channel_sums[2][back::WARPS][back::CHANNELS]; /* of dD and ddelta_bias */
+
+    using sums = float[2 * back::STATES]; /* of one step */
+
+    __device__ __forceinline__ sums *sums_of(int sub, int warp)
+    {
+        static_assert(sizeof(border[0][0]) == back::SUB * sizeof(sums), "one in the other's place");
+        return (sums *)border[sub][warp];
+    }
 };
 
 /* Sums over the states, a place for every element: (sum g B, sum A log2e g a h) and C . h. With one
@@ -100,93 +117,125 @@ struct back_element {
     float u, x, d, dy, z, gate, e; /* x: delta + delta_bias; gate: sigmoid(z) */
 };
 
-/* An element as it is read. */
+/* Four channels in one step, as they are read. */
 template <typename T>
 struct back_raw {
-    T u, delta, dy, z;
+    raw_row<T, 4> u, delta, dy, z;
 };
 
-/* Walks over every WARPS-th step of a chunk, in one channel. What is read and what is made of it are
- * apart, so that the reads of some steps are under way at once. */
-template <typename T>
+/* Walks over every ROW_STEP-th step of a chunk, in four channels. What is read and what is made of it
+ * are apart, so that the reads of some steps are under way at once. */
+template <typename T, bool IS_VECTOR>
 struct back_reader {
     const scan_args<T> &f;
     const T *u, *delta, *dy, *z;
     int64_t dy_step;
-    float bias;
-    int rows; /* steps that there are, from the first one on; 0 where there is no such channel */
+    float bias[4];
+    int channels; /* of the four, that there are */
+    int rows;     /* steps that there are, from the next one on */
 
     __device__ __forceinline__ back_reader(const back_args<T> &p, const back_part &part, int row,
-                                           int column)
-        : f(p.f), dy_step(back::WARPS * p.dy.stride_t),
-          rows(column < part.channels ? part.rows - row : 0)
+                                           int channel)
+        : f(p.f), dy_step(back::ROW_STEP * p.dy.stride_t), channels(part.channels - channel),
+          rows(part.rows - row)
     {
-        const int64_t b = part.b, t = part.t0 + row, d = part.d0 + column;
+        const int64_t b = part.b, t = part.t0 + row, d = part.d0 + channel;
         u = f.u.data + b * f.u.stride_b + t * f.u.stride_t + d;
         delta = f.delta.data + b * f.delta.stride_b + t * f.delta.stride_t + d;
-        z = f.z.data ? f.z.data + b * f.z.stride_b + t * f.z.stride_t + d : nullptr;
+        z = f.z.data + b * f.z.stride_b + t * f.z.stride_t + d;
         dy = p.dy.data + b * p.dy.stride_b + t * p.dy.stride_t + d;
-        bias = column < part.channels && f.bias ? f.bias[d] : 0.0f;
+#pragma unroll
+        for (int j = 0; j < 4; j++)
+            bias[j] = j < channels && f.bias ? f.bias[d + j] : 0.0f;
     }
 
     /* Zeros where there is none. */
     __device__ __forceinline__ back_raw<T> fetch()
     {
+        const int valid = rows > 0 ? channels : 0;
         back_raw<T> raw = {};
-        if (rows > 0) {
-            raw.u = *u;
-            raw.delta = *delta;
-            raw.dy = *dy;
-            if (z)
-                raw.z = *z;
-        }
-        rows -= back::WARPS;
-        u += back::WARPS * f.u.stride_t;
-        delta += back::WARPS * f.delta.stride_t;
+        raw.u.template load<IS_VECTOR>(u, valid);
+        raw.delta.template load<IS_VECTOR>(delta, valid);
+        raw.dy.template load<IS_VECTOR>(dy, valid);
+        if (f.z.data)
+            raw.z.template load<IS_VECTOR>(z, valid);
+        rows -= back::ROW_STEP;
+        u += back::ROW_STEP * f.u.stride_t;
+        delta += back::ROW_STEP * f.delta.stride_t;
         dy += dy_step;
-        if (z)
-            z += back::WARPS * f.z.stride_t;
+        z += back::ROW_STEP * f.z.stride_t;
         return raw;
     }
 
-    __device__ __forceinline__ back_element element(const back_raw<T> &raw) const
+    __device__ __forceinline__ void elements(back_element (&to)[4], const back_raw<T> &raw) const
     {
-        back_element now = {};
-        now.u = sq_to_f32(raw.u);
-        now.x = sq_to_f32(raw.delta) + bias;
-        now.dy = now.e = sq_to_f32(raw.dy);
-        now.d = f.has_softplus ? softplus<softplus_terms<T>>(now.x) : now.x;
-        if (z) {
-            now.z = sq_to_f32(raw.z);
-            now.gate = __fdividef(1.0f, 1.0f + sq_exp(-now.z));
-            now.e *= now.z * now.gate;
+        float u4[4], delta4[4], dy4[4], z4[4];
+        raw.u.get(u4);
+        raw.delta.get(delta4);
+        raw.dy.get(dy4);
+        raw.z.get(z4);
+#pragma unroll
+        for (int j = 0; j < 4; j++) {
+            to[j].u = u4[j];
+            to[j].d = to[j].x = delta4[j] + bias[j];
+            to[j].dy = to[j].e = dy4[j];
+            to[j].z = z4[j], to[j].gate = 0.0f;
         }
-        return now;
+        if (f.has_softplus) {
+#pragma unroll
+            for (int j = 0; j < 4; j++)
+                to[j].d = softplus<softplus_terms<T>>(to[j].x);
+        }
+        if (f.z.data) {
+#pragma unroll
+            for (int j = 0; j < 4; j++) {
+                to[j].gate = __fdividef(1.0f, 1.0f + sq_exp(-to[j].z));
+                to[j].e *= to[j].z * to[j].gate;
+            }
+        }
     }
 };
 
-/* d is 0 where there is no element. */
-template <typename T>
-__device__ __forceinline__ void back_prepare(back_shared *s, const back_args<T> &p,
-                                             const back_part &part)
+/* d is 0 where there is no step. */
+template <bool IS_VECTOR, typename T>
+__device__ __forceinline__ void back_prepare_rows(back_shared *s, const back_args<T> &p,
+                                                  const back_part &part)
 {
-    constexpr int AHEAD = 8;
-    const int column = threadIdx.x % 32;
-    back_reader<T> reader(p, part, threadIdx.x / 32, column);
-    int left = reader.rows;
+    constexpr int AHEAD = 4;
+    const int channel = (int)threadIdx.x % back::QUADS * 4;
+    const int first = (int)threadIdx.x / back::QUADS;
+    back_reader<T, IS_VECTOR> reader(p, part, first, channel);
 #pragma unroll 1
-    for (int row = threadIdx.x / 32; row < BORDER; row += AHEAD * back::WARPS) {
+    for (int row = first; row < BORDER; row += AHEAD * back::ROW_STEP) {
         back_raw<T> raw[AHEAD];
 #pragma unroll
         for (int k = 0; k < AHEAD; k++)
             raw[k] = reader.fetch();
 #pragma unroll
-        for (int k = 0; k < AHEAD; k++, left -= back::WARPS) {
-            const back_element now = reader.element(raw[k]);
-            s->step[row + k * back::WARPS][column] = make_float2(left > 0 ? now.d : 0.0f, now.u);
-            s->e[row + k * back::WARPS][column] = now.e;
+        for (int k = 0; k < AHEAD; k++) {
+            const int t = row + k * back::ROW_STEP;
+            back_element now[4];
+            reader.elements(now, raw[k]);
+            float d[4];
+#pragma unroll
+            for (int j = 0; j < 4; j++)
+                d[j] = t < part.rows ? now[j].d : 0.0f;
+            float4 *to = (float4 *)&s->step[t][channel];
+            to[0] = make_float4(d[0], d[0] * now[0].u, d[1], d[1] * now[1].u);
+            to[1] = make_float4(d[2], d[2] * now[2].u, d[3], d[3] * now[3].u);
+            *(float4 *)&s->e[t][channel] = make_float4(now[0].e, now[1].e, now[2].e, now[3].e);
         }
     }
+}
+
+template <typename T>
+__device__ __forceinline__ void back_prepare(back_shared *s, const back_args<T> &p,
+                                             const back_part &part)
+{
+    if (p.is_vector)
+        back_prepare_rows<true>(s, p, part);
+    else
+        back_prepare_rows<false>(s, p, part);
 }
 
 /* A thread's share of B or C in a chunk: every ROW_STEP-th step of one state. */
@@ -220,15 +269,25 @@ struct back_projection {
     }
 };
 
+/* Both, of one slice of the states. */
 template <typename T>
-__device__ __forceinline__ void back_load_projections(back_shared *s, const scan_args<T> &f,
-                                                      const back_part &part, int64_t slice)
-{
-    const int64_t n = slice * back::STATES + threadIdx.x % back::STATES;
-    const back_projection<T> b(f.b, part, n, n < f.states), c(f.c, part, n, n < f.states);
-    b.store(s->b);
-    c.store(s->c);
-}
+struct back_projections {
+    const int64_t n;
+    const back_projection<T> b, c;
+
+    __device__ __forceinline__ back_projections(const scan_args<T> &f, const back_part &part,
+                                                int64_t slice)
+        : n(slice * back::STATES + threadIdx.x % back::STATES), b(f.b, part, n, n < f.states),
+          c(f.c, part, n, n < f.states)
+    {
+    }
+
+    __device__ __forceinline__ void store(back_shared *s) const
+    {
+        b.store(s->b);
+        c.store(s->c);
+    }
+};
 
 } // namespace sq_selective_scan
 

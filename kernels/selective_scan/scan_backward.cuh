@@ -5,10 +5,11 @@
  * of one group in one batch row and walks L backwards by chunks of BORDER steps, and in a chunk
  * over its tiles:
  *
- *   prepare   (d_t, u_t) and e_t, every element once
+ *   prepare   (d_t, d_t u_t) and e_t, every element once
  *   forward   the states once more from the chunk's border; every SUB-th stays in shared memory
  *   backward  by SUB steps: their states and decays into registers, then the steps in reverse;
- *             LANES lanes hold a channel's states, as in pass fwd
+ *             LANES lanes hold the states of PAIR channels, so that half of the sum over channels
+ *             is within a lane, and a warp has eight chains to go on with
  *   finish    du, ddelta, dz from sums over the states; sums over steps for dD and ddelta_bias
  *
  * STATES states at a time: more are further slices of them, each with a walk of its own.
@@ -23,6 +24,7 @@
 #define SQ_KERNELS_SELECTIVE_SCAN_SCAN_BACKWARD_CUH
 
 #include "kernels/hw/launch.cuh"
+#include "kernels/selective_scan/back_finish.cuh"
 #include "kernels/selective_scan/back_tile.cuh"
 
 namespace sq_selective_scan
@@ -31,7 +33,7 @@ namespace sq_selective_scan
 /* Grid: (parts of the tiles in all groups, B, segments). CONSTANT: B or C or both are constant in
  * time; their gradients are sums over steps like dA. */
 template <typename T, bool CONSTANT>
-__global__ void __launch_bounds__(back::THREADS, 3) scan_back(back_args<T> p)
+__global__ void __launch_bounds__(back::THREADS, back::BLOCKS) scan_back(back_args<T> p)
 {
     extern __shared__ uint4 shared_memory[];
     back_shared *s = (back_shared *)shared_memory;
@@ -43,17 +45,23 @@ __global__ void __launch_bounds__(back::THREADS, 3) scan_back(back_args<T> p)
     for (int64_t chunk = part.end_chunk - 1; chunk >= part.first_chunk; chunk--) {
         part.take_chunk(p, chunk);
         for (int64_t tile = 0; tile < p.part_tiles && part.take_tile(p, tile); tile++) {
-            float dskip, dbias;
-            back_prepare(s, p, part);
             for (int64_t slice = 0; slice < p.slices; slice++) {
-                back_load_projections(s, p.f, part, slice);
+                back_lane<CONSTANT> own(part, slice, p.f.states, p.is_quad);
+                own.begin(p, part); /* on its way while the elements are prepared */
+                const back_projections<T> projections(p.f, part, slice);
+                if (slice == 0)
+                    back_prepare(s, p, part);
+                projections.store(s);
                 __syncthreads();
-                back_slice<CONSTANT>(s, p, part, totals, slice, tile == 0);
+                own.scale_decays();
+                back_walk(s, &own, totals, slice == 0);
+                own.end(p, part);
                 __syncthreads();
+                back_add_projections(s, p, part, slice, tile == 0);
             }
-            back_finish(p, part, totals, &dskip, &dbias);
-            back_add_channels(s, p, part, dskip, dbias);
+            back_finish(s, p, part, totals);
             __syncthreads();
+            back_add_channels(*s, p, part);
         }
     }
 }
@@ -63,37 +71,47 @@ template <typename T>
 __device__ __forceinline__ void back_carry_slice(back_shared *s, const back_args<T> &p,
                                                  back_part *part, int64_t slice)
 {
-    back_lane<false> own(*part, slice, p.f.states);
+    back_lane<false> own(*part, slice, p.f.states, p.is_quad);
     const int64_t d = part->d0 + own.channel;
     const bool is_last = part->segment == p.segments - 1;
-    float sum = 0.0f;
-    own.load(own.a, p.f.a + d * p.f.a_stride, SQ_LOG2E);
-    own.load(own.carried, is_last ? back_arriving(p, *part, d) : nullptr, 1.0f);
+    float sum[2] = {0.0f, 0.0f};
+    own.load(own.a, {p.f.a + d * p.f.a_stride, p.f.a_stride});
+    own.scale_decays();
+    own.load(own.carried, is_last ? back_arriving(p, *part, d) : back_rows{nullptr, 0});
     for (int64_t chunk = part->end_chunk - 1; chunk >= part->first_chunk; chunk--) {
         part->take_chunk(p, chunk);
+        const back_projections<T> projections(p.f, *part, slice);
         back_prepare(s, p, *part);
-        back_load_projections(s, p.f, *part, slice);
+        projections.store(s);
         __syncthreads();
 #pragma unroll 4
         for (int t = BORDER - 1; t >= 0; t--) {
-            const float step = s->step[t][own.channel].x, e = s->e[t][own.channel];
-            const float4 c4 = *(const float4 *)&s->c[t][own.lane * 4];
-            const float c[4] = {c4.x, c4.y, c4.z, c4.w};
-            sum += step;
+            const float4 now = own.step(*s, t);
+            const float2 e2 = *(const float2 *)&s->e[t][own.channel];
+            const float step[2] = {now.x, now.z}, e[2] = {e2.x, e2.y};
+            back_states c;
+            own.load_c(c, *s, t);
 #pragma unroll
-            for (int j = 0; j < 4; j++)
-                own.carried[j] = sq_exp2(step * own.a[j]) * fmaf(e, c[j], own.carried[j]);
+            for (int i = 0; i < back::PAIR; i++) {
+                sum[i] += step[i];
+#pragma unroll
+                for (int j = 0; j < back::PER_LANE; j++)
+                    own.carried[i][j] =
+                        sq_exp2(step[i] * own.a[i][j]) * fmaf(e[i], c[i][j], own.carried[i][j]);
+            }
         }
         __syncthreads();
     }
-    own.store(p.out + part->state_row(p, part->segment, d), own.carried);
-    if (slice == 0 && own.lane == 0 && own.channel < part->channels)
-        p.sum[(part->b * p.segments + part->segment) * p.f.channels + d] = sum;
+    own.store(p.out + part->state_row(p, part->segment, d), p.f.states, own.carried);
+#pragma unroll
+    for (int i = 0; i < back::PAIR; i++)
+        if (slice == 0 && own.lane == 0 && i < own.channels)
+            p.sum[(part->b * p.segments + part->segment) * p.f.channels + d + i] = sum[i];
 }
 
 /* Grid: (parts of the tiles in all groups, B, segments - 1). */
 template <typename T>
-__global__ void __launch_bounds__(back::THREADS, 3) scan_back_carried(back_args<T> p)
+__global__ void __launch_bounds__(back::THREADS, back::BLOCKS) scan_back_carried(back_args<T> p)
 {
     extern __shared__ uint4 shared_memory[];
     back_part part(p, blockIdx.z + 1);
@@ -174,14 +192,14 @@ __global__ void scan_back_parameters(back_args<T> p)
 
 /* --- launch --- */
 
-/* A block walks far, so one wave of them: three a multiprocessor of an H100. Segments only where
+/* A block walks far, so one wave of them: two a multiprocessor of an H100. Segments only where
  * all channels leave most of the device idle, since passes 1 and 2 come on top; then more of them
  * and fewer parts, since each part has its own dB and dC; none with B or C constant in time, for
  * which there is no pass 1. The same on every device: so is the workspace. */
 template <typename T>
 void back_partition(const sq_call *call, back_args<T> *args)
 {
-    const int64_t *dim = call->in[IN_U].dim, wave = 396, least_chunks = 4, few_parts = 32;
+    const int64_t *dim = call->in[IN_U].dim, wave = 264, least_chunks = 4, few_parts = 32;
     const int64_t groups = groups_of(call), states = call->in[IN_A].dim[1];
     const int64_t tiles = sq_ceil_div(dim[2] / groups, back::CHANNELS);
     const int64_t rows = dim[0] * groups;
@@ -209,12 +227,13 @@ size_t back_place(const sq_call *call, back_args<T> *args, float *memory)
     const int64_t tokens = dim[0] * dim[1] * groups_of(call);
     args->carried = memory;
     args->da_rows = args->carried + rows * states;
-    args->channel_rows = args->da_rows + rows * states;
-    args->const_db_rows = args->channel_rows + 2 * rows;
+    args->const_db_rows = args->da_rows + rows * states;
     args->const_dc_rows = args->const_db_rows + (call->in[IN_B].rank == 2 ? rows * states : 0);
     args->out = args->const_dc_rows + (call->in[IN_C].rank == 2 ? rows * states : 0);
     args->sum = args->out + cut_rows * states;
-    args->partial = args->sum + cut_rows;
+    args->channel_rows = args->sum + cut_rows;
+    /* On 16 bytes, as every row of four states in front of `sum` is. */
+    args->partial = memory + sq_ceil_div(args->channel_rows + 2 * rows - memory, 4) * 4;
     return (size_t)(args->partial - memory + tokens * width) * sizeof(float);
 }
 
@@ -231,12 +250,39 @@ static inline size_t back_shared_bytes(int64_t slices)
     return sizeof(back_shared) + (slices > 1 ? totals : 0);
 }
 
+static inline bool is_back_vector(const sq_call *call)
+{
+    const sq_tensor *in = call->in, *out = call->out;
+    const sq_tensor *all[] = {&in[IN_U],  &in[IN_DELTA],  &in[IN_Z], &in[IN_DY],
+                              &out[IN_U], &out[IN_DELTA], &out[IN_Z]};
+    for (const sq_tensor *t : all)
+        if (!sq_is_vector_aligned(t))
+            return false;
+    const int64_t per_group = in[IN_U].dim[2] / groups_of(call);
+    return per_group * (int64_t)sq_dtype_size(call->dtype) % 16 == 0;
+}
+
+static inline bool is_back_quad(const sq_call *call)
+{
+    const sq_tensor *in = call->in, *out = call->out;
+    const sq_tensor *all[] = {&in[IN_A], &in[IN_INITIAL], &in[IN_DFINAL], &out[IN_INITIAL]};
+    for (const sq_tensor *t : all)
+        if (!sq_is_vector_aligned(t))
+            return false;
+    for (int i = IN_B; i <= IN_C; i++) /* in f32 where they are constant in time */
+        if (in[i].rank == 2 && !sq_is_vector_aligned(&in[i]))
+            return false;
+    return in[IN_A].dim[1] % 4 == 0 && (uintptr_t)call->saved % 16 == 0;
+}
+
 template <typename T>
 back_args<T> back_args_of(const sq_call *call, const scan_args<T> &forward)
 {
     const sq_tensor *in = call->in, *out = call->out;
     back_args<T> args = {};
     args.f = forward;
+    args.is_vector = is_back_vector(call);
+    args.is_quad = is_back_quad(call);
     args.dy = sequence_of<const T>(&in[IN_DY]);
     args.du = sequence_of<T>(&out[IN_U]);
     args.ddelta = sequence_of<T>(&out[IN_DELTA]);
