@@ -24,21 +24,40 @@ typedef struct {
 
 /* --- the work --- */
 
-/* Items that the chunks' kernel wants for each of its blocks, so that none has much more to do. */
-enum { ITEMS_PER_BLOCK = 6 };
+/* What an H100 takes: a step of the chunks' kernel in a block; the launches of the splits' sums, and
+ * their bytes. Constants, so that a result does not depend on the device. */
+enum { STEP_NS = 5000, SUMS_NS = 8000, SUMS_BYTES_PER_NS = 2500 };
 
-/* The chunks' kernel has an item for each head, or for some heads of a group and up to 128 keys. */
 static bool is_wide(const sq_decay_params &p)
 {
     return p.keys > SQ_GRADS_KEYS;
 }
 
+/* The time of the chunks' kernel, and of the sums after it, where a split has `heads` heads. */
+static double split_ns(const sq_decay_params &p, int chunks, int heads)
+{
+    const int64_t groups = p.heads / p.heads_per_group, splits = sq_ceil_div(p.heads_per_group, heads);
+    const int64_t items = p.batch * groups * chunks * splits;
+    const double steps =
+        (double)sq_ceil_div(items, SQ_DECAY_SMS) * heads * (double)sq_ceil_div(p.values, SQ_TMA_SIDE);
+    if (splits == 1)
+        return steps * STEP_NS;
+    const double sums = (double)p.batch * p.length * groups * p.keys * splits; /* of dq; of dk */
+    return steps * STEP_NS + SUMS_NS + 2 * 2 * sizeof(float) * sums / SUMS_BYTES_PER_NS;
+}
+
+/* The wide kernel has an item for each head, the other for as many heads of a group as take the
+ * least time. */
 static int splits_of(const sq_decay_params &p, int chunks)
 {
-    const int64_t items = (int64_t)p.batch * (p.heads / p.heads_per_group) * chunks;
-    const int64_t wanted = sq_ceil_div(ITEMS_PER_BLOCK * SQ_DECAY_SMS, items);
-    const int64_t per_split = is_wide(p) ? 1 : sq_ceil_div(p.heads_per_group, wanted);
-    return (int)sq_ceil_div(p.heads_per_group, per_split < 1 ? 1 : per_split);
+    if (is_wide(p))
+        return p.heads_per_group;
+    int best = p.heads_per_group;
+    for (int heads = best - 1; heads > 0; heads--) {
+        if (split_ns(p, chunks, heads) < split_ns(p, chunks, best))
+            best = heads;
+    }
+    return (int)sq_ceil_div(p.heads_per_group, best);
 }
 
 /* Where there is a z: y, in the place where do silu(z) will lie. */
