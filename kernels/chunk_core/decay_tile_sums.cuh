@@ -30,37 +30,74 @@ __device__ __forceinline__ float sq_tile_slope(const sq_decay_params &p, float r
     return p.has_softplus && raw <= 20.0f ? 1.0f / (1.0f + expf(-raw)) : 1.0f;
 }
 
-/* The gradients of one chunk's gates: ddt of its steps, or dg, and the chunk's sums for dA and
- * dbias. 64 threads. */
+/* ddt of a chunk's steps for some heads, or dg, and the chunk's sums for dA and dbias. dt lies by
+ * step and head, the parts by head and step: they meet in shared memory. A warp takes every
+ * so many-th head, a lane two steps. */
+enum { SQ_TILE_GATES_HEADS = 32, SQ_TILE_GATES_THREADS = 256 };
+
+/* One head. dt: its column of the shared tile, in which its gradient takes the place of dt. */
 template <typename T>
-static __global__ void __launch_bounds__(SQ_CHUNK) sq_tile_gates_kernel(sq_decay_tiled c)
+__device__ __forceinline__ void sq_tile_gates_of(const sq_decay_tiled &c, const sq_tile_unit &u,
+                                                 float (*dt)[SQ_TILE_GATES_HEADS + 1], int column)
 {
-    __shared__ float scratch[2 * SQ_CHUNK / 32];
-    const int chunk = (int)blockIdx.x % c.chunks, unit = (int)blockIdx.x / c.chunks;
-    const sq_tile_unit u = sq_tile_unit_of(c, chunk, unit / c.p.heads, unit % c.p.heads);
-    const int i = (int)threadIdx.x, t = u.first + i;
-    const bool is_step = i < u.steps;
-    float d_step = 0.0f, d_log = 0.0f;
-    for (int tile = 0; tile < c.key_tiles && is_step; tile++) {
-        d_step += c.d_step[sq_tile_gate_index(c, tile, u) + i];
-        d_log += c.d_log[sq_tile_gate_index(c, tile, u) + i];
+    const int lane = (int)threadIdx.x % 32;
+    const sq_decay_head head = sq_decay_load_head(c.p, u.head);
+    float sums[2] = {0.0f, 0.0f}; /* for dA, dbias */
+#pragma unroll
+    for (int half = 0; half < SQ_CHUNK / 32; half++) {
+        const int i = lane + 32 * half;
+        const bool is_step = i < u.steps;
+        float d_step = 0.0f, d_log = 0.0f;
+        for (int tile = 0; tile < c.key_tiles && is_step; tile++) {
+            d_step += c.d_step[sq_tile_gate_index(c, tile, u) + i];
+            d_log += c.d_log[sq_tile_gate_index(c, tile, u) + i];
+        }
+        float result = d_log;
+        if (c.p.kind == SQ_DECAY_STEP && is_step) {
+            const float raw = dt[i][column];
+            sums[0] += sq_decay_gate(c.p, head, raw).weight * d_log;
+            result = (d_step + c.p.a[u.head] * d_log) * sq_tile_slope(c.p, raw + head.bias);
+            sums[1] += result;
+        }
+        dt[i][column] = result;
     }
-    float result = d_log, sums[2] = {0.0f, 0.0f}; /* for dA, dbias */
-    if (c.p.kind == SQ_DECAY_STEP && is_step) {
-        const sq_decay_head head = sq_decay_load_head(c.p, u.head);
-        const float dt = sq_decay_dt<T>(c.p, u.batch, t, u.head);
-        sums[0] = sq_decay_gate(c.p, head, dt).weight * d_log;
-        result = (d_step + c.p.a[u.head] * d_log) * sq_tile_slope(c.p, dt + head.bias);
-        sums[1] = result;
-    }
-    if (is_step)
-        *(T *)sq_decay_at<T>(c.g.d_dt, u.batch, t, u.head) = sq_from_f32<T>(result);
-    sq_lanes_sum<SQ_CHUNK>(sums, scratch);
-    if (i == 0 && c.p.kind == SQ_DECAY_STEP) {
-        const int64_t at = (int64_t)(u.batch * (int64_t)c.chunks + chunk) * c.p.heads + u.head;
+    if (c.p.kind != SQ_DECAY_STEP)
+        return;
+    sums[0] = sq_warp_sum<32>(sums[0]);
+    sums[1] = sq_warp_sum<32>(sums[1]);
+    if (lane == 0) {
+        const int64_t at = (u.batch * (int64_t)c.chunks + u.chunk) * c.p.heads + u.head;
         c.d_a[at] = sums[0];
         c.d_bias[at] = sums[1];
     }
+}
+
+/* Block: (chunk of a batch row, heads), heads fastest. */
+template <typename T>
+static __global__ void __launch_bounds__(SQ_TILE_GATES_THREADS)
+    sq_tile_gates_kernel(sq_decay_tiled c)
+{
+    __shared__ float dt[SQ_CHUNK][SQ_TILE_GATES_HEADS + 1];
+    const int per_chunk = (c.p.heads + SQ_TILE_GATES_HEADS - 1) / SQ_TILE_GATES_HEADS;
+    const int first = (int)blockIdx.x % per_chunk * SQ_TILE_GATES_HEADS;
+    const int row = (int)blockIdx.x / per_chunk, lane = (int)threadIdx.x % 32;
+    const int warp = (int)threadIdx.x / 32,
+              heads = min((int)SQ_TILE_GATES_HEADS, c.p.heads - first);
+    constexpr int warps = SQ_TILE_GATES_THREADS / 32;
+    const sq_tile_unit u = sq_tile_unit_of(c, row % c.chunks, row / c.chunks, first);
+    const bool is_read = c.p.kind == SQ_DECAY_STEP && lane < heads;
+    for (int i = warp; i < u.steps && is_read; i += warps)
+        dt[i][lane] = sq_decay_dt<T>(c.p, u.batch, u.first + i, first + lane);
+    __syncthreads();
+    for (int h = warp; h < heads; h += warps) {
+        sq_tile_unit own = u;
+        own.head = first + h;
+        sq_tile_gates_of<T>(c, own, dt, h);
+    }
+    __syncthreads();
+    for (int i = warp; i < u.steps && lane < heads; i += warps)
+        *(T *)sq_decay_at<T>(c.g.d_dt, u.batch, u.first + i, first + lane) =
+            sq_from_f32<T>(dt[i][lane]);
 }
 
 /* to[column * stride] = sum over rows and the `inner` numbers of each of parts[row][column][]. One
@@ -142,7 +179,8 @@ template <typename T>
 static sq_status sq_tile_gates(const sq_call *call, const sq_decay_tiled &c, sq_error *err)
 {
     const int64_t rows = (int64_t)c.p.batch * c.chunks;
-    sq_tile_gates_kernel<T><<<(unsigned)(rows * c.p.heads), SQ_CHUNK, 0, sq_stream(call)>>>(c);
+    const int64_t blocks = rows * sq_ceil_div(c.p.heads, SQ_TILE_GATES_HEADS);
+    sq_tile_gates_kernel<T><<<(unsigned)blocks, SQ_TILE_GATES_THREADS, 0, sq_stream(call)>>>(c);
     SQ_TRY(sq_launched("gradients of gates", err));
     SQ_TRY(sq_tile_sum_parts(call, c.d_a, rows, c.p.heads, 1, c.g.d_a, 1, err));
     return sq_tile_sum_parts(call, c.d_bias, rows, c.p.heads, 1, c.g.d_bias, 1, err);
