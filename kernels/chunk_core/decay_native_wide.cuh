@@ -398,8 +398,10 @@ static __global__ void __launch_bounds__(SQ_GRADS_THREADS, 1)
         sq_barrier_init_fence();
     }
     __syncthreads();
-    const int warp = (int)threadIdx.x / 32 % 4;
-    if (threadIdx.x >= 2 * SQ_WARPGROUP) {
+    /* From a shuffle, so that the compiler sees that a warp has one role: descriptors and barriers
+     * are then made once for a warp. */
+    const int role = __shfl_sync(0xffffffffu, (int)threadIdx.x / 32, 0), warp = role % 4;
+    if (role >= 8) {
         sq_release_registers<SQ_GRADS_PRODUCER_REGISTERS>();
         if (warp == 1)
             sq_wide_fill_keys<T>(maps, c, shared);
@@ -409,7 +411,7 @@ static __global__ void __launch_bounds__(SQ_GRADS_THREADS, 1)
             sq_wide_copy(maps, c, shared);
     } else {
         sq_claim_registers<SQ_GRADS_CONSUMER_REGISTERS>();
-        if (threadIdx.x < SQ_WARPGROUP)
+        if (role < 4)
             sq_wide_queries<T>(maps, c, shared);
         else
             sq_wide_keys<T>(maps, c, shared);
