@@ -104,6 +104,28 @@ __device__ __forceinline__ sq_tile_unit sq_grads_unit(const sq_decay_tiled &c,
     return sq_tile_unit_of(c, s.chunk, s.batch, s.head);
 }
 
+/* Where a block's walk stands: counters that are carried on, for divisions take as long as a product. */
+typedef struct {
+    int split, chunk, group, batch, head, tile;
+} sq_grads_place;
+
+__device__ __forceinline__ sq_grads_place sq_grads_place_of(const sq_decay_tiled &c, int item)
+{
+    const int groups = c.p.heads / c.p.heads_per_group, both = item / c.splits / c.chunks;
+    return {item % c.splits, item / c.splits % c.chunks, both % groups, both / groups, 0, 0};
+}
+
+/* The item after the place's. */
+__device__ __forceinline__ sq_grads_place sq_grads_next_item(const sq_decay_tiled &c, int groups,
+                                                             sq_grads_place at)
+{
+    const int split = at.split + 1 < c.splits ? at.split + 1 : 0;
+    const int chunk = split > 0 ? at.chunk : at.chunk + 1 < c.chunks ? at.chunk + 1 : 0;
+    const bool is_next = split == 0 && chunk == 0;
+    const int group = !is_next ? at.group : at.group + 1 < groups ? at.group + 1 : 0;
+    return {split, chunk, group, at.batch + (is_next && group == 0), 0, 0};
+}
+
 /* Calls f(step, number of the step) for the block's steps. */
 template <typename F>
 __device__ __forceinline__ void sq_grads_each(const sq_decay_tiled &c, F f)
@@ -112,25 +134,27 @@ __device__ __forceinline__ void sq_grads_each(const sq_decay_tiled &c, F f)
     const int per_split = (per_group + c.splits - 1) / c.splits;
     const int items = c.p.batch * groups * c.chunks * c.splits;
     const int end = (int)((int64_t)items * (blockIdx.x + 1) / gridDim.x);
-    int item = (int)((int64_t)items * blockIdx.x / gridDim.x), head = 0, tile = 0;
+    int item = (int)((int64_t)items * blockIdx.x / gridDim.x);
+    sq_grads_place at = sq_grads_place_of(c, item);
     for (int n = 0; item < end; n++) {
-        const int split = item % c.splits, chunk = item / c.splits % c.chunks;
-        const int both = item / c.splits / c.chunks, group = both % groups;
-        const int heads = min(per_split, per_group - split * per_split);
-        const sq_grads_step s = {both / groups,
-                                 group,
-                                 chunk,
-                                 split,
-                                 group * per_group + split * per_split + head,
-                                 tile * SQ_TMA_SIDE,
-                                 head == 0,
-                                 head + 1 == heads,
-                                 tile == 0,
-                                 tile + 1 == c.value_tiles};
+        const int first = at.split * per_split, heads = min(per_split, per_group - first);
+        const sq_grads_step s = {at.batch,
+                                 at.group,
+                                 at.chunk,
+                                 at.split,
+                                 at.group * per_group + first + at.head,
+                                 at.tile * SQ_TMA_SIDE,
+                                 at.head == 0,
+                                 at.head + 1 == heads,
+                                 at.tile == 0,
+                                 at.tile + 1 == c.value_tiles};
         f(s, n);
-        tile = s.is_last_tile ? 0 : tile + 1;
-        head = !s.is_last_tile ? head : s.is_last_head ? 0 : head + 1;
-        item += s.is_last_tile && s.is_last_head;
+        at.head += s.is_last_tile;
+        at.tile = s.is_last_tile ? 0 : at.tile + 1;
+        if (s.is_last_tile && s.is_last_head) {
+            at = sq_grads_next_item(c, groups, at);
+            item++;
+        }
     }
 }
 
