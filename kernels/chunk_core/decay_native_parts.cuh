@@ -158,8 +158,9 @@ struct sq_native_state {
         }
     }
 
-    /* Starts S^T += V^T K. */
-    __device__ __forceinline__ void update(const uint32_t (&v)[4][4], uint32_t k)
+    /* Starts S^T (+)= V^T K. */
+    __device__ __forceinline__ void update(const uint32_t (&v)[4][4], uint32_t k,
+                                           int is_added = 1)
     {
         const uint64_t keys = sq_wgmma_columns(k);
 #pragma unroll
@@ -168,7 +169,8 @@ struct sq_native_state {
             for (int b = 0; b < blocks; b++) {
                 sq_wgmma_128_columns<T>(sum[b], v[j],
                                         keys + sq_wgmma_bytes(2 * b * SQ_TMA_TILE_BYTES) +
-                                            sq_wgmma_columns_step(j));
+                                            sq_wgmma_columns_step(j),
+                                        j > 0 ? 1 : is_added);
             }
     }
 
