@@ -5,17 +5,16 @@
 
 #include "kernels/chunk_core/decay_native_grads.cuh"
 
-/* W of the warpgroup's rows, rounded, from dP; dP becomes the pairs dP e w (q . k). Selection, not
- * multiplication by 0: the exponent of a pair in the future may overflow. */
+/* W of the warpgroup's rows, rounded, from dP; dP becomes the pairs dP e w (q . k). seen: see
+ * sq_grads_seen_of. */
 template <typename T>
-__device__ __forceinline__ void sq_grads_weigh_queries(const sq_chunk_gates *gates,
-                                                       sq_native_lane at, const float (&score)[32],
-                                                       float (&dp)[32], uint32_t (&w)[4][4])
+__device__ __forceinline__ void
+sq_grads_weigh_queries(const sq_chunk_gates *gates, sq_native_lane at, uint32_t seen,
+                       const float (&score)[32], float (&dp)[32], uint32_t (&w)[4][4])
 {
     const int i = 16 * at.warp + at.g;
     const float out[2] = {gates->out[i], gates->out[i + 8]};
     const float low[2] = {gates->low[i], gates->low[i + 8]};
-    const int start[2] = {gates->start[i], gates->start[i + 8]};
 #pragma unroll
     for (int n = 0; n < 8; n++) {
         const int j = 8 * n + 2 * at.q;
@@ -23,14 +22,15 @@ __device__ __forceinline__ void sq_grads_weigh_queries(const sq_chunk_gates *gat
         const float2 weight = *(const float2 *)&gates->weight[j];
 #pragma unroll
         for (int r = 0; r < 2; r++) {
-            float *pair = &dp[4 * n + 2 * r];
+            const int at = 4 * n + 2 * r;
+            float *pair = &dp[at];
             const float lo = sq_exp2(out[r] - sum.x + (low[r] - rest.x)) * weight.x * pair[0];
             const float hi = sq_exp2(out[r] - sum.y + (low[r] - rest.y)) * weight.y * pair[1];
-            pair[0] = j <= i + 8 * r && j >= start[r] ? lo : 0.0f;
-            pair[1] = j + 1 <= i + 8 * r && j + 1 >= start[r] ? hi : 0.0f;
+            pair[0] = seen >> at & 1 ? lo : 0.0f;
+            pair[1] = seen >> (at + 1) & 1 ? hi : 0.0f;
             w[n / 2][n % 2 * 2 + r] = sq_pack2<T>(pair[0], pair[1]);
-            pair[0] *= score[4 * n + 2 * r];
-            pair[1] *= score[4 * n + 2 * r + 1];
+            pair[0] *= score[at];
+            pair[1] *= score[at + 1];
         }
     }
 }
@@ -39,9 +39,9 @@ __device__ __forceinline__ void sq_grads_weigh_queries(const sq_chunk_gates *gat
  * the sum over i of N_ij / scale. */
 template <typename T>
 __device__ __forceinline__ void sq_grads_weigh_keys(const sq_chunk_gates *gates, sq_native_lane at,
-                                                    const float (&score)[32], const float (&dp)[32],
-                                                    uint32_t (&p)[4][4], uint32_t (&w)[4][4],
-                                                    float (&total)[2])
+                                                    uint32_t seen, const float (&score)[32],
+                                                    const float (&dp)[32], uint32_t (&p)[4][4],
+                                                    uint32_t (&w)[4][4], float (&total)[2])
 {
     const int j = 16 * at.warp + at.g;
     const float sum[2] = {gates->sum[j], gates->sum[j + 8]};
@@ -51,17 +51,16 @@ __device__ __forceinline__ void sq_grads_weigh_keys(const sq_chunk_gates *gates,
     for (int n = 0; n < 8; n++) {
         const int i = 8 * n + 2 * at.q;
         const float2 out = *(const float2 *)&gates->out[i], rest = *(const float2 *)&gates->low[i];
-        const int2 start = *(const int2 *)&gates->start[i];
 #pragma unroll
         for (int r = 0; r < 2; r++) {
-            const int own = j + 8 * r, at = 4 * n + 2 * r;
-            const float lo =
-                own <= i && own >= start.x ? sq_exp2(out.x - sum[r] + (rest.x - low[r])) : 0.0f;
-            const float hi =
-                own <= i + 1 && own >= start.y ? sq_exp2(out.y - sum[r] + (rest.y - low[r])) : 0.0f;
-            const float seen[2] = {score[at] * lo, score[at + 1] * hi};
-            total[r] += seen[0] * dp[at] + seen[1] * dp[at + 1];
-            p[n / 2][n % 2 * 2 + r] = sq_pack2<T>(seen[0] * weight[r], seen[1] * weight[r]);
+            const int at = 4 * n + 2 * r;
+            const float any[2] = {sq_exp2(out.x - sum[r] + (rest.x - low[r])),
+                                  sq_exp2(out.y - sum[r] + (rest.y - low[r]))};
+            const float lo = seen >> at & 1 ? any[0] : 0.0f;
+            const float hi = seen >> (at + 1) & 1 ? any[1] : 0.0f;
+            const float pair[2] = {score[at] * lo, score[at + 1] * hi};
+            total[r] += pair[0] * dp[at] + pair[1] * dp[at + 1];
+            p[n / 2][n % 2 * 2 + r] = sq_pack2<T>(pair[0] * weight[r], pair[1] * weight[r]);
             w[n / 2][n % 2 * 2 + r] =
                 sq_pack2<T>(dp[at] * lo * weight[r], dp[at + 1] * hi * weight[r]);
         }
@@ -93,6 +92,7 @@ __device__ __forceinline__ void sq_grads_queries(const sq_grads_maps &maps, cons
     const sq_native_lane at = sq_native_lane_of();
     sq_grads_small *small = shared.small();
     sq_grads_sum dq = {};
+    const uint32_t before_now = sq_grads_seen_of(at, false);
     float dp[32], query[2] = {0.0f, 0.0f}, dot = 0.0f;
     int head = 0;
     sq_grads_each(c, [&](const sq_grads_step &s, int n) {
@@ -129,7 +129,8 @@ __device__ __forceinline__ void sq_grads_queries(const sq_grads_maps &maps, cons
         sq_wgmma_pin(seen);
         sq_grads_dot_rows<T>(weighed, seen, query);
         if (s.is_last_tile)
-            sq_grads_weigh_queries<T>(gates, at, score, dp, w);
+            sq_grads_weigh_queries<T>(
+                gates, at, sq_grads_seen_in<false>(c.p, gates, at, before_now), score, dp, w);
         else
             sq_grads_clear(w);
         sq_wgmma_pin(w);
@@ -138,7 +139,7 @@ __device__ __forceinline__ void sq_grads_queries(const sq_grads_maps &maps, cons
         sq_wgmma_commit();
         if (s.is_last_tile && c.d_log) {
             sq_grads_sums *sums = &small->sums[head % 2];
-            sq_grads_sum_pairs(dp, at, sums);
+            sq_grads_sum_pairs(dp, at, before_now, sums);
             sq_grads_sum_lanes(query);
             if (at.q == 0) {
                 sums->queries[row] = query[0];
@@ -218,6 +219,7 @@ __device__ __forceinline__ void sq_grads_keys(const sq_grads_maps &maps, const s
     const sq_native_lane at = sq_native_lane_of();
     sq_grads_small *small = shared.small();
     sq_grads_sum dk = {};
+    const uint32_t now_after = sq_grads_seen_of(at, true);
     float dp[32], key[2] = {0.0f, 0.0f}, dot = 0.0f;
     int head = 0;
     sq_grads_each(c, [&](const sq_grads_step &s, int n) {
@@ -252,7 +254,8 @@ __device__ __forceinline__ void sq_grads_keys(const sq_grads_maps &maps, const s
         sq_grads_dot_rows<T>(v, d_v, key);
         sq_grads_begin_values<T>(shared.d_o(stage), small->skip[n % SQ_GRADS_GATES], factor, at,
                                  d_v);
-        sq_grads_weigh_keys<T>(gates, at, score, dp, pairs, w, step);
+        sq_grads_weigh_keys<T>(gates, at, sq_grads_seen_in<true>(c.p, gates, at, now_after), score,
+                               dp, pairs, w, step);
         if (!s.is_last_tile)
             sq_grads_clear(w);
         sq_wgmma_pin(d_v);

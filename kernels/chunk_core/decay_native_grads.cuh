@@ -246,6 +246,39 @@ __device__ __forceinline__ void sq_grads_release(const sq_grads_shared &shared, 
 
 typedef sq_native_state<__nv_bfloat16, SQ_GRADS_KEYS> sq_grads_sum; /* (steps, keys) */
 
+/* Which of the thread's sums of a (query, key) tile, or of a transposed one, are pairs without
+ * future: bit i is sum i. Made once: a comparison of each pair's steps would be two instructions.
+ * Pairs are selected, not multiplied by 0: the exponent of one in the future may overflow. */
+__device__ __forceinline__ uint32_t sq_grads_seen_of(sq_native_lane at, bool is_transposed)
+{
+    uint32_t seen = 0;
+#pragma unroll
+    for (int i = 0; i < 32; i++) {
+        const int row = 16 * at.warp + at.g + i / 2 % 2 * 8;
+        const int column = 8 * (i / 4) + 2 * at.q + i % 2;
+        seen |= (uint32_t)(is_transposed ? row <= column : column <= row) << i;
+    }
+    return seen;
+}
+
+/* Of those, the pairs within one document. */
+template <bool IS_TRANSPOSED>
+__device__ __forceinline__ uint32_t sq_grads_seen_in(const sq_decay_params &p,
+                                                     const sq_chunk_gates *gates, sq_native_lane at,
+                                                     uint32_t seen)
+{
+    if (!p.seq_idx)
+        return seen;
+#pragma unroll
+    for (int i = 0; i < 32; i++) {
+        const int row = 16 * at.warp + at.g + i / 2 % 2 * 8;
+        const int column = 8 * (i / 4) + 2 * at.q + i % 2;
+        const int query = IS_TRANSPOSED ? column : row, key = IS_TRANSPOSED ? row : column;
+        seen &= ~((uint32_t)(key < gates->start[query]) << i);
+    }
+    return seen;
+}
+
 /* The thread's rows of a tile: A operands of 16 columns each. */
 __device__ __forceinline__ void sq_grads_load_rows(uint32_t tile, sq_native_lane at,
                                                    uint32_t (&a)[4][4])
@@ -325,15 +358,19 @@ __device__ __forceinline__ void sq_grads_flush(const sq_decay_tiled &c, const sq
 {
     const int first = s.chunk * SQ_CHUNK;
     if (c.splits > 1) {
-        const int groups = c.p.heads / c.p.heads_per_group;
-        const int64_t start = ((int64_t)s.split * c.p.batch + s.batch) * c.p.length + first;
+        const int64_t row_size = (int64_t)(c.p.heads / c.p.heads_per_group) * c.p.keys;
+        const int row = 16 * at.warp + at.g, column = key + 2 * at.q;
+        const int64_t start = ((int64_t)s.split * c.p.batch + s.batch) * c.p.length + first + row;
+        float *own = parts + start * row_size + s.group * c.p.keys + column;
+        const bool is_row = first + row < c.p.length, is_next = first + row + 8 < c.p.length;
 #pragma unroll
-        for (int i = 0; i < 64; i += 2) {
-            const int row = 16 * at.warp + at.g + i / 2 % 2 * 8;
-            const int n = key + 8 * (i / 4) + 2 * at.q;
-            if (first + row < c.p.length && n < c.p.keys)
-                *(float2 *)&parts[((start + row) * groups + s.group) * c.p.keys + n] =
-                    make_float2(sum.sum[0][i], sum.sum[0][i + 1]);
+        for (int i = 0; i < 16; i++) {
+            const bool is_column = column + 8 * i < c.p.keys;
+            if (is_row && is_column)
+                *(float2 *)&own[8 * i] = make_float2(sum.sum[0][4 * i], sum.sum[0][4 * i + 1]);
+            if (is_next && is_column)
+                *(float2 *)&own[8 * row_size + 8 * i] =
+                    make_float2(sum.sum[0][4 * i + 2], sum.sum[0][4 * i + 3]);
         }
         return;
     }
@@ -383,24 +420,25 @@ __device__ __forceinline__ float2 sq_grads_scatter(float (&x)[16])
     return make_float2(x[0], x[1]);
 }
 
-/* later[warp][t]: the sum over the warp's i >= t of the sums over j < t of pairs (i, j). */
+/* later[warp][t]: the sum over the warp's i >= t of the sums over j < t of pairs (i, j). seen: of
+ * sq_grads_seen_of, of t in the place of j. */
 __device__ __forceinline__ void sq_grads_sum_pairs(const float (&pairs)[32], sq_native_lane at,
-                                                   sq_grads_sums *sums)
+                                                   uint32_t seen, sq_grads_sums *sums)
 {
+    const float is_second = at.q & 1 ? 1.0f : 0.0f, is_upper = at.q & 2 ? 1.0f : 0.0f;
     float before[2] = {0.0f, 0.0f}, columns[16];
 #pragma unroll
     for (int n = 0; n < 8; n++) {
-        const int t = 8 * n + 2 * at.q;
         columns[2 * n] = columns[2 * n + 1] = 0.0f;
 #pragma unroll
         for (int r = 0; r < 2; r++) {
-            const int i = 16 * at.warp + at.g + 8 * r;
-            const float lo = pairs[4 * n + 2 * r], own = lo + pairs[4 * n + 2 * r + 1];
+            const int at = 4 * n + 2 * r;
+            const float lo = pairs[at], own = lo + pairs[at + 1];
             const float next = __shfl_xor_sync(0xffffffffu, own, 1), two = own + next;
             const float others = __shfl_xor_sync(0xffffffffu, two, 2);
-            const float sum = before[r] + ((at.q & 1 ? next : 0.0f) + (at.q & 2 ? others : 0.0f));
-            columns[2 * n] += i >= t ? sum : 0.0f;
-            columns[2 * n + 1] += i >= t + 1 ? sum + lo : 0.0f;
+            const float sum = before[r] + is_second * next + is_upper * others;
+            columns[2 * n] += seen >> at & 1 ? sum : 0.0f;
+            columns[2 * n + 1] += seen >> (at + 1) & 1 ? sum + lo : 0.0f;
             before[r] += two + others;
         }
     }

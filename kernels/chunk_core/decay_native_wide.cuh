@@ -115,7 +115,7 @@ __device__ __forceinline__ void sq_wide_sum_queries(const sq_wide_shared &shared
     sq_grads_sums *sums = &shared.small()->sums;
     const int row = 16 * at.warp + at.g;
     float query[2] = {0.0f, 0.0f};
-    sq_grads_sum_pairs(pairs, at, sums);
+    sq_grads_sum_pairs(pairs, at, sq_grads_seen_of(at, false), sums);
     sq_wide_dot_queries<T>(shared.q(), at, dq, query);
     sq_grads_sum_lanes(query);
     if (at.q == 0) {
