@@ -36,10 +36,11 @@ static bool is_wide(const sq_decay_params &p)
 /* The time of the chunks' kernel, and of the sums after it, where a split has `heads` heads. */
 static double split_ns(const sq_decay_params &p, int chunks, int heads)
 {
-    const int64_t groups = p.heads / p.heads_per_group, splits = sq_ceil_div(p.heads_per_group, heads);
+    const int64_t groups = p.heads / p.heads_per_group,
+                  splits = sq_ceil_div(p.heads_per_group, heads);
     const int64_t items = p.batch * groups * chunks * splits;
-    const double steps =
-        (double)sq_ceil_div(items, SQ_DECAY_SMS) * heads * (double)sq_ceil_div(p.values, SQ_TMA_SIDE);
+    const double steps = (double)sq_ceil_div(items, SQ_DECAY_SMS) * heads *
+                         (double)sq_ceil_div(p.values, SQ_TMA_SIDE);
     if (splits == 1)
         return steps * STEP_NS;
     const double sums = (double)p.batch * p.length * groups * p.keys * splits; /* of dq; of dk */
@@ -79,6 +80,7 @@ static sq_decay_tiled tiled(const sq_decay_params &p, const sq_decay_grads &g)
     c.key_tiles = 1;
     c.value_tiles = (int)sq_ceil_div(p.values, SQ_TMA_SIDE);
     c.splits = splits_of(p, c.chunks);
+    c.skip_values = is_wide(p) || g.d_skip_column != 0 ? p.values : 1;
     return c;
 }
 

@@ -84,6 +84,23 @@ __device__ __forceinline__ void sq_grads_clear(uint32_t (&a)[4][4])
         }
 }
 
+/* The sums of the block's `head`-th head's chunk, once those before in their place are ended. */
+__device__ __forceinline__ sq_grads_sums *sq_grads_begin_sums(const sq_grads_shared &shared,
+                                                              int head)
+{
+    const int set = head % SQ_GRADS_SUMS;
+    sq_barrier_wait(shared.sums_empty(set), (head / SQ_GRADS_SUMS & 1) ^ 1);
+    return &shared.small()->sums[set];
+}
+
+/* The warp has written its part of them. */
+__device__ __forceinline__ void sq_grads_hand_sums(const sq_grads_shared &shared, int head)
+{
+    __syncwarp();
+    if (threadIdx.x % 32 == 0)
+        sq_barrier_arrive(shared.sums_full(head % SQ_GRADS_SUMS));
+}
+
 /* The warpgroup of queries: dq, the pairs' and the queries' parts of d(ln a), dskip. */
 template <typename T>
 __device__ __forceinline__ void sq_grads_queries(const sq_grads_maps &maps, const sq_decay_tiled &c,
@@ -119,7 +136,7 @@ __device__ __forceinline__ void sq_grads_queries(const sq_grads_maps &maps, cons
         unsigned char *after = shared.memory + (shared.after(stage) - shared.base);
         if (c.d_log)
             dot += sq_grads_dot_tiles<T>(before, after);
-        if (c.p.skip)
+        if (c.p.skip && c.skip_values > 1)
             sq_grads_skip_sums<T>(c, s, shared.memory + (shared.d_o(stage) - shared.base),
                                   shared.memory + (shared.v(stage) - shared.base),
                                   small->skip_sums);
@@ -128,6 +145,7 @@ __device__ __forceinline__ void sq_grads_queries(const sq_grads_maps &maps, cons
         sq_wgmma_pin(score);
         sq_wgmma_pin(seen);
         sq_grads_dot_rows<T>(weighed, seen, query);
+        const float skip = c.p.skip && c.skip_values == 1 ? sq_grads_skip_of(dp, at) : 0.0f;
         if (s.is_last_tile)
             sq_grads_weigh_queries<T>(
                 gates, at, sq_grads_seen_in<false>(c.p, gates, at, before_now), score, dp, w);
@@ -138,22 +156,19 @@ __device__ __forceinline__ void sq_grads_queries(const sq_grads_maps &maps, cons
         dq.update(w, shared.k(stage));
         sq_wgmma_commit();
         if (s.is_last_tile && c.d_log) {
-            sq_grads_sums *sums = &small->sums[head % 2];
+            sq_grads_sums *sums = sq_grads_begin_sums(shared, head);
             sq_grads_sum_pairs(dp, at, before_now, sums);
             sq_grads_sum_lanes(query);
             if (at.q == 0) {
                 sums->queries[row] = query[0];
                 sums->queries[row + 8] = query[1];
             }
-            dot = sq_warp_sum<32>(dot);
-            if (threadIdx.x % 32 == 0)
-                sums->dots[at.warp] = dot;
-            sq_roles_sync(SQ_GRADS_BOTH, 2 * SQ_WARPGROUP);
-            if (at.warp == 0)
-                sq_grads_store_log(sums, gates->decay,
-                                   c.d_log + sq_tile_gate_index(c, 0, sq_grads_unit(c, s)));
+            sums->dots[threadIdx.x] = dot;
+            sums->skips[threadIdx.x] = skip;
+            if (threadIdx.x == 0)
+                sums->decay = gates->decay;
+            sq_grads_hand_sums(shared, head++);
             query[0] = query[1] = dot = 0.0f;
-            head++;
         }
         sq_wgmma_wait<0>();
         dq.pin();
@@ -271,7 +286,7 @@ __device__ __forceinline__ void sq_grads_keys(const sq_grads_maps &maps, const s
         dk.update(w, shared.q(stage));
         sq_wgmma_commit();
         if (s.is_last_tile && c.d_log) {
-            sq_grads_sums *sums = &small->sums[head % 2];
+            sq_grads_sums *sums = sq_grads_begin_sums(shared, head);
             float *d_step = c.d_step + sq_tile_gate_index(c, 0, sq_grads_unit(c, s));
             sq_grads_sum_lanes(key);
             sq_grads_sum_lanes(step);
@@ -282,12 +297,9 @@ __device__ __forceinline__ void sq_grads_keys(const sq_grads_maps &maps, const s
                     d_step[row + 8 * r] = c.p.scale * step[r] + gates->tail[row + 8 * r] * key[r];
                 }
             }
-            dot = sq_warp_sum<32>(dot);
-            if (threadIdx.x % 32 == 0)
-                sums->dots[4 + at.warp] = dot;
-            sq_roles_sync(SQ_GRADS_BOTH, 2 * SQ_WARPGROUP);
+            sums->dots[threadIdx.x] = dot;
+            sq_grads_hand_sums(shared, head++);
             key[0] = key[1] = dot = 0.0f;
-            head++;
         }
         sq_wgmma_wait<1>();
         sq_wgmma_pin(d_v);
@@ -323,6 +335,10 @@ static __global__ void __launch_bounds__(SQ_GRADS_THREADS, 1)
             sq_barrier_init(shared.gates_full(set), 1);
             sq_barrier_init(shared.gates_empty(set), 8);
         }
+        for (int set = 0; set < SQ_GRADS_SUMS; set++) {
+            sq_barrier_init(shared.sums_full(set), 8);
+            sq_barrier_init(shared.sums_empty(set), 1);
+        }
         sq_barrier_init_fence();
     }
     __syncthreads();
@@ -333,6 +349,8 @@ static __global__ void __launch_bounds__(SQ_GRADS_THREADS, 1)
         sq_release_registers<SQ_GRADS_PRODUCER_REGISTERS>();
         if (warp > 0 && warp <= SQ_GRADS_MAKERS)
             sq_grads_fill_gates<T>(c, shared, warp - 1);
+        else if (warp > SQ_GRADS_MAKERS && c.d_log)
+            sq_grads_end_sums(c, shared);
         else if (threadIdx.x % SQ_WARPGROUP == 0)
             sq_grads_copy(maps, c, shared);
     } else {

@@ -11,7 +11,8 @@
  *
  *   P^T, W^T (j, i)    dv = key o (K G) + P^T dO + skip dO    dk = (key o V) G^T + W^T Q    dw, from_keys
  *
- * A third copies and makes the gates.
+ * A third copies, makes the gates and ends the sums for d(ln a), so that the two need not wait for each
+ * other.
  */
 #ifndef SQ_KERNELS_CHUNK_CORE_DECAY_NATIVE_GRADS_CUH
 #define SQ_KERNELS_CHUNK_CORE_DECAY_NATIVE_GRADS_CUH
@@ -23,9 +24,11 @@ typedef struct {
     CUtensorMap q, k, v, d_o, before, after, d_q, d_k, d_v;
 } sq_grads_maps;
 
-/* What the warpgroups add up for d(ln a) of a head's chunk. */
+/* What the warpgroups add up for d(ln a) of a head's chunk, and for its `skip`; dots, skips: of each
+ * thread. */
 typedef struct {
-    float later[4][SQ_CHUNK], queries[SQ_CHUNK], keys[SQ_CHUNK], dots[8];
+    float later[4][SQ_CHUNK], queries[SQ_CHUNK], keys[SQ_CHUNK];
+    float dots[2 * SQ_WARPGROUP], skips[SQ_WARPGROUP], decay;
 } sq_grads_sums;
 
 enum {
@@ -33,12 +36,12 @@ enum {
     SQ_GRADS_STAGES = 2,
     SQ_GRADS_MAKERS = 2, /* of gates; a divisor of their number */
     SQ_GRADS_GATES = 4,  /* made ahead of the stages, for they take as long as a step */
+    SQ_GRADS_SUMS = 2,   /* of this and the next head */
     SQ_GRADS_STAGE_TILES = 10,
     SQ_GRADS_TILES = SQ_GRADS_STAGES * SQ_GRADS_STAGE_TILES + 5,
     SQ_GRADS_THREADS = 3 * SQ_WARPGROUP,
-    SQ_GRADS_QUERIES = 1, /* named barriers of the warpgroups, and of both */
+    SQ_GRADS_QUERIES = 1, /* named barriers of the warpgroups */
     SQ_GRADS_KEYS_SYNC = 2,
-    SQ_GRADS_BOTH = 3,
     SQ_GRADS_CONSUMER_REGISTERS = 232,
     SQ_GRADS_PRODUCER_REGISTERS = 40
 };
@@ -46,10 +49,11 @@ enum {
 typedef struct __align__(16)
 {
     sq_chunk_gates gates[SQ_GRADS_GATES];
-    sq_grads_sums sums[2]; /* of this and the next head */
+    sq_grads_sums sums[SQ_GRADS_SUMS];
     float skip[SQ_GRADS_GATES][SQ_TMA_SIDE], skip_sums[4][SQ_TMA_SIDE];
     uint64_t full[SQ_GRADS_STAGES], empty[SQ_GRADS_STAGES];
     uint64_t gates_full[SQ_GRADS_GATES], gates_empty[SQ_GRADS_GATES];
+    uint64_t sums_full[SQ_GRADS_SUMS], sums_empty[SQ_GRADS_SUMS];
 }
 sq_grads_small;
 
@@ -88,6 +92,14 @@ struct sq_grads_shared {
     __device__ uint32_t gates_empty(int set) const
     {
         return sq_shared_address(&small()->gates_empty[set]);
+    }
+    __device__ uint32_t sums_full(int set) const
+    {
+        return sq_shared_address(&small()->sums_full[set]);
+    }
+    __device__ uint32_t sums_empty(int set) const
+    {
+        return sq_shared_address(&small()->sums_empty[set]);
     }
 };
 
@@ -446,8 +458,7 @@ __device__ __forceinline__ void sq_grads_sum_pairs(const float (&pairs)[32], sq_
 }
 
 /* d(ln a) of the chunk's steps; one warp. */
-__device__ __forceinline__ void sq_grads_store_log(const sq_grads_sums *sums, float decay,
-                                                   float *d_log)
+__device__ __forceinline__ void sq_grads_store_log(const sq_grads_sums *sums, float *d_log)
 {
     const int lane = (int)threadIdx.x % 32, t = 2 * lane;
     const float key[2] = {sums->keys[t], sums->keys[t + 1]};
@@ -464,14 +475,15 @@ __device__ __forceinline__ void sq_grads_store_log(const sq_grads_sums *sums, fl
     const float after = __shfl_down_sync(0xffffffffu, queries, 1);
 #pragma unroll
     for (int w = 0; w < 8; w++) {
-        whole += sums->dots[w];
+        whole += sums->dots[32 * w + lane];
     }
+    whole = sums->decay * sq_warp_sum<32>(whole);
     float from_keys = lane > 0 ? before : 0.0f;
     float from_queries = (lane < 31 ? after : 0.0f) + query[1];
     float d[2];
 #pragma unroll
     for (int x = 0; x < 2; x++) {
-        d[x] = decay * whole + from_keys + from_queries + (x == 0 ? query[0] : 0.0f);
+        d[x] = whole + from_keys + from_queries + (x == 0 ? query[0] : 0.0f);
         from_keys += key[0];
 #pragma unroll
         for (int w = 0; w < 4; w++) {
@@ -479,6 +491,53 @@ __device__ __forceinline__ void sq_grads_store_log(const sq_grads_sums *sums, fl
         }
     }
     *(float2 *)&d_log[t] = make_float2(d[0], d[1]);
+}
+
+/* Of a head's chunk in d_skip. */
+__device__ __forceinline__ int64_t sq_grads_skip_row(const sq_decay_tiled &c,
+                                                     const sq_grads_step &s)
+{
+    return (s.batch * (int64_t)c.chunks + s.chunk) * c.p.heads + s.head;
+}
+
+/* One warp: ends the sums of each head's chunk. */
+__device__ __forceinline__ void sq_grads_end_sums(const sq_decay_tiled &c,
+                                                  const sq_grads_shared &shared)
+{
+    const int lane = (int)threadIdx.x % 32;
+    int head = 0;
+    sq_grads_each(c, [&](const sq_grads_step &s, int) {
+        if (!s.is_last_tile)
+            return;
+        const int set = head % SQ_GRADS_SUMS;
+        const sq_grads_sums *sums = &shared.small()->sums[set];
+        sq_barrier_wait(shared.sums_full(set), head / SQ_GRADS_SUMS & 1);
+        sq_grads_store_log(sums, c.d_log + sq_tile_gate_index(c, 0, sq_grads_unit(c, s)));
+        if (c.p.skip && c.skip_values == 1) {
+            const float *skips = &sums->skips[lane];
+            const float skip = sq_warp_sum<32>(skips[0] + skips[32] + skips[64] + skips[96]);
+            if (lane == 0)
+                c.d_skip[sq_grads_skip_row(c, s)] = skip;
+        }
+        __syncwarp();
+        if (lane == 0)
+            sq_barrier_arrive(shared.sums_empty(set));
+        head++;
+    });
+}
+
+/* The thread's share of the sum over a chunk's steps of do . v: the diagonal of dP. */
+__device__ __forceinline__ float sq_grads_skip_of(const float (&dp)[32], sq_native_lane at)
+{
+    float even = 0.0f, odd = 0.0f;
+#pragma unroll
+    for (int warp = 0; warp < 4; warp++) {
+        if (at.warp == warp) {
+            even = dp[8 * warp] + dp[8 * warp + 6];
+            odd = dp[8 * warp + 1] + dp[8 * warp + 7];
+        }
+    }
+    return at.g == 2 * at.q ? even : at.g == 2 * at.q + 1 ? odd : 0.0f;
 }
 
 /* Sums over the chunk of do o v by column, to d_skip; a warp takes 16 steps, a lane two columns. */
@@ -502,8 +561,7 @@ __device__ __forceinline__ void sq_grads_skip_sums(const sq_decay_tiled &c, cons
     sq_named_sync(SQ_GRADS_QUERIES, SQ_WARPGROUP);
     if (own >= SQ_TMA_SIDE || s.column + own >= c.p.values)
         return;
-    const int64_t row = (s.batch * (int64_t)c.chunks + s.chunk) * c.p.heads + s.head;
-    c.d_skip[row * c.p.values + s.column + own] =
+    c.d_skip[sq_grads_skip_row(c, s) * c.p.values + s.column + own] =
         scratch[0][own] + scratch[1][own] + scratch[2][own] + scratch[3][own];
 }
 

@@ -122,9 +122,9 @@ __device__ __forceinline__ void sq_wide_sum_queries(const sq_wide_shared &shared
         sums->queries[row] = query[0];
         sums->queries[row + 8] = query[1];
     }
-    dot = sq_warp_sum<32>(dot);
-    if (threadIdx.x % 32 == 0)
-        sums->dots[at.warp] = dot;
+    sums->dots[threadIdx.x] = dot;
+    if (threadIdx.x == 0)
+        sums->decay = shared.small()->gates.decay;
 }
 
 /* What follows the last column: W, handed over, dq, and d(ln a). */
@@ -145,15 +145,14 @@ sq_wide_finish_queries(const sq_grads_maps &maps, const sq_decay_tiled &c, const
     }
     if (c.d_log)
         sq_wide_sum_queries<T>(shared, at, dq, dp, dot);
-    sq_roles_sync(SQ_GRADS_BOTH, 2 * SQ_WARPGROUP); /* dv has left its tile; the sums are there */
+    sq_roles_sync(SQ_WIDE_BOTH, 2 * SQ_WARPGROUP); /* dv has left its tile; the sums are there */
 #pragma unroll
     for (int k = 0; k < 4; k++) {
         sq_stmatrix(sq_address_a<8>(shared.d_v(), 16 * at.warp, 16 * k), w[k]);
     }
     sq_roles_sync(SQ_WIDE_HANDED, 2 * SQ_WARPGROUP);
     if (c.d_log && at.warp == 0)
-        sq_grads_store_log(&small->sums, small->gates.decay,
-                           c.d_log + sq_tile_gate_index(c, 0, sq_grads_unit(c, s)));
+        sq_grads_store_log(&small->sums, c.d_log + sq_tile_gate_index(c, 0, sq_grads_unit(c, s)));
     sq_wide_add_pairs<T>(w, shared.k(), dq);
     sq_wide_flush<T>(c, s, &maps.d_q, c.d_q, shared, shared.k(), SQ_GRADS_QUERIES, at, dq);
 }
@@ -278,9 +277,7 @@ __device__ __forceinline__ void sq_wide_sum_keys(sq_wide_small *small, const flo
         small->sums.keys[row] = factor[0] * key[0];
         small->sums.keys[row + 8] = factor[1] * key[1];
     }
-    dot = sq_warp_sum<32>(dot);
-    if (threadIdx.x % 32 == 0)
-        small->sums.dots[4 + at.warp] = dot;
+    small->sums.dots[threadIdx.x] = dot;
 }
 
 /* dw of the thread's two steps. */
@@ -313,7 +310,7 @@ sq_wide_finish_keys(const sq_grads_maps &maps, const sq_decay_tiled &c, const sq
         sq_wide_sum_keys(shared.small(), factor, at, dot, key);
     if (threadIdx.x % SQ_WARPGROUP == 0)
         sq_tma_wait_read();
-    sq_roles_sync(SQ_GRADS_BOTH, 2 * SQ_WARPGROUP);
+    sq_roles_sync(SQ_WIDE_BOTH, 2 * SQ_WARPGROUP);
     if (c.d_log)
         sq_wide_store_step(shared.small(), at, key,
                            c.d_step + sq_tile_gate_index(c, 0, sq_grads_unit(c, s)));

@@ -12,7 +12,8 @@ enum {
     SQ_WIDE_STAGE_TILES = 6,
     SQ_WIDE_KEY_TILES = 4,
     SQ_WIDE_TILES = SQ_WIDE_STAGES * SQ_WIDE_STAGE_TILES + 2 * SQ_WIDE_KEY_TILES + 1,
-    SQ_WIDE_HANDED = 4 /* a named barrier, beside those of decay_native_grads.cuh */
+    SQ_WIDE_BOTH = 3, /* named barriers, beside those of decay_native_grads.cuh */
+    SQ_WIDE_HANDED = 4
 };
 
 /* totals[warp][j]: the sum over the warp's i of N_ij. */

@@ -21,6 +21,7 @@ static sq_decay_tiled tiled(const sq_call *call, const sq_decay_params &p)
     c.chunks = (int)sq_ceil_div(p.length, SQ_CHUNK);
     c.key_tiles = (int)sq_ceil_div(p.keys, SQ_TILE);
     c.value_tiles = (int)sq_ceil_div(p.values, SQ_TILE);
+    c.skip_values = p.values;
     const int64_t blocks =
         (int64_t)c.key_tiles * c.chunks * (p.heads / p.heads_per_group) * p.batch;
     const int64_t wanted = sq_ceil_div(SQ_TILE_BLOCKS, blocks);

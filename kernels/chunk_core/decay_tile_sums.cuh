@@ -191,7 +191,7 @@ static inline sq_status sq_tile_skips(const sq_call *call, const sq_decay_tiled 
 {
     const int64_t rows = (int64_t)c.p.batch * c.chunks;
     if (c.g.d_skip_column == 0)
-        return sq_tile_sum_parts(call, c.d_skip, rows, c.p.heads, c.p.values, c.g.d_skip,
+        return sq_tile_sum_parts(call, c.d_skip, rows, c.p.heads, c.skip_values, c.g.d_skip,
                                  c.g.d_skip_head, err);
     return sq_tile_sum_parts(call, c.d_skip, rows, c.p.heads * c.p.values, 1, c.g.d_skip,
                              c.g.d_skip_column, err);

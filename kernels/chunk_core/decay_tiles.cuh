@@ -21,12 +21,12 @@
 
 /* before, after: states S and gradients G of all chunks, (chunks, B, H, keys, values) in the call's
  * type, G in the later chunk's units. Sums to come, each by part: d_step, d_log (key tiles, B, H, 64 chunks): dw and d(ln a) of
- * each step; d_skip (B chunks, H, values); d_a, d_bias (B chunks, H); d_q, d_k (splits, B, L, G,
+ * each step; d_skip (B chunks, H, skip_values: values, or 1); d_a, d_bias (B chunks, H); d_q, d_k (splits, B, L, G,
  * keys): of some heads of a group each, not used where splits is 1. */
 typedef struct {
     sq_decay_params p;
     sq_decay_grads g;
-    int chunks, key_tiles, value_tiles, splits;
+    int chunks, key_tiles, value_tiles, splits, skip_values;
     bool is_vector;
     void *before, *after;
     float *d_step, *d_log, *d_skip, *d_a, *d_bias, *d_q, *d_k;
