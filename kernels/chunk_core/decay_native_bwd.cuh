@@ -132,10 +132,8 @@ __device__ __forceinline__ void sq_grads_queries(const sq_grads_maps &maps, cons
         sq_wgmma_fence();
         dq.update(weighed, shared.before(stage), !(s.is_first_head && s.is_first_tile));
         sq_wgmma_commit();
-        unsigned char *before = shared.memory + (shared.before(stage) - shared.base);
-        unsigned char *after = shared.memory + (shared.after(stage) - shared.base);
         if (c.d_log)
-            dot += sq_grads_dot_tiles<T>(before, after);
+            dot += sq_grads_dot_tiles<T>(shared.before(stage), shared.after(stage), at);
         if (c.p.skip && c.skip_values > 1)
             sq_grads_skip_sums<T>(c, s, shared.memory + (shared.d_o(stage) - shared.base),
                                   shared.memory + (shared.v(stage) - shared.base),
@@ -257,10 +255,9 @@ __device__ __forceinline__ void sq_grads_keys(const sq_grads_maps &maps, const s
         sq_wgmma_fence();
         dk.update(weighed, shared.after(stage), !(s.is_first_head && s.is_first_tile));
         sq_wgmma_commit();
-        unsigned char *before = shared.memory + (shared.before(stage) - shared.base);
-        unsigned char *after = shared.memory + (shared.after(stage) - shared.base);
         if (c.d_log)
-            dot += sq_grads_dot_tiles<T>(before + SQ_TMA_TILE_BYTES, after + SQ_TMA_TILE_BYTES);
+            dot += sq_grads_dot_tiles<T>(shared.before(stage) + SQ_TMA_TILE_BYTES,
+                                         shared.after(stage) + SQ_TMA_TILE_BYTES, at);
         sq_wgmma_wait<1>();
         sq_wgmma_pin(dp);
         sq_wgmma_pin(score);

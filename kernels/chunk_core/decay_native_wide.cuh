@@ -193,8 +193,7 @@ __device__ __forceinline__ void sq_wide_queries(const sq_grads_maps &maps, const
             dq[half].update(weighed, shared.before(stage));
             sq_wgmma_commit();
             if (c.d_log)
-                dot += sq_grads_dot_tiles<T>(shared.at(shared.before(stage)),
-                                             shared.at(shared.after(stage)));
+                dot += sq_grads_dot_tiles<T>(shared.before(stage), shared.after(stage), at);
             if (half == 0 && c.p.skip)
                 sq_grads_skip_sums<T>(c, s, shared.at(shared.d_o(stage)),
                                       shared.at(shared.v(stage)), small->skip_sums);
@@ -358,8 +357,8 @@ __device__ __forceinline__ void sq_wide_keys(const sq_grads_maps &maps, const sq
             dk[half].update(weighed, shared.after(stage));
             sq_wgmma_commit();
             if (c.d_log)
-                dot += sq_grads_dot_tiles<T>(shared.at(shared.before(stage) + SQ_TMA_TILE_BYTES),
-                                             shared.at(shared.after(stage) + SQ_TMA_TILE_BYTES));
+                dot += sq_grads_dot_tiles<T>(shared.before(stage) + SQ_TMA_TILE_BYTES,
+                                             shared.after(stage) + SQ_TMA_TILE_BYTES, at);
             sq_wgmma_wait<0>();
             sq_wgmma_pin(d_v);
             dk[half].pin();
