@@ -4,6 +4,7 @@
 #define SQ_KERNELS_CHUNK_CORE_DECAY_NATIVE_BWD_CUH
 
 #include "kernels/chunk_core/decay_native_grads.cuh"
+#include "kernels/chunk_core/decay_native_sums.cuh"
 
 /* W of the warpgroup's rows, rounded, from dP; dP becomes the pairs dP e w (q . k). seen: see
  * sq_grads_seen_of. */

@@ -159,8 +159,7 @@ struct sq_native_state {
     }
 
     /* Starts S^T (+)= V^T K. */
-    __device__ __forceinline__ void update(const uint32_t (&v)[4][4], uint32_t k,
-                                           int is_added = 1)
+    __device__ __forceinline__ void update(const uint32_t (&v)[4][4], uint32_t k, int is_added = 1)
     {
         const uint64_t keys = sq_wgmma_columns(k);
 #pragma unroll
