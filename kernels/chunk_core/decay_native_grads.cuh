@@ -170,6 +170,19 @@ __device__ __forceinline__ void sq_grads_each(const sq_decay_tiled &c, F f)
     }
 }
 
+/* Where S before a step's chunk lies, G after it: outside, where TMA reads zeros, if it is 0. */
+typedef struct {
+    int before, after;
+} sq_grads_matrices;
+
+__device__ __forceinline__ sq_grads_matrices sq_grads_matrices_of(const sq_decay_tiled &c,
+                                                                  const sq_grads_step &s)
+{
+    const int unit = (s.chunk * c.p.batch + s.batch) * c.p.heads + s.head;
+    return {s.chunk > 0 || c.p.initial.data ? unit : -1,
+            s.chunk + 1 < c.chunks || c.g.d_final.data ? unit : -1};
+}
+
 /* --- the producer --- */
 
 /* An item's Q and K come with its first steps: each stage keeps them for the later ones. */
@@ -182,7 +195,7 @@ __device__ __forceinline__ void sq_grads_copy(const sq_grads_maps &maps, const s
         const int first = s.chunk * SQ_CHUNK;
         steps = s.is_first_head && s.is_first_tile ? 1 : steps + 1;
         const bool has_keys = steps > SQ_GRADS_STAGES;
-        const int unit = (s.chunk * c.p.batch + s.batch) * c.p.heads + s.head;
+        const sq_grads_matrices m = sq_grads_matrices_of(c, s);
         const uint32_t full = shared.full(stage);
         sq_barrier_wait(shared.empty(stage), (round & 1) ^ 1);
         sq_barrier_expect(full, (SQ_GRADS_STAGE_TILES - (has_keys ? 4 : 0)) * SQ_TMA_TILE_BYTES);
@@ -193,8 +206,8 @@ __device__ __forceinline__ void sq_grads_copy(const sq_grads_maps &maps, const s
                 sq_tma_load(shared.q(stage) + to, &maps.q, x, s.group, first, s.batch, full);
                 sq_tma_load(shared.k(stage) + to, &maps.k, x, s.group, first, s.batch, full);
             }
-            sq_tma_load(shared.before(stage) + to, &maps.before, x, 0, s.column, unit, full);
-            sq_tma_load(shared.after(stage) + to, &maps.after, x, 0, s.column, unit, full);
+            sq_tma_load(shared.before(stage) + to, &maps.before, x, 0, s.column, m.before, full);
+            sq_tma_load(shared.after(stage) + to, &maps.after, x, 0, s.column, m.after, full);
         }
         sq_tma_load(shared.v(stage), &maps.v, s.column, s.head, first, s.batch, full);
         sq_tma_load(shared.d_o(stage), &maps.d_o, s.column, s.head, first, s.batch, full);

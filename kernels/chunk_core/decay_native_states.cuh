@@ -6,7 +6,8 @@
  *   S: from the first on,   S^T = decay S^T + (V o key)^T K
  *   G: from the last on,    G^T = decay G^T + (dO o row)^T Q
  *
- * and writes it, rounded, before each update. One launch makes both: half of the blocks each.
+ * and writes it, rounded, before each update; not the first if it is 0, which readers know. One launch
+ * makes both: half of the blocks each.
  * In memory a matrix is transposed too: (chunks B H, values, keys).
  */
 #ifndef SQ_KERNELS_CHUNK_CORE_DECAY_NATIVE_STATES_CUH
@@ -67,10 +68,11 @@ struct sq_states_shared {
     __device__ uint32_t empty(int stage) const { return full(stage) + 8 * shape::stages; }
 };
 
-/* What a block works on; chunks are counted in the order of the walk. */
+/* What a block works on; chunks are counted in the order of the walk. updates: one for each chunk,
+ * but for the last if nobody wants what comes after it. */
 typedef struct {
     sq_decay_unit u;
-    int heads, chunks;
+    int heads, chunks, updates;
     bool is_reverse;
 } sq_states_block;
 
@@ -86,7 +88,7 @@ __device__ __forceinline__ void sq_states_copy(const sq_states_maps &maps, const
 {
     using shape = sq_states_shape<KEYS, GROUPS>;
     const sq_decay_unit &u = block.u;
-    for (int i = 0; i < block.chunks; i++) {
+    for (int i = 0; i < block.updates; i++) {
         const int stage = i % shape::stages, round = i / shape::stages;
         const int first = sq_states_chunk(block, i) * SQ_CHUNK;
         const uint32_t full = shared.full(stage);
@@ -155,11 +157,14 @@ sq_states_consume(const sq_states_maps &maps, const sq_decay_params &p, const sq
         const int stage = i % shape::stages, chunk = sq_states_chunk(block, i);
         const sq_chunk_gates *gates = shared.gates(stage, set);
         uint32_t v[4][4], weighed[4][4];
+        if (i > 0 || from.data)
+            sq_states_store<T, KEYS>(&maps.to, shared.rounded(group), group, at, u.column,
+                                     (chunk * p.batch + u.batch) * p.heads + u.head, state);
+        if (i == block.updates)
+            break;
         sq_barrier_wait(shared.full(stage), i / shape::stages & 1);
         sq_native_load_values(shared.right(stage, group), at, v);
         sq_native_weigh<T>(block.is_reverse ? gates->row : gates->key, at, v, weighed);
-        sq_states_store<T, KEYS>(&maps.to, shared.rounded(group), group, at, u.column,
-                                 (chunk * p.batch + u.batch) * p.heads + u.head, state);
         state.decay(gates->decay);
         state.pin();
         sq_wgmma_pin(weighed);
@@ -196,8 +201,12 @@ static __global__ void __launch_bounds__((sq_states_shape<KEYS, GROUPS>::threads
     const sq_states_shared<KEYS, GROUPS> shared = {first, sq_shared_address(first)};
     /* The two halves of the grid as two segments of a plan that has none. */
     const sq_decay_unit u = sq_decay_locate(p, SQ_TMA_SIDE * GROUPS / heads, heads);
-    const sq_states_block block = {u, heads, (p.length + SQ_CHUNK - 1) / SQ_CHUNK, u.segment > 0};
-    const sq_states_maps &own = block.is_reverse ? maps.reverse : maps.forward;
+    const bool is_reverse = u.segment > 0;
+    const sq_decay_matrix &from = is_reverse ? d_final : p.initial;
+    const sq_decay_matrix &to = is_reverse ? d_initial : p.final;
+    const int chunks = (p.length + SQ_CHUNK - 1) / SQ_CHUNK;
+    const sq_states_block block = {u, heads, chunks, chunks - (to.data ? 0 : 1), is_reverse};
+    const sq_states_maps &own = is_reverse ? maps.reverse : maps.forward;
     if (threadIdx.x == 0) {
         for (int stage = 0; stage < shape::stages; stage++) {
             sq_barrier_init(shared.full(stage), heads > 1 ? 1 + GROUPS : 2);
@@ -211,14 +220,13 @@ static __global__ void __launch_bounds__((sq_states_shape<KEYS, GROUPS>::threads
         const int worker = (int)threadIdx.x / 32 % 4 - 1;
         if (worker >= 0)
             sq_native_fill_gates<T, shape::stages>(
-                p, shared, u, heads, block.chunks, worker,
+                p, shared, u, heads, block.updates, worker,
                 [&](int i) { return sq_states_chunk(block, i) * SQ_CHUNK; });
         else if (threadIdx.x % 32 == 0)
             sq_states_copy<KEYS, GROUPS>(own, p, shared, block);
     } else {
         sq_claim_registers<shape::consumer_registers>();
-        sq_states_consume<T, KEYS, GROUPS>(own, p, block.is_reverse ? d_final : p.initial,
-                                           block.is_reverse ? d_initial : p.final, shared, block);
+        sq_states_consume<T, KEYS, GROUPS>(own, p, from, to, shared, block);
     }
 #endif
 }

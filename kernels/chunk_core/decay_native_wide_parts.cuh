@@ -63,7 +63,7 @@ __device__ __forceinline__ void sq_wide_copy(const sq_grads_maps &maps, const sq
 {
     sq_grads_each(c, [&](const sq_grads_step &s, int n) {
         const int first = s.chunk * SQ_CHUNK;
-        const int unit = (s.chunk * c.p.batch + s.batch) * c.p.heads + s.head;
+        const sq_grads_matrices m = sq_grads_matrices_of(c, s);
 #pragma unroll
         for (int half = 0; half < SQ_WIDE_HALVES; half++) {
             const int step = SQ_WIDE_HALVES * n + half, stage = step % SQ_WIDE_STAGES;
@@ -73,8 +73,9 @@ __device__ __forceinline__ void sq_wide_copy(const sq_grads_maps &maps, const sq
 #pragma unroll
             for (int i = 0; i < 2; i++) {
                 const int to = i * SQ_TMA_TILE_BYTES, x = (2 * half + i) * SQ_TMA_SIDE;
-                sq_tma_load(shared.before(stage) + to, &maps.before, x, 0, s.column, unit, full);
-                sq_tma_load(shared.after(stage) + to, &maps.after, x, 0, s.column, unit, full);
+                sq_tma_load(shared.before(stage) + to, &maps.before, x, 0, s.column, m.before,
+                            full);
+                sq_tma_load(shared.after(stage) + to, &maps.after, x, 0, s.column, m.after, full);
             }
             sq_tma_load(shared.v(stage), &maps.v, s.column, s.head, first, s.batch, full);
             sq_tma_load(shared.d_o(stage), &maps.d_o, s.column, s.head, first, s.batch, full);
