@@ -100,28 +100,41 @@ static __global__ void __launch_bounds__(SQ_TILE_GATES_THREADS)
             sq_from_f32<T>(dt[i][lane]);
 }
 
-/* to[column * stride] = sum over rows and the `inner` numbers of each of parts[row][column][]. One
- * column a block. */
+/* to[column * stride] = sum over rows and the `inner` numbers of each of parts[row][column][]. */
+typedef struct {
+    const float *parts;
+    float *to;
+    int64_t stride;
+} sq_tile_total;
+
+/* Sums that one launch makes. */
+typedef struct {
+    sq_tile_total sum[3];
+    int count;
+} sq_tile_totals;
+
+/* Block: (column, sum). */
 template <int THREADS>
 static __global__ void __launch_bounds__(THREADS)
-    sq_tile_sum_kernel(const float *parts, int64_t rows, int columns, int inner, float *to,
-                       int64_t stride)
+    sq_tile_sum_kernel(const __grid_constant__ sq_tile_totals sums, int64_t rows, int columns,
+                       int inner)
 {
     __shared__ float scratch[THREADS / 32];
+    const sq_tile_total &own = sums.sum[blockIdx.y];
     const int column = (int)blockIdx.x, rows_on = THREADS / inner;
     const int numbers_on = THREADS % inner;
     int64_t row = (int)threadIdx.x / inner;
     int number = (int)threadIdx.x % inner;
     float sum[1] = {0.0f};
     while (row < rows) {
-        sum[0] += parts[(row * columns + column) * inner + number];
+        sum[0] += own.parts[(row * columns + column) * inner + number];
         number += numbers_on;
         row += rows_on + (number >= inner);
         number -= number >= inner ? inner : 0;
     }
     sq_lanes_sum<THREADS>(sum, scratch);
     if (threadIdx.x == 0)
-        to[column * stride] = sum[0];
+        own.to[column * own.stride] = sum[0];
 }
 
 /* dq or dk from its splits' parts. One row of keys a block. */
@@ -144,16 +157,22 @@ static __global__ void __launch_bounds__(128)
 
 /* --- host --- */
 
-static inline sq_status sq_tile_sum_parts(const sq_call *call, const float *parts, int64_t rows,
-                                          int columns, int inner, float *to, int64_t stride,
-                                          sq_error *err)
+static inline void sq_tile_add_total(sq_tile_totals *sums, const float *parts, float *to,
+                                     int64_t stride)
 {
-    if (!to)
+    if (to)
+        sums->sum[sums->count++] = {parts, to, stride};
+}
+
+static inline sq_status sq_tile_sum_parts(const sq_call *call, const sq_tile_totals &sums,
+                                          int64_t rows, int columns, int inner, sq_error *err)
+{
+    if (sums.count == 0)
         return SQ_OK;
+    const dim3 grid((unsigned)columns, (unsigned)sums.count);
     const int threads = inner == 1 ? 256 : 1024;
     auto kernel = inner == 1 ? sq_tile_sum_kernel<256> : sq_tile_sum_kernel<1024>;
-    kernel<<<(unsigned)columns, threads, 0, sq_stream(call)>>>(parts, rows, columns, inner, to,
-                                                               stride);
+    kernel<<<grid, threads, 0, sq_stream(call)>>>(sums, rows, columns, inner);
     return sq_launched("sums over chunks", err);
 }
 
@@ -175,6 +194,13 @@ static sq_status sq_tile_splits(const sq_call *call, const sq_decay_tiled &c, sq
     return sq_launched("sums over heads", err);
 }
 
+/* Is d_skip of heads alone, as d_a and d_bias are? */
+static inline bool sq_tile_skips_are_of_heads(const sq_decay_tiled &c)
+{
+    return c.p.skip && c.g.d_skip_column == 0 && c.skip_values == 1;
+}
+
+/* Those of the gates themselves, of A and of the bias. */
 template <typename T>
 static sq_status sq_tile_gates(const sq_call *call, const sq_decay_tiled &c, sq_error *err)
 {
@@ -182,19 +208,26 @@ static sq_status sq_tile_gates(const sq_call *call, const sq_decay_tiled &c, sq_
     const int64_t blocks = rows * sq_ceil_div(c.p.heads, SQ_TILE_GATES_HEADS);
     sq_tile_gates_kernel<T><<<(unsigned)blocks, SQ_TILE_GATES_THREADS, 0, sq_stream(call)>>>(c);
     SQ_TRY(sq_launched("gradients of gates", err));
-    SQ_TRY(sq_tile_sum_parts(call, c.d_a, rows, c.p.heads, 1, c.g.d_a, 1, err));
-    return sq_tile_sum_parts(call, c.d_bias, rows, c.p.heads, 1, c.g.d_bias, 1, err);
+    sq_tile_totals sums = {};
+    sq_tile_add_total(&sums, c.d_a, c.g.d_a, 1);
+    sq_tile_add_total(&sums, c.d_bias, c.g.d_bias, 1);
+    if (sq_tile_skips_are_of_heads(c))
+        sq_tile_add_total(&sums, c.d_skip, c.g.d_skip, c.g.d_skip_head);
+    return sq_tile_sum_parts(call, sums, rows, c.p.heads, 1, err);
 }
 
-/* dskip of each head, or of each head and column. */
+/* dskip of each head, or of each head and column, where sq_tile_gates has not summed it. */
 static inline sq_status sq_tile_skips(const sq_call *call, const sq_decay_tiled &c, sq_error *err)
 {
     const int64_t rows = (int64_t)c.p.batch * c.chunks;
-    if (c.g.d_skip_column == 0)
-        return sq_tile_sum_parts(call, c.d_skip, rows, c.p.heads, c.skip_values, c.g.d_skip,
-                                 c.g.d_skip_head, err);
-    return sq_tile_sum_parts(call, c.d_skip, rows, c.p.heads * c.p.values, 1, c.g.d_skip,
-                             c.g.d_skip_column, err);
+    const bool has_columns = c.g.d_skip_column != 0;
+    sq_tile_totals sums = {};
+    if (sq_tile_skips_are_of_heads(c))
+        return SQ_OK;
+    sq_tile_add_total(&sums, c.d_skip, c.g.d_skip,
+                      has_columns ? c.g.d_skip_column : c.g.d_skip_head);
+    return sq_tile_sum_parts(call, sums, rows, has_columns ? c.p.heads * c.p.values : c.p.heads,
+                             has_columns ? 1 : c.skip_values, err);
 }
 
 #endif
