@@ -124,6 +124,7 @@ __device__ __forceinline__ void sq_grads_queries(const sq_grads_maps &maps, cons
         sq_wgmma_fence();
         sq_grads_start_rows<T, 4>(shared.d_o(stage), shared.v(stage), !s.is_first_tile, dp);
         sq_grads_start_rows<T, 8>(shared.q(stage), shared.k(stage), false, score);
+        sq_wgmma_commit();
         sq_grads_start_rows<T, 8>(shared.q(stage), shared.before(stage), false, seen);
         sq_wgmma_commit();
         sq_grads_load_rows(shared.d_o(stage), at, d_o);
@@ -139,11 +140,9 @@ __device__ __forceinline__ void sq_grads_queries(const sq_grads_maps &maps, cons
             sq_grads_skip_sums<T>(c, s, shared.memory + (shared.d_o(stage) - shared.base),
                                   shared.memory + (shared.v(stage) - shared.base),
                                   small->skip_sums);
-        sq_wgmma_wait<1>();
+        sq_wgmma_wait<2>();
         sq_wgmma_pin(dp);
         sq_wgmma_pin(score);
-        sq_wgmma_pin(seen);
-        sq_grads_dot_rows<T>(weighed, seen, query);
         const float skip = c.p.skip && c.skip_values == 1 ? sq_grads_skip_of(dp, at) : 0.0f;
         if (s.is_last_tile)
             sq_grads_weigh_queries<T>(
@@ -154,6 +153,10 @@ __device__ __forceinline__ void sq_grads_queries(const sq_grads_maps &maps, cons
         sq_wgmma_fence();
         dq.update(w, shared.k(stage));
         sq_wgmma_commit();
+        sq_wgmma_wait<1>();
+        sq_wgmma_pin(seen);
+        sq_wgmma_pin(weighed);
+        sq_grads_dot_rows<T>(weighed, seen, query);
         if (s.is_last_tile && c.d_log) {
             sq_grads_sums *sums = sq_grads_begin_sums(shared, head);
             sq_grads_sum_pairs(dp, at, before_now, sums);
@@ -247,6 +250,7 @@ __device__ __forceinline__ void sq_grads_keys(const sq_grads_maps &maps, const s
         sq_wgmma_fence();
         sq_grads_start_rows<T, 4>(shared.v(stage), shared.d_o(stage), !s.is_first_tile, dp);
         sq_grads_start_rows<T, 8>(shared.k(stage), shared.q(stage), false, score);
+        sq_wgmma_commit();
         sq_grads_start_rows<T, 8>(shared.k(stage), shared.after(stage), false, d_v);
         sq_wgmma_commit();
         sq_grads_load_rows(shared.v(stage), at, v);
@@ -259,16 +263,17 @@ __device__ __forceinline__ void sq_grads_keys(const sq_grads_maps &maps, const s
         if (c.d_log)
             dot += sq_grads_dot_tiles<T>(shared.before(stage) + SQ_TMA_TILE_BYTES,
                                          shared.after(stage) + SQ_TMA_TILE_BYTES, at);
-        sq_wgmma_wait<1>();
+        sq_wgmma_wait<2>();
         sq_wgmma_pin(dp);
         sq_wgmma_pin(score);
+        sq_grads_weigh_keys<T>(gates, at, sq_grads_seen_in<true>(c.p, gates, at, now_after), score,
+                               dp, pairs, w, step);
+        sq_wgmma_wait<1>();
         sq_wgmma_pin(d_v);
         sq_grads_load_rows(shared.v(stage), at, v); /* again: 32 registers fewer */
         sq_grads_dot_rows<T>(v, d_v, key);
         sq_grads_begin_values<T>(shared.d_o(stage), small->skip[n % SQ_GRADS_GATES], factor, at,
                                  d_v);
-        sq_grads_weigh_keys<T>(gates, at, sq_grads_seen_in<true>(c.p, gates, at, now_after), score,
-                               dp, pairs, w, step);
         if (!s.is_last_tile)
             sq_grads_clear(w);
         sq_wgmma_pin(d_v);
