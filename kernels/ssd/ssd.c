@@ -275,6 +275,7 @@ static const char *const test_shapes[] = {
     "B=1,L=600,H=2,P=64,N=256",
     "B=1,L=2053,H=4,P=64,N=128",
     "B=1,L=4096,H=2,P=64,N=128,bias=0",
+    "B=3,L=2880,H=4,P=8,N=16",
     "B=1,L=70,H=2,P=8,N=8,skip=2,gate=1",
     "B=2,L=33,H=2,P=8,N=16,dtmin=0.01,dtmax=0.05,final=1",
     "B=1,L=129,H=2,P=16,N=8,initial=1,final=1",
