@@ -222,20 +222,29 @@ struct sq_decay_portable {
 
 template <sq_decay_params_fn PARAMS, sq_decay_grads_fn GRADS>
 struct sq_decay_native {
+    using naive = sq_decay_naive<PARAMS>; /* of which one step is */
     static bool is_backward(const sq_call *call) { return call->pass == SQ_PASS_BWD; }
+    static bool is_step(const sq_call *call) { return call->pass == SQ_PASS_STEP; }
     static sq_status supports(const sq_call *call, const sq_device *device, sq_error *why)
     {
+        if (is_step(call) && call->dtype == SQ_DTYPE_BF16)
+            return naive::supports(call, device, why);
         return is_backward(call)
                    ? sq_decay_native_bwd_supports(call, PARAMS(call), GRADS(call), device, why)
                    : sq_decay_native_supports(call, PARAMS(call), device, why);
     }
     static size_t workspace(const sq_call *call)
     {
+        if (is_step(call))
+            return naive::workspace(call);
         return is_backward(call) ? sq_decay_native_bwd_workspace(PARAMS(call), GRADS(call))
                                  : sq_decay_native_workspace(PARAMS(call));
     }
     static sq_status prepare(const sq_call *call, void **plan, sq_error *err)
     {
+        *plan = NULL;
+        if (is_step(call))
+            return SQ_OK;
         return is_backward(call)
                    ? sq_decay_native_bwd_prepare(call, PARAMS(call), GRADS(call), plan, err)
                    : sq_decay_native_prepare(call, PARAMS(call), plan, err);
@@ -247,6 +256,8 @@ struct sq_decay_native {
     }
     static sq_status launch(const sq_call *call, void *plan, sq_error *err)
     {
+        if (is_step(call))
+            return naive::launch(call, plan, err);
         return is_backward(call)
                    ? sq_decay_native_bwd_launch(call, PARAMS(call), GRADS(call), plan, err)
                    : forward(call, PARAMS(call), plan, err);
@@ -261,7 +272,7 @@ struct sq_decay_native {
                 prepare,
                 launch,
                 free,
-                SQ_HAS_BWD};
+                SQ_HAS_BWD | SQ_HAS_STEP};
     }
 };
 
