@@ -60,14 +60,13 @@ __device__ __forceinline__ void multiply(const maps_of_all &maps, uint32_t base,
     }
     sq_barrier_wait(barrier, 0);
 
-    float score[32], part[2][16], state[64] = {}, narrow[32], query[32], values[32];
+    float score[32], part[2][16], state[64], narrow[32], query[32], values[32];
     uint32_t a[4][4], seen[8][4];
 #pragma unroll
     for (int j = 0; j < 4; j++) {
         sq_load_a_trans<8>(a[j], v, 16 * j, 16 * warp);
     }
     sq_wgmma_pin(a);
-    sq_wgmma_pin(state);
     sq_wgmma_fence();
 #pragma unroll
     for (int n = 0; n < 8; n++) {
@@ -83,7 +82,7 @@ __device__ __forceinline__ void multiply(const maps_of_all &maps, uint32_t base,
         }
 #pragma unroll
     for (int j = 0; j < 4; j++) {
-        sq_wgmma_128_columns<T>(state, a[j], sq_wgmma_columns(k) + sq_wgmma_columns_step(j));
+        sq_wgmma_128_columns<T>(state, a[j], sq_wgmma_columns(k) + sq_wgmma_columns_step(j), j > 0);
         sq_wgmma_64_columns<T>(narrow, a[j], sq_wgmma_columns(k) + sq_wgmma_columns_step(j), j > 0);
     }
     sq_wgmma_commit();
