@@ -26,10 +26,12 @@ typedef struct {
 
 /* What the warpgroups add up for d(ln a) of a head's chunk, and for its `skip`; dots, skips: of each
  * thread. */
-typedef struct {
+typedef struct __align__(16)
+{
     float later[4][SQ_CHUNK], queries[SQ_CHUNK], keys[SQ_CHUNK];
     float dots[2 * SQ_WARPGROUP], skips[SQ_WARPGROUP], decay;
-} sq_grads_sums;
+}
+sq_grads_sums;
 
 enum {
     SQ_GRADS_KEYS = 128,
