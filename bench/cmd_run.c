@@ -208,6 +208,7 @@ sq_status sq_run_measure(sq_run *run, sq_db *db, const sq_campaign *campaign,
                                  .observer = sq_progress_observer(&progress),
                                  .budget_seconds = run->budget_seconds,
                                  .counters = run->counters,
+                                 .counts_every_run = run->counts_every_run,
                                  .known = known.ceiling,
                                  .n_known = known.n,
                                  .known_from = from};

@@ -33,6 +33,7 @@ typedef struct {
     double sentinel_share; /* of cells that are measured as both sides of a night */
     bool is_random;
     const char *counters;       /* sets to count each cell by; NULL: none. Points into `campaign` */
+    bool counts_every_run;       /* of a cell, not its first alone */
     sq_counter_set *counter_set; /* what they are */
     sq_metric_def *metrics;      /* what the store may hold: ours, and those of the user's set */
     uint64_t seed;

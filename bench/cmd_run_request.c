@@ -246,6 +246,7 @@ static sq_status read_counters(sq_run *run, sq_error *err)
                                                            "counted")
                            : sq_set_load(sets, NULL, &run->counter_set, err);
     SQ_TRY(sq_setting_at(s, status, err));
+    SQ_TRY(sq_settings_switch(&run->campaign, "count-every-run", &run->counts_every_run, err));
     run->metrics = sq_set_metrics(run->counter_set);
     return run->metrics ? SQ_OK : sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for metrics");
 }
@@ -373,6 +374,7 @@ sq_status sq_run_plan(sq_run *run, sq_error *err)
                                .clock = run->clock,
                                .is_untimed = sq_given_has(&run->given, "profile"),
                                .counters = run->counters,
+                               .counts_every_run = run->counts_every_run,
                                .seed = run->seed};
     sq_plan_free(&run->plan);
     return sq_plan_build(&request, &run->plan, err);

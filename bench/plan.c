@@ -237,6 +237,8 @@ static sq_status hash_plan(const builder *b, char out[SQ_HASH_TEXT], sq_error *e
     char value[32];
     sq_text_printf(&text, "%d %s", b->request->replicates,
                    b->request->counters ? b->request->counters : "off");
+    if (b->request->counters && b->request->counts_every_run)
+        sq_text_add(&text, " every");
     if (b->request->sentinel_share > 0)
         sq_text_printf(&text, " sentinels %g", b->request->sentinel_share);
     for (const sq_policy_field *f = sq_policy_fields; f->setting; f++) {

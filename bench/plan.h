@@ -65,6 +65,7 @@ typedef struct {
     sq_clock clock;       /* that every cell is measured at */
     bool is_untimed;      /* the cells are launched only: a key may say any clock */
     const char *counters; /* sets that are counted (profile/sets.h); NULL: none */
+    bool counts_every_run;
     uint64_t seed;
 } sq_plan_request;
 

@@ -34,6 +34,8 @@ const sq_setting_def sq_setting_defs[] = {
     {{"counters", 0, "SETS",
       "cuda only: basic (default), roofline, stalls, flops, all (by commas), off, or a file"},
      SQ_SCOPE_CAMPAIGN},
+    {{"count-every-run", 0, "on|off", "counters with every run of a cell, not its first (default off)"},
+     SQ_SCOPE_CAMPAIGN},
     {{"allow-failed", 0, "N", "failed runs that still count as fine (default 0)"},
      SQ_SCOPE_CAMPAIGN},
     {{"policy", 0, "NAME", "measuring policy: quick (default), nightly, paper"}, SQ_SCOPE_CAMPAIGN},

@@ -237,6 +237,17 @@ static void test_profile_joins_the_record_once_a_cell(void **state)
     free_rig(r);
 }
 
+static void test_every_run_can_be_counted(void **state)
+{
+    (void)state;
+    rig *r = new_rig("well", "", "64", 2);
+    r->options.counters = "basic";
+    r->options.counts_every_run = true;
+    run(r);
+    assert_true(r->store.rows[0].counted == 123 && r->store.rows[1].counted == 123);
+    free_rig(r);
+}
+
 static void test_failed_profile_fails_no_cell(void **state)
 {
     (void)state;
@@ -395,6 +406,7 @@ int main(void)
         cmocka_unit_test(test_signs_of_life_are_no_timeout),
         cmocka_unit_test(test_rows_carry_width_tokens_and_samples),
         cmocka_unit_test(test_profile_joins_the_record_once_a_cell),
+        cmocka_unit_test(test_every_run_can_be_counted),
         cmocka_unit_test(test_failed_profile_fails_no_cell),
         cmocka_unit_test(test_a_worker_gets_at_most_a_batch),
         cmocka_unit_test(test_replicates_never_share_a_process),
