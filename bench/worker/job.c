@@ -59,8 +59,10 @@ sq_status sq_job_new(const sq_rig *rig, const sq_subject *subject, const sq_cell
 
 void sq_job_free(sq_job *job)
 {
-    if (job)
-        job->ops->free(job);
+    if (!job)
+        return;
+    job->rig->backend->free(job->rig->device, job->surplus);
+    job->ops->free(job);
 }
 
 const char *sq_code_of(const char *kind, const char *name)
@@ -84,9 +86,17 @@ sq_status sq_job_launch_copy(void *arg, int copy, sq_error *err)
     return job->ops->launch(job, err);
 }
 
+static sq_status move_surplus(const sq_job *job, sq_error *err)
+{
+    size_t half = job->surplus_bytes / 2;
+    char *from = job->surplus;
+    return half ? job->rig->backend->copy(job->rig->device, from + half, from, half, err) : SQ_OK;
+}
+
 sq_status sq_job_launch_next(void *arg, sq_error *err)
 {
     const sq_job *job = arg;
+    SQ_TRY(move_surplus(job, err));
     return sq_job_launch_copy(arg, (job->copy + 1) % job->copies, err);
 }
 

@@ -39,6 +39,8 @@ struct sq_job {
     int copy;          /* the set that launch() uses; prove and checksum look at its outputs */
     sq_cost cost;
     double tokens; /* B * L */
+    void *surplus; /* for tests of the gate alone (slowdown.h); NULL: none */
+    size_t surplus_bytes;
 };
 
 /* SQ_UNSUPPORTED with the reason where the provider refuses. *job is NULL after a failure. */
@@ -64,7 +66,7 @@ sq_status sq_job_run_once(sq_job *job, sq_error *err);
 sq_status sq_job_launch(void *arg, sq_error *err);
 /* The same as a sq_turn_fn: makes `copy` the current one. */
 sq_status sq_job_launch_copy(void *arg, int copy, sq_error *err);
-/* The same with the next copy in turn, where there is more than one. */
+/* The same with the next copy in turn, where there is more than one; what a counted launch is. */
 sq_status sq_job_launch_next(void *arg, sq_error *err);
 
 /* Seconds of the monotonic clock. */

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bench/worker/slowdown.h"
+
 /* --- launches as the profiler wants them --- */
 
 static sq_status cool(void *arg, sq_error *err)
@@ -73,6 +75,7 @@ static sq_status profile(sq_session *session, const sq_task *task, const char *s
 {
     SQ_TRY(open_profiler(session, err));
     SQ_TRY(prepare(session, task, &session->rig, job, err));
+    SQ_TRY(sq_surplus_add(*job, &task->cell, err));
     SQ_TRY(sq_job_run_once(*job, err));
     session->on_stage(session->arg, "counters");
     const sq_launches launches = launches_of(task, *job);

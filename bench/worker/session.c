@@ -2,6 +2,7 @@
 #include "bench/worker/session.h"
 
 #include "bench/worker/prove_files.h"
+#include "bench/worker/slowdown.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -269,6 +270,8 @@ void sq_session_run(sq_session *session, const sq_task *task, sq_record *record)
     sq_stopwatch_start(&session->watch);
     open_vitals(session);
     sq_status status = sq_job_new(&session->rig, &task->subject, &task->cell, &job, &err);
+    if (status == SQ_OK)
+        status = sq_surplus_add(job, &task->cell, &err);
     if (status == SQ_OK)
         status = run_job(session, task, job, record, &err);
     if (status != SQ_OK) {

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "bench/worker/session.h"
+#include "bench/worker/slowdown.h"
 
 static sq_session session;
 
@@ -203,6 +204,46 @@ static void cells_can_be_slowed_for_tests(void **state)
     session.rig = kept;
 }
 
+static size_t copied;
+
+static sq_status count_copy(sq_backend_device *device, void *to, const void *from, size_t bytes,
+                            sq_error *err)
+{
+    copied += bytes;
+    return sq_backend_cpu.copy(device, to, from, bytes, err);
+}
+
+/* $SEQMARK_TEST_LARGER adds to the memory of the cells it names, and to what a counted launch moves. */
+static void cells_can_be_made_larger_for_tests(void **state)
+{
+    (void)state;
+    sq_task task = task_of("rmsnorm", "B=2,L=512,D=512");
+    sq_record plain = run_task(&task);
+    sq_backend backend = sq_backend_cpu;
+    const sq_rig kept = session.rig;
+    sq_error err = {.message = ""};
+    backend.copy = count_copy;
+    session.rig.backend = &backend;
+    setenv("SEQMARK_TEST_LARGER", "1:B=3,;10:L=512,", 1);
+    sq_record larger = run_task(&task);
+    assert_int_equal(larger.status, SQ_RUN_OK);
+    assert_int_equal(copied, 0); /* its time is what it was */
+    size_t added = (size_t)(larger.peak_bytes - plain.peak_bytes);
+    assert_in_range(added, plain.peak_bytes / 10 - 512, plain.peak_bytes / 10);
+    sq_job *job = NULL;
+    double setup_ns;
+    assert_int_equal(sq_job_new(&session.rig, &task.subject, &task.cell, &job, &err), SQ_OK);
+    assert_int_equal(sq_surplus_add(job, &task.cell, &err), SQ_OK);
+    assert_int_equal(job->ops->prepare(job, 1, &setup_ns, &err), SQ_OK);
+    assert_int_equal(sq_job_launch_next(job, &err), SQ_OK);
+    assert_int_equal(copied, added / 2); /* read once and written once */
+    sq_job_free(job);
+    unsetenv("SEQMARK_TEST_LARGER");
+    session.rig = kept;
+    sq_record_free(&larger);
+    sq_record_free(&plain);
+}
+
 /* A known hash; of the operator alone, whatever its shape. */
 static void the_code_that_can_run_is_told(void **state)
 {
@@ -234,6 +275,7 @@ int main(void)
         cmocka_unit_test(a_batch_says_how_many),
         cmocka_unit_test(the_code_that_can_run_is_told),
         cmocka_unit_test(cells_can_be_slowed_for_tests),
+        cmocka_unit_test(cells_can_be_made_larger_for_tests),
         cmocka_unit_test(a_run_with_nothing_but_dropped_samples_is_throttled),
     };
     return cmocka_run_group_tests(tests, open_session, close_session);
