@@ -1,4 +1,5 @@
 /* cmd_nightly_confirm: suspects measured again, tonight's program and the baseline's in turn. */
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -145,15 +146,18 @@ static sq_status make_plan(const confirmation *c, int which, int replicates, sid
     return SQ_OK;
 }
 
-static bool is_failing(const confirmation *c, const char *key)
+/* The runs a side that say all that they can of a cell. */
+static int runs_of(const confirmation *c, const char *key)
 {
     for (int i = 0; i < c->n; i++)
         if (strcmp(c->suspect[i].key, key) == 0)
-            return c->suspect[i].is_failing;
-    return false;
+            return c->suspect[i].is_failing        ? 1
+                   : c->suspect[i].is_counts_alone ? COUNTED_RUNS
+                                                   : INT_MAX;
+    return INT_MAX;
 }
 
-/* What of a plan is to be run now: one round; of a cell that fails the first alone. */
+/* What of a plan is to be run now: one round. */
 static sq_plan round_of(const confirmation *c, const side *s, int replicate, sq_error *err)
 {
     sq_plan round = {.n_cells = s->plan.n_cells, .proved = s->plan.proved};
@@ -162,20 +166,33 @@ static sq_plan round_of(const confirmation *c, const side *s, int replicate, sq_
         sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for a round");
     for (int i = 0; round.item && i < s->plan.count; i++) {
         const sq_plan_item *item = &s->plan.item[i];
-        bool is_wanted = !item->is_done && (replicate == 0 || !is_failing(c, item->key));
+        bool is_wanted = !item->is_done && replicate < runs_of(c, item->key);
         if (item->replicate == replicate && is_wanted)
             round.item[round.count++] = *item;
     }
     return round;
 }
 
-/* $SEQMARK_TEST_SLOW is about tonight's program. */
-static void set_slow(int which, const char *told)
+/* These are about tonight's program. */
+static const char *const test_options[] = {"SEQMARK_TEST_SLOW", "SEQMARK_TEST_LARGER"};
+enum { TEST_OPTIONS = sizeof test_options / sizeof *test_options };
+
+static void hide_test_options(char *kept[TEST_OPTIONS])
 {
-    if (which == SIDE_A)
-        unsetenv("SEQMARK_TEST_SLOW");
-    else if (told)
-        setenv("SEQMARK_TEST_SLOW", told, 1);
+    for (int i = 0; i < TEST_OPTIONS; i++) {
+        const char *told = getenv(test_options[i]);
+        kept[i] = told ? strdup(told) : NULL;
+        unsetenv(test_options[i]);
+    }
+}
+
+static void restore_test_options(char *kept[TEST_OPTIONS])
+{
+    for (int i = 0; i < TEST_OPTIONS; i++) {
+        if (kept[i])
+            setenv(test_options[i], kept[i], 1);
+        free(kept[i]);
+    }
 }
 
 static sq_status measure(confirmation *c, side *s, int replicate, sq_plan *round, sq_error *err)
@@ -199,18 +216,17 @@ static sq_status measure(confirmation *c, side *s, int replicate, sq_plan *round
 static sq_status run_round(confirmation *c, int which, int replicate, sq_error *err)
 {
     side *s = &c->side[which];
-    const char *told = getenv("SEQMARK_TEST_SLOW");
-    char *kept = told ? strdup(told) : NULL;
+    char *kept[TEST_OPTIONS] = {NULL};
     if (!s->plan.count)
         return SQ_OK;
     sq_plan round = round_of(c, s, replicate, err);
     sq_status status = round.item ? SQ_OK : SQ_OUT_OF_MEMORY;
-    set_slow(which, kept);
+    if (which == SIDE_A)
+        hide_test_options(kept);
     if (status == SQ_OK && round.count)
         status = measure(c, s, replicate, &round, err);
-    set_slow(SIDE_B, kept);
+    restore_test_options(kept);
     free(round.item);
-    free(kept);
     return status;
 }
 

@@ -26,7 +26,6 @@ typedef struct {
     double min_effect;       /* of time and cycles: ratio - 1 */
     double setup_min_effect; /* of set-up time, which the host's own noise moves */
     double exact_effect;     /* of memory, DRAM bytes and registers */
-    double dram_slack; /* bytes that the counter is off by in a launch (page tables, clients) */
     double margin;     /* `unchanged` is shown to be less than this: ratio - 1 */
     double equivalence_level;  /* of that test */
     double power;              /* of "smallest detectable change" */
@@ -72,6 +71,7 @@ typedef struct {
     sq_run_status status;               /* of all its runs: sq_night_status */
     sq_night_runs runs[SQ_NIGHT_TESTS]; /* ns, cycles, ns; cycles only of SM-bound cells */
     double counted[SQ_NIGHT_COUNTS];    /* bytes, bytes, registers a thread; NAN unknown */
+    double spread[SQ_NIGHT_COUNTS];     /* from the least count of the same to the most */
 } sq_night_side;
 
 typedef struct {
@@ -171,9 +171,10 @@ typedef struct {
  * min_effect: of the quantity (the policy's min_effect or setup_min_effect). */
 sq_confirmation sq_confirm_slower(const sq_block *time, const sq_block *cycles, int n,
                                   double min_effect, const sq_night_policy *policy);
-/* Is a counted quantity larger in the rerun as well? */
-sq_rerun_outcome sq_confirm_larger(sq_night_quantity quantity, double baseline, double tonight,
-                             const sq_night_policy *policy);
+/* Is a counted quantity larger? apart: what counts of the same may lie apart by; where it hides a
+ * change of the policy's size, SQ_UNRESOLVED. */
+sq_rerun_outcome sq_confirm_larger(double baseline, double tonight, double apart,
+                                   const sq_night_policy *policy);
 /* Does a newly failing cell fail again? */
 sq_rerun_outcome sq_confirm_failing(sq_run_status rerun);
 

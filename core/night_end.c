@@ -43,14 +43,14 @@ sq_confirmation sq_confirm_slower(const sq_block *time, const sq_block *cycles, 
     return in_time;
 }
 
-sq_rerun_outcome sq_confirm_larger(sq_night_quantity quantity, double baseline, double tonight,
+sq_rerun_outcome sq_confirm_larger(double baseline, double tonight, double apart,
                                    const sq_night_policy *policy)
 {
     if (isnan(baseline) || isnan(tonight))
         return SQ_UNRESOLVED;
-    double slack = quantity == SQ_NIGHT_DRAM ? policy->dram_slack : 0;
-    bool is_larger = tonight > baseline * (1 + policy->exact_effect) && tonight - baseline > slack;
-    return is_larger ? SQ_CONFIRMED : SQ_DISMISSED;
+    if (tonight <= baseline * (1 + policy->exact_effect))
+        return SQ_DISMISSED;
+    return tonight - baseline > apart ? SQ_CONFIRMED : SQ_UNRESOLVED;
 }
 
 sq_rerun_outcome sq_confirm_failing(sq_run_status rerun)

@@ -166,7 +166,8 @@ static sq_night_side side_of(packer *p, const sq_gate_cell *cell, bool is_sm_bou
     if (is_sm_bound)
         side.runs[SQ_NIGHT_CYCLES] = pack(p, cell, cell->cycles, parity);
     side.counted[SQ_NIGHT_MEMORY - SQ_NIGHT_TESTS] = cell->peak_bytes;
-    side.counted[SQ_NIGHT_DRAM - SQ_NIGHT_TESTS] = cell->dram_least;
+    side.counted[SQ_NIGHT_DRAM - SQ_NIGHT_TESTS] = (cell->dram_least + cell->dram_most) / 2;
+    side.spread[SQ_NIGHT_DRAM - SQ_NIGHT_TESTS] = cell->dram_spread;
     side.counted[SQ_NIGHT_REGISTERS - SQ_NIGHT_TESTS] = cell->registers;
     return side;
 }

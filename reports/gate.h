@@ -46,6 +46,7 @@ typedef struct {
     const char *key;
     bool is_failing;     /* newly: tonight's code alone is run again, once */
     bool wants_counters; /* DRAM bytes or registers */
+    bool is_counts_alone; /* no time is suspected: as many runs as are counted tell all */
 } sq_suspect;
 
 /* The suspects that nothing has been said of, worst first: how many there are, `room` of them in

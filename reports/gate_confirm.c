@@ -35,6 +35,14 @@ static bool wants_counters(const sq_gate_row *row)
            row->standing[SQ_NIGHT_REGISTERS] == SQ_STANDING_PENDING;
 }
 
+static bool is_counts_alone(const sq_gate_row *row)
+{
+    bool has_test = row->standing[SQ_GATE_FAILING] == SQ_STANDING_PENDING;
+    for (int i = 0; i < SQ_NIGHT_TESTS; i++)
+        has_test |= row->standing[i] == SQ_STANDING_PENDING;
+    return !has_test;
+}
+
 int sq_gate_suspects(const sq_judging *gate, sq_suspect *out, int room)
 {
     int n = 0;
@@ -46,7 +54,8 @@ int sq_gate_suspects(const sq_judging *gate, sq_suspect *out, int room)
             out[n] =
                 (sq_suspect){.key = row->night->key,
                              .is_failing = row->standing[SQ_GATE_FAILING] == SQ_STANDING_PENDING,
-                             .wants_counters = wants_counters(row)};
+                             .wants_counters = wants_counters(row),
+                             .is_counts_alone = is_counts_alone(row)};
         n++;
     }
     return n;
@@ -133,17 +142,15 @@ static bool are_enough(int n, int m, double level)
     return ways * level >= 1;
 }
 
-/* Every count of tonight is larger than any of the baseline's; or not even one of the least is. */
+/* The middle of the counts moved, and every count of tonight is larger than any of the baseline's. */
 static sq_rerun_outcome confirm_dram(const sq_judging *gate, const sq_gate_cell *a,
                                      const sq_gate_cell *b)
 {
-    sq_rerun_outcome surely =
-        sq_confirm_larger(SQ_NIGHT_DRAM, a->dram_most, b->dram_least, &gate->policy);
-    sq_rerun_outcome perhaps = sq_confirm_larger(SQ_NIGHT_DRAM, (a->dram_least + a->dram_most) / 2,
-                                                 (b->dram_least + b->dram_most) / 2, &gate->policy);
-    if (surely == SQ_CONFIRMED && !are_enough(a->n_dram, b->n_dram, gate->policy.confirm_level))
-        return SQ_UNRESOLVED;
-    return surely == SQ_DISMISSED && perhaps == SQ_CONFIRMED ? SQ_UNRESOLVED : surely;
+    sq_rerun_outcome outcome = sq_confirm_larger(
+        (a->dram_least + a->dram_most) / 2, (b->dram_least + b->dram_most) / 2,
+        (a->dram_spread + b->dram_spread) / 2, &gate->policy);
+    bool is_chance = !are_enough(a->n_dram, b->n_dram, gate->policy.confirm_level);
+    return outcome == SQ_CONFIRMED && is_chance ? SQ_UNRESOLVED : outcome;
 }
 
 static sq_rerun_outcome confirm_count(const sq_judging *gate, const sq_gate_cell *a,
@@ -152,8 +159,8 @@ static sq_rerun_outcome confirm_count(const sq_judging *gate, const sq_gate_cell
     if (quantity == SQ_NIGHT_DRAM)
         return confirm_dram(gate, a, b);
     bool is_memory = quantity == SQ_NIGHT_MEMORY;
-    return sq_confirm_larger(quantity, is_memory ? a->peak_bytes : a->registers,
-                             is_memory ? b->peak_bytes : b->registers, &gate->policy);
+    return sq_confirm_larger(is_memory ? a->peak_bytes : a->registers,
+                             is_memory ? b->peak_bytes : b->registers, 0, &gate->policy);
 }
 
 static void confirm_numbers(const sq_judging *gate, sq_gate_row *row, const sq_gate_cell *a,

@@ -32,19 +32,20 @@ enum {
 
 /* What is known of the first replicate alone. */
 static const char values_sql[] =
-    "SELECT r.cell_id, v.metric, v.value FROM run r JOIN value v ON v.run_id = r.run_id "
+    "SELECT r.cell_id, v.metric, v.value, 0 FROM run r JOIN value v ON v.run_id = r.run_id "
     "WHERE r.campaign_id = (SELECT campaign_id FROM campaign WHERE uuid = ?1) "
     "AND r.replicate = 0 AND v.value IS NOT NULL AND v.metric IN "
     "('bytes', 'matrix_flops', 'sentinel') "
     "ORDER BY r.cell_id, r.attempt";
 static const char dram_sql[] =
-    "SELECT r.cell_id, 'dram_bytes', sum(v.value) FROM run r JOIN value v ON v.run_id = r.run_id "
+    "SELECT r.cell_id, 'dram_bytes', sum(v.value), sum(v.value * coalesce(v.spread, 0)) "
+    "FROM run r JOIN value v ON v.run_id = r.run_id "
     "WHERE r.campaign_id = (SELECT campaign_id FROM campaign WHERE uuid = ?1) "
     "AND v.value IS NOT NULL AND v.metric IN ('dram_bytes_read', 'dram_bytes_written') "
     "GROUP BY r.cell_id, r.replicate, r.attempt HAVING count(*) = 2 "
     "ORDER BY r.cell_id, r.replicate, r.attempt";
 static const char registers_sql[] =
-    "SELECT r.cell_id, 'registers', max(q.registers) FROM run r JOIN kernel q ON q.run_id = "
+    "SELECT r.cell_id, 'registers', max(q.registers), 0 FROM run r JOIN kernel q ON q.run_id = "
     "r.run_id WHERE r.campaign_id = (SELECT campaign_id FROM campaign WHERE uuid = ?1) "
     "AND r.replicate = 0 GROUP BY r.cell_id ORDER BY r.cell_id";
 static const char head_sql[] =
@@ -145,7 +146,16 @@ static sq_gate_cell *find_cell(sq_gate_side *side, int64_t id, int *at)
     return *at < side->n_cells && side->cell[*at].cell_id == id ? &side->cell[*at] : NULL;
 }
 
-static void take_value(sq_gate_cell *cell, const char *metric, double value)
+/* range: of the launches that the value is the median of. */
+static void take_dram(sq_gate_cell *cell, double value, double range)
+{
+    cell->n_dram++;
+    cell->dram_least = fmin(cell->dram_least, value); /* of a number and NAN: the number */
+    cell->dram_most = fmax(cell->dram_most, value);
+    cell->dram_spread = cell->n_dram > 1 ? cell->dram_most - cell->dram_least : range;
+}
+
+static void take_value(sq_gate_cell *cell, const char *metric, double value, double range)
 {
     if (strcmp(metric, "bytes") == 0)
         cell->bytes = value;
@@ -155,11 +165,8 @@ static void take_value(sq_gate_cell *cell, const char *metric, double value)
         cell->registers = value;
     else if (strcmp(metric, "sentinel") == 0)
         cell->is_sentinel = value > 0;
-    else {
-        cell->n_dram++;
-        cell->dram_least = fmin(cell->dram_least, value); /* of a number and NAN: the number */
-        cell->dram_most = fmax(cell->dram_most, value);
-    }
+    else
+        take_dram(cell, value, range);
 }
 
 static sq_status read_values(const sq_scope *scope, const char *sql, sq_gate_side *side,
@@ -172,7 +179,8 @@ static sq_status read_values(const sq_scope *scope, const char *sql, sq_gate_sid
     while (s == SQ_OK && (s = sq_query_step(scope, row, &has_row, err)) == SQ_OK && has_row) {
         sq_gate_cell *cell = find_cell(side, sqlite3_column_int64(row, 0), &at);
         if (cell)
-            take_value(cell, sq_query_text(row, 1), sqlite3_column_double(row, 2));
+            take_value(cell, sq_query_text(row, 1), sqlite3_column_double(row, 2),
+                       sqlite3_column_double(row, 3));
     }
     sqlite3_finalize(row);
     return s;

@@ -29,6 +29,7 @@ typedef struct {
     double peak_bytes, registers; /* NAN unknown */
     double dram_least, dram_most; /* of the runs that were counted ... */
     int n_dram;                   /* ... which are so many */
+    double dram_spread;           /* from least to most; of a single run, that of its launches */
     double bytes, matrix_flops;
     bool is_sentinel;
     char reason[SQ_REASON_MAX]; /* of the latest run without a time */

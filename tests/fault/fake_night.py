@@ -6,7 +6,9 @@ since the baseline. $NIGHT names a JSON file:
   times     {TEXT: factor} of the times of cells whose key holds TEXT; "" is every cell
   setup     the same of set-up times
   peak      the same of memory
-  dram      the same of bytes counted, which vary from count to count by dram_cv (0)
+  dram      the same of bytes counted, which vary from count to count by dram_cv (0), and of which the
+            launches of one count lie apart by dram_range (0)
+  dram_turns factors of the first, second ... count of a cell
   counts    how many times the bytes of a cell can be counted; later counts have none
   registers {TEXT: registers a thread}
   hash      {TEXT: hash of the kernels}
@@ -53,8 +55,8 @@ def hello():
                     "compute_major": 9, "compute_minor": 0}})
 
 
-def value(metric, number):
-    return {"metric": metric, "value": number, "n": 1, "spread": None, "sm_mhz": None,
+def value(metric, number, spread=None):
+    return {"metric": metric, "value": number, "n": 1, "spread": spread, "sm_mhz": None,
             "validity": "ok"}
 
 
@@ -62,9 +64,9 @@ def noise():
     return math.exp(random.gauss(0, NIGHT.get("cv", 0.003)))
 
 
-def slowdown(cell):
-    """$SEQMARK_TEST_SLOW, as the worker reads it."""
-    for word in os.environ.get("SEQMARK_TEST_SLOW", "").split(";"):
+def more(cell, option):
+    """$SEQMARK_TEST_SLOW or $SEQMARK_TEST_LARGER, as the worker reads it."""
+    for word in os.environ.get(option, "").split(";"):
         percent, _, text = word.partition(":")
         if text and text in cell:
             return 1 + float(percent) / 100
@@ -95,12 +97,12 @@ def sustain(seconds):
 
 def record(cell):
     base = 1e5 + zlib.crc32(cell.encode()) % 900000
-    median = base * noise() * told("times", cell, 1) * slowdown(cell)
+    median = base * noise() * told("times", cell, 1) * more(cell, "SEQMARK_TEST_SLOW")
     samples = [round(median * (1 + 0.0001 * (i - 5))) for i in range(11)]
     say({"is": "record", "record": {
         "status": "ok", "reason": "", "samples": samples, "sm_mhz": 1755.0,
         "cycles": 1.755e-3 * median, "setup_ns": 1e6 * noise() * told("setup", cell, 1),
-        "peak_bytes": int(1000000 * told("peak", cell, 1)),
+        "peak_bytes": int(1e6 * told("peak", cell, 1) * more(cell, "SEQMARK_TEST_LARGER")),
         "checksum": f"{zlib.crc32(cell.encode()):016x}",
         "kernel_hash": told("hash", cell, "a" * 16),
         "values": [value("gpu_processes", others())]}})
@@ -136,12 +138,16 @@ def run(cell):
 
 
 def profile(cell):
-    is_counted = "counts" not in NIGHT or (
-        (remembered(cell, "counted") or []).count(cell) < NIGHT["counts"])
-    dram = 1e9 * told("dram", cell, 1) * math.exp(random.gauss(0, NIGHT.get("dram_cv", 0)))
+    before = (remembered(cell, "counted") or []).count(cell)
+    is_counted = before < NIGHT.get("counts", before + 1)
+    turns = NIGHT.get("dram_turns", [1])
+    dram = 5e7 * told("dram", cell, 1) * math.exp(random.gauss(0, NIGHT.get("dram_cv", 0)))
+    dram *= more(cell, "SEQMARK_TEST_LARGER") * turns[before % len(turns)]
+    apart = NIGHT.get("dram_range", 0)
     say({"is": "record", "record": {
         "status": "ok", "reason": "", "samples": [], "peak_bytes": 0,
-        "values": [value("dram_bytes_read", dram), value("dram_bytes_written", dram)] * is_counted,
+        "values": [value("dram_bytes_read", dram, apart),
+                   value("dram_bytes_written", dram, apart)] * is_counted,
         "kernels": [{"name": "k", "ns": 900, "grid": [1, 1, 1], "block": [32, 1, 1],
                      "registers": told("registers", cell, 32), "shared_bytes": 0}]}})
 

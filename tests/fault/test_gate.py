@@ -70,11 +70,25 @@ class Gate(Nights):
         self.assertEqual(self.verdicts(), {"suspect_faster": 4, "unchanged": 28})
 
     def test_memory_registers_and_setup_are_gated(self):
-        self.gate(code=3, peak={SLOW: 1.02}, registers={"L=256,D=512": 40},
+        self.gate(code=3, peak={SLOW: 1.01}, registers={"L=256,D=512": 33}, dram={"L=512,D=256": 1.01},
                   setup={"L=512,D=512": 1.5})
-        for metric in ("peak_bytes", "registers"):
+        for metric in ("peak_bytes", "registers", "dram_bytes"):
             self.assertEqual(self.verdicts(metric), {"suspect_larger": 4}, metric)
         self.assertEqual(self.verdicts("setup"), {"suspect_slower": 4})
+
+    def test_bytes_of_a_baseline_that_was_counted_five_times(self):
+        """Not further from their middle than they lie apart is no suspect; beside one count it is."""
+        turns = [1, 1.01, 1.004, 1.002, 1.006]
+        self.measure("one", dram_turns=turns)
+        self.measure("five", "--count-every-run", "on", dram_turns=turns)
+        self.assertEqual(self.rows("SELECT label, count(*) FROM value JOIN run USING (run_id) JOIN "
+                                   "campaign USING (campaign_id) WHERE metric = 'dram_bytes_read' "
+                                   "AND label <> 'base' GROUP BY 1"), [("five", 160), ("one", 32)])
+        self.gate(base="one", code=3, dram={"": 1.014})
+        self.assertEqual(self.verdicts("dram_bytes"), {"suspect_larger": 32})
+        self.gate(base="five", code=0, dram={"": 1.014})
+        result = self.gate(base="five", code=3, dram={SLOW: 1.016, "": 1.014})
+        self.assertIn("4 unresolved, 28 unchanged", self.last_line(result))
 
     def test_wrong_numbers_are_exit_4(self):
         result = self.gate(code=4, times={SLOW: 1.05}, result={"L=64,D=256": "wrong"})

@@ -100,6 +100,16 @@ static void time_and_cycles(void **state)
     assert_true(fabs(x.result[0].test[SQ_NIGHT_TIME].change.estimate - log(1.05)) < 1e-3);
 }
 
+/* Bytes of both sides, and how far counts of the same lie apart. */
+static void count_dram(sq_night_cell *cell, double baseline, double baseline_spread, double tonight,
+                       double tonight_spread)
+{
+    cell->baseline.counted[SQ_NIGHT_DRAM - SQ_NIGHT_TESTS] = baseline;
+    cell->baseline.spread[SQ_NIGHT_DRAM - SQ_NIGHT_TESTS] = baseline_spread;
+    cell->tonight.counted[SQ_NIGHT_DRAM - SQ_NIGHT_TESTS] = tonight;
+    cell->tonight.spread[SQ_NIGHT_DRAM - SQ_NIGHT_TESTS] = tonight_spread;
+}
+
 static void set_up_and_counts(void **state)
 {
     (void)state;
@@ -114,12 +124,11 @@ static void set_up_and_counts(void **state)
             of->runs[SQ_NIGHT_SETUP] = (sq_night_runs){setup[i][side], RUNS};
         }
     double *counted = x.cell[1].tonight.counted;
-    counted[SQ_NIGHT_MEMORY - SQ_NIGHT_TESTS] *= 1.011;
-    x.cell[2].tonight.counted[SQ_NIGHT_REGISTERS - SQ_NIGHT_TESTS] = 130;
-    x.cell[3].tonight.counted[SQ_NIGHT_DRAM - SQ_NIGHT_TESTS] *= 1.011;
-    x.cell[4].tonight.counted[SQ_NIGHT_MEMORY - SQ_NIGHT_TESTS] *= 1.009;
-    x.cell[5].baseline.counted[SQ_NIGHT_DRAM - SQ_NIGHT_TESTS] = 1e6;
-    x.cell[5].tonight.counted[SQ_NIGHT_DRAM - SQ_NIGHT_TESTS] = 2e6; /* below the counter's slack */
+    counted[SQ_NIGHT_MEMORY - SQ_NIGHT_TESTS] *= 1.01;
+    x.cell[2].tonight.counted[SQ_NIGHT_REGISTERS - SQ_NIGHT_TESTS] = 129;
+    count_dram(&x.cell[3], 100e6, 0.4e6, 101e6, 0.5e6);
+    x.cell[4].tonight.counted[SQ_NIGHT_MEMORY - SQ_NIGHT_TESTS] *= 1.0049;
+    count_dram(&x.cell[5], 100e6, 0.5e6, 101e6, 0.5e6); /* as far apart as the launches of one */
     x.cell[6].tonight.counted[SQ_NIGHT_MEMORY - SQ_NIGHT_TESTS] = NAN;
     judge(&x);
     is_verdict(&x, 0, SQ_NIGHT_SUSPECT_SLOWER);
@@ -299,9 +308,12 @@ static void confirmations(void **state)
     assert_int_equal(outcome(1.05, 0, 0.01, 0), SQ_UNRESOLVED);
     assert_int_equal(outcome(1.05, 0, 0.01, 20), SQ_CONFIRMED); /* the first 16 */
     sq_night_policy policy = sq_night_policy_default();
-    assert_int_equal(sq_confirm_larger(SQ_NIGHT_MEMORY, 100, 102, &policy), SQ_CONFIRMED);
-    assert_int_equal(sq_confirm_larger(SQ_NIGHT_MEMORY, 100, 101, &policy), SQ_DISMISSED);
-    assert_int_equal(sq_confirm_larger(SQ_NIGHT_DRAM, NAN, 101, &policy), SQ_UNRESOLVED);
+    assert_int_equal(sq_confirm_larger(1000, 1010, 0, &policy), SQ_CONFIRMED);
+    assert_int_equal(sq_confirm_larger(1000, 1004.9, 0, &policy), SQ_DISMISSED);
+    assert_int_equal(sq_confirm_larger(1000, 1010, 9, &policy), SQ_CONFIRMED);
+    assert_int_equal(sq_confirm_larger(1000, 1010, 10, &policy), SQ_UNRESOLVED);
+    assert_int_equal(sq_confirm_larger(1000, 1004.9, 10, &policy), SQ_DISMISSED);
+    assert_int_equal(sq_confirm_larger(NAN, 101, 0, &policy), SQ_UNRESOLVED);
     assert_int_equal(sq_confirm_failing(SQ_RUN_OOM), SQ_CONFIRMED);
     assert_int_equal(sq_confirm_failing(SQ_RUN_NOISY), SQ_DISMISSED);
     assert_int_equal(sq_confirm_failing(SQ_RUN_SKIPPED), SQ_UNRESOLVED);
