@@ -10,6 +10,10 @@ usage: gate-gpu.py BUILD_DIR OUT_DIR STEP... [--limit SECONDS] [--pace FACTOR]
   slow   a night in which 5 quiet cells take 3 % longer (SEQMARK_TEST_SLOW): must end 2, those five
          confirmed and nothing else (205 s)
   load   a night beside which another process begins to compute on the GPU: must end 5 or 3 (45 s)
+  bytes  by itself: 25 cells with a baseline of their own, whose DRAM bytes are counted in all 5 runs; a
+         night of the same code, in which no count of memory, bytes or registers may be found larger; and
+         one in which 4 cells move 1 % more bytes and take so much more memory (SEQMARK_TEST_LARGER): must
+         end 2, those four confirmed in both and nothing else (140 s)
 
 Seconds are those of an H100, times --pace elsewhere. The store is OUT_DIR/gate.db, so steps may be called
 one by one. A step that would not end within --limit (default 580 s of the whole) is left out, and that is
@@ -34,7 +38,15 @@ LEAST_CELLS = 200
 # Without the cells that take longest to measure.
 FILTER = ("not (op==attention and tokens>=16k) and not (op==linear and (dtype==f32 or "
           "out-features>=16k)) and not family==samba and not family==mamba")
-SECONDS = {"check": 15, "base": 140, "aa": 145, "slow": 205, "load": 45}
+SECONDS = {"check": 15, "base": 140, "aa": 145, "slow": 205, "load": 45, "bytes": 140}
+# What waits for memory, and what reads again what the cache has lost.
+BYTES_FILTER = ("dtype==bf16 and (op==rmsnorm and tokens==16k and channels>=4k or op==causal_conv1d and "
+                "tokens==16k and channels>=4k or op==linear and in-features==256 or op==selective_scan "
+                "and channels==4k or op==retention and heads==8 and key-dim==256 and tokens==4k or "
+                "op==ssd and heads==64 and state==128 and tokens==4k or op==attention and tokens==16k "
+                "and heads==16 and causal==1 or op==long_conv and seqlen==4k)")
+BYTES_CELLS, LARGER, LEAST_BYTES, LIKE_MEMORY, COUNTED_APART = 20, 4, 60e6, (0.7, 1.3), 0.002
+COUNTS = ("peak_bytes", "dram_bytes", "registers")
 PROGRESS_SECONDS, TO_END_SECONDS, SHOWN = 15, 15, 20
 
 
@@ -250,6 +262,84 @@ class Nights:
                           "metric = 'gpu_processes' AND campaign_id = (SELECT max(campaign_id) FROM "
                           "campaign WHERE label = 'load')")
         self.say(f"  another process on the GPU was seen in {seen[0]} of {seen[1]} runs")
+
+    # --- bytes ---
+
+    def counted_cells(self):
+        """(memory, middle of the bytes counted, how far the counts lie apart) of each cell of its
+        baseline."""
+        counts = {}
+        for key, memory, number in self.rows(
+                "SELECT key, peak_bytes, sum(value) FROM run JOIN cell USING (cell_id) JOIN value USING "
+                "(run_id) WHERE metric IN ('dram_bytes_read', 'dram_bytes_written') AND value IS NOT "
+                "NULL AND status = 'ok' AND campaign_id = (SELECT max(campaign_id) FROM campaign WHERE "
+                "label = 'bytes-base') GROUP BY run_id HAVING count(*) = 2"):
+            counts.setdefault(key, (memory, []))[1].append(number)
+        return {key: (memory, (min(numbers) + max(numbers)) / 2, max(numbers) - min(numbers))
+                for key, (memory, numbers) in counts.items() if len(numbers) == REPLICATES}
+
+    def larger_cells(self, counted):
+        """{key: percent of its memory that are 1 % of its bytes}, the smallest whose counts agree, of
+        different operators where there are."""
+        fit = sorted((number, key) for key, (memory, number, apart) in counted.items()
+                     if number >= LEAST_BYTES and apart <= COUNTED_APART * number and
+                     LIKE_MEMORY[0] <= number / memory <= LIKE_MEMORY[1])
+        chosen = []
+        for most in range(1, LARGER + 1):
+            for number, key in fit:
+                alike = sum(other.split("@")[0] == key.split("@")[0] for other in chosen)
+                if len(chosen) < LARGER and key not in chosen and alike < most:
+                    chosen.append(key)
+        for key in chosen:
+            memory, number, apart = counted[key]
+            self.say(f"  to move 1 % more than {number / 1e6:.0f} MB (counts lie {100 * apart / number:.2f} % "
+                     f"apart): {key}")
+        return {key: counted[key][1] / counted[key][0] for key in chosen}
+
+    def bytes_night(self, label, *more, **environment):
+        """Changes of times are left alone, however large."""
+        return self.call(label, ["nightly", "--suite", "aa", "--filter", BYTES_FILTER, "--replicates", 3,
+                                 "--counters", "basic", "--device", 0, "--baseline", "bytes", "--label",
+                                 label, "--sentinels", 0, "--min-effect", "50%", "--setup-effect", "100%",
+                                 "--max-suspects", 12, "-o", "json", *more],
+                         self.most("bytes"), **environment)
+
+    def found_larger(self, label):
+        """{(cell, quantity): what became of the suspicion}"""
+        rows = self.rows("SELECT key, metric, confirmed, effect FROM v_verdict WHERE label = ? AND "
+                         "confirmed <> '' ORDER BY key, metric", label)
+        for key, metric, confirmed, effect in rows:
+            self.say(f"  {confirmed}: {metric} {percent(effect)}: {key}")
+        return {(key, metric): confirmed for key, metric, confirmed, _ in rows}
+
+    def bytes(self):
+        code = self.call("bytes-base", ["run", "--suite", "aa", "--filter", BYTES_FILTER, "--replicates",
+                                        REPLICATES, "--counters", "basic", "--count-every-run", "on",
+                                        "--device", 0, "--label", "bytes-base"], self.most("bytes"))
+        counted = self.counted_cells()
+        self.needs(f"the cells are counted five times: {code}, {len(counted)} cells",
+                   code == 0 and len(counted) >= BYTES_CELLS)
+        for key, (_, number, apart) in sorted(counted.items(), key=lambda cell: cell[1][2] / cell[1][1]):
+            self.say(f"  {number / 1e6:5.0f} MB, counts {100 * apart / number:.2f} % apart: {key[:60]}")
+        self.needs("the baseline is kept",
+                   self.call("bytes-set", ["baseline", "set", "bytes", "bytes-base"]) == 0)
+        code = self.bytes_night("bytes-aa")
+        self.must(f"exit code 0 or 3: {code}", code in (0, 3))
+        found = self.found_larger("bytes-aa")
+        larger = [metric for (_, metric), became in found.items()
+                  if metric in COUNTS and became != "dismissed"]
+        self.must(f"of the same code no count is larger: {', '.join(sorted(set(larger))) or 'none'}", not larger)
+        cells = self.larger_cells(counted)
+        self.needs(f"{LARGER} cells whose counts agree", len(cells) == LARGER)
+        code = self.bytes_night("bytes-larger", SEQMARK_TEST_LARGER=";".join(
+            f"{percentage:.4f}:{key}" for key, percentage in cells.items()))
+        self.must(f"exit code 2: {code}", code == 2)
+        found = self.found_larger("bytes-larger")
+        for key in cells:
+            for metric in ("dram_bytes", "peak_bytes"):
+                self.must(f"{metric} confirmed: {key}", found.get((key, metric)) == "confirmed")
+        others = [key for (key, _), became in found.items() if became == "confirmed" and key not in cells]
+        self.must(f"nothing else is ({', '.join(others) or 'none'})", not others)
 
     # --- what came of a night ---
 

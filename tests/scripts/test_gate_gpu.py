@@ -70,6 +70,20 @@ def test_time_that_is_left(gpu):
     assert code == 1 and said.count("is left out: it takes") == 2
 
 
+def test_one_percent_of_bytes(gpu):
+    """Cells of 100 MB whose counts lie 0.1 % apart; then ones in which a night of the same code differs."""
+    noise = {"dram_cv": 0.0003, "dram_range": 0.0005, "peak": {"": 90}}
+    code, said = gpu.steps("bytes", out="bytes", **noise)
+    assert code == 0 and said.count("  as it must: dram_bytes confirmed: ") == 4
+    assert said.count("  as it must: peak_bytes confirmed: ") == 4
+    assert "as it must: of the same code no count is larger: none" in said
+    assert "as it must: nothing else is (none)" in said and said.count("  confirmed: ") == 8
+    (gpu.folder / "night.json.counted").unlink()
+    turns = [1] * 5 + [1.01] + [1, 1.01, 1.01, 1] * 3 # baseline, night, and the blocks A B B A
+    code, said = gpu.steps("bytes", out="apart", **noise, dram_turns=turns)
+    assert code == 1 and "NOT as it must: of the same code no count is larger: dram_bytes" in said
+
+
 def main():
     with tempfile.TemporaryDirectory() as folder:
         gpu = Gpu(folder)
@@ -77,6 +91,7 @@ def main():
         test_other_nights(gpu)
         test_no_time_is_wasted(gpu)
         test_time_that_is_left(gpu)
+        test_one_percent_of_bytes(gpu)
     return 0
 
 
