@@ -24,16 +24,9 @@ static const char baseline_prefix[] = "baseline:";
 
 sq_status sq_given_share(const sq_given *given, const char *name, double *out, sq_error *err)
 {
-    const char *text = sq_given_value(given, name, NULL), *end;
-    double value;
-    if (!text)
-        return SQ_OK;
-    bool is_number = sq_scan_number(text, &value, &end);
-    bool is_percent = is_number && strcmp(end, "%") == 0;
-    value = is_percent ? value / 100 : value;
-    if (!is_number || (*end && !is_percent) || !(value >= 0) || value > 1)
+    const char *text = sq_given_value(given, name, NULL);
+    if (text && !sq_parse_share(text, out))
         return sq_fail(err, SQ_BAD_ARGUMENT, "--%s \"%s\": a share like 2%% or 0.02", name, text);
-    *out = value;
     return SQ_OK;
 }
 

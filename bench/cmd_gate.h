@@ -10,7 +10,7 @@
     {"across", 0, "FIELDS", "allows sides that differ in these: device, driver, toolkit, harness, policy"}, \
     {"min-effect", 0, "SHARE", "the smallest change that counts, of time (default 2%)"},           \
     {"setup-effect", 0, "SHARE", "the same of set-up time (default 10%)"},                         \
-    {"max-inconclusive", 0, "SHARE", "of the cells; more is exit code 3 (default 25%)"},           \
+    {"max-inconclusive", 0, "SHARE", "of the cells; more is exit code 3 (default: the suite's, 25%)"}, \
     {"junit", 0, "FILE", "also writes JUnit XML"},                                                 \
     {"markdown", 0, "FILE", "also writes Markdown, for a job's summary"},                          \
     {"html", 0, "DIR", "also writes a page, DIR/index.html"}

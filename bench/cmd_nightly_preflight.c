@@ -28,7 +28,7 @@ static sq_status check_ground(const sq_night *night, sq_db *db, sq_error *err)
 {
     sq_text crossed = {.data = NULL};
     const sq_target *target = &night->run.target;
-    char *policy = sq_run_write_policy(&night->run.policy);
+    char *policy = sq_run_write_policy(&night->run);
     sq_status s = policy ? sq_joining_preview(db, &target->device, &target->environment, policy,
                                               night->baseline.campaign, night->baseline.name,
                                               night->gate.across, &crossed, err)

@@ -103,9 +103,11 @@ static sq_status find_campaign(sq_run *run, sq_db *db, sq_db_campaign *found, bo
 
 /* --- the campaign --- */
 
-char *sq_run_write_policy(const sq_policy *policy)
+char *sq_run_write_policy(const sq_run *run)
 {
-    json_t *json = sq_wire_policy(policy);
+    json_t *json = sq_wire_policy(&run->policy);
+    if (json && !isnan(run->max_inconclusive))
+        json_object_set_new(json, "max_inconclusive", json_real(run->max_inconclusive));
     char *out = json ? json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(12)) : NULL;
     json_decref(json);
     return out;
@@ -115,7 +117,7 @@ sq_status sq_run_make_campaign(sq_run *run, int argc, char **argv, sq_campaign *
 {
     const char *label = sq_given_value(&run->given, "label", "");
     run->argv = sq_command_line(argc, argv);
-    run->policy_text = sq_run_write_policy(&run->policy);
+    run->policy_text = sq_run_write_policy(run);
     if (!run->argv || !run->policy_text)
         return sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for a campaign");
     SQ_TRY(sq_campaign_new(run->has_suite ? run->suite.name : "", label, out, err));

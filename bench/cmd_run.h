@@ -30,6 +30,7 @@ typedef struct {
     sq_policy policy;
     sq_rates rates;
     int replicates, allow_failed;
+    double max_inconclusive; /* the suite's, for who judges its nights; NAN: it says none */
     double sentinel_share; /* of cells that are measured as both sides of a night */
     bool is_random;
     const char *counters;       /* sets to count each cell by; NULL: none. Points into `campaign` */
@@ -64,8 +65,8 @@ sq_status sq_run_measure(sq_run *run, sq_db *db, const sq_campaign *campaign,
                          sq_runner_result *result, sq_error *err);
 /* Ceilings that an earlier campaign measured make better predictions. */
 void sq_run_use_known_ceilings(sq_run *run);
-/* The policy as the store keeps it; free() it. NULL: no memory. */
-char *sq_run_write_policy(const sq_policy *policy);
+/* The policy as the store keeps it, with the suite's limit of a night; free() it. NULL: no memory. */
+char *sq_run_write_policy(const sq_run *run);
 /* To stderr: cells that a budget did not reach. */
 void sq_run_print_left(const sq_plan *plan, int left);
 

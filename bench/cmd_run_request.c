@@ -1,4 +1,5 @@
 /* cmd_run_request: from the words of a command line to a plan. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -65,7 +66,7 @@ static sq_status make_options(sq_run *run, const sq_option *own, sq_error *err)
     for (int i = 0; i < n_own; i++)
         all[n++] = own[i];
     for (int i = 0; i < settings; i++)
-        if (strcmp(sq_setting_defs[i].option.name, "on") != 0) /* a suite file's own */
+        if (!sq_setting_is_of_files(sq_setting_defs[i].option.name))
             all[n++] = sq_setting_defs[i].option;
     sq_subject_each_axis(visit_axis, &axes);
     return SQ_OK;
@@ -257,6 +258,8 @@ static sq_status read_campaign(sq_run *run, sq_error *err)
     run->replicates = 1;
     SQ_TRY(sq_settings_count(said, "replicates", 1, 1000, &run->replicates, err));
     SQ_TRY(sq_settings_count(said, "allow-failed", 0, 1000000, &run->allow_failed, err));
+    run->max_inconclusive = NAN;
+    SQ_TRY(sq_settings_share(&run->suite.campaign, "max-inconclusive", &run->max_inconclusive, err));
     SQ_TRY(read_budget(run, err));
     SQ_TRY(read_counters(run, err));
     SQ_TRY(sq_settings_policy(said, &run->policy, err));

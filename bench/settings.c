@@ -38,6 +38,8 @@ const sq_setting_def sq_setting_defs[] = {
      SQ_SCOPE_CAMPAIGN},
     {{"allow-failed", 0, "N", "failed runs that still count as fine (default 0)"},
      SQ_SCOPE_CAMPAIGN},
+    {{"max-inconclusive", 0, "SHARE", "of the cells of a night (suite files; default 25%)"},
+     SQ_SCOPE_CAMPAIGN},
     {{"policy", 0, "NAME", "measuring policy: quick (default), nightly, paper"}, SQ_SCOPE_CAMPAIGN},
     {{"max-cell-time", 0, "TIME", "skips a cell whose single launch is predicted to be longer"},
      SQ_SCOPE_CAMPAIGN},
@@ -70,6 +72,11 @@ const sq_setting_def *sq_setting_find(const char *key)
         if (strcmp(d->option.name, key) == 0)
             return d;
     return NULL;
+}
+
+bool sq_setting_is_of_files(const char *key)
+{
+    return strcmp(key, "on") == 0 || strcmp(key, "max-inconclusive") == 0;
 }
 
 typedef struct {
@@ -278,6 +285,15 @@ sq_status sq_settings_switch(const sq_settings *settings, const char *key, bool 
         return SQ_OK;
     return sq_fail(err, SQ_BAD_ARGUMENT, "%s: %s: \"%s\" is neither on nor off", s->origin, key,
                    s->value);
+}
+
+sq_status sq_settings_share(const sq_settings *settings, const char *key, double *out, sq_error *err)
+{
+    const sq_setting *s = sq_settings_get(settings, key);
+    if (s && !sq_parse_share(s->value, out))
+        return sq_fail(err, SQ_BAD_ARGUMENT, "%s: %s: \"%s\" is no share like 2%% or 0.02", s->origin,
+                       key, s->value);
+    return SQ_OK;
 }
 
 static sq_status read_cooldown(const sq_settings *settings, const char *key, double *out,

@@ -40,6 +40,8 @@ extern const sq_setting_def sq_setting_defs[];
 
 /* The definition of a key, or NULL (also for axes). */
 const sq_setting_def *sq_setting_find(const char *key);
+/* A key of suite files that is no option of the verbs that plan. */
+bool sq_setting_is_of_files(const char *key);
 bool sq_setting_is_axis(const char *key);
 /* The name or flag of an axis that is most like `name`, or NULL. */
 const char *sq_setting_nearest_axis(const char *name);
@@ -66,6 +68,9 @@ sq_status sq_settings_seconds(const sq_settings *settings, const char *key, doub
                               sq_error *err);
 sq_status sq_settings_switch(const sq_settings *settings, const char *key, bool *out,
                              sq_error *err);
+/* The same of a share of 0 to 1, "2%" or "0.02". */
+sq_status sq_settings_share(const sq_settings *settings, const char *key, double *out,
+                            sq_error *err);
 /* The built-in policy that "policy" names, changed by the settings that name its fields. */
 sq_status sq_settings_policy(const sq_settings *settings, sq_policy *out, sq_error *err);
 

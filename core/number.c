@@ -80,6 +80,19 @@ bool sq_parse_number(const char *text, double *out)
     return true;
 }
 
+bool sq_parse_share(const char *text, double *out)
+{
+    const char *end;
+    double value;
+    bool is_number = sq_scan_number(text, &value, &end);
+    bool is_percent = is_number && strcmp(end, "%") == 0;
+    value = is_percent ? value / 100 : value;
+    if (!is_number || (*end && !is_percent) || !(value >= 0) || value > 1)
+        return false;
+    *out = value;
+    return true;
+}
+
 bool sq_parse_seed(const char *text, uint64_t *out)
 {
     const size_t digits = strspn(text, "0123456789");

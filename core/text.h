@@ -60,6 +60,8 @@ sq_status sq_find_name(const char *what, const char *name, const char *const *na
 bool sq_scan_number(const char *text, double *out, const char **end);
 /* "1k" -> 1024, "16K", "2m", "1g", "0.5"; the whole text must be a number. */
 bool sq_parse_number(const char *text, double *out);
+/* A share of 0 to 1: "2%" or "0.02". */
+bool sq_parse_share(const char *text, double *out);
 /* Digits alone, of a number below 2^64: strtoull would take blanks and signs. */
 bool sq_parse_seed(const char *text, uint64_t *out);
 /* "9m", "90s", "2h", "500ms", bare number = seconds. */

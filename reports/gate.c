@@ -17,7 +17,7 @@ sq_gate_options sq_gate_options_default(void)
     return (sq_gate_options){.q = policy.q,
                              .min_effect = policy.min_effect,
                              .setup_min_effect = policy.setup_min_effect,
-                             .inconclusive_limit = policy.inconclusive_limit,
+                             .inconclusive_limit = NAN,
                              .min_replicates = policy.min_replicates};
 }
 
@@ -27,7 +27,6 @@ static sq_night_policy policy_of(const sq_gate_options *options)
     policy.q = options->q;
     policy.min_effect = policy.margin = options->min_effect;
     policy.setup_min_effect = options->setup_min_effect;
-    policy.inconclusive_limit = options->inconclusive_limit;
     policy.min_replicates = options->min_replicates;
     return policy;
 }
@@ -377,11 +376,21 @@ static sq_status check_joining(sq_judging *gate, sq_db *db, sq_error *err)
     return s;
 }
 
+/* The command line beats the suite, which beats the default. */
+static void choose_limit(sq_judging *gate)
+{
+    const double told[] = {gate->options.inconclusive_limit, gate->night.inconclusive_limit};
+    for (int i = 1; i >= 0; i--)
+        if (!isnan(told[i]))
+            gate->policy.inconclusive_limit = told[i];
+}
+
 static sq_status read_and_judge(sq_judging *gate, sq_db *db, sq_error *err)
 {
     SQ_TRY(check_joining(gate, db, err));
     SQ_TRY(sq_gate_side_read(db, gate->options.baseline, &gate->baseline, err));
     SQ_TRY(sq_gate_side_read(db, gate->options.night, &gate->night, err));
+    choose_limit(gate);
     SQ_TRY(make_rows(gate, err));
     SQ_TRY(judge(gate, err));
     SQ_TRY(sq_gate_answer(gate, db, err));

@@ -26,7 +26,8 @@ typedef struct {
     const char *baseline_text, *night_text, *baseline_name;
     char baseline[SQ_UUID_TEXT], night[SQ_UUID_TEXT];
     sq_across across; /* what the sides may differ in; else they are refused */
-    double q, min_effect, setup_min_effect, inconclusive_limit;
+    double q, min_effect, setup_min_effect;
+    double inconclusive_limit; /* NAN: that of the night's suite, else the policy's default */
     int min_replicates;
     int allow_failed;                 /* cells */
     bool is_nightly; /* measures suspects again, and ends the night */

@@ -50,7 +50,8 @@ static const char registers_sql[] =
     "AND r.replicate = 0 GROUP BY r.cell_id ORDER BY r.cell_id";
 static const char head_sql[] =
     "SELECT suite, label, uuid, (SELECT count(*) FROM run r WHERE r.campaign_id = c.campaign_id), "
-    "(SELECT count(DISTINCT r.cell_id) FROM run r WHERE r.campaign_id = c.campaign_id) "
+    "(SELECT count(DISTINCT r.cell_id) FROM run r WHERE r.campaign_id = c.campaign_id), "
+    "CASE c.policy WHEN '' THEN NULL ELSE json_extract(c.policy, '$.max_inconclusive') END "
     "FROM campaign c WHERE uuid = ?1";
 static const char others_sql[] =
     "SELECT count(*), coalesce(sum(v.value > 0), 0) FROM run r JOIN value v ON v.run_id = r.run_id "
@@ -206,6 +207,7 @@ static sq_status take_head(sqlite3_stmt *row, reading *r, sq_error *err)
     sq_query_copy(row, 0, side->suite, sizeof side->suite);
     sq_query_copy(row, 1, side->label, sizeof side->label);
     sq_query_copy(row, 2, side->uuid, sizeof side->uuid);
+    side->inconclusive_limit = sq_query_number(row, 5);
     side->cell = calloc(cells + 1, sizeof *side->cell);
     side->room = calloc(runs + 1, 3 * sizeof(double) + sizeof(int) + sizeof(sq_run_status));
     if (!side->cell || !side->room)

@@ -42,6 +42,7 @@ typedef struct {
     sq_roofs roofs;
     int watched, disturbed; /* runs of which it is known whether others computed on the GPU; with */
     char suite[64], label[64], uuid[SQ_UUID_TEXT];
+    double inconclusive_limit; /* of its suite; NAN: that says none */
     void *room; /* of all runs */
 } sq_gate_side;
 

@@ -45,12 +45,12 @@ typedef struct {
 } sq_footing;
 
 /* The columns of a footing, in a query that calls its tables so: run r, campaign c, device d of the
- * run, environment e of the run. Of the policy what bears on a time: how long a cell may take or a
- * proof may be does not. */
+ * run, environment e of the run. Of the policy what bears on a time: how long a cell may take, a
+ * proof may be, or how a night is judged does not. */
 #define SQ_FOOTING_COLUMNS                                                                         \
     "d.name, e.driver, e.toolkit, r.harness_version, CASE c.policy WHEN '' THEN '' ELSE "          \
     "json_remove(c.policy, '$.max_cell_seconds', '$.timeout_seconds', '$.proof_work', "            \
-    "'$.try_oom', '$.max_interval') END"
+    "'$.try_oom', '$.max_interval', '$.max_inconclusive') END"
 void sq_footing_read(sqlite3_stmt *row, int column, sq_footing *out);
 
 /* The first field in which they differ and that is not in `across`; SQ_JOIN_GROUND: none. */

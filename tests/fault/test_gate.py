@@ -131,6 +131,27 @@ class Gate(Nights):
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertIn("16 unchanged, 16 not compared", self.last_line(result))
 
+    def test_a_suite_says_how_many_may_be_inconclusive_and_the_command_line_beats_it(self):
+        """Half of the baseline's cells are missing; the baseline's suite said nothing of that."""
+        def night(share):
+            suite = pathlib.Path(self.folder.name, "half.yaml")
+            suite.write_text(f"name: half\nmax-inconclusive: {share}\nreplicates: 5\ncells:\n"
+                             "  - {on: cuda, op: rmsnorm, provider: cuda/portable, seqlen: \"64..128*2\","
+                             " batch: \"1..8*2\", channels: [256, 512]}\n", encoding="utf-8")
+            return self.seqmark("base", "run", "--suite", str(suite), "--device", "0")
+        self.assertEqual(night("60%").returncode, 0)
+        for words, code in ([], 0), (["--max-inconclusive", "40%"], 3), (["--max-inconclusive", "0.7"], 0):
+            result = self.seqmark("base", "gate", "base", "latest", *words)
+            self.assertEqual(result.returncode, code, result.stderr)
+            self.assertIn("16 unchanged, 16 missing", self.last_line(result))
+        self.assertEqual(self.rows("SELECT settings ->> 'inconclusive_limit' FROM gate"),
+                         [(0.6,), (0.4,), (0.7,)])
+        self.assertEqual(night("0.4").returncode, 0)
+        self.assertEqual(self.seqmark("base", "gate", "base", "latest").returncode, 3)
+        result = night("60")
+        self.assertEqual(result.returncode, 1)
+        self.assertIn('half.yaml:2:1: max-inconclusive: "60" is no share like 2% or 0.02', result.stderr)
+
     def test_cells_that_were_throttled_are_missing(self):
         self.measure("night")
         with contextlib.closing(sqlite3.connect(self.db)) as db:

@@ -106,6 +106,12 @@ class WithProgram(Night):
         self.nightly(code=0)
         self.assertEqual(self.rows("SELECT sum(sentinels) FROM gate"), [(4,)])
 
+    def test_the_limit_of_the_suite_is_that_of_its_night(self):
+        """A quarter of the baseline's cells is measured."""
+        pathlib.Path(self.suite).write_text(SUITE + "max-inconclusive: 100%\n", encoding="utf-8")
+        self.nightly("--filter", "L==64", code=0)
+        self.nightly("--filter", "L==64", "--max-inconclusive", "50%", code=3)
+
     def test_sentinels_of_one_run_are_asked_nothing(self):
         result = self.nightly("--replicates", "1", code=3)
         self.assertIn("too many cells are", self.last_line(result))

@@ -388,9 +388,24 @@ static void formats_for_people(void **state)
     assert_string_equal(text, "inf s");
 }
 
+static void test_shares(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {"", "2", "-1%", "101%", "2 %", "%", "0.02%x", "1k", "nan"};
+    double share = 7;
+    assert_true(sq_parse_share("2%", &share) && fabs(share - 0.02) < 1e-15);
+    assert_true(sq_parse_share("0.3", &share) && share == 0.3);
+    assert_true(sq_parse_share("100%", &share) && share == 1);
+    assert_true(sq_parse_share("0", &share) && share == 0);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_false(sq_parse_share(bad[i], &share));
+    assert_true(share == 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_shares),
         cmocka_unit_test(grows),
         cmocka_unit_test(ends_in_nul_at_every_length),
         cmocka_unit_test(a_length_that_cannot_be_is_remembered),
