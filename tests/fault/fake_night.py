@@ -16,6 +16,7 @@ since the baseline. $NIGHT names a JSON file:
   once      the result is that of the first run alone (a file beside this one remembers)
   others    processes of others on the GPU; one more where another of these workers sustains a cell
   seconds   {TEXT: what a run takes}
+  uuid      of the GPU
 """
 import json
 import math
@@ -49,7 +50,7 @@ def hello():
     say({"is": "hello", "providers": PROVIDERS,
          "environment": {"fingerprint": f"fa4e{NIGHT.get('driver', '580')}", "host": "h", "driver": NIGHT.get("driver", "580"),
                          "toolkit": "13.0"},
-         "device": {"backend": "cuda", "index": 0, "uuid": "GPU-fake", "name": "Fake GPU",
+         "device": {"backend": "cuda", "index": 0, "uuid": NIGHT.get("uuid", "GPU-fake"), "name": "Fake GPU",
                     "arch": "sm_90", "pci": "0", "sm_count": 132, "memory_bytes": 80000000000,
                     "max_sm_mhz": 1980, "max_memory_mhz": 2619, "memory_bus_bits": 5120,
                     "compute_major": 9, "compute_minor": 0}})
