@@ -292,8 +292,8 @@ class Nights:
                     chosen.append(key)
         for key in chosen:
             memory, number, apart = counted[key]
-            self.say(f"  to move 1 % more than {number / 1e6:.0f} MB (counts lie {100 * apart / number:.2f} % "
-                     f"apart): {key}")
+            self.say(f"  to move 1 % more than {number / 1e6:.0f} MB (counts lie "
+                     f"{100 * apart / number:.2f} % apart): {key}")
         return {key: counted[key][1] / counted[key][0] for key in chosen}
 
     def bytes_night(self, label, *more, **environment):
@@ -328,7 +328,8 @@ class Nights:
         found = self.found_larger("bytes-aa")
         larger = [metric for (_, metric), became in found.items()
                   if metric in COUNTS and became != "dismissed"]
-        self.must(f"of the same code no count is larger: {', '.join(sorted(set(larger))) or 'none'}", not larger)
+        self.must("of the same code no count is larger: "
+                  f"{', '.join(sorted(set(larger))) or 'none'}", not larger)
         cells = self.larger_cells(counted)
         self.needs(f"{LARGER} cells whose counts agree", len(cells) == LARGER)
         code = self.bytes_night("bytes-larger", SEQMARK_TEST_LARGER=";".join(

@@ -275,5 +275,25 @@ timer.close()
         self.assertIn("PyTorch sees no GPU", said)
 
 
+class GateSpeed(Folder):
+    def test_small_stores_are_made_and_what_is_slower_in_them_is_found(self):
+        words = [BINARY, self.folder / "out", "--gate-cells", 300, "--cells", 100, "--nights", 16]
+        said = self.run_script("gate-speed.py", *words, "--keep", code=0)
+        self.assertRegex(said, r"gate: [\d.]+ s \([\d.]+ s of a core\), \d+ MB at most\n")
+        self.assertIn("of 3 slower cells 0 are no suspects", said)
+        self.assertIn("of 1 slower cells 0 have no change", said)
+        db = sqlite3.connect(self.folder / "out/gate.db")
+        self.assertEqual(db.execute("SELECT count(*) FROM run").fetchall(), [(2 * 300 * 5,)])
+        self.assertEqual(db.execute("PRAGMA foreign_key_check").fetchall(), [])
+        # A store in which nothing is slower is told, and the stores are removed.
+        db.execute("UPDATE run SET median_ns = median_ns / 1.05, cycles = cycles / 1.05 WHERE kernel_hash "
+                   "LIKE 'b%'")
+        db.commit()
+        db.close()
+        said = self.run_script("gate-speed.py", *words, code=1)
+        self.assertIn("of 3 slower cells 3 are no suspects", said)
+        self.assertEqual(list((self.folder / "out").glob("*.db")), [])
+
+
 if __name__ == "__main__":
     unittest.main(argv=sys.argv[:1])
