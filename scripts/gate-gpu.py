@@ -45,7 +45,7 @@ BYTES_FILTER = ("dtype==bf16 and (op==rmsnorm and tokens==16k and channels>=4k o
                 "and channels==4k or op==retention and heads==8 and key-dim==256 and tokens==4k or "
                 "op==ssd and heads==64 and state==128 and tokens==4k or op==attention and tokens==16k "
                 "and heads==16 and causal==1 or op==long_conv and seqlen==4k)")
-BYTES_CELLS, LARGER, LEAST_BYTES, LIKE_MEMORY, COUNTED_APART = 20, 4, 60e6, (0.7, 1.3), 0.002
+BYTES_CELLS, LARGER, LEAST_BYTES, LIKE_MEMORY, COUNTED_APART = 20, 4, 95e6, (0.7, 1.3), 0.002
 COUNTS = ("peak_bytes", "dram_bytes", "registers")
 PROGRESS_SECONDS, TO_END_SECONDS, SHOWN = 15, 15, 20
 

@@ -88,9 +88,11 @@ sq_status sq_job_launch_copy(void *arg, int copy, sq_error *err)
 
 static sq_status move_surplus(const sq_job *job, sq_error *err)
 {
-    size_t half = job->surplus_bytes / 2;
-    char *from = job->surplus;
-    return half ? job->rig->backend->copy(job->rig->device, from + half, from, half, err) : SQ_OK;
+    size_t part = job->surplus_bytes / SQ_SURPLUS_PARTS;
+    char *to = job->surplus;
+    for (int i = 1; part && i < SQ_SURPLUS_PARTS; i++)
+        SQ_TRY(job->rig->backend->copy(job->rig->device, to, to + (size_t)i * part, part, err));
+    return SQ_OK;
 }
 
 sq_status sq_job_launch_next(void *arg, sq_error *err)

@@ -40,8 +40,10 @@ struct sq_job {
     sq_cost cost;
     double tokens; /* B * L */
     void *surplus; /* for tests of the gate alone (slowdown.h); NULL: none */
-    size_t surplus_bytes;
+    size_t surplus_bytes; /* of all SQ_SURPLUS_PARTS */
 };
+
+enum { SQ_SURPLUS_PARTS = 16 };
 
 /* SQ_UNSUPPORTED with the reason where the provider refuses. *job is NULL after a failure. */
 sq_status sq_job_new(const sq_rig *rig, const sq_subject *subject, const sq_cell *cell,

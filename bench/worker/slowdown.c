@@ -7,7 +7,7 @@
 #include "core/stats.h"
 
 enum { LAUNCHES = 20 }; /* the clock of the first of them is still rising */
-enum { ALIGNMENT = 256 };
+enum { ALIGNMENT = 256 * SQ_SURPLUS_PARTS };
 
 #define HOLD_SECONDS 2e-3
 
@@ -84,8 +84,8 @@ sq_status sq_surplus_add(sq_job *job, const sq_cell *cell, sq_error *err)
     if (!told || !cell->subject[0])
         return SQ_OK;
     sq_cell_key(cell, key);
-    double half = sq_slowdown_share(told, key) * (double)job->bytes / 2;
-    size_t bytes = 2 * ((size_t)half / ALIGNMENT * ALIGNMENT);
+    double wanted = sq_slowdown_share(told, key) * (double)job->bytes;
+    size_t bytes = (size_t)wanted / ALIGNMENT * ALIGNMENT;
     if (bytes == 0)
         return SQ_OK;
     SQ_TRY(job->rig->backend->alloc(job->rig->device, bytes, &job->surplus, err));

@@ -4,7 +4,8 @@
  * $SEQMARK_TEST_SLOW is "PERCENT:TEXT", or several of them with a ';' between: every launch of a cell
  * whose key holds TEXT is followed, within its time, by PERCENT of what it takes.
  * $SEQMARK_TEST_LARGER has the same form: PERCENT more memory, and launches that are counted first
- * copy one half of that to the other, so that they move PERCENT of the cell's memory more. */
+ * copy all of that to its beginning, part by part: so they read PERCENT of the cell's memory more, and
+ * what they write is in the cache but for one part. */
 #ifndef SQ_BENCH_WORKER_SLOWDOWN_H
 #define SQ_BENCH_WORKER_SLOWDOWN_H
 
