@@ -1,15 +1,13 @@
-/* night: verdicts of a night. Its tests are in night_tests.c, confirmation and exit code in
- * night_end.c. */
+/* night: verdicts of a night. Its tests are in night_tests.c, its control in night_control.c,
+ * confirmation and exit code in night_end.c. */
 #include "core/night.h"
 
 #include <math.h>
 #include <stdlib.h>
 
 #include "core/modes.h"
+#include "core/night_control.h"
 #include "core/night_tests.h"
-#include "core/special.h"
-#include "core/splits.h"
-#include "core/stats.h"
 
 sq_night_policy sq_night_policy_default(void)
 {
@@ -25,7 +23,7 @@ sq_night_policy sq_night_policy_default(void)
                              .group_min = 10,
                              .min_replicates = 2,
                              .control_min = 20,
-                             .control_quantile = 0.99,
+                             .control_level = 0.01,
                              .control_margin = 0.005,
                              .inconclusive_limit = 0.25,
                              .blocks = 10,
@@ -220,103 +218,6 @@ static sq_status find_modes(const sq_night_cell *cell, sq_night_result *result)
     return status;
 }
 
-/* --- the night's control --- */
-
-enum { CONTROL_SPLITS = 60 };
-
-/* Logarithms of the baseline's times of one control cell. */
-typedef struct {
-    double *log;
-    int n;
-} control_cell;
-
-typedef struct {
-    control_cell *cell;
-    double *log; /* of all of them */
-    double *change;
-    int n;
-} control_cells;
-
-static void free_controls(control_cells *controls)
-{
-    free(controls->cell);
-    free(controls->log);
-    free(controls->change);
-}
-
-static bool is_judging(const sq_night_cell *cell, const sq_night_result *result)
-{
-    return cell->is_control && result->test[SQ_NIGHT_TIME].finding != SQ_FINDING_NONE;
-}
-
-static sq_status gather_controls(const sq_night_cell *cells, int n, const sq_night_result *results,
-                                 control_cells *controls)
-{
-    size_t runs = 1;
-    for (int i = 0; i < n; i++)
-        runs += (size_t)cells[i].baseline.runs[SQ_NIGHT_TIME].n;
-    *controls = (control_cells){.cell = malloc(((size_t)n + 1) * sizeof *controls->cell),
-                                .log = malloc(runs * sizeof(double)),
-                                .change = malloc(((size_t)n + 1) * sizeof(double))};
-    if (!controls->cell || !controls->log || !controls->change)
-        return SQ_OUT_OF_MEMORY;
-    double *next = controls->log;
-    for (int i = 0; i < n; i++) {
-        const sq_night_runs *of = &cells[i].baseline.runs[SQ_NIGHT_TIME];
-        if (!is_judging(&cells[i], &results[i]))
-            continue;
-        controls->change[controls->n] = results[i].test[SQ_NIGHT_TIME].change.estimate;
-        controls->cell[controls->n++] = (control_cell){next, of->n};
-        for (int k = 0; k < of->n; k++)
-            *next++ = log(of->value[k]);
-    }
-    return SQ_OK;
-}
-
-/* Half width of the 99 % interval of the median of independent changes: what their own spread, from
- * night to night as well, leaves open. */
-static double sampling_limit(control_cells *controls)
-{
-    double median = sq_median(controls->change, controls->n);
-    for (int i = 0; i < controls->n; i++)
-        controls->change[i] = fabs(controls->change[i] - median);
-    double deviation = 1.4826 * sq_median(controls->change, controls->n); /* of a Gaussian */
-    return sq_normal_quantile(0.995) * 1.2533 * deviation / sqrt(controls->n);
-}
-
-/* How far the median moves when the baseline is split against itself: the same replicates on the
- * same side in every cell, so that what they have in common is in it. */
-static double split_limit(control_cells *controls, const sq_night_policy *policy)
-{
-    double shift[CONTROL_SPLITS];
-    for (int draw = 0; draw < CONTROL_SPLITS; draw++) {
-        for (int i = 0; i < controls->n; i++)
-            controls->change[i] =
-                sq_split_difference(controls->cell[i].log, controls->cell[i].n, policy->seed, draw);
-        shift[draw] = fabs(sq_median(controls->change, controls->n));
-    }
-    sq_sort(shift, CONTROL_SPLITS);
-    return sq_quantile(shift, CONTROL_SPLITS, policy->control_quantile);
-}
-
-static sq_status judge_control(const sq_night_cell *cells, int n, const sq_night_policy *policy,
-                               const sq_night_result *results, sq_night_summary *summary)
-{
-    control_cells controls;
-    sq_status status = gather_controls(cells, n, results, &controls);
-    summary->control_shift = (sq_interval){NAN, NAN, NAN};
-    if (status == SQ_OK && controls.n >= policy->control_min && controls.n > 0) {
-        double median = sq_median(controls.change, controls.n);
-        double limit = fmax(sampling_limit(&controls), split_limit(&controls, policy));
-        limit = fmax(limit, log1p(policy->control_margin));
-        summary->control_shift = (sq_interval){median, -limit, limit};
-        summary->is_unfit = fabs(median) > limit;
-    }
-    summary->controls = controls.n;
-    free_controls(&controls);
-    return status;
-}
-
 /* --- the night --- */
 
 static void count(const sq_night_result *results, int n, sq_night_summary *summary)
@@ -341,5 +242,5 @@ sq_status sq_night_judge(const sq_night_cell *cells, int n, const sq_night_polic
         SQ_TRY(find_modes(&cells[i], &results[i]));
     }
     count(results, n, summary);
-    return judge_control(cells, n, policy, results, summary);
+    return sq_night_control(cells, n, policy, results, summary);
 }

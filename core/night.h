@@ -34,7 +34,7 @@ typedef struct {
     int group_min;             /* cells below which a group is judged by the spread of all */
     int min_replicates;        /* runs a side below which nothing is tested */
     int control_min;           /* control cells below which they judge nothing */
-    double control_quantile;   /* of |median shift| of the baseline with itself */
+    double control_level;      /* share of nights like the baseline's that they may call unfit */
     double control_margin;     /* shift that is never called unfit: ratio - 1 */
     double inconclusive_limit; /* share of the compared cells */
     int blocks;                /* A/B/B/A blocks of a confirmation ... */
@@ -44,8 +44,7 @@ typedef struct {
 } sq_night_policy;
 sq_night_policy sq_night_policy_default(void);
 
-/* Positive numbers, one a run that has it; none where n = 0. In the order of the replicates: the
- * interval of the control cells splits all of them alike. */
+/* Positive numbers, one a run that has it; none where n = 0. In the order of the replicates. */
 typedef struct {
     const double *value;
     int n;

@@ -20,10 +20,9 @@ void sq_sort(double *values, int n)
         qsort(values, (size_t)n, sizeof *values, by_value);
 }
 
-/* Largest r with P(X < r) <= 2.5 % for X ~ Binomial(n, 1/2): the interval from the r-th smallest to
- * the r-th largest sample covers the median with at least 95 %. 0 where there is none (n < 6).
- * The terms are taken relative to the middle one, so that 2^-n cannot underflow. */
-static int interval_rank(int n)
+/* Largest r with P(X < r) <= (1 - level) / 2 for X ~ Binomial(n, 1/2). The terms are taken relative to
+ * the middle one, so that 2^-n cannot underflow. */
+int sq_median_rank(int n, double level)
 {
     int mid = n / 2;
     double term = 1, half = 0;
@@ -31,7 +30,7 @@ static int interval_rank(int n)
         half += term;
         term *= k / (n - k + 1.0);
     }
-    double limit = 0.025 * (n % 2 ? 2 * half : 2 * half - 1);
+    double limit = (1 - level) / 2 * (n % 2 ? 2 * half : 2 * half - 1);
     double tail = half; /* P(X <= k), scaled */
     int k = mid;
     for (term = 1; k >= 0 && tail > limit; k--) {
@@ -43,7 +42,7 @@ static int interval_rank(int n)
 
 static sq_stats of_sorted(double *value, int n)
 {
-    int rank = interval_rank(n);
+    int rank = sq_median_rank(n, 0.95);
     int first = rank > 0 ? rank - 1 : 0;
     sq_stats stats = {.n = n,
                       .median = middle(value, n),

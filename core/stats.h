@@ -20,6 +20,10 @@ typedef struct {
  * zero. */
 sq_stats sq_stats_of(const int32_t *samples, int n);
 
+/* The interval from the r-th smallest to the r-th largest of n values covers the median of what they
+ * were drawn from with at least `level`, whatever its distribution; the largest such r. 0: none. */
+int sq_median_rank(int n, double level);
+
 /* Below, a series with too few values for the question gives NAN. */
 
 void sq_sort(double *values, int n); /* ascending; no NAN among them */
