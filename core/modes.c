@@ -7,10 +7,8 @@
 
 #include "core/stats.h"
 
-static double limit_for(int n)
-{
-    return 4 * fmax(1, pow(20.0 / n, 1.6));
-}
+/* Of one level, one series in a hundred at most has such a gap (tests/gate/gate_night_rates.c). */
+static const double gap_limit = 7;
 
 /* Where to cut n >= 2 sorted values. The squares within both sets are least where those between
  * their means are most. */
@@ -35,20 +33,28 @@ static double middle(const double *sorted, int n)
     return (sorted[(n - 1) / 2] + sorted[n / 2]) / 2;
 }
 
-static sq_modes split(double *sorted, int n)
+static double mean_distance(const double *values, int n, double from)
 {
-    int cut = best_cut(sorted, n);
+    double sum = 0;
+    for (int i = 0; i < n; i++)
+        sum += fabs(values[i] - from);
+    return sum / n;
+}
+
+static sq_modes split(const double *sorted, int n)
+{
+    int cut = best_cut(sorted, n), least = (n + 4) / 5;
+    const double *above = sorted + cut;
     sq_modes modes = {.n_low = cut,
                       .n_high = n - cut,
                       .low = middle(sorted, cut),
-                      .high = middle(sorted + cut, n - cut),
-                      .gap = sorted[cut] - sorted[cut - 1],
-                      .limit = limit_for(n)};
-    for (int i = 0; i < n; i++)
-        sorted[i] = fabs(sorted[i] - (i < cut ? modes.low : modes.high));
-    modes.within = sq_median(sorted, n);
-    modes.is_bimodal = n >= SQ_MODES_RUNS && modes.n_low >= SQ_MODES_IN_MODE &&
-                       modes.n_high >= SQ_MODES_IN_MODE && modes.gap > modes.limit * modes.within;
+                      .high = middle(above, n - cut),
+                      .gap = sorted[cut] - sorted[cut - 1]};
+    modes.within =
+        fmax(mean_distance(sorted, cut, modes.low), mean_distance(above, n - cut, modes.high));
+    least = least > SQ_MODES_IN_MODE ? least : SQ_MODES_IN_MODE;
+    modes.is_bimodal = n >= SQ_MODES_RUNS && modes.n_low >= least && modes.n_high >= least &&
+                       modes.gap > gap_limit * modes.within;
     return modes;
 }
 

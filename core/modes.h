@@ -10,19 +10,18 @@
 extern "C" {
 #endif
 
-/* Below these numbers nothing is called bimodal: one slow run is no mode. */
+/* Below these numbers nothing is called bimodal: one slow run is no mode. Nor are less than a fifth of
+ * the runs, which spikes are often enough. */
 enum { SQ_MODES_RUNS = 8, SQ_MODES_IN_MODE = 2 };
 
 /* The split of the values into two sets whose squared deviations from their means are least (k-means
  * with k = 2, exact: in one dimension the sets are intervals). */
 typedef struct {
-    bool is_bimodal; /* the gap is more than `limit` times the deviation within */
+    bool is_bimodal; /* the gap is more than seven times the deviation within */
     int n_low, n_high;
     double low, high; /* medians of the two sets */
     double gap;       /* from the largest low one to the smallest high one */
-    double within;    /* median absolute deviation from the value's own mode */
-    double limit;     /* 4; with n < 20 runs 4 (20 / n)^1.6, which calls one Gaussian series in a
-                        hundred bimodal, as 4 does at 20 (simulated, tests/gate) */
+    double within; /* mean distance of a set's values from its median: of the set that has more */
 } sq_modes;
 
 /* values: logarithms of run medians, not modified. Less than two: all zero. SQ_OUT_OF_MEMORY or
