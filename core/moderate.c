@@ -4,12 +4,13 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "core/serial.h"
 #include "core/special.h"
 #include "core/stats.h"
 
 sq_two_sides sq_two_sides_of(const double *a, int n_a, const double *b, int n_b)
 {
-    sq_two_sides sides = {n_a, n_b, NAN, NAN, 0};
+    sq_two_sides sides = {n_a, n_b, NAN, NAN, 0, 0};
     if (n_a < 1 || n_b < 1)
         return sides;
     sq_log_moments of_a = sq_log_moments_of(a, n_a), of_b = sq_log_moments_of(b, n_b);
@@ -18,6 +19,20 @@ sq_two_sides sq_two_sides_of(const double *a, int n_a, const double *b, int n_b)
     if (sides.df > 0)
         sides.variance = (of_a.squares + of_b.squares) / sides.df;
     return sides;
+}
+
+sq_two_sides sq_two_sides_in_series(const sq_two_sides *sides, double correlation)
+{
+    sq_two_sides series = *sides;
+    series.correlation = correlation;
+    if (!(sides->df > 0))
+        return series;
+    sq_serial_squares a = sq_serial_squares_of(sides->n_a, correlation),
+                      b = sq_serial_squares_of(sides->n_b, correlation);
+    double expected = a.expected + b.expected;
+    series.variance = sides->variance * sides->df / expected;
+    series.df = expected * expected / (a.of_square + b.of_square);
+    return series;
 }
 
 /* --- the prior --- */
@@ -88,15 +103,26 @@ sq_status sq_variance_prior_fit(const sq_two_sides *cells, int n, sq_variance_pr
 
 /* --- one cell --- */
 
-static double moderated_variance(const sq_two_sides *cell, const sq_variance_prior *prior)
+double sq_moderated_variance(double variance, double df, const sq_variance_prior *prior)
 {
     if (isinf(prior->d0))
         return prior->s0_squared;
-    double own = cell->df > 0 ? cell->df * cell->variance : 0;
-    return (prior->d0 * prior->s0_squared + own) / (prior->d0 + cell->df);
+    double own = df > 0 ? df * variance : 0;
+    return (prior->d0 * prior->s0_squared + own) / (prior->d0 + df);
 }
 
-static double moderated_df(double df, const sq_variance_prior *prior)
+static double of_cell(const sq_two_sides *cell, const sq_variance_prior *prior)
+{
+    return sq_moderated_variance(cell->variance, cell->df, prior);
+}
+
+/* Variance of a side's mean, in variances of a run. */
+static double share_of(int n, double correlation)
+{
+    return sq_serial_inflation(n, correlation) / n;
+}
+
+double sq_moderated_df(double df, const sq_variance_prior *prior)
 {
     return fmin(prior->d0 + df, prior->df_all);
 }
@@ -108,11 +134,11 @@ static double two_sided_p(double t, double df)
 
 sq_moderated sq_moderate(const sq_two_sides *cell, const sq_variance_prior *prior)
 {
-    double df = moderated_df(cell->df, prior);
+    double df = sq_moderated_df(cell->df, prior);
     if (isnan(cell->difference) || !(df > 0))
         return (sq_moderated){cell->difference, NAN, NAN, NAN, NAN};
-    double share = 1.0 / cell->n_a + 1.0 / cell->n_b;
-    sq_moderated test = {cell->difference, sqrt(moderated_variance(cell, prior) * share), df, 0, 1};
+    double share = share_of(cell->n_a, cell->correlation) + share_of(cell->n_b, cell->correlation);
+    sq_moderated test = {cell->difference, sqrt(of_cell(cell, prior) * share), df, 0, 1};
     if (test.difference != 0) {
         test.t = test.difference / test.error;
         test.p = two_sided_p(test.t, df);
@@ -144,26 +170,48 @@ double sq_detectable(const sq_moderated *test, double alpha, double power)
     return standard_errors(test->df, alpha, power) * test->error;
 }
 
-static double detectable_with(int n, double variance, const sq_variance_prior *prior, double alpha,
-                              double power)
+enum { MOST_REPLICATES = 1000 };
+
+static double detectable_with(int n, double variance, double correlation,
+                              const sq_variance_prior *prior, double alpha, double power)
 {
     double df = prior->d0 + 2 * n - 2; /* the cells of the fit gain runs as well */
-    return standard_errors(df, alpha, power) * sqrt(variance * 2 / n);
+    double error = sqrt(variance * 2 * share_of(n, correlation));
+    return standard_errors(df, alpha, power) * error;
+}
+
+/* Less than the quantile of t: it is the normal one's series in 1 / df (Fisher and Cornish, Technometrics
+ * 2, 1960, 209), whose further terms are positive. */
+static double less_than_t(double z, double df)
+{
+    return z + (pow(z, 3) + z) / (4 * df);
+}
+
+/* Fewer runs than this do not make it. */
+static int fewest(double variance, double correlation, const sq_variance_prior *prior,
+                  double margin, double alpha, double power)
+{
+    double z_alpha = sq_normal_quantile(1 - alpha / 2), z_power = sq_normal_quantile(power);
+    double start = ceil(2 * variance * pow((z_alpha + z_power) / margin, 2));
+    if (!(start <= MOST_REPLICATES))
+        return MOST_REPLICATES + 1;
+    int n = start < 2 ? 2 : (int)start;
+    for (; n <= MOST_REPLICATES; n++) {
+        double df = prior->d0 + 2 * n - 2, error = sqrt(variance * 2 * share_of(n, correlation));
+        if ((less_than_t(z_alpha, df) + less_than_t(z_power, df)) * error <= margin)
+            break;
+    }
+    return n;
 }
 
 int sq_replicates_for(const sq_two_sides *cell, const sq_variance_prior *prior, double margin,
                       double alpha, double power)
 {
-    enum { MOST = 1000 };
     if (!(cell->df + prior->d0 > 0))
         return 0;
-    double variance = moderated_variance(cell, prior);
-    double normal = standard_errors(INFINITY, alpha, power); /* the least that t can ask for */
-    double start = ceil(2 * variance * pow(normal / margin, 2));
-    if (!(start <= MOST))
-        return 0;
-    int n = start < 2 ? 2 : (int)start;
-    while (n <= MOST && detectable_with(n, variance, prior, alpha, power) > margin)
+    double variance = of_cell(cell, prior), r = cell->correlation;
+    int n = fewest(variance, r, prior, margin, alpha, power);
+    while (n <= MOST_REPLICATES && detectable_with(n, variance, r, prior, alpha, power) > margin)
         n++;
-    return n <= MOST ? n : 0;
+    return n <= MOST_REPLICATES ? n : 0;
 }

@@ -18,10 +18,14 @@ extern "C" {
 typedef struct {
     int n_a, n_b;
     double difference;   /* of the means, b - a */
-    double variance, df; /* within the sides, pooled; df = n_a + n_b - 2; NAN where that is 0 */
+    double variance, df; /* of a run, pooled within the sides; df = n_a + n_b - 2; 0: NAN */
+    double correlation;  /* of a run with the next of its side (core/serial.h) */
 } sq_two_sides;
-/* Positive run medians. NAN where a side is empty. */
+/* Positive run medians. NAN where a side is empty. The correlation is 0. */
 sq_two_sides sq_two_sides_of(const double *a, int n_a, const double *b, int n_b);
+/* The same where runs resemble the ones before them, and the sides are of different nights: they show
+ * less of their variance, and on fewer degrees of freedom. */
+sq_two_sides sq_two_sides_in_series(const sq_two_sides *sides, double correlation);
 
 /* Variances of cells are drawn around s0_squared as d0 s0^2 / chi^2(d0). d0 = INFINITY: all are the
  * same; d0 = 0: nothing is known, and a cell has its own variance alone. */
@@ -33,6 +37,11 @@ typedef struct {
  * over; less than two give d0 = 0. A variance of 0 (equal integers of ns) counts as 1e-5 of the
  * median one, since it has no logarithm. SQ_OUT_OF_MEMORY or SQ_OK. */
 sq_status sq_variance_prior_fit(const sq_two_sides *cells, int n, sq_variance_prior *out);
+
+/* Of a run of a cell whose own variance, on df degrees of freedom, is `variance`. */
+double sq_moderated_variance(double variance, double df, const sq_variance_prior *prior);
+/* Degrees of freedom of its test. */
+double sq_moderated_df(double df, const sq_variance_prior *prior);
 
 /* Moderated t of one cell, two-sided. */
 typedef struct {

@@ -30,7 +30,7 @@ typedef struct {
     double equivalence_level;  /* of that test */
     double power;              /* of "smallest detectable change" */
     double floor_quantile;     /* of |log ratio| of the baseline with itself */
-    int floor_values;          /* splits below which similar cells are pooled */
+    int floor_values;          /* splits from which a cell's own quantile counts as well */
     int group_min;             /* cells below which a group is judged by the spread of all */
     int min_replicates;        /* runs a side below which nothing is tested */
     int control_min;           /* control cells below which they judge nothing */
@@ -98,7 +98,8 @@ typedef enum {
 typedef struct {
     sq_finding finding;
     sq_interval change;   /* 95 % */
-    double p, q, p_equal; /* p_equal: of the equivalence test */
+    double p, q, p_equal; /* p: of t, and as often as exchanges of runs reach it; p_equal: of the
+                             equivalence test */
     double floor;         /* A/A floor, a difference of logarithms as well */
     double detectable;    /* smallest change that this night finds, with the policy's power */
     int replicates;       /* a side, that make `margin` detectable; 0: more than 1,000 */

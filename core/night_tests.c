@@ -3,11 +3,12 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/discovery.h"
 #include "core/moderate.h"
-#include "core/splits.h"
-#include "core/stats.h"
+#include "core/night_noise.h"
+#include "core/special.h"
 
 typedef struct {
     const sq_night_cell *cells;
@@ -15,25 +16,22 @@ typedef struct {
     const sq_night_policy *policy;
     sq_night_quantity quantity;
     sq_two_sides *sides;
-    sq_variance_prior *prior; /* a group */
-    double *floor;            /* a cell; NAN where it is not tested */
+    sq_variance_prior *prior, *independent; /* a group; as of independent runs */
+    double *floor;                          /* a cell; NAN where it is not tested */
     sq_moderated *moderated;
-    double *p, *q;
+    double *p, *q, *model_p; /* p is raised where noise reaches it more often */
 } quantity_test;
-
-static const sq_night_runs *baseline_of(const quantity_test *t, int i)
-{
-    return &t->cells[i].baseline.runs[t->quantity];
-}
 
 static void free_test(quantity_test *t)
 {
     free(t->sides);
     free(t->prior);
+    free(t->independent);
     free(t->floor);
     free(t->moderated);
     free(t->p);
     free(t->q);
+    free(t->model_p);
 }
 
 static sq_status allocate(quantity_test *t)
@@ -41,11 +39,14 @@ static sq_status allocate(quantity_test *t)
     size_t n = (size_t)t->n + 1; /* none is no error */
     t->sides = malloc(n * sizeof *t->sides);
     t->prior = malloc((size_t)t->groups * sizeof *t->prior);
+    t->independent = malloc((size_t)t->groups * sizeof *t->independent);
     t->floor = malloc(n * sizeof *t->floor);
     t->moderated = malloc(n * sizeof *t->moderated);
     t->p = malloc(n * sizeof *t->p);
     t->q = malloc(n * sizeof *t->q);
-    bool is_ready = t->sides && t->prior && t->floor && t->moderated && t->p && t->q;
+    t->model_p = malloc(n * sizeof *t->model_p);
+    bool is_ready = t->sides && t->prior && t->independent && t->floor && t->moderated && t->p &&
+                    t->q && t->model_p;
     return is_ready ? SQ_OK : SQ_OUT_OF_MEMORY;
 }
 
@@ -61,7 +62,8 @@ static void take_sides(quantity_test *t)
 {
     int least = t->policy->min_replicates;
     for (int i = 0; i < t->n; i++) {
-        const sq_night_runs *a = baseline_of(t, i), *b = &t->cells[i].tonight.runs[t->quantity];
+        const sq_night_runs *a = &t->cells[i].baseline.runs[t->quantity],
+                            *b = &t->cells[i].tonight.runs[t->quantity];
         bool is_enough = a->n >= least && b->n >= least;
         t->sides[i] = sq_two_sides_of(a->value, is_enough ? a->n : 0, b->value, b->n);
     }
@@ -103,111 +105,52 @@ static sq_status fit_groups(quantity_test *t)
     return SQ_OK;
 }
 
-/* --- A/A floor: the baseline's runs against themselves --- */
+/* --- noise --- */
 
-enum { DRAWS_OF_A_CELL = 200, DRAWS_FOR_A_POOL = 20 };
-
-typedef struct {
-    double *logs;   /* of one cell */
-    double *change; /* splits drawn */
-    int n;
-    int64_t distinct; /* splits that there are */
-} split_pool;
-
-static sq_status open_pool(const quantity_test *t, split_pool *pool)
+static void moderate_all(quantity_test *t)
 {
-    int longest = 1;
+    for (int i = 0; i < t->n; i++) {
+        t->moderated[i] = sq_moderate(&t->sides[i], &t->prior[t->cells[i].group]);
+        t->p[i] = t->moderated[i].p;
+    }
+}
+
+/* Runs that resemble their neighbours: the variances are fitted again. */
+static sq_status believe_neighbours(quantity_test *t, double correlation)
+{
+    if (!(correlation > 0))
+        return SQ_OK;
     for (int i = 0; i < t->n; i++)
-        longest = baseline_of(t, i)->n > longest ? baseline_of(t, i)->n : longest;
-    *pool = (split_pool){
-        .logs = malloc((size_t)longest * sizeof(double)),
-        .change = malloc(((size_t)t->n * DRAWS_FOR_A_POOL + DRAWS_OF_A_CELL) * sizeof(double))};
-    return pool->logs && pool->change ? SQ_OK : SQ_OUT_OF_MEMORY;
+        t->sides[i] = sq_two_sides_in_series(&t->sides[i], correlation);
+    return fit_groups(t);
 }
 
-static void close_pool(split_pool *pool)
+/* Similar cells' is that of the two halves of the baseline, were they of different nights. */
+static double floor_of(const quantity_test *t, const sq_run_noise *noise, int i)
 {
-    free(pool->logs);
-    free(pool->change);
+    int group = t->cells[i].group;
+    sq_two_sides halves = t->sides[i];
+    halves.n_a = t->sides[i].n_a / 2, halves.n_b = t->sides[i].n_a - halves.n_a;
+    halves.difference = 0;
+    sq_moderated split = sq_moderate(&halves, &t->prior[group]);
+    double errors = noise->similar[group];
+    if (isnan(errors))
+        errors = sq_t_quantile((1 + t->policy->floor_quantile) / 2, split.df);
+    return fmax(errors * split.error, noise->own[i]);
 }
 
-/* Splits of a cell, in units of `unit`. */
-static void add_splits(const quantity_test *t, int i, double unit, int draws, split_pool *pool)
+/* What is found has to stand beside exchanges of runs as well. level: of single tests, at the policy's q;
+ * as the t of a cell says it. */
+static sq_status discover(quantity_test *t, const sq_quantity *independent, double *level)
 {
-    const sq_night_runs *runs = baseline_of(t, i);
-    int32_t distinct = sq_splits(runs->n);
-    if (distinct == 0)
-        return;
-    for (int k = 0; k < runs->n; k++)
-        pool->logs[k] = log(runs->value[k]);
-    pool->distinct += distinct;
-    for (int draw = 0; draw < draws; draw++) {
-        int64_t index = (int64_t)i * DRAWS_OF_A_CELL + draw;
-        double change = sq_split_difference(pool->logs, runs->n, t->policy->seed, index);
-        pool->change[pool->n++] = fabs(change) / unit;
-    }
-}
-
-/* NAN where there are too few splits to know. */
-static double pool_quantile(const quantity_test *t, split_pool *pool)
-{
-    if (pool->distinct < t->policy->floor_values)
-        return NAN;
-    sq_sort(pool->change, pool->n);
-    return sq_quantile(pool->change, pool->n, t->policy->floor_quantile);
-}
-
-/* In standard errors of each cell's comparison: in ns a few cells with two far modes, or the noisy
- * half of a group, would set the floor of the quiet ones. */
-static double floor_of_group(const quantity_test *t, int group, split_pool *pool)
-{
-    pool->n = 0, pool->distinct = 0;
+    SQ_TRY(sq_false_discovery(t->p, t->n, t->q));
+    *level = sq_discovery_level(t->p, t->q, t->n, t->policy->q);
+    SQ_TRY(sq_raise_to_exchanges(independent, *level, t->p));
+    SQ_TRY(sq_false_discovery(t->p, t->n, t->q));
     for (int i = 0; i < t->n; i++)
-        if (is_in(t, i, group) && t->moderated[i].error > 0)
-            add_splits(t, i, t->moderated[i].error, DRAWS_FOR_A_POOL, pool);
-    return pool_quantile(t, pool);
-}
-
-static double floor_of_cell(const quantity_test *t, int i, split_pool *pool)
-{
-    if (sq_splits(baseline_of(t, i)->n) < t->policy->floor_values)
-        return NAN;
-    pool->n = 0, pool->distinct = 0;
-    add_splits(t, i, 1, DRAWS_OF_A_CELL, pool);
-    return pool_quantile(t, pool);
-}
-
-/* Of similar cells, else of all; 0 where even all have too few splits: then the policy's minimum
- * stands alone. */
-static void pooled_floors(const quantity_test *t, split_pool *pool, double *group)
-{
-    double all = NAN;
-    bool is_all_known = false;
-    for (int g = 0; g < t->groups; g++) {
-        group[g] = floor_of_group(t, g, pool);
-        if (isnan(group[g]) && !is_all_known)
-            all = floor_of_group(t, ALL_GROUPS, pool), is_all_known = true;
-        if (isnan(group[g]))
-            group[g] = isnan(all) ? 0 : all;
-    }
-}
-
-static sq_status find_floors(quantity_test *t)
-{
-    split_pool pool;
-    sq_status status = open_pool(t, &pool);
-    double *group = malloc((size_t)t->groups * sizeof *group);
-    if (status == SQ_OK && group) {
-        pooled_floors(t, &pool, group);
-        for (int i = 0; i < t->n; i++) {
-            double own = floor_of_cell(t, i, &pool);
-            double similar = group[t->cells[i].group] * t->moderated[i].error;
-            t->floor[i] = isnan(own) ? similar : own;
-        }
-    }
-    close_pool(&pool);
-    free(group);
-    return group ? status : SQ_OUT_OF_MEMORY;
+        t->model_p[i] = t->moderated[i].p;
+    *level = sq_discovery_level(t->model_p, t->q, t->n, t->policy->q);
+    return SQ_OK;
 }
 
 /* --- what a test says --- */
@@ -288,18 +231,21 @@ static void conclude_all(const quantity_test *t, double level, sq_night_result *
         conclude_group(t, group, level, results);
 }
 
-static sq_status test_all(quantity_test *t, sq_night_result *results, double *level)
+static sq_status test_all(quantity_test *t, sq_run_noise *noise, sq_night_result *results,
+                          double *level)
 {
     SQ_TRY(allocate(t));
     take_sides(t);
     SQ_TRY(fit_groups(t));
-    for (int i = 0; i < t->n; i++) {
-        t->moderated[i] = sq_moderate(&t->sides[i], &t->prior[t->cells[i].group]);
-        t->p[i] = t->moderated[i].p;
-    }
-    SQ_TRY(find_floors(t));
-    SQ_TRY(sq_false_discovery(t->p, t->n, t->q));
-    *level = sq_discovery_level(t->p, t->q, t->n, t->policy->q);
+    sq_quantity independent = {t->cells,  t->sides,    t->independent, t->n,
+                               t->groups, t->quantity, t->policy};
+    memcpy(t->independent, t->prior, (size_t)t->groups * sizeof *t->prior);
+    SQ_TRY(sq_run_noise_of(&independent, noise));
+    SQ_TRY(believe_neighbours(t, noise->correlation));
+    moderate_all(t);
+    for (int i = 0; i < t->n; i++)
+        t->floor[i] = isnan(t->p[i]) ? NAN : floor_of(t, noise, i);
+    SQ_TRY(discover(t, &independent, level));
     conclude_all(t, *level, results);
     return SQ_OK;
 }
@@ -313,7 +259,9 @@ sq_status sq_night_test_quantity(const sq_night_cell *cells, int n, const sq_nig
                        .groups = groups_of(cells, n),
                        .policy = policy,
                        .quantity = quantity};
-    sq_status status = test_all(&t, results, level);
+    sq_run_noise noise = {.own = NULL};
+    sq_status status = test_all(&t, &noise, results, level);
+    sq_run_noise_free(&noise);
     free_test(&t);
     return status;
 }

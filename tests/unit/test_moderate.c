@@ -1,4 +1,4 @@
-/* moderate, discovery, modes, paired, splits: small examples worked out beside the code. The fits of
+/* moderate, serial, exchange, discovery, modes, paired, splits: small examples worked out beside the code. The fits of
  * the prior were computed with trigamma by Euler and Maclaurin's sum, and bisection. Whether nominal
  * rates hold is asked in tests/gate. */
 #include <setjmp.h>
@@ -8,11 +8,14 @@
 #include <cmocka.h>
 
 #include <math.h>
+#include <stdlib.h>
 
 #include "core/discovery.h"
+#include "core/exchange.h"
 #include "core/moderate.h"
 #include "core/modes.h"
 #include "core/paired.h"
+#include "core/serial.h"
 #include "core/special.h"
 #include "core/splits.h"
 
@@ -26,7 +29,7 @@ static void near_to(double value, double expected, double relative)
 
 static sq_two_sides with_variance(double variance, double df)
 {
-    return (sq_two_sides){(int)df / 2 + 1, (int)df - (int)df / 2 + 1, 0.01, variance, df};
+    return (sq_two_sides){(int)df / 2 + 1, (int)df - (int)df / 2 + 1, 0.01, variance, df, 0};
 }
 
 static void two_sides(void **state)
@@ -47,7 +50,7 @@ static void prior_of_few_cells(void **state)
     const sq_two_sides same[] = {with_variance(0.5, 4), with_variance(1, 4),   with_variance(2, 4),
                                  with_variance(8, 4),   with_variance(0.1, 4), with_variance(3, 4)},
                        mixed[] = {with_variance(1, 8),  with_variance(0.3, 8),
-                                  with_variance(4, 6),  {1, 1, 0, NAN, 0},
+                                  with_variance(4, 6),  {1, 1, 0, NAN, 0, 0},
                                   with_variance(20, 8), with_variance(0.05, 4)},
                        alike[] = {with_variance(1, 8), with_variance(1.1, 8),
                                   with_variance(0.9, 8)};
@@ -85,7 +88,7 @@ static void no_spread_is_no_certainty(void **state)
 static void between_own_and_common_variance(void **state)
 {
     (void)state;
-    sq_two_sides cell = {5, 5, 0.03, 4e-4, 8};
+    sq_two_sides cell = {5, 5, 0.03, 4e-4, 8, 0};
     sq_variance_prior prior = {4, 1e-4, 1000}, none = {0, 0, INFINITY},
                       all = {INFINITY, 1e-4, 1000};
     sq_moderated t = sq_moderate(&cell, &prior), student = sq_moderate(&cell, &none),
@@ -118,7 +121,7 @@ static void equivalence(void **state)
 static void how_many_runs(void **state)
 {
     (void)state;
-    sq_two_sides cell = {5, 5, 0, 1e-4, 8};
+    sq_two_sides cell = {5, 5, 0, 1e-4, 8, 0};
     sq_variance_prior none = {0, 0, INFINITY}, all = {INFINITY, 1e-4, INFINITY};
     sq_moderated test = sq_moderate(&cell, &none);
     near_to(sq_detectable(&test, 0.05, 0.8), (2.306004 + 0.888890) * 0.01 * sqrt(0.4), 1e-5);
@@ -128,6 +131,111 @@ static void how_many_runs(void **state)
     assert_true((sq_t_quantile(0.975, df) + sq_t_quantile(0.8, df)) * sqrt(2.0 / n) <= 1);
     assert_true((sq_t_quantile(0.975, less) + sq_t_quantile(0.8, less)) * sqrt(2.0 / (n - 1)) > 1);
     assert_int_equal(sq_replicates_for(&cell, &none, 1e-5, 0.05, 0.8), 0);
+}
+
+/* No fewer would do, at levels as low as those of thousands of cells, in a row or not. */
+static void as_few_runs_as_do(void **state)
+{
+    (void)state;
+    static const double margins[] = {0.006, 0.01, 0.03}, rows[] = {0, 0.5};
+    sq_two_sides independent = {5, 5, 0, 1e-4, 8, 0};
+    for (int i = 0; i < 12; i++) {
+        double d0 = i / 6 ? 3 : 0, margin = margins[i % 3], r = rows[i / 3 % 2];
+        sq_two_sides cell = sq_two_sides_in_series(&independent, r);
+        sq_variance_prior prior = {d0, 1e-4, INFINITY};
+        double s = sqrt(sq_moderated_variance(cell.variance, cell.df, &prior));
+        int least = 2;
+        for (double df;
+             df = d0 + 2 * least - 2, (sq_t_quantile(1 - 1e-5, df) + sq_t_quantile(0.8, df)) * s *
+                                              sqrt(2 * sq_serial_inflation(least, r) / least) >
+                                          margin;)
+            least++;
+        assert_int_equal(sq_replicates_for(&cell, &prior, margin, 2e-5, 0.8), least);
+    }
+}
+
+/* --- runs in a row --- */
+
+/* Of five runs, by the 5 x 5 matrices themselves. */
+static void neighbours_know_less(void **state)
+{
+    (void)state;
+    enum { N = 5 };
+    const double r = 0.6;
+    double s[N][N], m[N][N], trace = 0, square = 0, all = 0;
+    for (int i = 0; i < N; i++)
+        for (int k = 0; k < N; k++)
+            s[i][k] = pow(r, abs(i - k)), all += s[i][k];
+    for (int i = 0; i < N; i++)
+        for (int k = 0; k < N; k++) {
+            m[i][k] = s[i][k];
+            for (int j = 0; j < N; j++)
+                m[i][k] -= s[j][k] / N;
+        }
+    for (int i = 0; i < N; i++) {
+        trace += m[i][i];
+        for (int k = 0; k < N; k++)
+            square += m[i][k] * m[k][i];
+    }
+    sq_serial_squares of = sq_serial_squares_of(N, r);
+    near_to(sq_serial_inflation(N, r), all / N, 1e-12);
+    near_to(of.expected, trace, 1e-12);
+    near_to(of.of_square, square, 1e-12);
+    sq_two_sides cell = {N, N, 0.03, 4e-4, 8, 0}, row = sq_two_sides_in_series(&cell, r);
+    near_to(row.variance, 4e-4 * 8 / (2 * trace), 1e-12);
+    near_to(row.df, 2 * trace * trace / square, 1e-12);
+    sq_variance_prior none = {0, 0, INFINITY};
+    near_to(sq_moderate(&row, &none).error, sqrt(row.variance * 2 * all / N / N), 1e-12);
+    cell = sq_two_sides_in_series(&cell, 0);
+    assert_true(cell.df == 8 && cell.variance == 4e-4);
+}
+
+static void correlation_of_rows(void **state)
+{
+    (void)state;
+    const double up[] = {1, 2, 3, 4, 5}, turns[] = {1, 2, 1, 2, 1};
+    sq_serial serial = {.series = 0};
+    sq_serial_add(&serial, up, 5, 1);
+    assert_true(sq_serial_correlation(&serial) == 0); /* one series has no standard error */
+    sq_serial_add(&serial, up, 2, 1);
+    sq_serial_add(&serial, up, 5, 3);
+    assert_int_equal(serial.series, 2);
+    near_to(serial.excess, 4 * (4 - 1) / 2.0, 1e-12);
+    for (int i = 0; i < 10; i++)
+        sq_serial_add(&serial, up, 5, 1);
+    assert_true(sq_serial_correlation(&serial) == 0.9); /* a drift: as much as is believed */
+    for (int i = 0; i < 60; i++)
+        sq_serial_add(&serial, turns, 5, 1);
+    assert_true(sq_serial_correlation(&serial) == 0);
+}
+
+/* --- exchanges --- */
+
+/* One of two runs of either side changes places: no side is as it was. */
+static void halves_change_places(void **state)
+{
+    (void)state;
+    const double a[] = {0, 0.001}, b[] = {1, 1.001};
+    sq_variance_prior all = {INFINITY, 0.01, 1000};
+    sq_exchanges exchanges;
+    assert_int_equal(sq_exchanges_open(&exchanges, 5, 0.05), SQ_OK);
+    sq_exchanges_add(&exchanges, a, 2, b, 2, &all, 1, 0);
+    assert_true(exchanges.drawn == 4 && exchanges.n == 0); /* a change of ten errors is on both */
+    sq_exchanges_add(&exchanges, (double[]){0, 1}, 2, (double[]){0, 1}, 2, &all, 1, 1);
+    sq_exchanges_sort(&exchanges);
+    double p = 2 * sq_t_cdf(-1 / 0.1, 1000); /* {0, 0} and {1, 1}, two exchanges of four */
+    assert_true(exchanges.drawn == 8 && exchanges.n == 2);
+    near_to(exchanges.p[0], p, 1e-9);
+    near_to(sq_exchanges_p(&exchanges, 2 * p), 0.25, 1e-12);
+    assert_true(sq_exchanges_p(&exchanges, p / 2) == p / 2);
+    assert_true(sq_exchanges_p(&exchanges, 0.06) == 0.06 && isnan(sq_exchanges_p(&exchanges, NAN)));
+    const double five[] = {0, 1, 2, 3, 4}, six[] = {0, 1, 2, 3, 4, 5};
+    sq_exchanges_add(&exchanges, five, 5, five, 5, &all, 1, 2);
+    assert_int_equal(exchanges.drawn, 108);
+    sq_exchanges_add(&exchanges, six, 6, five, 5, &all, 1, 2);
+    sq_exchanges_add(&exchanges, six, 6, six, 6, &all, 1, 2);
+    assert_int_equal(exchanges.drawn, 308);
+    sq_exchanges_close(&exchanges);
 }
 
 /* --- many tests --- */
@@ -271,6 +379,10 @@ int main(void)
         cmocka_unit_test(between_own_and_common_variance),
         cmocka_unit_test(equivalence),
         cmocka_unit_test(how_many_runs),
+        cmocka_unit_test(as_few_runs_as_do),
+        cmocka_unit_test(neighbours_know_less),
+        cmocka_unit_test(correlation_of_rows),
+        cmocka_unit_test(halves_change_places),
         cmocka_unit_test(benjamini_hochberg),
         cmocka_unit_test(rate_of_alarms),
         cmocka_unit_test(sentinels),
