@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/serial.h"
 #include "core/special.h"
 #include "core/stats.h"
 
@@ -11,8 +12,10 @@
 
 /* Beyond this share of the largest differences between nights lie the changes of the level. */
 static const double trimmed = 0.1;
-/* A correlation seen in so many nights is believed half: a drift over a few looks like one. */
+/* A correlation seen in so many nights is believed half, since a drift over a few looks like one; for the
+ * rest it is what nights have. */
 static const double correlation_prior = 40;
+static const double usual_correlation = 0.1;
 static const double most_correlation = 0.9;
 /* No clock and no median is finer than this. */
 static const double least_deviation = 1e-4;
@@ -68,7 +71,7 @@ static double correlation_of(double lag1, double lag2, int n)
     double r = lag1 > 0 ? lag2 * lag2 / (lag1 * lag1) - 1 : 0;
     double belief = 1 / (1 + pow(correlation_prior / n, 2));
     /* Steps beyond the trimmed ones make r any size. */
-    return fmin(fmax(r, 0), most_correlation) * belief;
+    return fmin(fmax(r, 0), most_correlation) * belief + usual_correlation * (1 - belief);
 }
 
 static sq_night_noise noise_of(const sq_nights *s, double *room)
@@ -87,9 +90,9 @@ static sq_night_noise noise_of(const sq_nights *s, double *room)
 
 /* --- the test of a change --- */
 
-/* Share of A/A series in which a change may be found, before the correlation between nights has its
- * say: with it, at most 5 % of those of tests/unit/test_segments.c. */
-static const double false_series = 0.03;
+/* Share of A/A series in which a change may be found, before a correlation between nights that few of
+ * them cannot know has its say: with it, at most 5 % of those of tests/unit/test_segments.c. */
+static const double false_series = 0.02;
 /* So many deviations off the level a night counts, and no further. */
 static const double clip_at = 3;
 /* How many nights' worth the series' own deviation is in the variance of what is left of it. */
@@ -121,15 +124,6 @@ static double clipped(const cutting *c, int night, double level)
     return level + c->scale[night] * fmax(-clip_at, fmin(clip_at, off));
 }
 
-/* Variance of the mean of n nights over that of n independent ones. */
-static double inflation(int n, double correlation)
-{
-    double sum = 1, power = 1;
-    for (int k = 1; k < n && power > 1e-6; k++)
-        sum += 2 * (1 - (double)k / n) * (power *= correlation);
-    return sum;
-}
-
 static moments moments_of(const cutting *c, const sq_segment *segment)
 {
     moments m = {.n = segment->end - segment->first};
@@ -142,7 +136,7 @@ static moments moments_of(const cutting *c, const sq_segment *segment)
     }
     m.mean /= weights;
     whole /= weights;
-    m.share = inflation(m.n, c->noise.correlation) / weights;
+    m.share = sq_serial_inflation(m.n, c->noise.correlation) / weights;
     for (int i = segment->first; i < segment->end; i++) {
         m.squares += pow((clipped(c, i, segment->level) - m.mean) * c->weight[i], 2);
         m.all_squares += pow((c->nights->value[i] - whole) * c->weight[i], 2);

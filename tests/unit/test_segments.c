@@ -164,19 +164,20 @@ static double share_of_false(const sq_series *law, int n, int series)
     return (double)found / series;
 }
 
-/* 5 % of the series of a cell may show a change that is none. Correlated nights (0.4) are known as
- * such from some 60 nights on; before, 5 to 10 % of theirs do. */
+/* At most 5 % of the series of a cell may show a change that is none; three standard errors of the
+ * number of series are left to it. */
 static void unchanged_cells_show_no_change(void **state)
 {
     (void)state;
-    static const int sizes[][2] = {{12, 1000}, {60, 600}, {365, 60}};
+    static const int sizes[][2] = {{8, 3000}, {12, 3000}, {20, 1500}, {60, 600}, {365, 60}};
     for (int k = 0; k < SQ_SERIES; k++)
         for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
             int n = sizes[i][0], series = sizes[i][1];
-            double nominal = k == SQ_AR1 && n < 60 ? 0.10 : 0.05;
             double share = share_of_false(law_of(k), n, series);
-            double slack = 4 * sqrt(nominal * (1 - nominal) / series);
-            if (share > nominal + slack)
+            double most = 0.05 + 3 * sqrt(0.05 * 0.95 / series);
+            print_message("%-8s %3d nights: %.4f (at most %.4f)\n", law_of(k)->name, n, share,
+                          most);
+            if (share > most)
                 fail_msg("%s, %d nights: %.3f of the series show a change", law_of(k)->name, n,
                          share);
         }
@@ -207,7 +208,8 @@ static void a_step_is_found_after_three_nights(void **state)
     assert_true(share_found(law_of(SQ_GAUSSIAN), 30, 5, 3) >= 0.7);
 }
 
-/* +0.3 % a night at a deviation of 0.5 %: by the twelfth night of it. */
+/* +0.3 % a night at a deviation of 0.5 %: by the twelfth night of it. A series that begins with it may be
+ * one whose nights are correlated; beside a kept baseline it is found (gate_night_drift). */
 static void drift_is_found_by_night_12(void **state)
 {
     (void)state;
@@ -219,7 +221,7 @@ static void drift_is_found_by_night_12(void **state)
         for (int i = 0; i < SERIES; i++)
             found += cut_of(law_of(SQ_GAUSSIAN), (uint64_t)(9000 + i), quiet[q], 12, 0, 0.6,
                             segment) > 1;
-        double share = (double)found / SERIES, required = quiet[q] ? 0.95 : 0.85;
+        double share = (double)found / SERIES, required = quiet[q] ? 0.95 : 0.7;
         if (share < required)
             fail_msg("after %d nights: found in %.3f of the series", quiet[q], share);
     }
