@@ -1,4 +1,4 @@
-#include "models/graph.h"
+#include "models/graph_parts.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -6,36 +6,6 @@
 #include <string.h>
 
 #include "core/text.h"
-
-enum { MAX_TENSORS = 96, MAX_NODES = 32, ARENA_ALIGN = 256 };
-
-typedef struct {
-    sq_graph_tensor pub;
-    sq_tensor shape; /* data is NULL until bound */
-    sq_tid base;     /* the tensor that owns the memory; itself where this is no view */
-    int64_t view_offset; /* elements from the base */
-    int first_use, last_use; /* node indices; activations only */
-} tensor;
-
-typedef struct {
-    char name[SQ_NAME_MAX];
-    sq_call call;
-    sq_tid in[SQ_MAX_IN], out;
-    const sq_provider *provider;
-    void *plan;
-} node;
-
-struct sq_graph {
-    sq_dtype dtype;
-    int64_t batch, seqlen;
-    tensor tensors[MAX_TENSORS];
-    int n_tensors;
-    node nodes[MAX_NODES];
-    int n_nodes;
-    size_t arena_bytes, workspace_bytes;
-    sq_status status; /* of building */
-    sq_error error;
-};
 
 sq_graph *sq_graph_new(sq_dtype dtype)
 {
@@ -45,28 +15,19 @@ sq_graph *sq_graph_new(sq_dtype dtype)
     return graph;
 }
 
-static void release_plans(sq_graph *graph)
-{
-    for (int i = 0; i < graph->n_nodes; i++) {
-        node *n = &graph->nodes[i];
-        if (n->plan && n->provider->release)
-            n->provider->release(n->plan);
-        n->plan = NULL;
-    }
-}
-
 void sq_graph_free(sq_graph *graph)
 {
     if (!graph)
         return;
-    release_plans(graph);
+    sq_graph_release_plans(graph);
     free(graph);
 }
 
 /* --- building --- */
 
-void sq_graph_set_extent(sq_graph *graph, int64_t batch, int64_t seqlen)
+void sq_graph_begin(sq_graph *graph, sq_pass pass, int64_t batch, int64_t seqlen)
 {
+    graph->pass = pass;
     graph->batch = batch;
     graph->seqlen = seqlen;
 }
@@ -78,18 +39,21 @@ void sq_graph_set_extent(sq_graph *graph, int64_t batch, int64_t seqlen)
             (graph)->status = sq_fail(&(graph)->error, SQ_INTERNAL, __VA_ARGS__);                  \
     } while (0)
 
-static bool is_tensor(const sq_graph *graph, sq_tid t) { return t >= 0 && t < graph->n_tensors; }
+static bool is_tensor(const sq_graph *graph, sq_tid t)
+{
+    return t >= 0 && t < graph->n_tensors;
+}
 
 static sq_tid add_tensor(sq_graph *graph, const char *name, sq_tensor_kind kind,
                          const sq_tensor_spec *spec)
 {
-    if (graph->n_tensors == MAX_TENSORS) {
-        build_fail(graph, "graph: more than %d tensors at %s", MAX_TENSORS, name);
+    if (graph->n_tensors == SQ_GRAPH_TENSORS) {
+        build_fail(graph, "graph: more than %d tensors at %s", SQ_GRAPH_TENSORS, name);
         return SQ_TID_NONE;
     }
     sq_tid id = graph->n_tensors++;
-    tensor *t = &graph->tensors[id];
-    *t = (tensor){
+    sq_slot *t = &graph->tensors[id];
+    *t = (sq_slot){
         .pub = {.kind = kind, .spec = *spec}, .base = id, .first_use = -1, .last_use = -1};
     snprintf(t->pub.name, sizeof t->pub.name, "%s", name);
     t->pub.spec.name = t->pub.name;
@@ -97,11 +61,16 @@ static sq_tid add_tensor(sq_graph *graph, const char *name, sq_tensor_kind kind,
     return id;
 }
 
+static bool is_step(const sq_graph *graph)
+{
+    return graph->pass == SQ_PASS_STEP;
+}
+
 static sq_tensor_spec token_spec(const sq_graph *graph, int64_t width, sq_draw draw)
 {
     return (sq_tensor_spec){.dtype = graph->dtype,
                             .rank = 3,
-                            .dim = {graph->batch, graph->seqlen, width},
+                            .dim = {graph->batch, is_step(graph) ? 1 : graph->seqlen, width},
                             .time_dim = 1,
                             .draw = draw};
 }
@@ -124,7 +93,7 @@ static sq_tid add_view(sq_graph *graph, sq_tid of, const sq_tensor *shape, int64
     sq_tid id = add_tensor(graph, graph->tensors[of].pub.name, graph->tensors[of].pub.kind, &spec);
     if (id < 0)
         return id;
-    tensor *view = &graph->tensors[id];
+    sq_slot *view = &graph->tensors[id];
     view->base = graph->tensors[of].base;
     view->view_offset = graph->tensors[of].view_offset + offset;
     view->shape = *shape;
@@ -180,8 +149,17 @@ static bool has_shape(const sq_tensor *t, const sq_tensor_spec *spec)
     return true;
 }
 
+/* A tensor of the node's own, "<node>.<tensor>". */
+static sq_tid add_own(sq_graph *graph, const sq_node *n, sq_tensor_kind kind,
+                      const sq_tensor_spec *spec)
+{
+    char name[SQ_NAME_MAX];
+    snprintf(name, sizeof name, "%.40s.%.20s", n->name, spec->name);
+    return add_tensor(graph, name, kind, spec);
+}
+
 /* Resolves one input id of a node: makes parameters, refuses what does not fit the operator. */
-static sq_tid take_input(sq_graph *graph, const node *n, const sq_tensor_spec *spec, sq_tid id)
+static sq_tid take_input(sq_graph *graph, const sq_node *n, const sq_tensor_spec *spec, sq_tid id)
 {
     if (!spec->name || id == SQ_TID_NONE) {
         if (spec->name || id != SQ_TID_NONE)
@@ -189,11 +167,8 @@ static sq_tid take_input(sq_graph *graph, const node *n, const sq_tensor_spec *s
                        spec->name ? "needs" : "has no", spec->name ? spec->name : "there");
         return SQ_TID_NONE;
     }
-    if (id == SQ_TID_PARAM) {
-        char name[SQ_NAME_MAX];
-        snprintf(name, sizeof name, "%.40s.%.20s", n->name, spec->name);
-        return add_tensor(graph, name, SQ_TENSOR_PARAM, spec);
-    }
+    if (id == SQ_TID_PARAM)
+        return add_own(graph, n, SQ_TENSOR_PARAM, spec);
     if (!is_tensor(graph, id) || !has_shape(&graph->tensors[id].shape, spec))
         build_fail(graph, "graph: node %s: %s does not have the shape of %s.%s", n->name,
                    is_tensor(graph, id) ? graph->tensors[id].pub.name : "(absent)",
@@ -201,7 +176,7 @@ static sq_tid take_input(sq_graph *graph, const node *n, const sq_tensor_spec *s
     return id;
 }
 
-static sq_tid take_output(sq_graph *graph, const node *n, const sq_tensor_spec *spec, sq_tid id)
+static sq_tid take_output(sq_graph *graph, const sq_node *n, const sq_tensor_spec *spec, sq_tid id)
 {
     if (id == SQ_TID_NONE)
         return add_tensor(graph, n->name, SQ_TENSOR_ACTIVATION, spec);
@@ -211,7 +186,7 @@ static sq_tid take_output(sq_graph *graph, const node *n, const sq_tensor_spec *
     return id;
 }
 
-static bool parse_call(sq_graph *graph, node *n, const char *op_name, const char *axes,
+static bool parse_call(sq_graph *graph, sq_node *n, const char *op_name, const char *axes,
                        va_list args)
 {
     char shape[256];
@@ -227,7 +202,7 @@ static bool parse_call(sq_graph *graph, node *n, const char *op_name, const char
         return false;
     }
     sq_error why;
-    sq_status s = sq_call_parse(op, SQ_PASS_FWD, graph->dtype, shape, &n->call, &why);
+    sq_status s = sq_call_parse(op, graph->pass, graph->dtype, shape, &n->call, &why);
     if (s == SQ_OK)
         return true;
     if (graph->status == SQ_OK)
@@ -235,255 +210,54 @@ static bool parse_call(sq_graph *graph, node *n, const char *op_name, const char
     return false;
 }
 
+/* Resolves all ids of a node. list: its tensors; plain: those of pass fwd. What pass step has beyond
+ * them is state: it comes from outside the graph and is handed on to it. */
+static void take_tensors(sq_graph *graph, sq_node *n, const sq_tensor_list *list,
+                         const sq_tensor_list *plain, sq_tid out, int n_in, const sq_tid *in)
+{
+    int n_out = 0;
+    for (int i = 0; i < plain->n_out; i++)
+        n_out += plain->out[i].name != NULL; /* an output that these axes leave out has no name */
+    if (n_out != 1 || !plain->out[0].name || n_in > list->n_in)
+        build_fail(graph, "graph: node %s: %s takes at most %d inputs and has %d outputs", n->name,
+                   n->call.op->name, list->n_in, n_out);
+    for (int i = 0; i < SQ_MAX_IN; i++) {
+        const sq_tensor_spec *spec = &list->in[i];
+        const sq_tid given = i < n_in ? in[i] : SQ_TID_NONE;
+        n->in[i] = SQ_TID_NONE;
+        if (i < list->n_in && spec->name && !plain->in[i].name && given == SQ_TID_NONE)
+            n->in[i] = add_own(graph, n, SQ_TENSOR_INPUT, spec);
+        else if (i < list->n_in)
+            n->in[i] = take_input(graph, n, spec, given);
+    }
+    n->out[0] = take_output(graph, n, &list->out[0], out);
+    for (int i = 1; i < SQ_MAX_OUT; i++) {
+        const bool is_there = i < list->n_out && list->out[i].name;
+        n->out[i] = is_there ? add_own(graph, n, SQ_TENSOR_OUTPUT, &list->out[i]) : SQ_TID_NONE;
+    }
+}
+
 sq_tid sq_graph_node(sq_graph *graph, const char *name, const char *op, sq_tid out, int n_in,
                      const sq_tid *in, const char *axes, ...)
 {
     if (graph->status != SQ_OK)
         return SQ_TID_NONE;
-    if (graph->n_nodes == MAX_NODES) {
-        build_fail(graph, "graph: more than %d nodes at %s", MAX_NODES, name);
+    if (graph->n_nodes == SQ_GRAPH_NODES) {
+        build_fail(graph, "graph: more than %d nodes at %s", SQ_GRAPH_NODES, name);
         return SQ_TID_NONE;
     }
-    node *n = &graph->nodes[graph->n_nodes];
-    *n = (node){.out = SQ_TID_NONE};
+    sq_node *n = &graph->nodes[graph->n_nodes];
+    *n = (sq_node){.plan = NULL};
     snprintf(n->name, sizeof n->name, "%s", name);
     va_list args;
     va_start(args, axes);
     bool is_parsed = parse_call(graph, n, op, axes, args);
     va_end(args);
-    sq_tensor_list list;
-    if (!is_parsed || sq_call_shape(&n->call, &list, NULL) != SQ_OK)
+    sq_tensor_list list, plain;
+    if (!is_parsed || sq_call_shape(&n->call, &list, NULL) != SQ_OK ||
+        sq_op_tensors(n->call.op, SQ_PASS_FWD, graph->dtype, n->call.axis, &plain, NULL) != SQ_OK)
         return SQ_TID_NONE;
-    int n_out = 0;
-    for (int i = 0; i < list.n_out; i++)
-        n_out += list.out[i].name != NULL; /* an output that these axes leave out has no name */
-    if (n_out != 1 || !list.out[0].name || n_in > list.n_in)
-        build_fail(graph, "graph: node %s: %s takes at most %d inputs and has %d outputs", name, op,
-                   list.n_in, n_out);
-    for (int i = 0; i < SQ_MAX_IN; i++)
-        n->in[i] = i < list.n_in
-                       ? take_input(graph, n, &list.in[i], i < n_in ? in[i] : SQ_TID_NONE)
-                       : SQ_TID_NONE;
-    n->out = take_output(graph, n, &list.out[0], out);
+    take_tensors(graph, n, &list, &plain, out, n_in, in);
     graph->n_nodes++;
-    return n->out;
-}
-
-/* --- planning --- */
-
-static void note_use(sq_graph *graph, sq_tid id, int at)
-{
-    if (id < 0)
-        return;
-    tensor *t = &graph->tensors[graph->tensors[id].base];
-    if (t->first_use < 0)
-        t->first_use = at;
-    t->last_use = at;
-}
-
-static size_t align_up(size_t bytes)
-{
-    return (bytes + ARENA_ALIGN - 1) & ~(size_t)(ARENA_ALIGN - 1);
-}
-
-static bool owns_memory(const sq_graph *graph, sq_tid id) { return graph->tensors[id].base == id; }
-
-/* True where two activations may not share memory: their lifetimes meet. */
-static bool lifetimes_meet(const tensor *a, const tensor *b)
-{
-    return a->first_use <= b->last_use && b->first_use <= a->last_use;
-}
-
-/* First fit: the lowest offset at or above `floor` that no placed, living activation overlaps. */
-static size_t place_activation(const sq_graph *graph, sq_tid id, size_t floor)
-{
-    const tensor *t = &graph->tensors[id];
-    size_t bytes = align_up(sq_tensor_bytes(&t->shape)), offset = floor;
-    for (bool is_moved = true; is_moved;) {
-        is_moved = false;
-        for (sq_tid other = 0; other < id; other++) {
-            const tensor *o = &graph->tensors[other];
-            if (!owns_memory(graph, other) || o->pub.kind != SQ_TENSOR_ACTIVATION ||
-                !lifetimes_meet(t, o))
-                continue;
-            size_t end = o->pub.offset + align_up(sq_tensor_bytes(&o->shape));
-            if (offset < end && o->pub.offset < offset + bytes) {
-                offset = end;
-                is_moved = true;
-            }
-        }
-    }
-    return offset;
-}
-
-static void assign_offsets(sq_graph *graph)
-{
-    size_t fixed = 0;
-    for (sq_tid id = 0; id < graph->n_tensors; id++) {
-        tensor *t = &graph->tensors[id];
-        if (!owns_memory(graph, id) || t->pub.kind == SQ_TENSOR_ACTIVATION)
-            continue;
-        t->pub.offset = fixed;
-        fixed += align_up(sq_tensor_bytes(&t->shape));
-    }
-    graph->arena_bytes = fixed;
-    for (sq_tid id = 0; id < graph->n_tensors; id++) {
-        tensor *t = &graph->tensors[id];
-        if (!owns_memory(graph, id) || t->pub.kind != SQ_TENSOR_ACTIVATION)
-            continue;
-        t->pub.offset = place_activation(graph, id, fixed);
-        size_t end = t->pub.offset + align_up(sq_tensor_bytes(&t->shape));
-        if (end > graph->arena_bytes)
-            graph->arena_bytes = end;
-    }
-}
-
-sq_status sq_graph_plan(sq_graph *graph, sq_error *err)
-{
-    if (graph->status != SQ_OK)
-        return sq_fail(err, graph->status, "%s", graph->error.message);
-    for (int i = 0; i < graph->n_nodes; i++) {
-        for (int k = 0; k < SQ_MAX_IN; k++)
-            note_use(graph, graph->nodes[i].in[k], i);
-        note_use(graph, graph->nodes[i].out, i);
-    }
-    assign_offsets(graph);
-    for (sq_tid id = 0; id < graph->n_tensors; id++) /* the base keeps its own first and last use */
-        graph->tensors[id].pub.offset = graph->tensors[graph->tensors[id].base].pub.offset +
-                                        (size_t)graph->tensors[id].view_offset *
-                                            sq_dtype_size(graph->tensors[id].shape.dtype);
-    for (int i = 0; i < graph->n_nodes; i++) {
-        node *n = &graph->nodes[i];
-        for (int k = 0; k < SQ_MAX_IN; k++)
-            if (n->in[k] >= 0)
-                n->call.in[k] = graph->tensors[n->in[k]].shape;
-        n->call.out[0] = graph->tensors[n->out].shape;
-    }
-    return SQ_OK;
-}
-
-size_t sq_graph_arena_bytes(const sq_graph *graph) { return graph->arena_bytes; }
-size_t sq_graph_workspace_bytes(const sq_graph *graph) { return graph->workspace_bytes; }
-int sq_graph_node_count(const sq_graph *graph) { return graph->n_nodes; }
-const sq_call *sq_graph_call_at(const sq_graph *graph, int i) { return &graph->nodes[i].call; }
-
-/* The i-th tensor that owns memory: views are how nodes see tensors, not tensors of their own. */
-static sq_tid owner_at(const sq_graph *graph, int i)
-{
-    for (sq_tid id = 0; id < graph->n_tensors; id++)
-        if (owns_memory(graph, id) && i-- == 0)
-            return id;
-    return SQ_TID_NONE;
-}
-
-int sq_graph_tensor_count(const sq_graph *graph)
-{
-    int count = 0;
-    for (sq_tid id = 0; id < graph->n_tensors; id++)
-        count += owns_memory(graph, id);
-    return count;
-}
-
-const sq_graph_tensor *sq_graph_tensor_at(const sq_graph *graph, int i)
-{
-    return &graph->tensors[owner_at(graph, i)].pub;
-}
-
-static size_t bytes_of_kind(const sq_graph *graph, sq_tensor_kind kind)
-{
-    size_t bytes = 0;
-    for (sq_tid id = 0; id < graph->n_tensors; id++)
-        if (owns_memory(graph, id) && graph->tensors[id].pub.kind == kind)
-            bytes += sq_tensor_bytes(&graph->tensors[id].shape);
-    return bytes;
-}
-
-size_t sq_graph_param_bytes(const sq_graph *graph) { return bytes_of_kind(graph, SQ_TENSOR_PARAM); }
-
-sq_cost sq_graph_cost(const sq_graph *graph)
-{
-    sq_cost total = {.bytes_read = (double)(bytes_of_kind(graph, SQ_TENSOR_PARAM) +
-                                            bytes_of_kind(graph, SQ_TENSOR_INPUT)),
-                     .bytes_written = (double)bytes_of_kind(graph, SQ_TENSOR_OUTPUT)};
-    for (int i = 0; i < graph->n_nodes; i++) {
-        const sq_call *call = &graph->nodes[i].call;
-        sq_cost cost = call->op->cost(call->pass, call->dtype, call->axis);
-        total.flops += cost.flops;
-        total.matrix_flops += cost.matrix_flops;
-        total.special += cost.special;
-    }
-    return total;
-}
-
-/* --- running --- */
-
-static bool is_vendor(const sq_provider *p) { return strchr(p->name, '/') == NULL; }
-
-/* 0 is tried first. See sq_graph_select. */
-static int rank_provider(const sq_op *op, const sq_provider *p, const char *wanted)
-{
-    if (!op->is_mixer && is_vendor(p))
-        return 0;
-    if (strcmp(p->name, wanted) == 0)
-        return 1;
-    return strcmp(p->name, "cuda/naive") == 0 ? 3 : 2;
-}
-
-static sq_status select_provider(node *n, sq_providers_fn providers, const char *wanted,
-                                 const sq_device *device, sq_error *err)
-{
-    sq_error why = {.message = "no provider"};
-    for (int rank = 0; rank <= 3; rank++) {
-        for (const sq_provider *p = providers(n->call.op); p->name; p++) {
-            if (rank_provider(n->call.op, p, wanted) == rank &&
-                p->supports(&n->call, device, &why) == SQ_OK) {
-                n->provider = p;
-                return SQ_OK;
-            }
-        }
-    }
-    return sq_fail(err, SQ_UNSUPPORTED, "node %s (%s): %s", n->name, n->call.op->name, why.message);
-}
-
-sq_status sq_graph_select(sq_graph *graph, sq_providers_fn providers, const char *provider,
-                          const sq_device *device, sq_error *err)
-{
-    graph->workspace_bytes = 0;
-    for (int i = 0; i < graph->n_nodes; i++) {
-        node *n = &graph->nodes[i];
-        SQ_TRY(select_provider(n, providers, provider, device, err));
-        n->call.workspace_bytes = n->provider->workspace ? n->provider->workspace(&n->call) : 0;
-        if (n->call.workspace_bytes > graph->workspace_bytes)
-            graph->workspace_bytes = n->call.workspace_bytes;
-    }
-    return SQ_OK;
-}
-
-static void bind_tensor(const sq_graph *graph, sq_tensor *t, sq_tid id, void *arena)
-{
-    if (id >= 0)
-        t->data = (char *)arena + graph->tensors[id].pub.offset;
-}
-
-sq_status sq_graph_bind(sq_graph *graph, void *arena, void *workspace, void *stream, sq_error *err)
-{
-    release_plans(graph);
-    for (int i = 0; i < graph->n_nodes; i++) {
-        node *n = &graph->nodes[i];
-        for (int k = 0; k < SQ_MAX_IN; k++)
-            bind_tensor(graph, &n->call.in[k], n->in[k], arena);
-        bind_tensor(graph, &n->call.out[0], n->out, arena);
-        n->call.workspace = workspace;
-        n->call.stream = stream;
-        if (n->provider->prepare)
-            SQ_TRY(n->provider->prepare(&n->call, &n->plan, err));
-    }
-    return SQ_OK;
-}
-
-sq_status sq_graph_launch(sq_graph *graph, sq_error *err)
-{
-    for (int i = 0; i < graph->n_nodes; i++)
-        SQ_TRY(graph->nodes[i].provider->launch(&graph->nodes[i].call, graph->nodes[i].plan, err));
-    return SQ_OK;
+    return n->out[0];
 }

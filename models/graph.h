@@ -47,9 +47,10 @@ void sq_graph_free(sq_graph *graph);    /* accepts NULL */
 
 /* --- building: a failure is kept for sq_graph_plan to return, so families read as a list --- */
 
-/* The (B, L) of every node; a family's build() sets it first of all. */
-void sq_graph_set_extent(sq_graph *graph, int64_t batch, int64_t seqlen);
-/* A (B, L, width) tensor in the graph's dtype. */
+/* The pass and the (B, L) of every node; a family's build() says it first of all. In pass step, which
+ * is of one token, L is the context's. */
+void sq_graph_begin(sq_graph *graph, sq_pass pass, int64_t batch, int64_t seqlen);
+/* A (B, L, width) tensor in the graph's dtype; in pass step (B, 1, width). */
 sq_tid sq_graph_input(sq_graph *graph, const char *name, int64_t width, sq_draw draw);
 sq_tid sq_graph_output(sq_graph *graph, const char *name, int64_t width);
 /* A view of `t`: its last axis cut to [start, start + count), then that axis split into `heads`
@@ -63,7 +64,9 @@ sq_tid sq_graph_join(sq_graph *graph, sq_tid t);
 
 /* One operator call: `in` by position of the operator's tensor list, `axes` a printf format of
  * sq_call_parse's form ("D=%lld,causal=1"; B and L are the graph's). Parameters are named
- * "<name>.<tensor>". out == SQ_TID_NONE makes an activation; returns the output's id. */
+ * "<name>.<tensor>". out == SQ_TID_NONE makes an activation; returns the output's id. In pass step
+ * what the operator has beyond its pass fwd is state: inputs and outputs of the graph, named as
+ * parameters are ("ssd.initial_state", "ssd.final_state"). */
 sq_tid sq_graph_node(sq_graph *graph, const char *name, const char *op, sq_tid out, int n_in,
                      const sq_tid *in, const char *axes, ...)
 #if defined(__GNUC__)

@@ -26,10 +26,10 @@ static sq_status check(sq_axis_value *axis, sq_error *err)
 
 static sq_status build(sq_graph *graph, sq_pass pass, const sq_axis_value *axis, sq_error *err)
 {
-    if (pass != SQ_PASS_FWD)
-        return sq_fail(err, SQ_UNSUPPORTED, "blocks run forward only");
+    SQ_TRY(sq_part_check_pass(
+        pass, "the long convolution needs all its inputs, and no operator keeps them", err));
     const int64_t width = sq_axis_int(axis, SQ_BLOCK_D);
-    sq_tid x = sq_part_input(graph, axis);
+    sq_tid x = sq_part_input(graph, pass, axis);
     sq_tid y = sq_graph_output(graph, "y", width);
     sq_tid h = sq_part_norm(graph, "norm", x, width);
     const sq_tid proj_in[] = {h, SQ_TID_PARAM, SQ_TID_PARAM};

@@ -2,10 +2,19 @@
 
 #include <stdio.h>
 
-sq_tid sq_part_input(sq_graph *graph, const sq_axis_value *axis)
+sq_status sq_part_check_pass(sq_pass pass, const char *no_step, sq_error *err)
+{
+    if (pass == SQ_PASS_FWD || (pass == SQ_PASS_STEP && !no_step))
+        return SQ_OK;
+    if (pass == SQ_PASS_STEP)
+        return sq_fail(err, SQ_UNSUPPORTED, "no pass step: %s", no_step);
+    return sq_fail(err, SQ_UNSUPPORTED, "blocks have no pass %s", sq_pass_name(pass));
+}
+
+sq_tid sq_part_input(sq_graph *graph, sq_pass pass, const sq_axis_value *axis)
 {
     sq_draw normal = {.kind = SQ_DRAW_NORMAL, .a = 0, .b = 1};
-    sq_graph_set_extent(graph, sq_axis_int(axis, SQ_BLOCK_B), sq_axis_int(axis, SQ_BLOCK_L));
+    sq_graph_begin(graph, pass, sq_axis_int(axis, SQ_BLOCK_B), sq_axis_int(axis, SQ_BLOCK_L));
     return sq_graph_input(graph, "x", sq_axis_int(axis, SQ_BLOCK_D), normal);
 }
 
@@ -63,9 +72,9 @@ sq_tid sq_part_mamba(sq_graph *graph, const char *prefix, sq_tid x, sq_tid out, 
     sq_tid h = sq_part_norm(graph, named(name, prefix, "norm"), x, width);
     sq_tid xz = sq_part_linear(graph, named(name, prefix, "in_proj"), h, width, 2 * inner);
     const sq_tid conv_in[] = {sq_graph_view(graph, xz, 0, inner, 0), SQ_TID_PARAM, SQ_TID_PARAM};
-    sq_tid u = sq_graph_node(graph, named(name, prefix, "conv"), "causal_conv1d", SQ_TID_NONE, 3,
-                             conv_in, "D=%lld,W=%lld,silu=1,bias=1", (long long)inner,
-                             (long long)conv);
+    sq_tid u =
+        sq_graph_node(graph, named(name, prefix, "conv"), "causal_conv1d", SQ_TID_NONE, 3, conv_in,
+                      "D=%lld,W=%lld,silu=1,bias=1", (long long)inner, (long long)conv);
     sq_tid dbc = sq_part_linear(graph, named(name, prefix, "x_proj"), u, inner, rank + 2 * state);
     sq_tid delta = sq_part_linear(graph, named(name, prefix, "dt_proj"),
                                   sq_graph_view(graph, dbc, 0, rank, 0), rank, inner);

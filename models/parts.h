@@ -14,10 +14,18 @@ enum { SQ_BLOCK_B, SQ_BLOCK_L, SQ_BLOCK_D, SQ_BLOCK_OWN };
 #define SQ_BLOCK_AXES(width)                                                                       \
     {"B", "batch", "sequences", SQ_AXIS_INT, 1, 1, 1048576, NULL},                                 \
         {"L", "seqlen", "tokens per sequence", SQ_AXIS_INT, 1024, 1, 16777216, NULL},              \
-        {"D", "width", "model width", SQ_AXIS_INT, width, 1, 65536, NULL}
+    {                                                                                              \
+        "D", "width", "model width", SQ_AXIS_INT, width, 1, 65536, NULL                            \
+    }
 
-/* Begins a block: sets its (B, L) and makes its input x, tokens of unit variance. */
-sq_tid sq_part_input(sq_graph *graph, const sq_axis_value *axis);
+/* Blocks run forward, and by one token where their states are all they keep. no_step: why this one
+ * does not, or NULL. */
+sq_status sq_part_check_pass(sq_pass pass, const char *no_step, sq_error *err);
+#define SQ_PART_NO_CACHE                                                                           \
+    "attention needs keys and values of its context, and no operator adds to them"
+
+/* Begins a block: says its pass and (B, L) and makes its input x, tokens of unit variance. */
+sq_tid sq_part_input(sq_graph *graph, sq_pass pass, const sq_axis_value *axis);
 
 /* y = x W^T (+ residual); W (n_out, n_in). Names its parameter "<name>.w". */
 sq_tid sq_part_linear(sq_graph *graph, const char *name, sq_tid x, int64_t n_in, int64_t n_out);

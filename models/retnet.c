@@ -29,10 +29,9 @@ static sq_status check(sq_axis_value *axis, sq_error *err)
 
 static sq_status build(sq_graph *graph, sq_pass pass, const sq_axis_value *axis, sq_error *err)
 {
-    if (pass != SQ_PASS_FWD)
-        return sq_fail(err, SQ_UNSUPPORTED, "blocks run forward only");
+    SQ_TRY(sq_part_check_pass(pass, NULL, err));
     const int64_t width = sq_axis_int(axis, SQ_BLOCK_D), heads = sq_axis_int(axis, AX_H);
-    sq_tid x = sq_part_input(graph, axis);
+    sq_tid x = sq_part_input(graph, pass, axis);
     sq_tid y = sq_graph_output(graph, "y", width);
     sq_tid h = sq_part_norm(graph, "norm", x, width);
     sq_tid p = sq_part_linear(graph, "qkvg_proj", h, width, 6 * width);

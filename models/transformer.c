@@ -26,9 +26,8 @@ static sq_status check(sq_axis_value *axis, sq_error *err)
 
 static sq_status build(sq_graph *graph, sq_pass pass, const sq_axis_value *axis, sq_error *err)
 {
-    if (pass != SQ_PASS_FWD)
-        return sq_fail(err, SQ_UNSUPPORTED, "blocks run forward only");
-    sq_tid x = sq_part_input(graph, axis);
+    SQ_TRY(sq_part_check_pass(pass, SQ_PART_NO_CACHE, err));
+    sq_tid x = sq_part_input(graph, pass, axis);
     sq_tid y = sq_graph_output(graph, "y", sq_axis_int(axis, SQ_BLOCK_D));
     sq_part_attention(graph, "", x, y, sq_axis_int(axis, SQ_BLOCK_D), sq_axis_int(axis, AX_H),
                       sq_axis_int(axis, AX_HKV), sq_axis_int(axis, AX_WINDOW));

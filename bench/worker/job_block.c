@@ -2,7 +2,8 @@
  *
  * Proof: blocks are causal, so the first tokens of one batch row depend on those tokens alone. The
  * same family is built on the host at B = 1 and a length whose references fit the work limit, with
- * the same parameters and that row's inputs, and the outputs are compared over those tokens.
+ * the same parameters and that row's inputs, and the outputs are compared over those tokens. In pass
+ * step that is the row's one token and its states.
  */
 #include "bench/worker/job.h"
 
@@ -48,7 +49,6 @@ static sq_status build(const sq_family *family, sq_dtype dtype, sq_pass pass,
     *out = sq_graph_new(dtype);
     if (!*out)
         return sq_fail(err, SQ_OUT_OF_MEMORY, "%s: no memory for the graph", family->name);
-    sq_graph_set_extent(*out, sq_axis_int(axis, SQ_AXIS_B), sq_axis_int(axis, SQ_AXIS_L));
     SQ_TRY(family->build(*out, pass, axis, err));
     return sq_graph_plan(*out, err);
 }
@@ -152,6 +152,13 @@ static double graph_work(const sq_graph *graph)
     return work;
 }
 
+/* In pass step L is where the one token stands, and nothing to cut. */
+static bool is_prefix_short(const block_job *self, const prefix *p, double max_work)
+{
+    return self->cell.pass == SQ_PASS_STEP || p->length / 2 < LEAST_TOKENS ||
+           graph_work(p->graph) <= max_work;
+}
+
 /* Builds the longest prefix, of the lengths L, L/2, L/4 .., whose references fit max_work; but one
  * of at least LEAST_TOKENS (or L), because a block whose projections alone exceed the limit would
  * otherwise be proved without its recurrence and without an edge of its tiles of 64 steps. */
@@ -164,7 +171,7 @@ static sq_status build_prefix(const block_job *self, double max_work, prefix *p,
         axis[SQ_AXIS_B] = 1;
         axis[SQ_AXIS_L] = (double)p->length;
         SQ_TRY(build(self->family, self->cell.dtype, self->cell.pass, axis, &p->graph, err));
-        if (p->length / 2 < LEAST_TOKENS || graph_work(p->graph) <= max_work)
+        if (is_prefix_short(self, p, max_work))
             return SQ_OK;
         sq_graph_free(p->graph);
         p->graph = NULL;
@@ -217,7 +224,11 @@ static sq_status compare_prefix(const block_job *self, const prefix *p, sq_proof
 {
     sq_tolerance tolerance = self->family->tolerance(self->cell.dtype, self->cell.value);
     char what[64];
-    snprintf(what, sizeof what, "b=%lld tokens=0..%lld", (long long)p->row, (long long)p->length);
+    if (self->cell.pass == SQ_PASS_STEP)
+        snprintf(what, sizeof what, "b=%lld", (long long)p->row);
+    else
+        snprintf(what, sizeof what, "b=%lld tokens=0..%lld", (long long)p->row,
+                 (long long)p->length);
     for (int i = 0; i < sq_graph_tensor_count(p->graph); i++) {
         const sq_graph_tensor *small = sq_graph_tensor_at(p->graph, i);
         if (small->kind != SQ_TENSOR_OUTPUT)
@@ -316,7 +327,7 @@ sq_status sq_job_new_block(const sq_rig *rig, const sq_family *family, const sq_
     self->job.bytes = sq_graph_arena_bytes(self->graph) + sq_graph_workspace_bytes(self->graph);
     self->job.copy_bytes = sq_graph_arena_bytes(self->graph);
     self->job.cost = sq_graph_cost(self->graph);
-    self->job.tokens = cell->value[SQ_AXIS_B] * cell->value[SQ_AXIS_L];
+    self->job.tokens = sq_op_tokens(cell->pass, cell->value);
     hash_code(self, self->job.kernel_hash);
     *job = &self->job;
     return SQ_OK;

@@ -16,7 +16,7 @@
 static const sq_device host = {.backend = "cpu"};
 
 /* A planned graph of a family at the axes of `text`. */
-static sq_graph *build(const char *family_name, const char *text, sq_dtype dtype)
+static sq_graph *build_pass(sq_pass pass, const char *family_name, const char *text, sq_dtype dtype)
 {
     const sq_family *family = sq_family_find(family_name);
     assert_non_null(family);
@@ -26,10 +26,15 @@ static sq_graph *build(const char *family_name, const char *text, sq_dtype dtype
     assert_int_equal(family->check(axis, &err), SQ_OK);
     sq_graph *graph = sq_graph_new(dtype);
     assert_non_null(graph);
-    assert_int_equal(family->build(graph, SQ_PASS_FWD, axis, &err), SQ_OK);
+    assert_int_equal(family->build(graph, pass, axis, &err), SQ_OK);
     if (sq_graph_plan(graph, &err) != SQ_OK)
         fail_msg("%s: %s", family_name, err.message);
     return graph;
+}
+
+static sq_graph *build(const char *family_name, const char *text, sq_dtype dtype)
+{
+    return build_pass(SQ_PASS_FWD, family_name, text, dtype);
 }
 
 static void draw(sq_graph *graph, char *arena)
@@ -55,16 +60,29 @@ static sq_tensor tensor_named(const sq_graph *graph, char *arena, const char *na
     return (sq_tensor){.rank = 0};
 }
 
-static char *run(sq_graph *graph)
+/* An arena with the graph bound to it, all drawn and nothing launched. */
+static char *bind(sq_graph *graph, sq_providers_fn providers, const char *provider)
 {
     sq_error err = {.message = ""};
-    assert_int_equal(sq_graph_select(graph, sq_providers_cpu, "cpu/ref", &host, &err), SQ_OK);
+    assert_int_equal(sq_graph_select(graph, providers, provider, &host, &err), SQ_OK);
     char *arena = malloc(sq_graph_arena_bytes(graph) + 1);
     assert_non_null(arena);
     draw(graph, arena);
     assert_int_equal(sq_graph_bind(graph, arena, NULL, NULL, &err), SQ_OK);
+    return arena;
+}
+
+static void launch(sq_graph *graph)
+{
+    sq_error err = {.message = ""};
     if (sq_graph_launch(graph, &err) != SQ_OK)
         fail_msg("%s", err.message);
+}
+
+static char *run(sq_graph *graph)
+{
+    char *arena = bind(graph, sq_providers_cpu, "cpu/ref");
+    launch(graph);
     return arena;
 }
 
@@ -97,20 +115,25 @@ static void test_every_family_runs(void **state)
     }
 }
 
+static bool has_step(const char *family)
+{
+    return strncmp(family, "mamba", 5) == 0 || strcmp(family, "retnet") == 0;
+}
+
 /* Which node wrote each byte of the arena last: a node must read what its producer wrote. */
 static void test_no_activation_is_overwritten_while_needed(void **state)
 {
     (void)state;
-    for (int f = 0; f < N_SMALL; f++) {
-        sq_graph *graph = build(small[f][0], small[f][1], SQ_DTYPE_F32);
-        sq_error err;
+    for (int f = 0; f < 2 * N_SMALL; f++) {
+        const char *const *of = small[f % N_SMALL];
+        const sq_pass pass = f < N_SMALL ? SQ_PASS_FWD : SQ_PASS_STEP;
+        if (pass == SQ_PASS_STEP && !has_step(of[0]))
+            continue;
+        sq_graph *graph = build_pass(pass, of[0], of[1], SQ_DTYPE_F32);
         size_t bytes = sq_graph_arena_bytes(graph);
-        char *arena = malloc(bytes);
+        char *arena = bind(graph, sq_providers_cpu, "cpu/ref");
         int *writer = malloc(bytes * sizeof *writer);
-        assert_non_null(arena);
         assert_non_null(writer);
-        assert_int_equal(sq_graph_select(graph, sq_providers_cpu, "cpu/ref", &host, &err), SQ_OK);
-        assert_int_equal(sq_graph_bind(graph, arena, NULL, NULL, &err), SQ_OK);
         for (size_t i = 0; i < bytes; i++)
             writer[i] = -1; /* inputs and parameters */
         for (int n = 0; n < sq_graph_node_count(graph); n++) {
@@ -127,9 +150,11 @@ static void test_no_activation_is_overwritten_while_needed(void **state)
                     assert_int_equal(writer[at], expected);
                 }
             }
-            size_t first = (size_t)((char *)call->out[0].data - arena);
-            for (size_t i = 0; i < sq_tensor_bytes(&call->out[0]); i++)
-                writer[first + i] = n;
+            for (int k = 0; k < SQ_MAX_OUT; k++) {
+                size_t first = (size_t)((char *)call->out[k].data - arena);
+                for (size_t i = 0; call->out[k].rank && i < sq_tensor_bytes(&call->out[k]); i++)
+                    writer[first + i] = n;
+            }
         }
         free(arena);
         free(writer);
@@ -210,6 +235,103 @@ static void test_transformer_against_plain_loops(void **state)
     sq_graph_free(graph);
 }
 
+/* --- one token --- */
+
+/* Copies what `to` has of kind `kind` from the tensor of `from` whose name has `.final` for
+ * `.initial`; zeros where there is no `from`. */
+static void take_over(const sq_graph *from, char *from_arena, const sq_graph *to, char *to_arena,
+                      sq_tensor_kind kind)
+{
+    for (int i = 0; i < sq_graph_tensor_count(to); i++) {
+        const sq_graph_tensor *t = sq_graph_tensor_at(to, i);
+        if (t->kind != kind || strcmp(t->name, "x") == 0)
+            continue;
+        sq_tensor target = tensor_named(to, to_arena, t->name);
+        const char *initial = strstr(t->name, ".initial");
+        char name[SQ_NAME_MAX + 8];
+        snprintf(name, sizeof name, "%.*s%s%s", initial ? (int)(initial - t->name) : 99, t->name,
+                 initial ? ".final" : "", initial ? initial + strlen(".initial") : "");
+        memset(target.data, 0, sq_tensor_bytes(&target));
+        if (!from)
+            continue;
+        sq_tensor source = tensor_named(from, from_arena, name);
+        assert_int_equal(sq_tensor_bytes(&source), sq_tensor_bytes(&target));
+        memcpy(target.data, source.data, sq_tensor_bytes(&source));
+    }
+}
+
+/* Token after token from a state of zeros is the forward pass. */
+static void step_through(const char *family, const char *shape, int length)
+{
+    char axes[96];
+    snprintf(axes, sizeof axes, "%s,L=%d", shape, length);
+    sq_graph *all = build(family, axes, SQ_DTYPE_F32), *last = NULL;
+    char *all_arena = run(all), *last_arena = NULL;
+    sq_tensor x = tensor_named(all, all_arena, "x"), y = tensor_named(all, all_arena, "y");
+    for (int t = 0; t < length; t++) {
+        snprintf(axes, sizeof axes, "%s,L=%d", shape, t + 1);
+        sq_graph *graph = build_pass(SQ_PASS_STEP, family, axes, SQ_DTYPE_F32);
+        char *arena = bind(graph, sq_providers_cpu, "cpu/ref");
+        take_over(all, all_arena, graph, arena, SQ_TENSOR_PARAM);
+        take_over(last, last_arena, graph, arena, SQ_TENSOR_INPUT);
+        sq_tensor token = tensor_named(graph, arena, "x"), got = tensor_named(graph, arena, "y");
+        for (int64_t b = 0; b < x.dim[0]; b++)
+            memcpy((float *)token.data + b * token.stride[0],
+                   (float *)x.data + b * x.stride[0] + t * x.stride[1],
+                   sizeof(float) * (size_t)x.dim[2]);
+        launch(graph);
+        sq_tensor want = sq_tensor_slice(&y, 1, t, 1);
+        sq_compare_result r = sq_compare(&got, &want, (sq_tolerance){.rel_l2 = 1e-5, .max_abs = 1e-4});
+        if (!r.is_ok)
+            fail_msg("%s: token %d is off by %g", family, t, r.rel_l2);
+        free(last_arena);
+        sq_graph_free(last);
+        last = graph, last_arena = arena;
+    }
+    free(all_arena);
+    free(last_arena);
+    sq_graph_free(all);
+    sq_graph_free(last);
+}
+
+static void test_steps_are_the_forward_pass(void **state)
+{
+    (void)state;
+    step_through("mamba", "B=2,D=32,N=4", 7);
+    step_through("mamba2", "B=2,D=32,P=8,N=16,G=2", 7);
+    step_through("retnet", "B=2,D=32,H=2", 7);
+}
+
+static void test_blocks_without_a_step_say_why(void **state)
+{
+    (void)state;
+    for (int i = 0; i < N_SMALL; i++) {
+        const sq_family *family = sq_family_find(small[i][0]);
+        sq_axis_value axis[SQ_MAX_AXES];
+        sq_error err = {.message = ""};
+        assert_int_equal(sq_axis_parse_assignments(family->axes, small[i][1], axis, &err), SQ_OK);
+        assert_int_equal(family->check(axis, &err), SQ_OK);
+        sq_graph *graph = sq_graph_new(SQ_DTYPE_F32);
+        assert_int_equal(family->build(graph, SQ_PASS_BWD, axis, &err), SQ_UNSUPPORTED);
+        if (!has_step(family->name)) {
+            assert_int_equal(family->build(graph, SQ_PASS_STEP, axis, &err), SQ_UNSUPPORTED);
+            assert_non_null(strstr(err.message, "no pass step: "));
+        }
+        sq_graph_free(graph);
+    }
+}
+
+static void test_cost_of_a_step_counts_its_states(void **state)
+{
+    (void)state;
+    sq_graph *graph = build_pass(SQ_PASS_STEP, "retnet", "B=3,L=64,D=128,H=2", SQ_DTYPE_BF16);
+    sq_cost cost = sq_graph_cost(graph);
+    const double token = 3 * 128 * 2, states = 3.0 * 2 * 64 * 128 * 4;
+    assert_true(cost.bytes_written == token + states);
+    assert_true(cost.bytes_read == token + states + (double)sq_graph_param_bytes(graph));
+    sq_graph_free(graph);
+}
+
 static void test_cost_counts_parameters_once(void **state)
 {
     (void)state;
@@ -235,7 +357,7 @@ static sq_graph *begin(sq_tid *x)
 {
     sq_graph *graph = sq_graph_new(SQ_DTYPE_F32);
     assert_non_null(graph);
-    sq_graph_set_extent(graph, 1, 4);
+    sq_graph_begin(graph, SQ_PASS_FWD, 1, 4);
     *x = sq_graph_input(graph, "x", 8, (sq_draw){.kind = SQ_DRAW_NORMAL, .b = 1});
     return graph;
 }
@@ -291,6 +413,9 @@ int main(void)
         cmocka_unit_test(test_no_activation_is_overwritten_while_needed),
         cmocka_unit_test(test_activations_share_memory),
         cmocka_unit_test(test_transformer_against_plain_loops),
+        cmocka_unit_test(test_steps_are_the_forward_pass),
+        cmocka_unit_test(test_blocks_without_a_step_say_why),
+        cmocka_unit_test(test_cost_of_a_step_counts_its_states),
         cmocka_unit_test(test_cost_counts_parameters_once),
         cmocka_unit_test(test_mistakes_are_named),
         cmocka_unit_test(test_impossible_shapes_are_refused),

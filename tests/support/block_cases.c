@@ -5,6 +5,7 @@
 
 /* A multiple of no tile; a batch; one step; a width whose heads are 64 and 128 wide. */
 static const char *const shapes[] = {"B=2,L=131,D=256", "B=3,L=1,D=256", "B=1,L=300,D=512", NULL};
+static const sq_pass passes[] = {SQ_PASS_FWD, SQ_PASS_STEP};
 
 static sq_status exercise(sq_job *job, double max_work, sq_error *err)
 {
@@ -25,10 +26,10 @@ static sq_status exercise(sq_job *job, double max_work, sq_error *err)
 }
 
 static sq_status run_case(const sq_rig *rig, const sq_family *family, const char *provider,
-                          const char *shape, sq_dtype dtype, double max_work, sq_error *err)
+                          const char *shape, sq_dtype dtype, sq_pass pass, double max_work,
+                          sq_error *err)
 {
-    sq_cell cell = {
-        .kind = SQ_KIND_BLOCK, .pass = SQ_PASS_FWD, .dtype = dtype, .axes = family->axes};
+    sq_cell cell = {.kind = SQ_KIND_BLOCK, .pass = pass, .dtype = dtype, .axes = family->axes};
     sq_job *job;
     snprintf(cell.subject, sizeof cell.subject, "%s", family->name);
     snprintf(cell.provider, sizeof cell.provider, "%s", provider);
@@ -40,27 +41,36 @@ static sq_status run_case(const sq_rig *rig, const sq_family *family, const char
     return status;
 }
 
-static void run_family(const sq_rig *rig, const sq_case_filter *filter, const sq_family *family,
-                       const char *provider, double max_work, sq_case_counts *counts)
+static void count(const sq_case_filter *filter, const sq_family *family, const char *provider,
+                  const char *shape, sq_dtype dtype, sq_pass pass, sq_status status,
+                  const sq_error *err, sq_case_counts *counts)
 {
-    for (const char *const *shape = shapes; *shape; shape++) {
-        if (!sq_case_is_selected(filter->shape, *shape))
+    const char *type = sq_dtype_name(dtype), *name = sq_pass_name(pass);
+    counts->passed += status == SQ_OK;
+    counts->unsupported += status == SQ_UNSUPPORTED;
+    if (status == SQ_OK || status == SQ_UNSUPPORTED)
+        return;
+    counts->failed++;
+    printf("FAIL block %s %s %s %s %s: %s\n     replay: %s %s %s %s %s %s\n", family->name,
+           provider, shape, type, name, err->message, filter->program, family->name, provider,
+           shape, type, name);
+}
+
+static void run_shape(const sq_rig *rig, const sq_case_filter *filter, const sq_family *family,
+                      const char *provider, const char *shape, double max_work,
+                      sq_case_counts *counts)
+{
+    for (int dtype = 0; dtype < SQ_DTYPE_COUNT; dtype++) {
+        if (!sq_case_is_selected(filter->dtype, sq_dtype_name((sq_dtype)dtype)))
             continue;
-        for (int dtype = 0; dtype < SQ_DTYPE_COUNT; dtype++) {
+        for (size_t i = 0; i < sizeof passes / sizeof *passes; i++) {
             sq_error err = {.status = SQ_OK};
-            const char *dtype_name = sq_dtype_name((sq_dtype)dtype);
-            if (!sq_case_is_selected(filter->dtype, dtype_name))
+            if (!sq_case_is_selected(filter->pass, sq_pass_name(passes[i])))
                 continue;
-            sq_status status =
-                run_case(rig, family, provider, *shape, (sq_dtype)dtype, max_work, &err);
-            counts->passed += status == SQ_OK;
-            counts->unsupported += status == SQ_UNSUPPORTED;
-            if (status == SQ_OK || status == SQ_UNSUPPORTED)
-                continue;
-            counts->failed++;
-            printf("FAIL block %s %s %s %s: %s\n     replay: %s %s %s %s %s\n", family->name,
-                   provider, *shape, dtype_name, err.message, filter->program, family->name,
-                   provider, *shape, dtype_name);
+            const sq_status status =
+                run_case(rig, family, provider, shape, (sq_dtype)dtype, passes[i], max_work, &err);
+            count(filter, family, provider, shape, (sq_dtype)dtype, passes[i], status, &err,
+                  counts);
         }
     }
 }
@@ -68,8 +78,12 @@ static void run_family(const sq_rig *rig, const sq_case_filter *filter, const sq
 void sq_block_cases_run(const sq_rig *rig, const sq_case_filter *filter, const char *provider,
                         double max_work, sq_case_counts *counts)
 {
-    for (int i = 0; sq_families[i]; i++)
-        if (sq_case_is_selected(filter->op, sq_families[i]->name) &&
-            sq_case_is_selected(filter->provider, provider))
-            run_family(rig, filter, sq_families[i], provider, max_work, counts);
+    for (int i = 0; sq_families[i]; i++) {
+        if (!sq_case_is_selected(filter->op, sq_families[i]->name) ||
+            !sq_case_is_selected(filter->provider, provider))
+            continue;
+        for (const char *const *shape = shapes; *shape; shape++)
+            if (sq_case_is_selected(filter->shape, *shape))
+                run_shape(rig, filter, sq_families[i], provider, *shape, max_work, counts);
+    }
 }

@@ -73,7 +73,6 @@ static sq_status build(const sq_specimen *s, sq_graph **graph, sq_error *err)
     *graph = sq_graph_new(s->dtype);
     if (!*graph)
         return sq_fail(err, SQ_OUT_OF_MEMORY, "specimen: no memory for the graph");
-    sq_graph_set_extent(*graph, sq_axis_int(s->axis, SQ_AXIS_B), sq_axis_int(s->axis, SQ_AXIS_L));
     SQ_TRY(s->family->build(*graph, SQ_PASS_FWD, s->axis, err));
     return sq_graph_plan(*graph, err);
 }
