@@ -6,8 +6,8 @@
  *
  * writes the table of core/code.h. To the files of a group belong what they include by quotes below
  * kernels/ and models/, and those of the sources that define a function or a table which they use
- * (names that begin with sq_; .cu files for kind "cuda" only), and so on. Not kernels/op.h and .def
- * files: those say how the harness calls kernels, and are no code of theirs. SALT stands for what
+ * (names that begin with sq_; .cu files for kind "cuda" only), and so on. Not kernels/op.h,
+ * kernels/fusion.h and .def files: those say how the harness calls kernels, and are no code of theirs. SALT stands for what
  * else makes the code: compiler and flags.
  */
 #include <ctype.h>
@@ -294,7 +294,8 @@ static bool ends_in(const char *path, const char *end)
 static bool is_code(const char *path)
 {
     return (strncmp(path, "kernels/", 8) == 0 || strncmp(path, "models/", 7) == 0) &&
-           strcmp(path, "kernels/op.h") != 0 && !ends_in(path, ".def");
+           strcmp(path, "kernels/op.h") != 0 &&
+           strcmp(path, "kernels/fusion.h") != 0 && !ends_in(path, ".def");
 }
 
 /* Names are paths from the root, else beside the file. */

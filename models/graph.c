@@ -210,8 +210,8 @@ static bool parse_call(sq_graph *graph, sq_node *n, const char *op_name, const c
     return false;
 }
 
-/* Resolves all ids of a node. list: its tensors; plain: those of pass fwd. What pass step has beyond
- * them is state: it comes from outside the graph and is handed on to it. */
+/* Resolves all ids of a node. list: its tensors; plain: those of pass fwd. What pass step has
+ * beyond them is state: it comes from outside the graph and is handed on to it. */
 static void take_tensors(sq_graph *graph, sq_node *n, const sq_tensor_list *list,
                          const sq_tensor_list *plain, sq_tid out, int n_in, const sq_tid *in)
 {

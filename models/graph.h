@@ -19,6 +19,7 @@
 #include "core/rng.h"
 #include "core/status.h"
 #include "core/tensor.h"
+#include "kernels/fusion.h"
 #include "kernels/op.h"
 
 #ifdef __cplusplus
@@ -89,10 +90,11 @@ sq_cost sq_graph_cost(const sq_graph *graph);
 
 /* Picks each node's provider, the first that supports the call of: the vendor library for what is
  * no mixer (blocks are compared by their mixers, so projections run as fast as they can),
- * `provider`, any other of the operator's. SQ_UNSUPPORTED names the node. Afterwards
- * workspace_bytes is known. */
-sq_status sq_graph_select(sq_graph *graph, sq_providers_fn providers, const char *provider,
-                          const sq_device *device, sq_error *err);
+ * `provider`, any other of the operator's. SQ_UNSUPPORTED names the node. Then the runs of nodes
+ * that the mixers' providers do at once; fusions: may be NULL. Afterwards workspace_bytes is known.
+ */
+sq_status sq_graph_select(sq_graph *graph, sq_providers_fn providers, sq_fusions_fn fusions,
+                          const char *provider, const sq_device *device, sq_error *err);
 size_t sq_graph_workspace_bytes(const sq_graph *graph);
 /* Binds memory (arena and workspace, device or host) and a stream, and prepares library plans. */
 sq_status sq_graph_bind(sq_graph *graph, void *arena, void *workspace, void *stream, sq_error *err);

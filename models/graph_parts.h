@@ -22,7 +22,11 @@ typedef struct {
     sq_call call;
     sq_tid in[SQ_MAX_IN], out[SQ_MAX_OUT];
     const sq_provider *provider;
-    void *plan;
+    /* Of the first node of a run that is done at once; length: its nodes. The run's other nodes have
+     * length 0, every node that is not in one has 1. */
+    const sq_fusion *fusion;
+    int length;
+    void *plan; /* the fusion's, or the provider's */
 } sq_node;
 
 struct sq_graph {

@@ -59,8 +59,8 @@ static sq_status make_graph(const block_job *self, sq_graph **out, sq_error *err
     const sq_cell *cell = &self->cell;
     const sq_rig *rig = self->job.rig;
     SQ_TRY(build(self->family, cell->dtype, cell->pass, cell->value, out, err));
-    return sq_graph_select(*out, rig->providers, cell->provider, rig->backend->facts(rig->device),
-                           err);
+    return sq_graph_select(*out, rig->providers, rig->fusions, cell->provider,
+                           rig->backend->facts(rig->device), err);
 }
 
 static sq_status draw_replica(const block_job *self, replica *r, sq_error *err)
@@ -209,7 +209,7 @@ static void draw_prefix(const block_job *self, const prefix *p)
 
 static sq_status run_prefix(const block_job *self, prefix *p, sq_error *err)
 {
-    SQ_TRY(sq_graph_select(p->graph, sq_providers_cpu, "cpu/ref", NULL, err));
+    SQ_TRY(sq_graph_select(p->graph, sq_providers_cpu, NULL, "cpu/ref", NULL, err));
     p->arena = malloc(sq_graph_arena_bytes(p->graph) + 1);
     p->workspace = malloc(sq_graph_workspace_bytes(p->graph) + 1);
     if (!p->arena || !p->workspace)

@@ -488,6 +488,7 @@ int sq_worker_serve(const sq_worker_options *options)
 {
     server s = {.session = {.rig = {.backend = options->backend,
                                     .providers = options->providers,
+                                    .fusions = options->fusions,
                                     .vendor_probes = options->vendor_probes},
                             .on_stage = send_stage},
                 .out_fd = options->out_fd};

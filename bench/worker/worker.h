@@ -8,6 +8,7 @@
 #define SQ_BENCH_WORKER_H
 
 #include "core/backend/backend.h"
+#include "kernels/fusion.h"
 #include "kernels/op.h"
 
 #ifdef __cplusplus
@@ -17,6 +18,7 @@ extern "C" {
 typedef struct {
     const sq_backend *backend;
     sq_providers_fn providers;
+    sq_fusions_fn fusions;                /* NULL: none */
     const struct sq_probe *vendor_probes; /* core/backend/probe.h; NULL: none */
     int device;
     int in_fd, out_fd;

@@ -24,6 +24,7 @@ MODULES = [
     ("backend", "core/backend/*"),
     ("core", "core/*"),
     ("op", "kernels/op.h"),
+    ("op", "kernels/fusion.h"),
     ("kernels", "kernels/*"),
     ("models", "models/*"),
     ("profile", "profile/*"),

@@ -61,10 +61,11 @@ static sq_tensor tensor_named(const sq_graph *graph, char *arena, const char *na
 }
 
 /* An arena with the graph bound to it, all drawn and nothing launched. */
-static char *bind(sq_graph *graph, sq_providers_fn providers, const char *provider)
+static char *bind(sq_graph *graph, sq_providers_fn providers, sq_fusions_fn fusions,
+                  const char *provider)
 {
     sq_error err = {.message = ""};
-    assert_int_equal(sq_graph_select(graph, providers, provider, &host, &err), SQ_OK);
+    assert_int_equal(sq_graph_select(graph, providers, fusions, provider, &host, &err), SQ_OK);
     char *arena = malloc(sq_graph_arena_bytes(graph) + 1);
     assert_non_null(arena);
     draw(graph, arena);
@@ -81,7 +82,7 @@ static void launch(sq_graph *graph)
 
 static char *run(sq_graph *graph)
 {
-    char *arena = bind(graph, sq_providers_cpu, "cpu/ref");
+    char *arena = bind(graph, sq_providers_cpu, NULL, "cpu/ref");
     launch(graph);
     return arena;
 }
@@ -131,7 +132,7 @@ static void test_no_activation_is_overwritten_while_needed(void **state)
             continue;
         sq_graph *graph = build_pass(pass, of[0], of[1], SQ_DTYPE_F32);
         size_t bytes = sq_graph_arena_bytes(graph);
-        char *arena = bind(graph, sq_providers_cpu, "cpu/ref");
+        char *arena = bind(graph, sq_providers_cpu, NULL, "cpu/ref");
         int *writer = malloc(bytes * sizeof *writer);
         assert_non_null(writer);
         for (size_t i = 0; i < bytes; i++)
@@ -271,7 +272,7 @@ static void step_through(const char *family, const char *shape, int length)
     for (int t = 0; t < length; t++) {
         snprintf(axes, sizeof axes, "%s,L=%d", shape, t + 1);
         sq_graph *graph = build_pass(SQ_PASS_STEP, family, axes, SQ_DTYPE_F32);
-        char *arena = bind(graph, sq_providers_cpu, "cpu/ref");
+        char *arena = bind(graph, sq_providers_cpu, NULL, "cpu/ref");
         take_over(all, all_arena, graph, arena, SQ_TENSOR_PARAM);
         take_over(last, last_arena, graph, arena, SQ_TENSOR_INPUT);
         sq_tensor token = tensor_named(graph, arena, "x"), got = tensor_named(graph, arena, "y");
@@ -281,7 +282,8 @@ static void step_through(const char *family, const char *shape, int length)
                    sizeof(float) * (size_t)x.dim[2]);
         launch(graph);
         sq_tensor want = sq_tensor_slice(&y, 1, t, 1);
-        sq_compare_result r = sq_compare(&got, &want, (sq_tolerance){.rel_l2 = 1e-5, .max_abs = 1e-4});
+        const sq_tolerance tolerance = {.rel_l2 = 1e-5, .max_abs = 1e-4};
+        sq_compare_result r = sq_compare(&got, &want, tolerance);
         if (!r.is_ok)
             fail_msg("%s: token %d is off by %g", family, t, r.rel_l2);
         free(last_arena);
@@ -330,6 +332,196 @@ static void test_cost_of_a_step_counts_its_states(void **state)
     assert_true(cost.bytes_written == token + states);
     assert_true(cost.bytes_read == token + states + (double)sq_graph_param_bytes(graph));
     sq_graph_free(graph);
+}
+
+/* --- runs of nodes --- */
+
+/* What was launched, and where the fusion that was asked saw its tensors. */
+static struct {
+    int nodes, runs, plans;
+    char wiring[128];
+} seen;
+static bool is_refused; /* what the fusion says */
+
+static sq_status count_node(const sq_call *call, void *plan, sq_error *err)
+{
+    assert_null(plan);
+    seen.nodes++;
+    return sq_op_reference(call, err);
+}
+
+static sq_status take_any(const sq_call *call, const sq_device *device, sq_error *why)
+{
+    (void)call;
+    (void)device;
+    (void)why;
+    return SQ_OK;
+}
+
+static size_t workspace_of_node(const sq_call *call)
+{
+    (void)call;
+    return 100;
+}
+
+static const sq_provider *counted(const sq_op *op)
+{
+    static const sq_provider table[] = {{.name = "cpu/other",
+                                         .supports = take_any,
+                                         .workspace = workspace_of_node,
+                                         .launch = count_node,
+                                         .passes = SQ_HAS_STEP},
+                                        {.name = "cpu/fused",
+                                         .supports = take_any,
+                                         .workspace = workspace_of_node,
+                                         .launch = count_node,
+                                         .passes = SQ_HAS_STEP},
+                                        {.name = NULL}};
+    (void)op;
+    return table;
+}
+
+/* Where x and B of ssd lie in the convolution's output, and whether the norm reads ssd's. */
+static sq_status supports_token(const sq_call *const *calls, const sq_device *device, sq_error *why)
+{
+    const char *from = calls[0]->out[0].data;
+    assert_ptr_equal(device, &host);
+    assert_int_equal((uintptr_t)from % 256, 0);
+    snprintf(seen.wiring, sizeof seen.wiring, "%td %td %d",
+             (const char *)calls[1]->in[0].data - from, (const char *)calls[1]->in[3].data - from,
+             calls[2]->in[0].data == calls[1]->out[0].data);
+    return is_refused ? sq_fail(why, SQ_UNSUPPORTED, "not today") : SQ_OK;
+}
+
+static sq_status supports_run(const sq_call *const *calls, const sq_device *device, sq_error *why)
+{
+    (void)calls;
+    (void)device;
+    (void)why;
+    return SQ_OK;
+}
+
+static size_t workspace_of_run(const sq_call *const *calls)
+{
+    (void)calls;
+    return 1000;
+}
+
+static sq_status prepare_run(const sq_call *const *calls, void **plan, sq_error *err)
+{
+    (void)calls;
+    (void)err;
+    *plan = &seen;
+    seen.plans++;
+    return SQ_OK;
+}
+
+static sq_status launch_run(const sq_call *const *calls, void *plan, sq_error *err)
+{
+    assert_ptr_equal(plan, &seen);
+    assert_int_equal(calls[0]->workspace_bytes, 1000);
+    seen.runs++;
+    for (int i = 0; i < 3 && (i < 2 || calls[1]->op == sq_op_find("ssd")); i++)
+        SQ_TRY(sq_op_reference(calls[i], err));
+    return SQ_OK;
+}
+
+static void release_run(void *plan)
+{
+    assert_ptr_equal(plan, &seen);
+    seen.plans--;
+}
+
+static const sq_fusion *fused(const sq_op *op)
+{
+    static const char *const token[] = {"causal_conv1d", "ssd", "rmsnorm", NULL};
+    static const char *const pair[] = {"linear", "rmsnorm", NULL};
+    static const sq_fusion of_ssd[] = {{"cpu/fused", token, 1, supports_token, workspace_of_run,
+                                        prepare_run, launch_run, release_run},
+                                       {.provider = NULL}};
+    static const sq_fusion of_linear[] = {{"cpu/fused", pair, 0, supports_run, workspace_of_run,
+                                           prepare_run, launch_run, release_run},
+                                          {.provider = NULL}};
+    return op == sq_op_find("ssd") ? of_ssd : op == sq_op_find("linear") ? of_linear : NULL;
+}
+
+/* Launches the graph with `provider` and returns y; the graph is freed. */
+static double *launch_counted(sq_graph *graph, const char *provider)
+{
+    memset(&seen, 0, sizeof seen);
+    char *arena = bind(graph, counted, fused, provider);
+    launch(graph);
+    sq_tensor y = tensor_named(graph, arena, "y");
+    double *copy = calloc((size_t)sq_tensor_count(&y), sizeof *copy);
+    assert_non_null(copy);
+    for (int64_t i = 0; i < sq_tensor_count(&y); i++)
+        copy[i] = ((const float *)y.data)[i];
+    assert_int_equal(seen.plans, seen.runs);
+    free(arena);
+    sq_graph_free(graph);
+    assert_int_equal(seen.plans, 0);
+    return copy;
+}
+
+static double *launch_token(const char *shape, const char *provider)
+{
+    return launch_counted(build_pass(SQ_PASS_STEP, "mamba2", shape, SQ_DTYPE_F32), provider);
+}
+
+static void test_a_run_of_nodes_is_done_at_once(void **state)
+{
+    (void)state;
+    const char *shape = "B=2,L=9,D=32,P=8,N=16,G=2";
+    enum { Y = 2 * 32 };
+    double *plain = launch_token(shape, "cpu/other");
+    assert_int_equal(seen.runs, 0);
+    assert_int_equal(seen.nodes, 6);
+    double *at_once = launch_token(shape, "cpu/fused");
+    assert_int_equal(seen.runs, 1);
+    assert_int_equal(seen.nodes, 3);
+    assert_string_equal(seen.wiring, "0 256 1"); /* x: 64 channels of f32 */
+    assert_memory_equal(plain, at_once, Y * sizeof *plain);
+    is_refused = true;
+    double *refused = launch_token(shape, "cpu/fused");
+    is_refused = false;
+    assert_int_equal(seen.runs, 0);
+    assert_int_equal(seen.nodes, 6);
+    assert_memory_equal(plain, refused, Y * sizeof *plain);
+    free(plain);
+    free(at_once);
+    free(refused);
+}
+
+/* a = norm(x), b = linear(from), c = norm(b), y = linear(c) + residual: b and c are the run. from and
+ * residual: 'x', 'a' or 'b'. */
+static void run_pair(char from, char residual, int runs)
+{
+    sq_graph *g = sq_graph_new(SQ_DTYPE_F32);
+    assert_non_null(g);
+    sq_graph_begin(g, SQ_PASS_STEP, 1, 4);
+    sq_tid x = sq_graph_input(g, "x", 8, (sq_draw){.kind = SQ_DRAW_NORMAL, .b = 1});
+    sq_tid y = sq_graph_output(g, "y", 8), in[4] = {x, SQ_TID_PARAM, SQ_TID_NONE, SQ_TID_NONE};
+    sq_tid a = sq_graph_node(g, "a", "rmsnorm", SQ_TID_NONE, 2, in, "D=8,weight=1");
+    in[0] = from == 'a' ? a : x;
+    sq_tid b = sq_graph_node(g, "b", "linear", SQ_TID_NONE, 2, in, "K=8,N=8");
+    in[0] = b;
+    in[0] = sq_graph_node(g, "c", "rmsnorm", SQ_TID_NONE, 2, in, "D=8,weight=1");
+    in[3] = residual == 'a' ? a : residual == 'b' ? b : x;
+    sq_graph_node(g, "out", "linear", y, 4, in, "K=8,N=8,residual=1");
+    sq_error err;
+    assert_int_equal(sq_graph_plan(g, &err), SQ_OK);
+    free(launch_counted(g, "cpu/fused"));
+    assert_int_equal(seen.runs, runs);
+    assert_int_equal(seen.nodes, 4 - 2 * runs);
+}
+
+static void test_a_run_is_left_where_memory_forbids(void **state)
+{
+    (void)state;
+    run_pair('x', 'x', 1);
+    run_pair('x', 'b', 0); /* what the run hands on inside is read behind it */
+    run_pair('a', 'a', 1);
+    run_pair('a', 'x', 0); /* a ends at the run's first node: the second may write there */
 }
 
 static void test_cost_counts_parameters_once(void **state)
@@ -416,6 +608,8 @@ int main(void)
         cmocka_unit_test(test_steps_are_the_forward_pass),
         cmocka_unit_test(test_blocks_without_a_step_say_why),
         cmocka_unit_test(test_cost_of_a_step_counts_its_states),
+        cmocka_unit_test(test_a_run_of_nodes_is_done_at_once),
+        cmocka_unit_test(test_a_run_is_left_where_memory_forbids),
         cmocka_unit_test(test_cost_counts_parameters_once),
         cmocka_unit_test(test_mistakes_are_named),
         cmocka_unit_test(test_impossible_shapes_are_refused),

@@ -180,7 +180,7 @@ static sq_status run_block(const sq_rig *rig, sq_specimen *s, sq_graph *graph, c
 static sq_status place_block(const sq_rig *rig, sq_specimen *s, sq_graph *graph, sq_error *err)
 {
     void *arena = NULL, *workspace = NULL;
-    sq_status status = sq_graph_select(graph, rig->providers, s->provider_name,
+    sq_status status = sq_graph_select(graph, rig->providers, rig->fusions, s->provider_name,
                                        rig->backend->facts(rig->device), err);
     if (status == SQ_OK)
         status = rig->backend->alloc(rig->device, sq_graph_arena_bytes(graph), &arena, err);
