@@ -43,6 +43,7 @@ int main(int argc, char **argv)
 {
     sq_worker_options options = {.backend = &sq_backend_cuda,
                                  .providers = sq_providers_cuda,
+                                 .fusions = sq_fusions_cuda,
                                  .vendor_probes = sq_cublas_probes};
     bool is_probe = false;
     for (int i = 1; i < argc; i++) {

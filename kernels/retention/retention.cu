@@ -1,6 +1,7 @@
 /* retention on CUDA: the shared recurrence kernels with one constant decay per head. */
 #include "kernels/chunk_core/decay_plan.cuh"
 #include "kernels/chunk_core/decay_providers.cuh"
+#include "kernels/chunk_core/decay_token.cuh"
 #include "kernels/retention/normalised.cuh"
 #include "kernels/retention/parallel_bwd.cuh"
 #include "kernels/retention/retention.h"
@@ -87,5 +88,12 @@ extern "C" const sq_provider sq_cuda_retention[] = {
     with_states<sq_decay_tile<params, grads>>(),
     with_states<sq_decay_portable<params, grads>>(),
     on_hopper(),
+    {NULL},
+};
+
+static const char *const token_ops[] = {"retention", "rmsnorm", NULL};
+
+extern "C" const sq_fusion sq_fused_retention[] = {
+    sq_decay_token<params, 0>::fusion(token_ops),
     {NULL},
 };

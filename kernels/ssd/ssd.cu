@@ -1,5 +1,6 @@
 /* ssd on CUDA: C, B, x are the queries, keys and values of the shared recurrence kernels. */
 #include "kernels/chunk_core/decay_providers.cuh"
+#include "kernels/chunk_core/decay_token.cuh"
 #include "kernels/ssd/ssd.h"
 
 #include <math.h>
@@ -43,5 +44,12 @@ extern "C" const sq_provider sq_cuda_ssd[] = {
     sq_decay_tile<params, grads>::provider(),
     sq_decay_portable<params, grads>::provider(),
     sq_decay_native<params, grads>::provider(),
+    {NULL},
+};
+
+static const char *const token_ops[] = {"causal_conv1d", "ssd", "rmsnorm", NULL};
+
+extern "C" const sq_fusion sq_fused_ssd[] = {
+    sq_decay_token<params, 1>::fusion(token_ops),
     {NULL},
 };

@@ -34,8 +34,9 @@ static const size_t large_bytes = (size_t)40 << 30;
 static const char *const options[] = {"--large", "--beyond",  "--small", "--once",
                                       "--races", "--backend", NULL};
 
-/* What block cells may name: every mixer has these. */
-static const char *const block_providers[] = {"cuda/portable", "cuda/naive", NULL};
+/* What block cells may name: every mixer has the first two; where one has no cuda/native, or not in
+ * that type, another takes its place. In pass step cuda/native does runs of nodes at once. */
+static const char *const block_providers[] = {"cuda/portable", "cuda/naive", "cuda/native", NULL};
 
 static void run_large(const sq_rig *rig, const sq_case_filter *filter, bool is_full,
                       sq_case_counts *counts)
@@ -88,7 +89,7 @@ int main(int argc, char **argv)
 {
     sq_case_filter filter;
     sq_error err = {.status = SQ_OK};
-    sq_rig rig = {.backend = &sq_backend_cuda, .providers = sq_providers_cuda};
+    sq_rig rig = {.backend = &sq_backend_cuda, .providers = sq_providers_cuda, .fusions = sq_fusions_cuda};
     const char *option = sq_case_filter_parse(argc, argv, &filter);
     int known = 0;
     setvbuf(stdout, NULL, _IOLBF, 0); /* what was found stays, also where the time runs out */
