@@ -37,12 +37,18 @@ __device__ __forceinline__ int64_t sq_decay_segment_index(const sq_decay_params 
     return ((int64_t)segment * p.batch + u.batch) * p.heads + u.head;
 }
 
-/* The states at the ends of segment `segment`. */
+/* The states at the ends of segment `segment`, of those that `states` holds as p.state does. */
+__device__ __forceinline__ sq_decay_matrix sq_decay_states_at(const sq_decay_params &p,
+                                                              float *states, int segment)
+{
+    const int64_t size = (int64_t)p.keys * p.values;
+    return {states + (int64_t)segment * p.batch * p.heads * size, p.heads * size, size, p.values};
+}
+
 __device__ __forceinline__ sq_decay_matrix sq_decay_segment_states(const sq_decay_params &p,
                                                                    int segment)
 {
-    const int64_t size = (int64_t)p.keys * p.values;
-    return {p.state + (int64_t)segment * p.batch * p.heads * size, p.heads * size, size, p.values};
+    return sq_decay_states_at(p, p.state, segment);
 }
 
 /* What a unit starts from; data is NULL: from 0. */
@@ -63,30 +69,66 @@ __device__ __forceinline__ sq_decay_matrix sq_decay_state_after(const sq_decay_p
     return u.segment + 1 == p.segments ? p.final : sq_decay_matrix{nullptr, 0, 0, 0};
 }
 
-/* What each segment adds to the state -> the state at its end, in place. One thread an element. */
-static __global__ void __launch_bounds__(256) sq_decay_chain_kernel(sq_decay_params p)
+/* A walk through the segments, counted as it goes: what it starts from, and of all but the last the
+ * states and decays as p.state and p.decay are. */
+typedef struct {
+    sq_decay_matrix from;
+    float *state, *decay;
+} sq_decay_walk;
+
+typedef struct {
+    sq_decay_walk walk[2];
+} sq_decay_walks;
+
+/* What each segment adds to the state -> the state at its end, in place. One thread an element, a
+ * walk for each row of the grid. AHEAD segments are read before the first of them is written: the
+ * chain is short, a load is not. */
+static __global__ void __launch_bounds__(256)
+    sq_decay_chain_kernel(const __grid_constant__ sq_decay_params p,
+                          const __grid_constant__ sq_decay_walks walks)
 {
+    constexpr int AHEAD = 8;
+    const sq_decay_walk &walk = walks.walk[blockIdx.y];
     const int64_t per_state = (int64_t)p.keys * p.values, states = (int64_t)p.batch * p.heads;
     const int64_t at = (int64_t)blockIdx.x * 256 + threadIdx.x, unit = at / per_state;
     if (at >= per_state * states)
         return;
     const int row = (int)(at % per_state / p.values), column = (int)(at % p.values);
     float sum = 0.0f;
-    if (p.initial.data)
-        sum = sq_decay_row(p.initial, (int)(unit / p.heads), (int)(unit % p.heads), row)[column];
-    for (int s = 0; s + 1 < p.segments; s++) {
-        const float decay = sq_exp2(p.decay[s * states + unit]);
-        sum = decay * sum + p.state[s * per_state * states + at];
-        p.state[s * per_state * states + at] = sum;
+    if (walk.from.data)
+        sum = sq_decay_row(walk.from, (int)(unit / p.heads), (int)(unit % p.heads), row)[column];
+    for (int first = 0; first + 1 < p.segments; first += AHEAD) {
+        float own[AHEAD], decay[AHEAD];
+#pragma unroll
+        for (int i = 0; i < AHEAD; i++) {
+            if (first + i + 1 < p.segments) {
+                own[i] = walk.state[(first + i) * per_state * states + at];
+                decay[i] = walk.decay[(first + i) * states + unit];
+            }
+        }
+#pragma unroll
+        for (int i = 0; i < AHEAD; i++) {
+            if (first + i + 1 < p.segments) {
+                sum = sq_exp2(decay[i]) * sum + own[i];
+                walk.state[(first + i) * per_state * states + at] = sum;
+            }
+        }
     }
+}
+
+static inline sq_status sq_decay_chain_walks(const sq_call *call, const sq_decay_params &p,
+                                             const sq_decay_walks &walks, int count, sq_error *err)
+{
+    const int64_t elements = (int64_t)p.keys * p.values * p.batch * p.heads;
+    const dim3 grid((unsigned)sq_ceil_div(elements, 256), (unsigned)count);
+    sq_decay_chain_kernel<<<grid, 256, 0, sq_stream(call)>>>(p, walks);
+    return sq_launched("chain of segments", err);
 }
 
 static inline sq_status sq_decay_chain_launch(const sq_call *call, const sq_decay_params &p,
                                               sq_error *err)
 {
-    const int64_t elements = (int64_t)p.keys * p.values * p.batch * p.heads;
-    sq_decay_chain_kernel<<<(unsigned)sq_ceil_div(elements, 256), 256, 0, sq_stream(call)>>>(p);
-    return sq_launched("chain of segments", err);
+    return sq_decay_chain_walks(call, p, {{{p.initial, p.state, p.decay}}}, 1, err);
 }
 
 /* --- host --- */
