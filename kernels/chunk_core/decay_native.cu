@@ -3,7 +3,7 @@
  */
 #include "kernels/chunk_core/decay_native.cuh"
 #include "kernels/chunk_core/decay_native_host.cuh"
-#include "kernels/chunk_core/decay_plan.cuh"
+#include "kernels/chunk_core/decay_native_plan.cuh"
 #include "kernels/chunk_core/decay_providers.cuh"
 
 #include <stdlib.h>
@@ -83,67 +83,29 @@ static native_kernel choose(const sq_decay_params &p)
 
 /* --- segments --- */
 
-/* Of one pass: waves of blocks, or memory. Constants of an H100, so that the result does not depend
- * on the device. */
-static double pass_ns(double blocks, double slots, double chunks, double chunk_ns, double bytes)
-{
-    const double bytes_per_ns = 3000;
-    return fmax(ceil(blocks / slots) * chunks * chunk_ns, bytes / bytes_per_ns);
-}
-
-/* The steps are cut into runs of the main pass, each but the last of `merged` segments of `length`
- * chunks: the pass that makes the states has less to do for a run, so its blocks are shorter. */
-typedef struct {
-    int64_t runs, merged, length;
-} native_plan;
-
 static double plan_ns(const native_kernel &kernel, const sq_decay_params &p,
-                      const native_plan &plan)
+                      const sq_native_plan &plan)
 {
     const double tokens = (double)p.batch * p.length, blocks = (double)blocks_of(kernel, p);
-    const double slots = (double)SQ_DECAY_SMS * kernel.blocks_per_sm;
     const double keys = 2 * tokens * p.heads / p.heads_per_group * p.keys;
     const double values = 2 * tokens * p.heads * p.values;
-    const double segments = (double)((plan.runs - 1) * plan.merged);
+    const double segments = (double)sq_native_segments(plan);
     const double states = 4.0 * segments * p.batch * p.heads * p.keys * p.values;
-    const double main =
-        pass_ns(blocks * (double)plan.runs, slots, (double)(plan.merged * plan.length),
-                kernel.chunk_ns, 2 * keys + 2 * values + states / (double)plan.merged);
-    const double launches_ns = 8000;
+    const double main = sq_native_pass_ns(blocks * (double)plan.runs, kernel.blocks_per_sm,
+                                          (double)(plan.merged * plan.length), kernel.chunk_ns,
+                                          2 * keys + 2 * values + states / (double)plan.merged);
     if (plan.runs == 1)
         return main;
-    return main + launches_ns +
-           pass_ns(blocks * segments, slots, (double)plan.length, kernel.state_ns,
-                   (keys + values) * (double)(plan.runs - 1) / (double)plan.runs + 3 * states);
+    return main + sq_native_chain_ns(segments) +
+           sq_native_pass_ns(
+               blocks * segments, kernel.blocks_per_sm, (double)plan.length, kernel.state_ns,
+               (keys + values) * (double)(plan.runs - 1) / (double)plan.runs + 3 * states);
 }
 
-/* The plan that costs least. */
-static native_plan choose_plan(const native_kernel &kernel, const sq_decay_params &p)
+static sq_native_plan choose_plan(const native_kernel &kernel, const sq_decay_params &p)
 {
-    const int64_t chunks = sq_ceil_div(p.length, SQ_CHUNK), most_merged = 4;
-    const int64_t most = sq_ceil_div(p.length, SQ_DECAY_MIN_SEGMENT);
-    native_plan best = {1, 1, chunks};
-    double best_ns = plan_ns(kernel, p, best);
-    for (int64_t merged = 1; merged <= most_merged; merged++)
-        for (int64_t runs = 2; runs * merged <= most && runs <= SQ_DECAY_SMS; runs++) {
-            const int64_t length = sq_ceil_div(chunks, runs * merged);
-            const native_plan plan = {sq_ceil_div(chunks, length * merged), merged, length};
-            const double ns = plan_ns(kernel, p, plan);
-            if (plan.runs > 1 && ns < best_ns) {
-                best_ns = ns;
-                best = plan;
-            }
-        }
-    return best;
-}
-
-static sq_decay_params planned(const native_kernel &kernel, sq_decay_params p, int *merged)
-{
-    const native_plan plan = choose_plan(kernel, p);
-    p.segments = (int)((plan.runs - 1) * plan.merged + 1);
-    p.segment_length = (int)(plan.length * SQ_CHUNK);
-    *merged = (int)plan.merged;
-    return p;
+    return sq_native_choose_plan(
+        p.length, [&](const sq_native_plan &plan) { return plan_ns(kernel, p, plan); });
 }
 
 /* --- the provider --- */
@@ -157,8 +119,7 @@ sq_status sq_decay_native_supports(const sq_call *call, const sq_decay_params &p
 
 size_t sq_decay_native_workspace(const sq_decay_params &p)
 {
-    int merged;
-    return sq_decay_workspace(planned(choose(p), p, &merged));
+    return sq_decay_workspace(sq_native_planned(p, choose_plan(choose(p), p)));
 }
 
 sq_status sq_decay_native_maps(const sq_call *call, const sq_decay_params &p, sq_native_maps *maps,
@@ -198,8 +159,9 @@ sq_status sq_decay_native_launch(const sq_call *call, const sq_decay_params &par
                                  sq_error *err)
 {
     const native_kernel kernel = choose(params);
-    int merged;
-    sq_decay_params p = planned(kernel, params, &merged);
+    const sq_native_plan segments = choose_plan(kernel, params);
+    sq_decay_params p = sq_native_planned(params, segments);
     sq_decay_use_workspace(&p, call->workspace);
-    return kernel.run(call, *(const sq_native_maps *)plan, p, kernel.heads, merged, err);
+    return kernel.run(call, *(const sq_native_maps *)plan, p, kernel.heads, (int)segments.merged,
+                      err);
 }

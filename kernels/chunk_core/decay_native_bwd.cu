@@ -1,13 +1,13 @@
 /* decay_native_bwd: pass bwd on Hopper's tensor cores, for bf16 and up to 256 keys: the states and
- * their gradients by chunks in one launch, then all chunks at once, then the sums that
- * decay_tile_sums.cuh makes for the tiles too.
+ * their gradients by chunks in one launch (in segments where states are few: three), then all chunks
+ * at once, then the sums that decay_tile_sums.cuh makes for the tiles too.
  */
 #include "kernels/chunk_core/decay_native_bwd.cuh"
 #include "kernels/chunk_core/decay_native_gate.cuh"
 #include "kernels/chunk_core/decay_native_host.cuh"
+#include "kernels/chunk_core/decay_native_plan.cuh"
 #include "kernels/chunk_core/decay_native_states.cuh"
 #include "kernels/chunk_core/decay_native_wide.cuh"
-#include "kernels/chunk_core/decay_plan.cuh"
 #include "kernels/chunk_core/decay_providers.cuh"
 #include "kernels/chunk_core/decay_tile_sums.cuh"
 
@@ -61,6 +61,116 @@ static int splits_of(const sq_decay_params &p, int chunks)
     return (int)sq_ceil_div(p.heads_per_group, best);
 }
 
+/* --- states --- */
+
+/* One instance of the kernel, of `heads` heads a block. chunk_ns, state_ns: what a block takes for a
+ * chunk when the device is full, and where it makes the state of a segment alone. */
+typedef struct {
+    int heads, columns, blocks_per_sm, shared_bytes;
+    double chunk_ns, state_ns;
+    sq_status (*run)(const sq_call *call, const sq_states_all_maps &maps, const sq_decay_params &p,
+                     const sq_states_plan &plan, int heads, int segments, sq_error *err);
+} states_kernel;
+
+/* Of both walks. */
+static int64_t blocks_of(const sq_decay_params &p, int columns, int heads)
+{
+    return 2 * sq_ceil_div(p.values, columns) * (p.heads / heads) * p.batch;
+}
+
+/* segments: that the launch has, or runs. */
+template <int KEYS, int GROUPS>
+static sq_status run_states(const sq_call *call, const sq_states_all_maps &maps,
+                            const sq_decay_params &p, const sq_states_plan &plan, int heads,
+                            int segments, sq_error *err)
+{
+    using shape = sq_states_shape<KEYS, GROUPS>;
+    auto kernel = sq_states_kernel<T, KEYS, GROUPS>;
+    const int64_t blocks = blocks_of(p, SQ_TMA_SIDE * GROUPS / heads, heads) * segments;
+    SQ_TRY(sq_allow_shared(kernel, shape::shared_bytes, err));
+    kernel<<<(unsigned)blocks, shape::threads, shape::shared_bytes, sq_stream(call)>>>(maps, p,
+                                                                                       plan, heads);
+    return sq_launched("states of chunks", err);
+}
+
+template <int KEYS, int GROUPS>
+static states_kernel states_instance(int heads)
+{
+    using shape = sq_states_shape<KEYS, GROUPS>;
+    return {heads,
+            SQ_TMA_SIDE * GROUPS / heads,
+            shape::blocks_per_sm,
+            shape::shared_bytes,
+            KEYS == 128 ? 1000.0 : 1700.0,
+            KEYS == 128 ? 600.0 : 900.0,
+            run_states<KEYS, GROUPS>};
+}
+
+/* As in pass fwd: two warpgroups share the tiles of K and Q. */
+static states_kernel choose_states(const sq_decay_params &p)
+{
+    const int heads = p.values <= SQ_TMA_SIDE && p.heads_per_group % 2 == 0 ? 2 : 1;
+    if (is_wide(p))
+        return states_instance<256, 2>(1);
+    return heads == 1 && p.values <= SQ_TMA_SIDE ? states_instance<128, 1>(1)
+                                                 : states_instance<128, 2>(heads);
+}
+
+/* As of pass fwd (decay_native.cu), but for two walks that write a matrix a chunk. */
+static double states_ns(const states_kernel &kernel, const sq_decay_params &p,
+                        const sq_native_plan &plan)
+{
+    const double tokens = (double)p.batch * p.length, heads = (double)p.batch * p.heads;
+    const double blocks = (double)blocks_of(p, kernel.columns, kernel.heads);
+    const double state = heads * p.keys * p.values, segments = (double)sq_native_segments(plan);
+    const double read = 2 * (double)sizeof(T) * tokens *
+                        ((double)p.heads / p.heads_per_group * p.keys + (double)p.heads * p.values);
+    const double written = 2 * (double)sizeof(T) * state * ceil((double)p.length / SQ_CHUNK);
+    const double states = 2 * sizeof(float) * state * segments;
+    const double main = sq_native_pass_ns(blocks * (double)plan.runs, kernel.blocks_per_sm,
+                                          (double)(plan.merged * plan.length), kernel.chunk_ns,
+                                          read + written + states / (double)plan.merged);
+    if (plan.runs == 1)
+        return main;
+    return main + sq_native_chain_ns(segments) +
+           sq_native_pass_ns(blocks * segments, kernel.blocks_per_sm, (double)plan.length,
+                             kernel.state_ns,
+                             read * (double)(plan.runs - 1) / (double)plan.runs + 3 * states);
+}
+
+static sq_native_plan plan_states(const sq_decay_params &p)
+{
+    const states_kernel kernel = choose_states(p);
+    return sq_native_choose_plan(
+        p.length, [&](const sq_native_plan &plan) { return states_ns(kernel, p, plan); });
+}
+
+/* p.state, p.decay: of the forward walk, then of the other. */
+static sq_states_plan states_plan_of(const sq_decay_params &p, const sq_decay_grads &g)
+{
+    const int64_t states = (int64_t)(p.segments - 1) * p.batch * p.heads;
+    const sq_decay_walk forward = {p.initial, p.state, p.decay};
+    const sq_decay_walk reverse = {g.d_final, p.state + states * p.keys * p.values,
+                                   p.decay + states};
+    return {{{forward, reverse}}, {p.final, g.d_initial}, 0};
+}
+
+static sq_status make_states(const sq_call *call, const sq_states_all_maps &maps,
+                             const sq_decay_tiled &c, sq_error *err)
+{
+    const states_kernel kernel = choose_states(c.p);
+    const sq_native_plan segments = plan_states(c.p);
+    sq_states_plan plan = states_plan_of(c.p, c.g);
+    if (segments.runs > 1) {
+        SQ_TRY(kernel.run(call, maps, c.p, plan, kernel.heads, c.p.segments - 1, err));
+        SQ_TRY(sq_decay_chain_walks(call, c.p, plan.from, 2, err));
+    }
+    plan.merged = (int)segments.merged;
+    return kernel.run(call, maps, c.p, plan, kernel.heads, (int)segments.runs, err);
+}
+
+/* --- the workspace --- */
+
 /* Where there is a z: y, in the place where do silu(z) will lie. */
 static sq_decay_params forward_of(const sq_decay_tiled &c)
 {
@@ -73,7 +183,7 @@ static sq_decay_params forward_of(const sq_decay_tiled &c)
 static sq_decay_tiled tiled(const sq_decay_params &p, const sq_decay_grads &g)
 {
     sq_decay_tiled c = {};
-    c.p = p;
+    c.p = sq_native_planned(p, plan_states(p));
     c.g = g;
     c.g.raw = g.d_o;
     c.chunks = (int)sq_ceil_div(p.length, SQ_CHUNK);
@@ -94,6 +204,11 @@ static size_t lay_out(sq_decay_tiled *c, void *workspace, void **forward)
     sq_decay_arena a = {(uintptr_t)workspace};
     c->before = sq_decay_take(&a, states);
     c->after = sq_decay_take(&a, states);
+    if (p.segments > 1) { /* of both walks */
+        const int64_t ends = 2 * (int64_t)(p.segments - 1) * p.batch * p.heads;
+        c->p.state = sq_decay_take_floats(&a, ends * p.keys * p.values);
+        c->p.decay = sq_decay_take_floats(&a, ends);
+    }
     if (p.kind != SQ_DECAY_GAMMA) {
         c->d_step = sq_decay_take_floats(&a, parts * SQ_CHUNK);
         c->d_log = sq_decay_take_floats(&a, parts * SQ_CHUNK);
@@ -115,44 +230,6 @@ static size_t lay_out(sq_decay_tiled *c, void *workspace, void **forward)
         c->d_k = sq_decay_take_floats(&a, keys);
     }
     return a.at - (uintptr_t)workspace;
-}
-
-/* --- states --- */
-
-typedef struct {
-    int groups, heads, shared_bytes;
-    sq_status (*run)(const sq_call *call, const backward_maps &maps, const sq_decay_tiled &c,
-                     int heads, sq_error *err);
-} states_kernel;
-
-template <int KEYS, int GROUPS>
-static sq_status run_states(const sq_call *call, const backward_maps &maps, const sq_decay_tiled &c,
-                            int heads, sq_error *err)
-{
-    using shape = sq_states_shape<KEYS, GROUPS>;
-    auto kernel = sq_states_kernel<T, KEYS, GROUPS>;
-    const int64_t blocks =
-        sq_ceil_div(c.p.values, SQ_TMA_SIDE * GROUPS / heads) * (c.p.heads / heads) * c.p.batch;
-    SQ_TRY(sq_allow_shared(kernel, shape::shared_bytes, err));
-    kernel<<<(unsigned)(2 * blocks), shape::threads, shape::shared_bytes, sq_stream(call)>>>(
-        maps.states, c.p, c.g.d_final, c.g.d_initial, heads);
-    return sq_launched("states of chunks", err);
-}
-
-template <int KEYS, int GROUPS>
-static states_kernel states_instance(int heads)
-{
-    return {GROUPS, heads, sq_states_shape<KEYS, GROUPS>::shared_bytes, run_states<KEYS, GROUPS>};
-}
-
-/* As in pass fwd: two warpgroups share the tiles of K and Q. */
-static states_kernel choose_states(const sq_decay_params &p)
-{
-    const int heads = p.values <= SQ_TMA_SIDE && p.heads_per_group % 2 == 0 ? 2 : 1;
-    if (is_wide(p))
-        return states_instance<256, 2>(1);
-    return heads == 1 && p.values <= SQ_TMA_SIDE ? states_instance<128, 1>(1)
-                                                 : states_instance<128, 2>(heads);
 }
 
 /* --- chunks --- */
@@ -274,13 +351,12 @@ sq_status sq_decay_native_bwd_launch(const sq_call *call, const sq_decay_params 
                                      const sq_decay_grads &g, void *plan, sq_error *err)
 {
     backward_maps &maps = *(backward_maps *)plan;
-    const states_kernel states = choose_states(p);
     sq_decay_tiled c = tiled(p, g);
     void *forward;
     lay_out(&c, call->workspace, &forward);
     if (p.z.data)
         SQ_TRY(run_gate(call, &maps.forward, c, forward, err));
-    SQ_TRY(states.run(call, maps, c, states.heads, err));
+    SQ_TRY(make_states(call, maps.states, c, err));
     SQ_TRY(run_chunks(call, maps.grads, c, err));
     if (c.splits > 1)
         SQ_TRY(sq_tile_splits<T>(call, c, err));

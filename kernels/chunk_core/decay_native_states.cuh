@@ -9,6 +9,10 @@
  * and writes it, rounded, before each update; not the first if it is 0, which readers know. One launch
  * makes both: half of the blocks each.
  * In memory a matrix is transposed too: (chunks B H, values, keys).
+ *
+ * Where states are few the chunks are cut into segments, of each walk in its own order. A first launch
+ * takes the states from 0 through all segments but the last run's and writes nothing else, a chain adds
+ * them up, and then a block for each run of `merged` segments walks from the state before it.
  */
 #ifndef SQ_KERNELS_CHUNK_CORE_DECAY_NATIVE_STATES_CUH
 #define SQ_KERNELS_CHUNK_CORE_DECAY_NATIVE_STATES_CUH
@@ -68,17 +72,69 @@ struct sq_states_shared {
     __device__ uint32_t empty(int stage) const { return full(stage) + 8 * shape::stages; }
 };
 
-/* What a block works on; chunks are counted in the order of the walk. updates: one for each chunk,
- * but for the last if nobody wants what comes after it. */
+/* Both walks, forward first: their segments, and where the states go that they end with. merged: 0
+ * where a block makes the state of a segment and nothing else. */
+typedef struct {
+    sq_decay_walks from;
+    sq_decay_matrix to[2];
+    int merged;
+} sq_states_plan;
+
+/* What a block works on; chunks are counted in the order of the walk, `first` is its own first of
+ * `all`. segment: with which the block begins. updates: one for each chunk, but for the last if
+ * nobody wants what comes after it. */
 typedef struct {
     sq_decay_unit u;
-    int heads, chunks, updates;
-    bool is_reverse;
+    int heads, segment, first, chunks, all, updates;
+    bool is_reverse, is_state_only;
 } sq_states_block;
 
 __device__ __forceinline__ int sq_states_chunk(const sq_states_block &block, int i)
 {
-    return block.is_reverse ? block.chunks - 1 - i : i;
+    return block.is_reverse ? block.all - 1 - block.first - i : block.first + i;
+}
+
+/* The grid's segments are runs or segments, of both walks in turn. */
+__device__ __forceinline__ sq_states_block sq_states_block_of(const sq_decay_params &p,
+                                                              const sq_states_plan &plan,
+                                                              int columns, int heads)
+{
+    const int per_segment = p.segment_length / SQ_CHUNK;
+    sq_states_block block;
+    block.u = sq_decay_locate(p, columns, heads);
+    block.heads = heads;
+    block.is_reverse = block.u.segment % 2 > 0;
+    block.is_state_only = plan.merged == 0;
+    block.segment = block.u.segment / 2 * max(plan.merged, 1);
+    block.first = block.segment * per_segment;
+    block.all = (p.length + SQ_CHUNK - 1) / SQ_CHUNK;
+    block.chunks = min(max(plan.merged, 1) * per_segment, block.all - block.first);
+    const bool is_last = block.segment + 1 == p.segments;
+    const bool has_end = is_last && plan.to[block.is_reverse].data;
+    block.updates = block.chunks - (block.is_state_only || has_end ? 0 : 1);
+    return block;
+}
+
+/* What a block starts from; data is NULL: from 0. */
+__device__ __forceinline__ sq_decay_matrix sq_states_before(const sq_decay_params &p,
+                                                            const sq_states_plan &plan,
+                                                            const sq_states_block &block)
+{
+    const sq_decay_walk &walk = plan.from.walk[block.is_reverse];
+    if (block.is_state_only)
+        return {nullptr, 0, 0, 0};
+    return block.segment > 0 ? sq_decay_states_at(p, walk.state, block.segment - 1) : walk.from;
+}
+
+/* Where it leaves its state; data is NULL: nowhere. */
+__device__ __forceinline__ sq_decay_matrix sq_states_after(const sq_decay_params &p,
+                                                           const sq_states_plan &plan,
+                                                           const sq_states_block &block)
+{
+    if (block.is_state_only)
+        return sq_decay_states_at(p, plan.from.walk[block.is_reverse].state, block.segment);
+    return block.segment + 1 == p.segments ? plan.to[block.is_reverse]
+                                           : sq_decay_matrix{nullptr, 0, 0, 0};
 }
 
 template <int KEYS, int GROUPS>
@@ -139,9 +195,8 @@ __device__ __forceinline__ void sq_states_store(const CUtensorMap *map, uint32_t
 
 template <typename T, int KEYS, int GROUPS>
 __device__ __forceinline__ void
-sq_states_consume(const sq_states_maps &maps, const sq_decay_params &p, const sq_decay_matrix &from,
-                  const sq_decay_matrix &to, const sq_states_shared<KEYS, GROUPS> &shared,
-                  const sq_states_block &block)
+sq_states_consume(const sq_states_maps &maps, const sq_decay_params &p, const sq_states_plan &plan,
+                  const sq_states_shared<KEYS, GROUPS> &shared, const sq_states_block &block)
 {
     using shape = sq_states_shape<KEYS, GROUPS>;
     const sq_native_lane at = sq_native_lane_of();
@@ -149,6 +204,9 @@ sq_states_consume(const sq_states_maps &maps, const sq_decay_params &p, const sq
     const int set = block.heads > 1 ? group : 0;
     const sq_decay_unit u = sq_native_unit_of(block.u, block.heads, group);
     sq_native_state<T, KEYS> state = {};
+    const sq_decay_matrix from = sq_states_before(p, plan, block);
+    const int stored = block.is_state_only ? block.chunks : from.data ? 0 : 1; /* from which on */
+    float left = 0.0f; /* log2 of what the chunks leave of the state before them */
     if (from.data)
         state.each(p, u.column, at, [&](int row, int column, float *sum) {
             *sum = sq_decay_row(from, u.batch, u.head, row)[column];
@@ -157,7 +215,7 @@ sq_states_consume(const sq_states_maps &maps, const sq_decay_params &p, const sq
         const int stage = i % shape::stages, chunk = sq_states_chunk(block, i);
         const sq_chunk_gates *gates = shared.gates(stage, set);
         uint32_t v[4][4], weighed[4][4];
-        if (i > 0 || from.data)
+        if (i >= stored)
             sq_states_store<T, KEYS>(&maps.to, shared.rounded(group), group, at, u.column,
                                      (chunk * p.batch + u.batch) * p.heads + u.head, state);
         if (i == block.updates)
@@ -166,6 +224,7 @@ sq_states_consume(const sq_states_maps &maps, const sq_decay_params &p, const sq
         sq_native_load_values(shared.right(stage, group), at, v);
         sq_native_weigh<T>(block.is_reverse ? gates->row : gates->key, at, v, weighed);
         state.decay(gates->decay);
+        left += gates->left;
         state.pin();
         sq_wgmma_pin(weighed);
         sq_wgmma_fence();
@@ -177,6 +236,9 @@ sq_states_consume(const sq_states_maps &maps, const sq_decay_params &p, const sq
         if (threadIdx.x % 32 == 0)
             sq_barrier_arrive(shared.empty(stage));
     }
+    if (block.is_state_only && threadIdx.x % SQ_WARPGROUP == 0)
+        plan.from.walk[block.is_reverse].decay[sq_decay_segment_index(p, u, block.segment)] = left;
+    const sq_decay_matrix to = sq_states_after(p, plan, block);
     if (to.data)
         state.each(p, u.column, at, [&](int row, int column, float *sum) {
             sq_decay_row(to, u.batch, u.head, row)[column] = *sum;
@@ -190,8 +252,7 @@ static __global__ void __launch_bounds__((sq_states_shape<KEYS, GROUPS>::threads
                                          (sq_states_shape<KEYS, GROUPS>::blocks_per_sm))
     sq_states_kernel(const __grid_constant__ sq_states_all_maps maps,
                      const __grid_constant__ sq_decay_params p,
-                     const __grid_constant__ sq_decay_matrix d_final,
-                     const __grid_constant__ sq_decay_matrix d_initial, int heads)
+                     const __grid_constant__ sq_states_plan plan, int heads)
 {
 #if SQ_HAS_WGMMA
     using shape = sq_states_shape<KEYS, GROUPS>;
@@ -199,14 +260,8 @@ static __global__ void __launch_bounds__((sq_states_shape<KEYS, GROUPS>::threads
     const uint32_t past = sq_shared_address(memory) % 1024;
     unsigned char *first = memory + (past ? 1024 - past : 0);
     const sq_states_shared<KEYS, GROUPS> shared = {first, sq_shared_address(first)};
-    /* The two halves of the grid as two segments of a plan that has none. */
-    const sq_decay_unit u = sq_decay_locate(p, SQ_TMA_SIDE * GROUPS / heads, heads);
-    const bool is_reverse = u.segment > 0;
-    const sq_decay_matrix &from = is_reverse ? d_final : p.initial;
-    const sq_decay_matrix &to = is_reverse ? d_initial : p.final;
-    const int chunks = (p.length + SQ_CHUNK - 1) / SQ_CHUNK;
-    const sq_states_block block = {u, heads, chunks, chunks - (to.data ? 0 : 1), is_reverse};
-    const sq_states_maps &own = is_reverse ? maps.reverse : maps.forward;
+    const sq_states_block block = sq_states_block_of(p, plan, SQ_TMA_SIDE * GROUPS / heads, heads);
+    const sq_states_maps &own = block.is_reverse ? maps.reverse : maps.forward;
     if (threadIdx.x == 0) {
         for (int stage = 0; stage < shape::stages; stage++) {
             sq_barrier_init(shared.full(stage), heads > 1 ? 1 + GROUPS : 2);
@@ -220,13 +275,13 @@ static __global__ void __launch_bounds__((sq_states_shape<KEYS, GROUPS>::threads
         const int worker = (int)threadIdx.x / 32 % 4 - 1;
         if (worker >= 0)
             sq_native_fill_gates<T, shape::stages>(
-                p, shared, u, heads, block.updates, worker,
+                p, shared, block.u, heads, block.updates, worker,
                 [&](int i) { return sq_states_chunk(block, i) * SQ_CHUNK; });
         else if (threadIdx.x % 32 == 0)
             sq_states_copy<KEYS, GROUPS>(own, p, shared, block);
     } else {
         sq_claim_registers<shape::consumer_registers>();
-        sq_states_consume<T, KEYS, GROUPS>(own, p, from, to, shared, block);
+        sq_states_consume<T, KEYS, GROUPS>(own, p, plan, shared, block);
     }
 #endif
 }
