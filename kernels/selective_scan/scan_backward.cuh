@@ -120,10 +120,12 @@ __global__ void __launch_bounds__(back::THREADS, back::BLOCKS) scan_back_carried
             back_carry_slice((back_shared *)shared_memory, p, &part, slice);
 }
 
-/* Pass 2: out_s += exp(A sum_s) out_{s+1}. Grid: (D N / block, B). */
+/* Pass 2: out_s += exp(A sum_s) out_{s+1}. Grid: (D N / block, B). AHEAD segments are read before the
+ * first of them is written: the chain is short, a load is not. */
 template <typename T>
 __global__ void scan_back_carry(back_args<T> p)
 {
+    constexpr int AHEAD = 8;
     const int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
     const int64_t all = p.f.channels * p.f.states, row = (int64_t)blockIdx.y * p.segments;
     if (i >= all)
@@ -131,10 +133,22 @@ __global__ void scan_back_carry(back_args<T> p)
     const int64_t d = i / p.f.states;
     const float rate = p.f.a[d * p.f.a_stride + i % p.f.states] * SQ_LOG2E;
     float g = p.out[(row + p.segments - 1) * all + i];
-    for (int64_t k = p.segments - 2; k > 0; k--) {
-        float *out = &p.out[(row + k) * all + i];
-        g = fmaf(sq_exp2(rate * p.sum[(row + k) * p.f.channels + d]), g, *out);
-        *out = g;
+    for (int64_t last = p.segments - 2; last > 0; last -= AHEAD) {
+        float local[AHEAD], decay[AHEAD];
+#pragma unroll
+        for (int k = 0; k < AHEAD; k++) {
+            if (k < last) {
+                local[k] = p.out[(row + last - k) * all + i];
+                decay[k] = sq_exp2(rate * p.sum[(row + last - k) * p.f.channels + d]);
+            }
+        }
+#pragma unroll
+        for (int k = 0; k < AHEAD; k++) {
+            if (k < last) {
+                g = fmaf(decay[k], g, local[k]);
+                p.out[(row + last - k) * all + i] = g;
+            }
+        }
     }
 }
 
