@@ -294,6 +294,8 @@ static const char *const test_shapes[] = {
     "B=1,L=1500,H=2,K=128,V=64,norm=decay,initial=1,final=1",
     "B=150,L=3,H=1,K=136,V=136,norm=decay,initial=1,final=1",
     "B=2,L=193,H=3,K=200,V=72,initial=1,final=1",
+    "B=1,L=1157,H=1,K=8,V=8,first=8,initial=1,final=1",
+    "B=1,L=1100,H=1,K=136,V=8,first=7,initial=1,final=1",
     NULL,
 };
 

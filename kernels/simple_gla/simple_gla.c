@@ -113,6 +113,7 @@ static const char *const test_shapes[] = {
     "B=1,L=257,H=2,K=256,V=136",
     "B=140,L=5,H=1,K=136,V=72,initial=1,final=1",
     "B=1,L=1031,H=2,K=64,V=128,initial=1,final=1",
+    "B=1,L=1157,H=1,K=8,V=8,initial=1,final=1",
     NULL,
 };
 

@@ -286,6 +286,9 @@ static const char *const test_shapes[] = {
     "B=1,L=2050,H=2,P=72,N=64,gate=1,initial=1,final=1,documents=1",
     "B=70,L=3,H=4,P=72,N=136,G=2,gate=1,skip=2,initial=1,final=1",
     "B=1,L=200,H=2,P=64,N=256,gate=1,documents=1",
+    "B=1,L=1157,H=1,P=8,N=8,initial=1,final=1",
+    "B=1,L=1100,H=1,P=8,N=8,gate=1,initial=1,final=1,documents=1",
+    "B=1,L=3601,H=64,P=8,N=8,initial=1,final=1",
     NULL,
 };
 
