@@ -1,11 +1,12 @@
 /* The one GPU test runner: what the backend promises; every CUDA provider of every operator, and
  * every block, against the CPU reference; then the properties that hold whatever the numbers are.
  *
- *   test_gpu_ops [OP|FAMILY [PROVIDER [SHAPE [DTYPE [PASS]]]]] [--large|--beyond|--small|--once|--races|--backend]
+ *   test_gpu_ops [OP|FAMILY [PROVIDER [SHAPE [DTYPE [PASS]]]]] [--large|--drift|--beyond|--small|--once|--races|--backend]
  *
  * "all" in place of a name selects all.
- * --large: instead sequences of 2^20 steps, and, where at least 40 GB are free, shapes beyond 2^31
+ * --large: instead sequences of 2^20 steps, those of --drift, and, where at least 40 GB are free, shapes beyond 2^31
  *   elements in pass fwd.
+ * --drift: recurrences over 2^18 steps, and their last steps one by one.
  * --beyond: such shapes in every pass, and one sequence of as many elements.
  * --small: only cases whose reference is cheap, for runs under compute-sanitizer: each is launched
  *   once, and what it computes is not looked at, for that would take most of the time.
@@ -31,8 +32,8 @@
 enum { MILLION_SEEDS = 4, LARGE_SEEDS = 4, EXIT_SKIP = 77 };
 static const size_t large_bytes = (size_t)40 << 30;
 
-static const char *const options[] = {"--large", "--beyond",  "--small", "--once",
-                                      "--races", "--backend", NULL};
+static const char *const options[] = {"--large", "--drift", "--beyond",  "--small",
+                                      "--once",  "--races", "--backend", NULL};
 
 /* What block cells may name: every mixer has the first two; where one has no cuda/native, or not in
  * that type, another takes its place. In pass step cuda/native does runs of nodes at once. */
@@ -43,8 +44,10 @@ static void run_large(const sq_rig *rig, const sq_case_filter *filter, bool is_f
 {
     sq_error err = {.status = SQ_OK};
     size_t available = 0, total = 0;
-    if (!is_full)
+    if (!is_full) {
         sq_op_cases_run_million(rig, filter, LARGE_MAX_WORK, MILLION_SEEDS, counts);
+        sq_properties_of_drift(rig, filter, LARGE_MAX_WORK, counts);
+    }
     if (rig->backend->memory(rig->device, &available, &total, &err) != SQ_OK ||
         available < large_bytes) {
         printf("skip: %.1f GB are free, the large shapes need %.1f\n", 1e-9 * (double)available,
@@ -74,6 +77,8 @@ static int run_suite(const sq_rig *rig, const sq_case_filter *filter, const char
     const bool is_large = is_full || (option && strcmp(option, "--large") == 0);
     if (is_large)
         run_large(rig, filter, is_full, &counts);
+    else if (option && strcmp(option, "--drift") == 0)
+        sq_properties_of_drift(rig, filter, LARGE_MAX_WORK, &counts);
     else if (option && strcmp(option, "--backend") == 0)
         sq_backend_cases_run(rig, &counts);
     else if (option)

@@ -11,6 +11,7 @@
 #include "tests/support/properties.h"
 
 #define MAX_WORK 2e6 /* of one run: a dozen of them are made for each shape */
+#define DRIFT_MAX_WORK 2e7
 
 static sq_case_filter filter;
 
@@ -52,11 +53,27 @@ static void blocks_keep_them(void **state)
     expect_all_passed(&counts);
 }
 
+/* Steps of every recurrence, and every pass of one: here the provider is the reference. */
+static void nothing_drifts(void **state)
+{
+    sq_case_counts steps = {0}, passes = {0};
+    sq_case_filter some = filter;
+    some.pass = "step";
+    sq_properties_of_drift(*state, &some, DRIFT_MAX_WORK, &steps);
+    expect_all_passed(&steps);
+    some = (sq_case_filter){.program = filter.program, .op = "retention"};
+    if (sq_case_is_selected(filter.op, some.op))
+        sq_properties_of_drift(*state, &some, DRIFT_MAX_WORK, &passes);
+    expect_all_passed(&passes);
+    assert_int_equal(steps.unsupported + passes.unsupported, 0);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(operators_keep_them),
         cmocka_unit_test(blocks_keep_them),
+        cmocka_unit_test(nothing_drifts),
     };
     sq_case_filter_parse(argc, argv, &filter);
     return cmocka_run_group_tests(tests, open_rig, close_rig);

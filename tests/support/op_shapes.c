@@ -79,6 +79,15 @@ const sq_op_shape sq_million_shapes[] = {
     {.op = NULL},
 };
 
+/* Decays that remember from a few to thousands of steps; of retention 2^13. */
+#define DRIFT "B=1,L=262144,initial=1,final=1,"
+
+static const op_shape drift_shapes[] = {
+    {"gla", DRIFT "H=1,K=8,V=8"},        {"retention", DRIFT "H=1,K=8,V=8,first=8"},
+    {"selective_scan", DRIFT "D=8,N=4"}, {"simple_gla", DRIFT "H=1,K=8,V=8"},
+    {"ssd", DRIFT "H=2,P=8,N=8"},        {NULL, NULL},
+};
+
 /* One sequence whose largest tensor has 9/8 * 2^31 elements. Where the reference of a slice goes
  * through all steps these are few, and wide. */
 static const op_shape sequence_shapes[] = {
@@ -136,6 +145,11 @@ static const char *find(const op_shape *table, const sq_op *op, const char *othe
         if (strcmp(table->op, op->name) == 0)
             return table->shape;
     return otherwise;
+}
+
+const char *sq_drift_shape(const sq_op *op)
+{
+    return find(drift_shapes, op, NULL);
 }
 
 const char *sq_sequence_shape(const sq_op *op)

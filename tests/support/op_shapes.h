@@ -19,6 +19,10 @@ typedef struct {
 
 extern const sq_op_shape sq_million_shapes[];
 
+/* One sequence of 2^18 steps of a recurrence, with states before and after it; NULL of other
+ * operators. */
+const char *sq_drift_shape(const sq_op *op);
+
 /* B=1 and a largest tensor of more than 2^31 elements. */
 const char *sq_sequence_shape(const sq_op *op);
 /* What to set, ",NAME=VALUE...", besides B for a step of as many; "" where the defaults do. */

@@ -51,6 +51,9 @@ sq_status sq_property_compare_rest(const sq_property_subject *of, const sq_speci
                                    sq_specimen *rest, int64_t start, double factor,
                                    const char *what, sq_error *err);
 sq_status sq_property_steps(const sq_property_subject *of, sq_specimen *whole, sq_error *err);
+/* The same of the last `steps`. */
+sq_status sq_property_last_steps(const sq_property_subject *of, sq_specimen *whole, int64_t steps,
+                                 sq_error *err);
 sq_status sq_property_documents(const sq_property_subject *of, sq_specimen *a, sq_error *err);
 
 /* --- properties_algebra.c --- */

@@ -151,10 +151,11 @@ static sq_status run_steps(const sq_property_subject *of, const sq_specimen *who
 }
 
 /* A prefix, then token by token, is the whole. */
-sq_status sq_property_steps(const sq_property_subject *of, sq_specimen *whole, sq_error *err)
+sq_status sq_property_last_steps(const sq_property_subject *of, sq_specimen *whole, int64_t steps,
+                                 sq_error *err)
 {
     const int64_t length = (int64_t)whole->axis[SQ_AXIS_L];
-    const int64_t k = length > STEPS ? length - STEPS : 1;
+    const int64_t k = length > steps ? length - steps : 1;
     const bool is_apart = sq_property_axis(whole, "documents", 0) != 0 ||
                           sq_property_axis(whole, "causal", 1) == 0 ||
                           sq_property_axis(whole, "Lk", (double)length) != (double)length;
@@ -177,6 +178,11 @@ sq_status sq_property_steps(const sq_property_subject *of, sq_specimen *whole, s
     if (keys >= 0)
         free(cached.in[keys].host.data);
     return s == SQ_BAD_SHAPE ? SQ_UNSUPPORTED : s; /* what looks at all scores has no steps */
+}
+
+sq_status sq_property_steps(const sq_property_subject *of, sq_specimen *whole, sq_error *err)
+{
+    return sq_property_last_steps(of, whole, STEPS, err);
 }
 
 /* --- documents --- */
