@@ -207,20 +207,18 @@ __global__ void scan_back_parameters(back_args<T> p)
 /* --- launch --- */
 
 /* A block walks far, so one wave of them: two a multiprocessor of an H100. Segments only where
- * all channels leave most of the device idle, since passes 1 and 2 come on top; then more of them
- * and fewer parts, since each part has its own dB and dC; none with B or C constant in time, for
- * which there is no pass 1. The same on every device: so is the workspace. */
+ * all channels leave most of the device idle, since passes 1 and 2 come on top: as few as fill it,
+ * though fewer parts would have fewer dB and dC; none with B or C constant in time, for which there
+ * is no pass 1. The same on every device: so is the workspace. */
 template <typename T>
 void back_partition(const sq_call *call, back_args<T> *args)
 {
-    const int64_t *dim = call->in[IN_U].dim, wave = 264, least_chunks = 4, few_parts = 32;
+    const int64_t *dim = call->in[IN_U].dim, wave = 264, least_chunks = 4;
     const int64_t groups = groups_of(call), states = call->in[IN_A].dim[1];
     const int64_t tiles = sq_ceil_div(dim[2] / groups, back::CHANNELS);
     const int64_t rows = dim[0] * groups;
     const int64_t most = has_constants(call) ? 1 : sq_ceil_div(dim[1], least_chunks * BORDER);
-    int64_t parts = max((int64_t)1, min(tiles, wave / rows));
-    if (parts > few_parts && wave / (rows * parts) > 1 && wave / (rows * few_parts) <= most)
-        parts = few_parts;
+    const int64_t parts = max((int64_t)1, min(tiles, wave / rows));
     args->part_tiles = sq_ceil_div(tiles, parts);
     args->parts = sq_ceil_div(tiles, args->part_tiles);
     args->chunks = sq_ceil_div(dim[1], BORDER);
