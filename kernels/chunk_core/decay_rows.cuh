@@ -210,11 +210,13 @@ static __global__ void __launch_bounds__(SQ_TILE_THREADS) sq_rows_keys_kernel(sq
     dp.clear();
     of_state.clear();
     of_gradient.clear();
-    sq_rows_fill<T>(c, u, key, &m->sums);
     sq_tile_load_steps<T>(c, q, c.p.q, u, head, key, c.p.keys);
     sq_tile_load_steps<T>(c, k, c.p.k, u, head, key, c.p.keys);
     for (int column = 0; column < c.p.values; column += SQ_TILE) {
         sq_tile_load_values<T>(c, u, key, column, d_o, v, s, g);
+        if (column == 0)
+            sq_rows_fill<T>(c, u, key, &m->sums);
+        sq_tile_sync();
         dp.add_nt(d_o, v);
         of_state.add_nt(d_o, s);
         of_gradient.add_nt(v, g);

@@ -171,7 +171,7 @@ static __global__ void __launch_bounds__(SQ_TILE_THREADS) sq_tile_keys_kernel(sq
     const sq_tile_units units = sq_tile_units_of(c, any); /* other than 1: of one head in a group */
     sq_tile_load_steps<T>(c, q, c.p.q, any, group, key, c.p.keys);
     sq_tile_load_steps<T>(c, k, c.p.k, any, group, key, c.p.keys);
-    __syncthreads();
+    sq_tile_sync();
     score.add_nt(q, k);
     for (int head = first_head; head < last_head; head++) {
         const sq_tile_unit u = sq_tile_unit_of(c, chunk, batch, head);
@@ -180,10 +180,11 @@ static __global__ void __launch_bounds__(SQ_TILE_THREADS) sq_tile_keys_kernel(sq
         dp.clear();
         from_state.clear();
         from_gradient.clear();
-        __syncthreads(); /* nobody reads the last head's factors any more */
-        sq_tile_fill_gates<T>(c, u, &m->gates);
         for (int column = 0; column < c.p.values; column += SQ_TILE) {
             sq_tile_load_values<T>(c, u, key, column, d_o, v, s, g);
+            if (column == 0) /* nobody reads the last head's factors any more */
+                sq_tile_fill_gates<T>(c, u, &m->gates);
+            sq_tile_sync();
             dp.add_nt(d_o, v);
             from_state.add_nt(d_o, s);
             from_gradient.add_nt(v, g);

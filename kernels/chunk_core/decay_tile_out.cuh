@@ -77,7 +77,7 @@ constexpr int sq_tile_out_shared = 4 * sq_tile_bytes<T> +
                                    (int)(BY_ROW ? sizeof(sq_row_sums) : sizeof(sq_chunk_gates));
 
 template <typename T, sq_tile_mode MODE, bool BY_ROW>
-static __global__ void __launch_bounds__(SQ_TILE_THREADS) sq_tile_out_kernel(sq_decay_tiled c)
+static __global__ void __launch_bounds__(SQ_TILE_THREADS, 2) sq_tile_out_kernel(sq_decay_tiled c)
 {
     constexpr bool has_out = MODE != SQ_TILE_BACKWARD, has_grad = MODE != SQ_TILE_FORWARD;
     extern __shared__ __align__(512) unsigned char memory[];
@@ -93,8 +93,6 @@ static __global__ void __launch_bounds__(SQ_TILE_THREADS) sq_tile_out_kernel(sq_
     score.clear();
     y.clear();
     dv.clear();
-    if constexpr (!BY_ROW)
-        sq_tile_fill_gates<T>(c, u, shared.gates());
     for (int key = 0; key < c.p.keys; key += SQ_TILE) {
         __syncthreads(); /* nobody reads the tiles any more */
         sq_tile_load_steps<T>(c, q, c.p.q, u, group, key, c.p.keys);
@@ -105,7 +103,9 @@ static __global__ void __launch_bounds__(SQ_TILE_THREADS) sq_tile_out_kernel(sq_
             sq_tile_load_state<T>(c, g, c.after, u, key, column);
         if constexpr (BY_ROW)
             sq_rows_fill<T>(c, u, key, shared.sums());
-        __syncthreads();
+        else if (key == 0)
+            sq_tile_fill_gates<T>(c, u, shared.gates());
+        sq_tile_sync();
         if constexpr (BY_ROW) {
             sq_rows_scores(shared.sums(), q, k, score);
             __syncthreads(); /* nobody reads q and k as they are any more */
@@ -140,7 +140,7 @@ static __global__ void __launch_bounds__(SQ_TILE_THREADS) sq_tile_out_kernel(sq_
     sq_tile_load_steps<T>(c, v, c.p.v, u, head, column, c.p.values);
     if constexpr (has_grad)
         sq_tile_load_steps<T>(c, d_o, c.g.d_o, u, head, column, c.p.values);
-    __syncthreads();
+    sq_tile_sync();
     if constexpr (has_out) {
         y.add_nn(p, v);
 #pragma unroll

@@ -82,21 +82,17 @@ static __global__ void __launch_bounds__(SQ_TILE_THREADS) sq_tile_states_kernel(
             saved[(int64_t)row * c.p.values + column] = sq_from_f32<T>(x);
         });
         __syncthreads(); /* nobody reads the tiles any more */
-        if constexpr (BY_ROW)
+        sq_tile_load_steps<T>(c, left, IS_REVERSE ? c.p.q : c.p.k, u, group, at.key, c.p.keys);
+        sq_tile_load_steps<T>(c, right, IS_REVERSE ? c.g.d_o : c.p.v, u, at.head, at.column,
+                              c.p.values);
+        if constexpr (BY_ROW) {
             sq_rows_fill<T>(c, u, at.key, sums);
-        else
-            sq_tile_fill_gates<T>(c, u, gates);
-        __syncthreads();
-        if constexpr (IS_REVERSE) {
-            sq_tile_load_steps<T>(c, left, c.p.q, u, group, at.key, c.p.keys,
-                                  BY_ROW ? nullptr : gates->row);
-            sq_tile_load_steps<T>(c, right, c.g.d_o, u, at.head, at.column, c.p.values);
         } else {
-            sq_tile_load_steps<T>(c, left, c.p.k, u, group, at.key, c.p.keys,
-                                  BY_ROW ? nullptr : gates->key);
-            sq_tile_load_steps<T>(c, right, c.p.v, u, at.head, at.column, c.p.values);
+            sq_tile_fill_gates<T>(c, u, gates);
+            __syncthreads();
+            left.weigh(IS_REVERSE ? gates->row : gates->key, c.is_vector);
         }
-        __syncthreads();
+        sq_tile_sync();
         if constexpr (BY_ROW) {
             sq_tile_weigh_by_row<T, IS_REVERSE>(c, sums, left, state);
         } else {

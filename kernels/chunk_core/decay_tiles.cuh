@@ -44,15 +44,14 @@ __device__ __forceinline__ sq_tile_unit sq_tile_unit_of(const sq_decay_tiled &c,
     return {chunk, batch, head, first, min((int)SQ_CHUNK, c.p.length - first)};
 }
 
-/* Rows are the unit's steps, columns from `column`. */
+/* Rows are the unit's steps, columns from `column`. Like all loads, ended by sq_tile_sync. */
 template <typename T>
 __device__ __forceinline__ void sq_tile_load_steps(const sq_decay_tiled &c, const sq_tile<T> &tile,
                                                    const sq_decay_tensor &t, const sq_tile_unit &u,
-                                                   int head, int column, int columns,
-                                                   const float *scale = nullptr)
+                                                   int head, int column, int columns)
 {
     tile.load(sq_decay_at<T>(t, u.batch, u.first, head) + column, t.time, u.steps, columns - column,
-              c.is_vector, scale);
+              c.is_vector);
 }
 
 /* What the factors r of a chunk, and of the chunks after it as G has them, are in units of. */
@@ -88,7 +87,7 @@ __device__ __forceinline__ void sq_tile_load_state(const sq_decay_tiled &c, cons
 }
 
 /* What the products over 64 value columns read: do and v of the chunk, S before it and G after it,
- * behind a barrier on either side. */
+ * behind a barrier. */
 template <typename T>
 __device__ __forceinline__ void sq_tile_load_values(const sq_decay_tiled &c, const sq_tile_unit &u,
                                                     int key, int column, const sq_tile<T> &d_o,
@@ -100,7 +99,6 @@ __device__ __forceinline__ void sq_tile_load_values(const sq_decay_tiled &c, con
     sq_tile_load_steps<T>(c, v, c.p.v, u, u.head, column, c.p.values);
     sq_tile_load_state<T>(c, s, c.before, u, key, column);
     sq_tile_load_state<T>(c, g, c.after, u, key, column);
-    __syncthreads();
 }
 
 /* Warp 0 makes the unit's factors; the caller synchronises. */

@@ -40,40 +40,69 @@ struct sq_tile {
         *at(row, col) = sq_from_f32<T>(x);
     }
 
-    /* Row r of the tile from row r of a matrix, `rows` and `columns` of which exist, times scale[r]
-     * where scale is not NULL. is_vector: rows are 16-byte aligned and columns a multiple of a
-     * vector. */
-    __device__ void load(const T *from, int64_t stride, int rows, int columns, bool is_vector,
-                         const float *scale = nullptr) const
+    /* Starts loading row r of the tile from row r of a matrix, `rows` and `columns` of which exist;
+     * sq_tile_sync ends it. is_vector: rows are 16-byte aligned and columns a multiple of a vector. */
+    __device__ __forceinline__ void load(const T *from, int64_t stride, int rows, int columns,
+                                         bool is_vector) const
     {
-        constexpr int vector = sq_per_vector<T>, per_row = SQ_TILE / vector;
+        if (is_vector)
+            each_vector([&](int r, int c) {
+                sq_copy_async(sq_shared_address(at(r, c)), from + r * stride + c,
+                              r < rows && c < columns);
+            });
+        else
+            each([&](int r, int c) {
+                put(r, c, r < rows && c < columns ? sq_to_f32(from[r * stride + c]) : 0.0f);
+            });
+    }
+
+    /* Row r times scale[r], of what this thread has loaded: before sq_tile_sync. */
+    __device__ __forceinline__ void weigh(const float *scale, bool is_vector) const
+    {
         if (!is_vector) {
-            for (int i = (int)threadIdx.x; i < SQ_TILE * SQ_TILE; i += SQ_TILE_THREADS) {
-                const int r = i / SQ_TILE, c = i % SQ_TILE;
-                const float x = r < rows && c < columns ? sq_to_f32(from[r * stride + c]) : 0.0f;
-                put(r, c, scale ? x * scale[r] : x);
-            }
+            each([&](int r, int c) { put(r, c, get(r, c) * scale[r]); });
             return;
         }
+        sq_copy_commit();
+        sq_copy_wait<0>();
+        each_vector([&](int r, int c) {
+            float x[sq_per_vector<T>];
+            sq_unpack_vector<T>(sq_load16(at(r, c)), x);
+#pragma unroll
+            for (int e = 0; e < sq_per_vector<T>; e++) {
+                x[e] *= scale[r];
+            }
+            sq_store16(at(r, c), sq_pack_vector<T>(x));
+        });
+    }
+
+  private:
+    /* Calls f(row, column) for the thread's elements, or vectors. */
+    template <typename F>
+    __device__ __forceinline__ void each(F f) const
+    {
+        for (int i = (int)threadIdx.x; i < SQ_TILE * SQ_TILE; i += SQ_TILE_THREADS)
+            f(i / SQ_TILE, i % SQ_TILE);
+    }
+    template <typename F>
+    __device__ __forceinline__ void each_vector(F f) const
+    {
+        constexpr int per_row = SQ_TILE / sq_per_vector<T>;
 #pragma unroll
         for (int i = 0; i < SQ_TILE * per_row / SQ_TILE_THREADS; i++) {
             const int index = (int)threadIdx.x + i * SQ_TILE_THREADS;
-            const int r = index / per_row, c = index % per_row * vector;
-            uint4 raw = make_uint4(0, 0, 0, 0);
-            if (r < rows && c < columns)
-                raw = sq_load16(from + r * stride + c);
-            if (scale) {
-                float x[vector];
-                sq_unpack_vector<T>(raw, x);
-#pragma unroll
-                for (int e = 0; e < vector; e++)
-                    x[e] *= scale[r];
-                raw = sq_pack_vector<T>(x);
-            }
-            sq_store16(at(r, c), raw);
+            f(index / per_row, index % per_row * sq_per_vector<T>);
         }
     }
 };
+
+/* __syncthreads() after which the tiles are there that the block has started to load. */
+__device__ __forceinline__ void sq_tile_sync()
+{
+    sq_copy_commit();
+    sq_copy_wait<0>();
+    __syncthreads();
+}
 
 /* A thread's 16 elements of a 64 x 64 sum. */
 template <typename T>

@@ -103,7 +103,7 @@ static __global__ void __launch_bounds__(SQ_TILE_THREADS, 2)
             __syncthreads(); /* nobody reads the keys or other values any more */
             values.load(sq_decay_at<T>(c.p.v, u.b, from, u.h) + at, c.p.v.time, steps,
                         c.p.values - at, c.is_vector);
-            __syncthreads();
+            sq_tile_sync();
             if constexpr (sq_is_f16<T>) {
                 sq_tile_sum<T> added;
                 added.clear();

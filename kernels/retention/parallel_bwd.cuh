@@ -74,7 +74,7 @@ static __global__ void __launch_bounds__(SQ_TILE_THREADS, 2)
                       c.is_vector);
             right.load(sq_decay_at<T>(c.y, b, from, h) + inner, c.y.time, others, c.inner - inner,
                        c.is_vector);
-            __syncthreads();
+            sq_tile_sync();
             product.add_nt(left, right);
         }
         float w[16];
@@ -102,7 +102,7 @@ static __global__ void __launch_bounds__(SQ_TILE_THREADS, 2)
             __syncthreads(); /* nobody reads the tile any more */
             right.load(sq_decay_at<T>(c.z, b, from, h) + at, c.z.time, others, c.outer - at,
                        c.is_vector);
-            __syncthreads();
+            sq_tile_sync();
             added.add_nn(weights, right);
 #pragma unroll
             for (int e = 0; e < 16; e++)

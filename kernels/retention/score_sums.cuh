@@ -109,7 +109,7 @@ struct sq_score_block {
                              p.keys - key, is_vector);
             keys().load(sq_decay_at<T>(p.k, u.b, from, u.h) + key, p.k.time, steps, p.keys - key,
                         is_vector);
-            __syncthreads();
+            sq_tile_sync();
             score.add_nt(queries, keys());
         }
     }
