@@ -1,4 +1,7 @@
-/* layernorm on CUDA: see layernorm.c for the operator, kernels/norm_core/norm.cu for the kernels.
+/* layernorm on CUDA: see layernorm.c for the operator, kernels/norm_core/ for the kernels.
+ *
+ *   cuda/naive     a thread for each element
+ *   cuda/portable  16-byte loads, the row stays in registers: every byte moves once
  */
 #include "kernels/norm_core/norm_cuda.h"
 #include "kernels/layernorm/layernorm.h"
@@ -15,13 +18,27 @@ static size_t workspace(const sq_call *call)
     return sq_norm_cuda_workspace(&norm, call);
 }
 
+static size_t workspace_naive(const sq_call *call)
+{
+    const sq_norm norm = sq_layernorm_norm(call->pass, call->axis);
+    return sq_norm_naive_workspace(&norm, call);
+}
+
+static sq_status launch_naive(const sq_call *call, void *, sq_error *err)
+{
+    const sq_norm norm = sq_layernorm_norm(call->pass, call->axis);
+    return sq_norm_naive_launch(&norm, call, err);
+}
+
 static sq_status launch_portable(const sq_call *call, void *, sq_error *err)
 {
     const sq_norm norm = sq_layernorm_norm(call->pass, call->axis);
-    return sq_norm_cuda_launch(&norm, call, false, err);
+    return sq_norm_cuda_launch(&norm, call, err);
 }
 
 extern "C" const sq_provider sq_cuda_layernorm[] = {
+    {"cuda/naive", "a thread for each element", supports, workspace_naive, NULL, launch_naive, NULL,
+     SQ_NORM_CUDA_PASSES, NULL},
     {"cuda/portable", "16-byte loads, the row stays in registers", supports, workspace, NULL,
      launch_portable, NULL, SQ_NORM_CUDA_PASSES, NULL},
     {NULL},

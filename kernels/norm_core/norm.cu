@@ -1,8 +1,7 @@
 /* norm on CUDA, pass fwd: see norm.h for the formula.
  *
- *   naive     a warp for each run (a group of a row), which it reads in passes: any width
- *   portable  16-byte loads, the run stays in registers: every byte moves once; runs that no
- *             vectors fit go the naive way, wide ones by a block
+ * 16-byte loads, the run (a group of a row) stays in registers: every byte moves once. A run that
+ * no vectors fit is read in passes by a warp, a wide one by a block. norm_naive.cu: neither.
  */
 #include "kernels/norm_core/norm.cuh"
 #include "kernels/norm_core/norm_cuda.h"
@@ -234,21 +233,19 @@ sq_status sq_norm_cuda_supports(const sq_norm *norm, const sq_call *call, sq_err
     const sq_tensor *x = &call->in[SQ_NORM_X];
     if (x->dim[0] * x->dim[1] > norm_max_runs / norm->groups)
         return sq_fail(why, SQ_UNSUPPORTED, "over 2^31 groups of rows");
+    if (sq_tensor_count(x) > (int64_t)1 << 38)
+        return sq_fail(why, SQ_UNSUPPORTED, "over 2^38 elements");
     return sq_supports_types(call, why);
 }
 
-static sq_status launch_forward(const sq_norm *norm, const sq_call *call, bool is_naive,
-                                sq_error *err)
+static sq_status launch_forward(const sq_norm *norm, const sq_call *call, sq_error *err)
 {
-    norm_params p = norm_params_of(norm, call);
-    p.r = norm_rows_of(norm, &call->in[SQ_NORM_R]);
-    p.y = norm_rows_of(norm, &call->out[SQ_NORM_Y]);
-    p.s = norm_rows_of(norm, &call->out[SQ_NORM_S]);
+    const norm_params p = norm_params_of(norm, call);
     SQ_TRY(sq_with_type(call->dtype, err, [&](auto type) {
         using T = decltype(type);
-        if (!is_naive && norm_is_vector(norm, call) && launch_width<T>(p, sq_stream(call)))
+        if (norm_is_vector(norm, call) && launch_width<T>(p, sq_stream(call)))
             return SQ_OK;
-        if (is_naive || p.width <= 1024)
+        if (p.width <= 1024)
             launch_scalar<T, 32>(p, sq_stream(call));
         else
             launch_scalar<T, SCALAR_THREADS>(p, sq_stream(call));
@@ -257,9 +254,8 @@ static sq_status launch_forward(const sq_norm *norm, const sq_call *call, bool i
     return sq_launched(call->op->name, err);
 }
 
-sq_status sq_norm_cuda_launch(const sq_norm *norm, const sq_call *call, bool is_naive,
-                              sq_error *err)
+sq_status sq_norm_cuda_launch(const sq_norm *norm, const sq_call *call, sq_error *err)
 {
-    return call->pass == SQ_PASS_BWD ? sq_norm_cuda_backward(norm, call, is_naive, err)
-                                     : launch_forward(norm, call, is_naive, err);
+    return call->pass == SQ_PASS_BWD ? sq_norm_cuda_backward(norm, call, err)
+                                     : launch_forward(norm, call, err);
 }

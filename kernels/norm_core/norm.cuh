@@ -39,6 +39,10 @@ static inline norm_rows norm_rows_of(const sq_norm *norm, const sq_tensor *t)
     return {t->data, t->stride[0], t->stride[1], norm->is_by_head ? t->stride[2] : norm->width};
 }
 
+/* Inputs of pass bwd, behind those of pass fwd. */
+enum { NORM_IN_DY = SQ_NORM_IN, NORM_IN_DS, NORM_IN_Y, NORM_IN_S };
+
+/* Of any pass. */
 static inline norm_params norm_params_of(const sq_norm *norm, const sq_call *call)
 {
     norm_params p = {};
@@ -52,6 +56,18 @@ static inline norm_params norm_params_of(const sq_norm *norm, const sq_call *cal
     p.is_centred = norm->is_centred;
     p.is_kept_f32 = norm->residual == SQ_NORM_RESIDUAL_F32;
     p.eps = (float)norm->eps;
+    if (call->pass != SQ_PASS_BWD) {
+        p.r = norm_rows_of(norm, &call->in[SQ_NORM_R]);
+        p.y = norm_rows_of(norm, &call->out[SQ_NORM_Y]);
+        p.s = norm_rows_of(norm, &call->out[SQ_NORM_S]);
+        return p;
+    }
+    p.s = norm_rows_of(norm, &call->in[norm->residual ? (int)NORM_IN_S : (int)SQ_NORM_X]);
+    p.dy = norm_rows_of(norm, &call->in[NORM_IN_DY]);
+    p.ds = norm_rows_of(norm, &call->in[NORM_IN_DS]);
+    p.dx = norm_rows_of(norm, &call->out[SQ_NORM_X]);
+    p.dz = norm_rows_of(norm, &call->out[SQ_NORM_Z]);
+    p.dr = norm_rows_of(norm, &call->out[SQ_NORM_R]);
     return p;
 }
 

@@ -6,13 +6,11 @@
  * order.
  */
 #include "kernels/hw/column_sums.cuh"
-#include "kernels/norm_core/norm.cuh"
+#include "kernels/norm_core/norm_channel.cuh"
 #include "kernels/norm_core/norm_cuda.h"
 
 /* A few blocks for each SM of a large chip; not of the device, so that sums do not depend on it. */
 enum { TARGET_BLOCKS = 528, SCALAR_THREADS = 128 };
-
-enum { IN_DY = SQ_NORM_IN, IN_DS, IN_Y, IN_S };
 
 /* parts: shares rows of groups * width channels; NULL where there is no w or no b. */
 struct gradient_params : norm_params {
@@ -27,72 +25,6 @@ static int64_t max_shares(const sq_norm *norm, int64_t rows)
     return wanted < 1 ? 1 : wanted < rows ? wanted : rows;
 }
 
-/* --- one channel --- */
-
-/* u, the gradient of n w + b, silu(z) and its slope. */
-struct channel {
-    float u, affine, open, slope;
-};
-
-__device__ __forceinline__ channel channel_of(const norm_params &p, float s, float dy, float z)
-{
-    channel c = {s, dy, 1.0f, 0.0f};
-    if (p.gate == SQ_NORM_GATE_NONE)
-        return c;
-    const float o = __fdividef(1.0f, 1.0f + sq_exp(-z));
-    c.open = z * o;
-    c.slope = o * fmaf(z, 1.0f - o, 1.0f);
-    if (p.gate == SQ_NORM_GATE_PRE)
-        c.u *= c.open;
-    else
-        c.affine *= c.open;
-    return c;
-}
-
-/* Of a run: mean of u, r, mean of dn, mean of dn n; the means 0 where not centred. */
-struct moments {
-    float mean, scale, mean_dn, along;
-};
-
-/* sums: of c^2, dn and dn c. */
-__device__ __forceinline__ moments moments_of(const norm_params &p, float mean,
-                                              const float (&sums)[3])
-{
-    const float per_channel = 1.0f / (float)p.width;
-    const float scale = rsqrtf(sums[0] / (float)p.width + p.eps);
-    return {mean, scale, p.is_centred ? sums[1] * per_channel : 0.0f,
-            sums[2] * scale * per_channel};
-}
-
-__device__ __forceinline__ void add_to_sums(float (&sums)[3], const channel &c, float mean, float w)
-{
-    const float centred = c.u - mean, dn = __fmul_rn(c.affine, w);
-    sums[0] = fmaf(centred, centred, sums[0]);
-    sums[1] += dn;
-    sums[2] = fmaf(dn, centred, sums[2]);
-}
-
-struct gradients {
-    float dx, dz, dw, db;
-};
-
-__device__ __forceinline__ gradients gradients_of(const norm_params &p, const channel &c,
-                                                  const moments &m, float s, float dy, float w,
-                                                  float bias)
-{
-    const float n = (c.u - m.mean) * m.scale;
-    const float dn = __fmul_rn(c.affine, w); /* as summed: one channel is its own mean, exactly */
-    const float du = m.scale * (dn - m.mean_dn - n * m.along);
-    gradients d = {du, 0.0f, c.affine * n, c.affine};
-    if (p.gate == SQ_NORM_GATE_PRE) {
-        d.dx = du * c.open;
-        d.dz = du * s * c.slope;
-    } else if (p.gate == SQ_NORM_GATE_POST) {
-        d.dz = dy * fmaf(n, w, bias) * c.slope;
-    }
-    return d;
-}
-
 /* --- scalar --- */
 
 /* The block's part of dw and db lies in memory of its own. */
@@ -100,13 +32,6 @@ __device__ __forceinline__ void add_part(float *parts, int64_t at, bool is_first
 {
     if (parts)
         parts[at] = is_first ? value : parts[at] + value;
-}
-
-template <typename T>
-__device__ __forceinline__ channel scalar_channel(const norm_params &p, const norm_place &at, int i)
-{
-    const float z = p.z.data ? sq_to_f32(norm_at<const T>(p.z, at)[i]) : 0.0f;
-    return channel_of(p, norm_kept<T>(p, p.s, at, i), sq_to_f32(norm_at<const T>(p.dy, at)[i]), z);
 }
 
 template <typename T>
@@ -371,12 +296,6 @@ static gradient_params params_of(const sq_norm *norm, const sq_call *call)
 {
     gradient_params p = {};
     (norm_params &)p = norm_params_of(norm, call);
-    p.s = norm_rows_of(norm, &call->in[norm->residual ? (int)IN_S : (int)SQ_NORM_X]);
-    p.dy = norm_rows_of(norm, &call->in[IN_DY]);
-    p.ds = norm_rows_of(norm, &call->in[IN_DS]);
-    p.dx = norm_rows_of(norm, &call->out[SQ_NORM_X]);
-    p.dz = norm_rows_of(norm, &call->out[SQ_NORM_Z]);
-    p.dr = norm_rows_of(norm, &call->out[SQ_NORM_R]);
     const bool has_parts = norm->has_weight || norm->has_bias;
     p.shares = (int)(has_parts ? max_shares(norm, p.rows) : p.rows);
     if (norm->has_weight)
@@ -396,14 +315,13 @@ size_t sq_norm_cuda_workspace(const sq_norm *norm, const sq_call *call)
            (size_t)(max_shares(norm, rows) * norm->groups * norm->width);
 }
 
-sq_status sq_norm_cuda_backward(const sq_norm *norm, const sq_call *call, bool is_naive,
-                                sq_error *err)
+sq_status sq_norm_cuda_backward(const sq_norm *norm, const sq_call *call, sq_error *err)
 {
     gradient_params p = params_of(norm, call);
     const cudaStream_t stream = sq_stream(call);
     SQ_TRY(sq_with_type(call->dtype, err, [&](auto type) {
         using T = decltype(type);
-        if (!is_naive && norm_is_vector(norm, call) && launch_width<T>(p, stream))
+        if (norm_is_vector(norm, call) && launch_width<T>(p, stream))
             return SQ_OK;
         const unsigned blocks = (unsigned)(p.shares * (int64_t)p.groups);
         norm_gradient_scalar<T><<<blocks, SCALAR_THREADS, 0, stream>>>(p);

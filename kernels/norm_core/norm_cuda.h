@@ -13,14 +13,16 @@ extern "C" {
 
 /* norm.cu */
 sq_status sq_norm_cuda_supports(const sq_norm *norm, const sq_call *call, sq_error *why);
-/* Of any pass. is_naive: no vectors and nothing in registers, whatever the width. */
-sq_status sq_norm_cuda_launch(const sq_norm *norm, const sq_call *call, bool is_naive,
-                              sq_error *err);
+/* Of any pass. */
+sq_status sq_norm_cuda_launch(const sq_norm *norm, const sq_call *call, sq_error *err);
 
 /* norm_bwd.cu */
 size_t sq_norm_cuda_workspace(const sq_norm *norm, const sq_call *call);
-sq_status sq_norm_cuda_backward(const sq_norm *norm, const sq_call *call, bool is_naive,
-                                sq_error *err);
+sq_status sq_norm_cuda_backward(const sq_norm *norm, const sq_call *call, sq_error *err);
+
+/* norm_naive.cu: cuda/naive, which supports the same */
+size_t sq_norm_naive_workspace(const sq_norm *norm, const sq_call *call);
+sq_status sq_norm_naive_launch(const sq_norm *norm, const sq_call *call, sq_error *err);
 
 #ifdef __cplusplus
 }

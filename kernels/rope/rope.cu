@@ -1,5 +1,6 @@
 /* rope on CUDA: see rope.c for the operator.
  *
+ *   cuda/naive     a thread for each element (naive.cuh)
  *   cuda/portable  a thread turns the same few pairs of up to four heads: one sine and cosine for
  *                  all; 16-byte vectors where rows allow them
  */
@@ -8,6 +9,7 @@
 #include "kernels/hw/convert.cuh"
 #include "kernels/hw/copy_sm80.cuh"
 #include "kernels/hw/launch.cuh"
+#include "kernels/rope/naive.cuh"
 #include "kernels/rope/rope.h"
 #include "kernels/rope/rotary_cuda.h"
 
@@ -190,11 +192,14 @@ sq_status sq_rotary_supports(const sq_call *call, const sq_device *, sq_error *w
 sq_status sq_rotary_launch_call(const sq_call *call, const sq_rotation *rotation, sq_error *err)
 {
     const bool is_gradient = call->pass == SQ_PASS_BWD;
-    int64_t first = sq_axis_int(call->axis, ROTARY_OFFSET);
-    if (call->pass == SQ_PASS_STEP)
-        first += sq_axis_int(call->axis, ROTARY_L) - 1;
-    return sq_rotary_launch(rotation, &call->in[is_gradient ? 1 : 0], &call->out[0], first,
-                            is_gradient, call->stream, err);
+    return sq_rotary_launch(rotation, &call->in[is_gradient ? 1 : 0], &call->out[0],
+                            sq_rotary_first(call), is_gradient, call->stream, err);
+}
+
+static sq_status launch_naive(const sq_call *call, void *, sq_error *err)
+{
+    const sq_rotation rotation = sq_rope_rotation_of(call->axis);
+    return sq_rotary::naive_launch(call, &rotation, err);
 }
 
 static sq_status launch_rope(const sq_call *call, void *, sq_error *err)
@@ -204,6 +209,11 @@ static sq_status launch_rope(const sq_call *call, void *, sq_error *err)
 }
 
 extern "C" const sq_provider sq_cuda_rope[] = {
+    {.name = "cuda/naive",
+     .note = "a thread for each element",
+     .supports = sq_naive_supports,
+     .launch = launch_naive,
+     .passes = SQ_HAS_BWD | SQ_HAS_STEP},
     {.name = "cuda/portable",
      .note = "a thread turns a vector of pairs of four heads",
      .supports = sq_rotary_supports,

@@ -92,8 +92,7 @@ sq_status sq_rotary_slice(const sq_call *whole, sq_pick pick, sq_call *sub, char
     return SQ_OK;
 }
 
-/* Position of the call's first row: in pass step that of the newest of L tokens. */
-static int64_t first_position(const sq_call *call)
+int64_t sq_rotary_first(const sq_call *call)
 {
     const int64_t offset = sq_axis_int(call->axis, ROTARY_OFFSET);
     return call->pass == SQ_PASS_STEP ? offset + sq_axis_int(call->axis, ROTARY_L) - 1 : offset;
@@ -103,7 +102,7 @@ sq_status sq_rotary_run(const sq_call *call, const sq_rotation *rotation)
 {
     const bool is_gradient = call->pass == SQ_PASS_BWD;
     const sq_tensor *x = &call->in[is_gradient ? 1 : 0], *y = &call->out[0];
-    const int64_t first = first_position(call), d = x->dim[3];
+    const int64_t first = sq_rotary_first(call), d = x->dim[3];
 #pragma omp parallel for collapse(2)
     for (int64_t b = 0; b < x->dim[0]; b++)
         for (int64_t l = 0; l < x->dim[1]; l++)

@@ -22,6 +22,8 @@ double sq_rotary_work(const sq_axis_value *axis);
 sq_status sq_rotary_slice(const sq_call *whole, sq_pick pick, sq_call *sub, char *what,
                           size_t size);
 
+/* Position of the call's first row: in pass step that of the newest of L tokens. */
+int64_t sq_rotary_first(const sq_call *call);
 /* Pass fwd and step: out[0] = turned in[0]; bwd: out[0] from the gradient, turned back. */
 sq_status sq_rotary_run(const sq_call *call, const sq_rotation *rotation);
 #ifdef __cplusplus

@@ -1,5 +1,6 @@
 /* shift_ssm on CUDA. The operator: shift_ssm.c.
  *
+ *   cuda/naive      a thread for each element (naive.cuh)
  *   cuda/portable   fwd: a block has 32 channels and runs through some tiles of 64 steps, its
  *                   filter and the tile's inputs in shared memory; a thread has 8 steps of a
  *                   channel. bwd: the same for du; a thread sums the gradients of some taps over
@@ -11,6 +12,7 @@
 #include "kernels/hw/convert.cuh"
 #include "kernels/hw/launch.cuh"
 #include "kernels/hw/reduce.cuh"
+#include "kernels/shift_ssm/naive.cuh"
 #include "kernels/shift_ssm/shift_ssm.h"
 
 namespace
@@ -468,6 +470,8 @@ sq_status launch(const sq_call *call, void *plan, sq_error *err)
 } // namespace
 
 extern "C" const sq_provider sq_cuda_shift_ssm[] = {
+    {"cuda/naive", "a thread for each element", sq_naive_supports, sq_shift_ssm::naive_workspace,
+     NULL, sq_shift_ssm::naive_launch, NULL, SQ_HAS_BWD | SQ_HAS_STEP, NULL},
     {"cuda/portable", "direct sums, filter and tile in shared memory", supports, workspace, NULL,
      launch, NULL, SQ_HAS_BWD | SQ_HAS_STEP, NULL},
     {NULL},
