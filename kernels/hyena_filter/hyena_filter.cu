@@ -1,5 +1,6 @@
 /* hyena_filter on CUDA. The operator: hyena_filter.c.
  *
+ *   cuda/naive      a thread for each element of a layer, and for each tap (naive.cuh)
  *   cuda/portable   fwd: a block runs the network at 16 steps; its last layer (L, F) goes through
  *                   the workspace to tiles of 64 channels by 64 steps. bwd: gradient.cuh
  */
@@ -7,6 +8,7 @@
 
 #include "kernels/hw/launch.cuh"
 #include "kernels/hyena_filter/gradient.cuh"
+#include "kernels/hyena_filter/naive.cuh"
 
 namespace
 {
@@ -90,6 +92,8 @@ sq_status launch(const sq_call *call, void *plan, sq_error *err)
 } // namespace
 
 extern "C" const sq_provider sq_cuda_hyena_filter[] = {
+    {"cuda/naive", "a thread for each element of a layer, and for each tap", sq_naive_supports,
+     naive_workspace, NULL, naive_launch, NULL, SQ_HAS_PASS(SQ_PASS_FWD), NULL},
     {"cuda/portable", "the network by 16 steps, taps by tiles of 64 by 64", supports, workspace,
      NULL, launch, NULL, SQ_HAS_BWD, NULL},
     {NULL},

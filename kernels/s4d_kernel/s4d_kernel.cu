@@ -1,5 +1,6 @@
 /* s4d_kernel on CUDA. The operator: s4d_kernel.c.
  *
+ *   cuda/naive      a thread for each tap; bwd: for each mode of a channel (naive.cuh)
  *   cuda/portable   a block has 1024 taps of one filter. Modes and the powers that its taps start
  *                   from are f64, made once a block; a thread walks its 8 taps in f32. bwd:
  *                   s4d_backward.cuh
@@ -8,6 +9,7 @@
 
 #include "kernels/hw/launch.cuh"
 #include "kernels/s4d_kernel/modes.cuh"
+#include "kernels/s4d_kernel/naive.cuh"
 #include "kernels/s4d_kernel/s4d_backward.cuh"
 
 namespace
@@ -117,6 +119,8 @@ sq_status launch(const sq_call *call, void *plan, sq_error *err)
 } // namespace
 
 extern "C" const sq_provider sq_cuda_s4d_kernel[] = {
+    {"cuda/naive", "a thread for each tap, or for each mode of a channel", sq_naive_supports,
+     naive_workspace, NULL, naive_launch, NULL, SQ_HAS_BWD, NULL},
     {"cuda/portable", "modes in f64, 1024 taps a block in f32", supports, workspace, NULL, launch,
      NULL, SQ_HAS_BWD, NULL},
     {NULL},
