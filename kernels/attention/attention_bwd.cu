@@ -127,10 +127,7 @@ static attention_bwd_params params_of(const attention_params *f, const sq_attent
     p.dk_b = dk->stride[0], p.dk_l = dk->stride[1], p.dk_h = dk->stride[2];
     p.dv_b = dv->stride[0], p.dv_l = dv->stride[1], p.dv_h = dv->stride[2];
     p.delta = delta, p.bias_parts = bias_parts;
-    /* Where each query sees one key its probability is 1 whatever the score, and dQ, dK are 0: not the
-     * rounding of dP - delta. */
-    const bool sees_one = f->keys == 1 || (f->is_causal && f->window == 1);
-    p.scale = sees_one ? 0.0f : f->scale;
+    p.scale = attention_bwd_scale(*f);
     return p;
 }
 

@@ -26,6 +26,14 @@ struct attention_bwd_params {
     unsigned heads_at_once, blocks_at_once;
 };
 
+/* The factor of dQ and dK. Where each query sees one key its probability is 1 whatever the score, and
+ * both are 0: not the rounding of dP - delta. */
+static inline float attention_bwd_scale(const attention_params &f)
+{
+    const bool sees_one = f.keys == 1 || (f.is_causal && f.window == 1);
+    return sees_one ? 0.0f : f.scale;
+}
+
 /* Queries [first, last) that see a key. */
 __device__ __forceinline__ attention_keys attention_seeing(const attention_params &p, int h,
                                                            int key)

@@ -34,6 +34,14 @@ static inline void sq_attention_use_saved(attention_params *p, const sq_tensor *
     p->rest = saved ? (char *)saved + sq_attention_lse_bytes(q) : NULL;
 }
 
+/* attention_naive.cu: cuda/naive. Workspace: of pass bwd the sums, two numbers for each query and
+ * head. Any rows. */
+sq_status sq_attention_naive_supports(const sq_call *call, const sq_device *device, sq_error *why);
+size_t sq_attention_naive_workspace(const sq_call *call);
+sq_status sq_attention_naive_forward(const sq_call *call, const attention_params *p, sq_error *err);
+sq_status sq_attention_naive_backward(const sq_call *call, const attention_params *f,
+                                      const sq_attention_rows *rows, void *sums, sq_error *err);
+
 sq_status sq_attention_portable_supports(const sq_tensor *q, const sq_device *device,
                                          sq_error *why);
 sq_status sq_attention_portable_forward(const attention_params *p, sq_dtype dtype,

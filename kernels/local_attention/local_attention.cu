@@ -1,5 +1,6 @@
 /* local_attention on CUDA: see local_attention.c for the operator.
  *
+ *   cuda/naive     attention's naive kernels; naive.cuh
  *   cuda/portable  attention's kernels, with a table of the bias by distance; its gradient is
  *                  summed by distance beside dQ, then by bucket
  */
@@ -7,6 +8,7 @@
 #include "kernels/hw/launch.cuh"
 #include "kernels/hw/reduce.cuh"
 #include "kernels/local_attention/local_attention.h"
+#include "kernels/local_attention/naive.cuh"
 
 enum { THREADS = 128 };
 
@@ -103,11 +105,11 @@ static bias_params bias_params_of(const sq_call *call)
     return p;
 }
 
-/* Pass step reads any rows. */
-static sq_attention_rows rows_of(const sq_call *call)
+/* Pass step and cuda/naive read any rows. */
+static sq_attention_rows rows_of(const sq_call *call, bool needs_vectors)
 {
     const sq_attention_rules rules = sq_local_attention_rules(call->pass, call->axis);
-    return sq_attention_rows_of(&rules, call, IN_DO, call->pass != SQ_PASS_STEP);
+    return sq_attention_rows_of(&rules, call, IN_DO, needs_vectors);
 }
 
 static attention_params params_of(const sq_call *call, const sq_attention_rows *rows)
@@ -123,7 +125,7 @@ static attention_params params_of(const sq_call *call, const sq_attention_rows *
  * step its splits. */
 static size_t workspace(const sq_call *call)
 {
-    const sq_attention_rows rows = rows_of(call);
+    const sq_attention_rows rows = rows_of(call, call->pass != SQ_PASS_STEP);
     const size_t table = table_bytes(call), bytes = table + sq_attention_rows_bytes(&rows);
     const attention_params p = params_of(call, &rows);
     if (call->pass == SQ_PASS_STEP)
@@ -136,7 +138,7 @@ static size_t workspace(const sq_call *call)
 
 static sq_status supports(const sq_call *call, const sq_device *device, sq_error *why)
 {
-    const sq_attention_rows rows = rows_of(call);
+    const sq_attention_rows rows = rows_of(call, call->pass != SQ_PASS_STEP);
     const sq_tensor *q = &call->in[IN_Q];
     const int biases = has_bias(call) ? (int)sq_local_attention_biases(call->axis) : 0;
     SQ_TRY(sq_supports_types(call, why));
@@ -173,6 +175,54 @@ static sq_status sum_bias_gradient(const sq_call *call, const float *parts, sq_e
     return sq_launched("local_attention's bias gradient", err);
 }
 
+/* --- naive --- */
+
+static size_t sums_bytes(const sq_call *call)
+{
+    return table_bytes(call) + sq_attention_naive_workspace(call);
+}
+
+/* Workspace: the table; of pass bwd the sums of the rows and the parts of the bias. */
+static size_t workspace_naive(const sq_call *call)
+{
+    const int64_t *dim = call->in[IN_Q].dim;
+    const int64_t buckets = has_bias(call) && is_backward(call) ? call->in[IN_BIAS].dim[0] : 0;
+    return sums_bytes(call) + (size_t)(dim[0] * dim[1] * dim[2] * buckets) * sizeof(float);
+}
+
+static sq_status launch_naive_bias(const sq_call *call, const attention_params *p,
+                                   const sq_attention_rows *rows, void *sums, sq_error *err)
+{
+    const bias_params bias = bias_params_of(call);
+    const int64_t *dim = call->in[IN_Q].dim, buckets = call->in[IN_BIAS].dim[0];
+    float *parts = (float *)((char *)call->workspace + sums_bytes(call));
+    SQ_TRY(sq_with_type(call->dtype, err, [&](auto type) {
+        using T = decltype(type);
+        local_attention_naive_part<T> part = {attention_naive_grads_of<T>(p, rows, sums), parts,
+                                              (int)buckets};
+        for (int i = 0; i <= buckets; i++)
+            part.first[i] = bias.first[i];
+        return sq_naive_run(call, part, dim[0] * dim[1] * dim[2] * buckets, err);
+    }));
+    const local_attention_naive_bias sum = {
+        sq_naive_of<float>(call->out[IN_BIAS]), parts, dim[0], dim[2], dim[1], buckets};
+    return sq_naive_run(call, sum, dim[2] * buckets, err);
+}
+
+static sq_status launch_naive(const sq_call *call, void *, sq_error *err)
+{
+    const sq_attention_rows rows = rows_of(call, false); /* as they lie: nothing turns */
+    const attention_params p = params_of(call, &rows);
+    void *const sums = (char *)call->workspace + table_bytes(call);
+    SQ_TRY(make_table(call, err));
+    if (!is_backward(call))
+        return sq_attention_naive_forward(call, &p, err);
+    SQ_TRY(sq_attention_naive_backward(call, &p, &rows, sums, err));
+    return has_bias(call) ? launch_naive_bias(call, &p, &rows, sums, err) : SQ_OK;
+}
+
+/* --- portable --- */
+
 /* rest: the workspace behind the rows. */
 static sq_status launch_backward(const sq_call *call, const attention_params *p,
                                  const sq_attention_rows *rows, char *rest, sq_error *err)
@@ -186,7 +236,7 @@ static sq_status launch(const sq_call *call, void *, sq_error *err)
 {
     const cudaStream_t stream = sq_stream(call);
     const size_t table = table_bytes(call);
-    sq_attention_rows rows = rows_of(call);
+    sq_attention_rows rows = rows_of(call, call->pass != SQ_PASS_STEP);
     SQ_TRY(make_table(call, err));
     SQ_TRY(sq_attention_rows_load(&rows, call, table, err));
     attention_params p = params_of(call, &rows);
@@ -202,6 +252,12 @@ static sq_status launch(const sq_call *call, void *, sq_error *err)
 }
 
 extern "C" const sq_provider sq_cuda_local_attention[] = {
+    {.name = "cuda/naive",
+     .note = "a warp for each output row; bwd: a thread for each element",
+     .supports = sq_attention_naive_supports,
+     .workspace = workspace_naive,
+     .launch = launch_naive,
+     .passes = SQ_HAS_BWD},
     {.name = "cuda/portable",
      .note = "attention's kernels with a table of the bias by distance",
      .supports = supports,
