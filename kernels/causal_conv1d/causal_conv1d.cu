@@ -5,7 +5,7 @@
  *                   taps in registers: every input is read once (and W - 1 rows more at the strip's
  *                   head)
  *
- * Pass bwd: conv_backward.cuh. Pass step: every tap and every row of the state is read once, and
+ * Pass bwd: conv_backward.cuh, naive_bwd.cuh. Pass step: every tap and every row of the state is read once, and
  * the state is written a row further on.
  *
  * The work per element is W multiply-adds and two special functions, so bandwidth is the limit:
@@ -15,6 +15,7 @@
 
 #include "kernels/causal_conv1d/conv_args.cuh"
 #include "kernels/causal_conv1d/conv_backward.cuh"
+#include "kernels/causal_conv1d/naive_bwd.cuh"
 #include "kernels/op.h"
 
 namespace
@@ -88,6 +89,8 @@ sq_status launch_naive(const sq_call *call, void *plan, sq_error *err)
     dim3 grid((unsigned)sq_ceil_div(dim[1] * dim[2], NAIVE_THREADS), (unsigned)dim[0]);
     return sq_with_type(call->dtype, err, [&](auto element) {
         using T = decltype(element);
+        if (call->pass == SQ_PASS_BWD)
+            return naive_backward<T>(call, err);
         const conv_args<T> args = forward_args_of<T>(call);
         conv_naive<T><<<grid, NAIVE_THREADS, 0, sq_stream(call)>>>(args);
         SQ_TRY(sq_launched("causal_conv1d naive", err));
@@ -243,7 +246,7 @@ sq_status launch_portable(const sq_call *call, void *plan, sq_error *err)
 
 extern "C" const sq_provider sq_cuda_causal_conv1d[] = {
     {"cuda/naive", "one thread per output element", supports_any, NULL, NULL, launch_naive, NULL,
-     SQ_HAS_PASS(SQ_PASS_FWD) | SQ_HAS_STEP},
+     SQ_HAS_BWD | SQ_HAS_STEP},
     {"cuda/portable", "a thread walks a strip of four channels, taps in registers", supports_any,
      workspace_portable, NULL, launch_portable, NULL, SQ_HAS_BWD | SQ_HAS_STEP},
     {NULL},

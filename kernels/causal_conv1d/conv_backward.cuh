@@ -15,48 +15,6 @@
 namespace sq_causal_conv1d
 {
 
-template <typename T>
-struct back_args {
-    row_view<const T> dy, dfinal; /* dfinal: (B, W-1, D) */
-    row_view<T> dx, dinitial;
-    T *dw, *dbias;
-    float *partial;                  /* (B strips, W + 1, D): dw by taps, then db */
-    int64_t dw_stride, strips, rows; /* rows: B strips */
-};
-
-template <typename T>
-back_args<T> back_args_of(const sq_call *call, const conv_args<T> &p)
-{
-    back_args<T> g = {};
-    g.dy = row_view_of<const T>(&call->in[IN_DY]);
-    g.dfinal = row_view_of<const T>(&call->in[IN_DFINAL]);
-    g.dx = row_view_of<T>(&call->out[IN_X]);
-    g.dinitial = row_view_of<T>(&call->out[IN_INITIAL]);
-    g.dw = (T *)call->out[IN_W].data;
-    g.dw_stride = call->out[IN_W].stride[0];
-    g.dbias = (T *)call->out[IN_BIAS].data;
-    g.partial = (float *)call->workspace;
-    g.strips = sq_ceil_div(p.length, p.strip);
-    g.rows = call->in[IN_X].dim[0] * g.strips;
-    return g;
-}
-
-/* d silu(a) / d a. */
-__device__ __forceinline__ float silu_slope(float a)
-{
-    const float s = __fdividef(1.0f, 1.0f + sq_exp(-a));
-    return s * fmaf(a, 1.0f - s, 1.0f);
-}
-
-/* The row of dfinal that holds x_t's gradient, or NULL where x_t is not handed on. */
-template <typename T>
-__device__ __forceinline__ const T *handed_on(const conv_args<T> &p, const back_args<T> &g,
-                                              int64_t b, int64_t t)
-{
-    const int64_t row = t - (p.length - (p.taps - 1));
-    return g.dfinal.data && row >= 0 ? g.dfinal.row(b, row) : nullptr;
-}
-
 template <typename T, int W, int VEC>
 struct back_strip {
     taps<T, W, VEC> filter;

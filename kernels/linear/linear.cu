@@ -1,6 +1,6 @@
 /* linear on CUDA: see linear.c for the operator; cublas.cu holds the vendor's library.
  *
- *   cuda/naive     a thread for each output
+ *   cuda/naive     a thread for each output; bwd: for each element of a gradient (naive_bwd.cuh)
  *   cuda/portable  16-bit types: mma.sync tiles (linear_mma.cuh); f32, odd sizes and odd strides:
  *                  FMA tiles, 128 x 128 x 16, 8 x 8 outputs a thread
  */
@@ -9,6 +9,7 @@
 #include "kernels/linear/linear.h"
 #include "kernels/linear/linear_mma.cuh"
 #include "kernels/linear/linear_params.cuh"
+#include "kernels/linear/naive_bwd.cuh"
 #include "kernels/linear/providers.h"
 
 static linear_params params_of(const sq_call *call)
@@ -74,15 +75,19 @@ static int64_t naive_blocks(const linear_params &p)
     return sq_ceil_div(p.m * p.n, NAIVE_THREADS);
 }
 
-static sq_status supports_naive(const sq_call *call, const sq_device *, sq_error *why)
+static sq_status supports_naive(const sq_call *call, const sq_device *device, sq_error *why)
 {
     if (naive_blocks(params_of(call)) > INT32_MAX)
         return sq_fail(why, SQ_UNSUPPORTED, "B*L*N over 2^38 outputs");
-    return sq_supports_types(call, why);
+    return sq_naive_supports(call, device, why);
 }
 
 static sq_status launch_naive(const sq_call *call, void *, sq_error *err)
 {
+    if (call->pass == SQ_PASS_BWD)
+        return sq_with_type(call->dtype, err, [&](auto type) {
+            return linear_naive_backward<decltype(type)>(call, err);
+        });
     const linear_params p = params_of(call);
     SQ_TRY(sq_with_type(call->dtype, err, [&](auto type) {
         linear_naive<decltype(type)>
@@ -277,7 +282,7 @@ static sq_status launch_portable(const sq_call *call, void *, sq_error *err)
 
 extern "C" const sq_provider sq_cuda_linear[] = {
     {"cuda/naive", "a thread for each output", supports_naive, NULL, NULL, launch_naive, NULL,
-     SQ_HAS_PASS(SQ_PASS_FWD) | SQ_HAS_STEP, NULL},
+     SQ_HAS_BWD | SQ_HAS_STEP, saved},
     {"cuda/portable", "128 x 128 tiles: mma.sync for 16-bit types, FMA otherwise",
      supports_portable, sq_linear_backward_workspace, NULL, launch_portable, NULL,
      SQ_HAS_BWD | SQ_HAS_STEP, saved},
