@@ -1,6 +1,7 @@
 /* long_conv on CUDA. The operator: long_conv.c.
  *
- *   cuda/naive      one thread per output element, the sum as it is written: O(L^2)
+ *   cuda/naive      one thread per output element, the sum as it is written: O(L^2); bwd:
+ *                   naive_bwd.cuh
  *   cuda/portable   transforms of our own in shared memory (portable.cuh, fft.cuh) between the same
  *                   transposing kernels (rows.cuh)
  *                   bwd: portable_bwd.cuh; step: step.cuh
@@ -11,6 +12,7 @@
 #include "kernels/hw/convert.cuh"
 #include "kernels/hw/launch.cuh"
 #include "kernels/long_conv/cufft.h"
+#include "kernels/long_conv/naive_bwd.cuh"
 #include "kernels/long_conv/portable_bwd.cuh"
 #include "kernels/long_conv/step.cuh"
 #include "kernels/long_conv/rows.cuh"
@@ -61,14 +63,15 @@ __global__ void conv_naive(tokens<T> v, tokens<T> x1, tokens<T> x0, tokens<T> y,
 
 sq_status supports_naive(const sq_call *call, const sq_device *device, sq_error *why)
 {
-    (void)device;
     const int64_t *dim = call->in[IN_V].dim;
     if (dim[1] > NAIVE_MAX_LENGTH)
         return sq_fail(why, SQ_UNSUPPORTED, "L > %d: the direct sum is quadratic in L",
                        NAIVE_MAX_LENGTH);
     if (dim[0] > 65535)
         return sq_fail(why, SQ_UNSUPPORTED, "B > 65535: the batch is a grid dimension");
-    return sq_supports_types(call, why);
+    if (dim[0] * dim[1] * products_of(call) > (int64_t)SQ_NAIVE_THREADS * INT32_MAX)
+        return sq_fail(why, SQ_UNSUPPORTED, "over 2^39 products of channels");
+    return sq_naive_supports(call, device, why);
 }
 
 sq_status launch_naive(const sq_call *call, void *plan, sq_error *err)
@@ -79,6 +82,8 @@ sq_status launch_naive(const sq_call *call, void *plan, sq_error *err)
     dim3 grid((unsigned)sq_ceil_div(dim[2], NAIVE_THREADS), (unsigned)dim[1], (unsigned)dim[0]);
     return sq_with_type(call->dtype, err, [&](auto element) {
         using T = decltype(element);
+        if (call->pass == SQ_PASS_BWD)
+            return naive_backward<T>(call, err);
         conv_naive<T><<<grid, NAIVE_THREADS, 0, sq_stream(call)>>>(
             tokens_of<T>(&in[IN_V]), tokens_of<T>(&in[IN_X1]), tokens_of<T>(&in[IN_X0]),
             tokens_of<T>(&call->out[0]), filters_of(call), call->axis[AXIS_GELU] != 0, dim[2],
@@ -144,8 +149,8 @@ sq_status launch_portable(const sq_call *call, void *plan, sq_error *err)
 } // namespace
 
 extern "C" const sq_provider sq_cuda_long_conv[] = {
-    {"cuda/naive", "one thread per output element, the direct sum", supports_naive, NULL, NULL,
-     launch_naive, NULL},
+    {"cuda/naive", "one thread per output element, the direct sum", supports_naive, naive_workspace,
+     NULL, launch_naive, NULL, SQ_HAS_BWD, NULL},
     {"cuda/portable", "real transforms in shared memory, parts of 8192 steps", supports_portable,
      workspace_portable, NULL, launch_portable, NULL, SQ_HAS_BWD | SQ_HAS_STEP, NULL},
     {"cufft", "cuFFT real transforms between fused transposing kernels",
