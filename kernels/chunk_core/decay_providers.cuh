@@ -1,6 +1,6 @@
 /* decay_providers: the kernels of this folder as providers of an operator. An operator gives a
  * function that makes its call's sq_decay_params and gets supports(), workspace() and launch() of
- * each. Pass step is one kernel for all of them. forward(): pass fwd with parameters that the
+ * each. Pass step is one kernel for all of them but the naive one. forward(): pass fwd with parameters that the
  * operator has changed.
  */
 #ifndef SQ_KERNELS_CHUNK_CORE_DECAY_PROVIDERS_CUH
@@ -19,12 +19,12 @@ typedef size_t (*sq_decay_workspace_fn)(const sq_call *call, const sq_decay_para
 typedef sq_status (*sq_decay_launch_fn)(const sq_call *call, const sq_decay_params &p,
                                         sq_error *err);
 
-/* decay_naive.cu: one warp per column of the state, step by step. */
+/* decay_naive.cu: one warp per column of the state, step by step: passes fwd and step. */
 sq_status sq_decay_naive_supports(const sq_call *call, const sq_decay_params &p,
                                   const sq_device *device, sq_error *why);
 sq_status sq_decay_naive_launch(const sq_call *call, const sq_decay_params &p, sq_error *err);
 
-/* decay_step.cu: pass step, for whatever the naive kernel does in pass fwd. */
+/* decay_step.cu: pass step of what the naive kernel supports. */
 sq_status sq_decay_step_launch(const sq_call *call, const sq_decay_params &p, sq_error *err);
 
 /* decay_steps.cu: step by step, the state in registers. */
@@ -85,8 +85,7 @@ struct sq_decay_naive {
     }
     static sq_status launch(const sq_call *call, void *plan, sq_error *err)
     {
-        return call->pass == SQ_PASS_STEP ? sq_decay_step_launch(call, PARAMS(call), err)
-                                          : forward(call, PARAMS(call), plan, err);
+        return forward(call, PARAMS(call), plan, err);
     }
     static constexpr sq_provider provider()
     {
@@ -162,7 +161,7 @@ struct sq_decay_tile {
     }
 };
 
-/* By chunks where tensor cores can, else step by step; one step as the naive provider; backward by
+/* By chunks where tensor cores can, else step by step; one step by a kernel of its own; backward by
  * chunks on tiles. */
 template <sq_decay_params_fn PARAMS, sq_decay_grads_fn GRADS>
 struct sq_decay_portable {
@@ -201,7 +200,7 @@ struct sq_decay_portable {
     static sq_status launch(const sq_call *call, void *plan, sq_error *err)
     {
         if (call->pass == SQ_PASS_STEP)
-            return naive::launch(call, plan, err);
+            return sq_decay_step_launch(call, PARAMS(call), err);
         if (call->pass == SQ_PASS_BWD)
             return tile::launch(call, plan, err);
         return forward(call, PARAMS(call), plan, err);
@@ -222,7 +221,7 @@ struct sq_decay_portable {
 
 template <sq_decay_params_fn PARAMS, sq_decay_grads_fn GRADS>
 struct sq_decay_native {
-    using naive = sq_decay_naive<PARAMS>; /* of which one step is */
+    using naive = sq_decay_naive<PARAMS>; /* supports the same steps */
     static bool is_backward(const sq_call *call) { return call->pass == SQ_PASS_BWD; }
     static bool is_step(const sq_call *call) { return call->pass == SQ_PASS_STEP; }
     static sq_status supports(const sq_call *call, const sq_device *device, sq_error *why)
@@ -257,7 +256,7 @@ struct sq_decay_native {
     static sq_status launch(const sq_call *call, void *plan, sq_error *err)
     {
         if (is_step(call))
-            return naive::launch(call, plan, err);
+            return sq_decay_step_launch(call, PARAMS(call), err);
         return is_backward(call)
                    ? sq_decay_native_bwd_launch(call, PARAMS(call), GRADS(call), plan, err)
                    : forward(call, PARAMS(call), plan, err);
