@@ -7,19 +7,20 @@
 #include "kernels/hw/naive.cuh"
 #include "kernels/linear/linear_params.cuh"
 
-/* pre: what fwd saved of an activation, (B L, N); rows m = b L + l. */
+/* pre: what fwd saved of an activation, (B, L, N). */
 template <typename T>
 struct linear_naive_grads {
     sq_naive_tensor<T> x, w, dy, dx, dw, db, dr;
     const T *pre;
-    int64_t rows, length, k, n;
+    int64_t batch, length, k, n;
     int act;
 
-    __device__ float dz(int64_t m, int64_t j) const
+    __device__ float dz(int64_t b, int64_t l, int64_t j) const
     {
-        const float of_y = dy.load(m / length, m % length, j);
-        return act == LINEAR_ACT_NONE ? of_y
-                                      : of_y * linear_act_slope(act, sq_to_f32(pre[m * n + j]));
+        const float of_y = dy.load(b, l, j);
+        if (act == LINEAR_ACT_NONE)
+            return of_y;
+        return of_y * linear_act_slope(act, sq_to_f32(pre[(b * length + l) * n + j]));
     }
 };
 
@@ -29,10 +30,10 @@ struct linear_naive_dx {
 
     __device__ void operator()(int64_t at) const
     {
-        const int64_t i = at % g.k, m = at / g.k;
+        const int64_t i = at % g.k, l = at / g.k % g.length, b = at / g.k / g.length;
         const float sum =
-            sq_naive_sum(0, g.n, [&](int64_t j) { return g.dz(m, j) * g.w.load(j, i); });
-        g.dx.store(sum, m / g.length, m % g.length, i);
+            sq_naive_sum(0, g.n, [&](int64_t j) { return g.dz(b, l, j) * g.w.load(j, i); });
+        g.dx.store(sum, b, l, i);
     }
 };
 
@@ -43,9 +44,10 @@ struct linear_naive_dw {
     __device__ void operator()(int64_t at) const
     {
         const int64_t i = at % g.k, j = at / g.k;
-        const float sum = sq_naive_sum(0, g.rows, [&](int64_t m) {
-            return g.dz(m, j) * g.x.load(m / g.length, m % g.length, i);
-        });
+        float sum = 0.0f;
+        for (int64_t b = 0; b < g.batch; b++)
+            sum += sq_naive_sum(0, g.length,
+                                [&](int64_t l) { return g.dz(b, l, j) * g.x.load(b, l, i); });
         g.dw.store(sum, j, i);
     }
 };
@@ -56,7 +58,10 @@ struct linear_naive_db {
 
     __device__ void operator()(int64_t j) const
     {
-        g.db.store(sq_naive_sum(0, g.rows, [&](int64_t m) { return g.dz(m, j); }), j);
+        float sum = 0.0f;
+        for (int64_t b = 0; b < g.batch; b++)
+            sum += sq_naive_sum(0, g.length, [&](int64_t l) { return g.dz(b, l, j); });
+        g.db.store(sum, j);
     }
 };
 
@@ -79,13 +84,14 @@ sq_status linear_naive_backward(const sq_call *call, sq_error *err)
                                sq_naive_of<T>(in[IN_DY]), sq_naive_of<T>(out[IN_X]),
                                sq_naive_of<T>(out[IN_W]), sq_naive_of<T>(out[IN_BIAS]),
                                sq_naive_of<T>(out[IN_R]), (const T *)call->saved};
-    g.length = in[IN_X].dim[1], g.rows = in[IN_X].dim[0] * g.length;
+    g.batch = in[IN_X].dim[0], g.length = in[IN_X].dim[1];
     g.k = in[IN_X].dim[2], g.n = in[IN_W].dim[0], g.act = (int)call->axis[AXIS_ACT];
-    SQ_TRY(sq_naive_run(call, linear_naive_dx<T>{g}, g.rows * g.k, err));
+    const int64_t rows = g.batch * g.length;
+    SQ_TRY(sq_naive_run(call, linear_naive_dx<T>{g}, rows * g.k, err));
     SQ_TRY(sq_naive_run(call, linear_naive_dw<T>{g}, g.n * g.k, err));
     if (g.db.data)
         SQ_TRY(sq_naive_run(call, linear_naive_db<T>{g}, g.n, err));
-    return g.dr.data ? sq_naive_run(call, linear_naive_dr<T>{g}, g.rows * g.n, err) : SQ_OK;
+    return g.dr.data ? sq_naive_run(call, linear_naive_dr<T>{g}, rows * g.n, err) : SQ_OK;
 }
 
 #endif

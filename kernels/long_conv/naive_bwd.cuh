@@ -112,7 +112,7 @@ struct naive_taps {
 
     __device__ void operator()(int64_t i) const
     {
-        const int64_t k = i % n.length, head = i / n.length, each = n.width * n.width;
+        const int64_t head = i % n.heads, k = i / n.heads, each = n.width * n.width;
         float dh = 0.0f, dr = 0.0f;
         for (int64_t row = 0; row < n.batch * each; row++) {
             const int64_t b = row / each, product = head * each + row % each;

@@ -103,22 +103,27 @@ struct naive_rows : naive_gradient_params {
     }
 };
 
+/* Element of dw and db. */
 template <typename T>
 struct naive_columns : naive_gradient_params {
     __device__ void operator()(int64_t column) const
     {
-        const int64_t g = column / width;
-        const int own = (int)(column % width);
-        if (db)
-            db[column] = sq_naive_sum(0, rows, [&](int64_t row) {
-                return scalar_channel<T>(*this, place(row * groups + g), own).affine;
+        const int g = (int)(column / width), own = (int)(column % width);
+        float sum_w = 0.0f, sum_b = 0.0f;
+        for (int64_t b = 0; b < rows / length; b++) {
+            sum_b += sq_naive_sum(0, length, [&](int64_t l) {
+                return scalar_channel<T>(*this, {b, l, g}, own).affine;
             });
-        if (dw)
-            dw[column] = sq_naive_sum(0, rows, [&](int64_t row) {
-                const moments m = runs[row * groups + g];
-                const channel c = scalar_channel<T>(*this, place(row * groups + g), own);
+            sum_w += sq_naive_sum(0, length, [&](int64_t l) {
+                const moments m = runs[(b * length + l) * groups + g];
+                const channel c = scalar_channel<T>(*this, {b, l, g}, own);
                 return c.affine * ((c.u - m.mean) * m.scale);
             });
+        }
+        if (db)
+            db[column] = sum_b;
+        if (dw)
+            dw[column] = sum_w;
     }
 };
 
