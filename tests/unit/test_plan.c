@@ -570,7 +570,7 @@ static void test_suites_have_their_size(void **state)
     assert_in_range(count_cells("aa", false), 8, 12);
     assert_in_range(count_cells("paper", true), 90, 200);
     assert_in_range(count_cells("paper", false), 20, 80);
-    assert_in_range(count_cells("passes", true), 100, 150);
+    assert_in_range(count_cells("passes", true), 100, 160);
     assert_in_range(count_cells("passes", false), 50, 60);
 }
 
@@ -617,7 +617,7 @@ static void test_passes_has_every_operator_in_every_pass(void **state)
             item->tensor_bytes < 256.0 * (1 << 20))
             fail_msg("%s moves %g bytes", item->key, item->tensor_bytes);
     }
-    assert_true(seconds < 120);
+    assert_true(seconds < 150);
     free_bench(b);
     free_bench(cpu);
 }
