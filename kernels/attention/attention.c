@@ -28,10 +28,11 @@
  *           included, turned already; with a window W < L a ring of W, key t in row t mod W
  *           (hard-alibi: if masked <= W)
  * Errors    SQ_BAD_SHAPE
- * Cost      fwd, step: 4 D flop and one exp for each visible (query, key) pair and head; reads q
- *           and the keys and values that any query sees once, writes o once
- *           bwd: 10 D flop and one exp a pair; reads q, o, do and those keys and values, writes
- *           every gradient
+ * Cost      fwd, step: 4 D flop and one exp for each visible (query, key) pair and head, 2 flop for
+ *           its alibi; rope's as of that operator; reads q and the keys and values that any query
+ *           sees once, writes o once
+ *           bwd: 10 D flop and one exp a pair, alibi's and twice rope's; reads q, o, do and those
+ *           keys and values, writes every gradient
  */
 #include "kernels/attention/attention.h"
 #include "kernels/op.h"
@@ -180,21 +181,38 @@ static double visible_keys(const sq_attention_rules *rules, int64_t kv_heads)
     return (double)keys;
 }
 
+/* Of rope: an angle, its sine and cosine for each position that queries or keys have, and 6 flop for
+ * each pair of channels of the queries and of the keys that any query sees; backward they turn
+ * again, and their gradients turn back. A cache has turned before. rows: of those. */
+static sq_cost rope_cost(const sq_attention_rules *rules, sq_pass pass, double rows)
+{
+    const double queries = (double)rules->queries, keys = (double)rules->keys;
+    const double ahead = (double)rules->shift; /* queries end that far beyond the keys */
+    const double first = fmax(keys - queries + ahead, 0), last = fmin(keys + ahead, keys);
+    const double places = queries + (rules->is_cached ? 0 : keys - fmax(last - first, 0));
+    const double angles = (double)rules->rotation.dims / 2;
+    return (sq_cost){.flops = angles * (places + (pass == SQ_PASS_BWD ? 12 : 6) * rows),
+                     .special = 2 * angles * places};
+}
+
 /* bwd: S and dP once more, then dV, dQ and dK: five products where fwd has two. Of keys that no
- * query sees the gradients are written, too. */
+ * query sees the gradients are written, too. ALiBi: the slope times the distance, added to a score.
+ */
 static sq_cost cost(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis)
 {
     const sq_attention_rules rules = sq_attention_rules_of(pass, axis);
     const bool is_bwd = pass == SQ_PASS_BWD;
     const double size = (double)sq_dtype_size(dtype), batch = axis[AXIS_B], d = axis[AXIS_D];
-    const double pairs = batch * visible_pairs(&rules), flops = (is_bwd ? 10 : 4) * d * pairs;
+    const double pairs = batch * visible_pairs(&rules), matrix = (is_bwd ? 10 : 4) * d * pairs;
     const double q = batch * (double)rules.queries * axis[AXIS_H] * d;
     const double kv = 2 * batch * d * visible_keys(&rules, sq_axis_int(axis, AXIS_HKV));
     const double dkv = 2 * batch * d * axis[AXIS_LK] * axis[AXIS_HKV];
+    const double turned = (q + (rules.is_cached ? 0 : kv / 2)) / d;
+    const sq_cost rope = rope_cost(&rules, pass, turned);
     return (sq_cost){
-        .flops = flops,
-        .matrix_flops = dtype == SQ_DTYPE_F32 ? 0 : flops,
-        .special = pairs,
+        .flops = matrix + (rules.has_alibi ? 2 : 0) * pairs + rope.flops,
+        .matrix_flops = dtype == SQ_DTYPE_F32 ? 0 : matrix,
+        .special = pairs + rope.special,
         .bytes_read = size * ((is_bwd ? 3 : 1) * q + kv),
         .bytes_written = size * (is_bwd ? q + dkv : q),
     };

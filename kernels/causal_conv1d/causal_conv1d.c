@@ -15,9 +15,9 @@
  * Errors    SQ_BAD_SHAPE
  * Cost      fwd: B L D (2 W + bias + silu) flop, 2 B L D special functions with silu; reads x and
  *           initial, writes y and final once. step: the same at L = 1
- *           bwd: B L D (6 W + 2 bias + 5 silu) flop (the sum before SiLU is made once more), the
- *           same special functions; reads the inputs, dy and dfinal once, writes every gradient
- *           once
+ *           bwd: B L D (4 W + bias + silu (2 W + bias + 5)) flop (the sum before SiLU is made
+ *           once more), the same special functions; reads the inputs, dy and dfinal once, writes
+ *           every gradient once
  */
 #include "kernels/causal_conv1d/causal_conv1d.h"
 #include "kernels/op.h"
@@ -25,6 +25,7 @@
 #include <math.h>
 
 #include "kernels/shared/channels.h"
+#include "kernels/shared/function_cost.h"
 #include "kernels/shared/rounding.h"
 #include "kernels/shared/rows.h"
 
@@ -75,8 +76,8 @@ static sq_status tensors(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis
     return SQ_OK;
 }
 
-/* bwd, per element: the sum (2 W + bias) and its sigmoid once more, silu' and da (5), dx and dw (2
- * W each), db. */
+/* bwd, per element: dx and dw (2 W each), db; of SiLU the sum (2 W + bias) once more, its slope and
+ * the product with dy. */
 static sq_cost cost(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis)
 {
     const bool is_bwd = pass == SQ_PASS_BWD, is_step = pass == SQ_PASS_STEP;
@@ -85,10 +86,11 @@ static sq_cost cost(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis)
     double size = (double)sq_dtype_size(dtype), state = axis[AXIS_B] * (w - 1) * d;
     double initial = is_step ? state : state * axis[AXIS_INITIAL];
     double final = is_step ? state : state * axis[AXIS_FINAL];
-    double inputs = elements + d * (w + bias) + initial;
+    double inputs = elements + d * (w + bias) + initial, sum = 2 * w + bias;
+    double back = 2 * w + sum + silu * (sum + SQ_SILU_SLOPE_FLOPS + 1);
     return (sq_cost){
-        .flops = elements * (is_bwd ? 6 * w + 2 * bias + 5 * silu : 2 * w + bias + silu),
-        .special = elements * 2 * silu, /* exp and reciprocal */
+        .flops = elements * (is_bwd ? back : sum + silu * SQ_SILU_FLOPS),
+        .special = elements * silu * SQ_SILU_SPECIAL,
         .bytes_read = size * (is_bwd ? inputs + elements + final : inputs),
         .bytes_written = size * (is_bwd ? inputs : elements + final),
     };

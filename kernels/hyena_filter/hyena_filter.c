@@ -18,9 +18,9 @@
  * out[0]    h  (B, D, L)      f32           accumulates in f32 (reference: f64)
  * Needs     inner <= 2
  * Errors    SQ_UNSUPPORTED for pass step; SQ_OUT_OF_MEMORY (reference)
- * Cost      L (2 E F + 2 inner F^2 + 3 F (1 + inner)) for the network and B D L (2 F + 4) for its
- *           output; L F (1 + inner) sines and B D L exponentials; reads its inputs and writes h
- *           once. bwd: each product twice more, and the network once again
+ * Cost      L (2 E F + 2 inner F^2 + 2 F (1 + inner)) for the network and B D L (2 F + 2) for its
+ *           output (shift: one more); L F (1 + inner) sines and B D L exponentials; reads its inputs
+ *           and writes h once. bwd: each product twice more, and the network once again, see cost()
  */
 #include "kernels/hyena_filter/hyena_filter.h"
 
@@ -75,20 +75,24 @@ static sq_status tensors(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis
     return SQ_OK;
 }
 
+/* A layer's position: the bias, freq; backward the slope, its products with freq and x (2), dbias.
+ * A tap: t |delta|, the shift, the window; backward out . a again, dh times the window and times m
+ * e^(-t |delta|) (2), that times t and |delta| (2 each). */
 static sq_cost cost(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis)
 {
     (void)dtype;
     const double l = axis[AXIS_L], e = axis[AXIS_E], f = axis[AXIS_F], inner = axis[AXIS_INNER];
     const double rows = axis[AXIS_B] * axis[AXIS_D], layers = 1 + inner;
-    const double network = l * (2 * e * f + 2 * inner * f * f + 3 * f * layers);
+    const double products = l * (2 * e * f + 2 * inner * f * f), units = l * f * layers;
+    const double shift = axis[AXIS_SHIFT] != 0;
     const double parameters = f * (e + 1 + layers + inner * f) + rows * (f + 1) + l * (e + 1);
-    sq_cost c = {.flops = network + rows * l * (2 * f + 4),
-                 .special = l * (f * layers + rows),
+    sq_cost c = {.flops = products + 2 * units + rows * l * (2 * f + 2 + shift),
+                 .special = units + rows * l,
                  .bytes_read = 4 * parameters,
                  .bytes_written = 4 * rows * l};
     if (pass == SQ_PASS_BWD) {
-        c.flops = 3 * network + rows * l * (4 * f + 8);
-        c.special += l * f * layers; /* the cosines */
+        c.flops = 3 * products + (2 + 5) * units + rows * l * (6 * f + 8 + shift);
+        c.special += units; /* the cosines */
         c.bytes_read += 4 * rows * l;
         c.bytes_written = 4 * parameters;
     }

@@ -11,9 +11,9 @@
  * out[0]    y  (B, L, N)  dtype             accumulates in f32, never TF32 (reference: f64)
  * Needs     all axes >= 1
  * Errors    SQ_OUT_OF_MEMORY (reference)
- * Cost      fwd: 2 B L K N flop (+ B L N for each option); reads x, w, b, r once, writes y once.
- *           bwd: twice the products; reads dy, x, w (and what fwd kept of act), writes the
- *           gradients of x, w, b, r once
+ * Cost      fwd: 2 B L K N flop (+ B L N for bias and residual, and act's function_cost.h); reads x,
+ *           w, b, r once, writes y once. bwd: twice the products; reads dy, x, w (and what fwd kept
+ *           of act), writes the gradients of x, w, b, r once
  */
 #include "kernels/linear/linear.h"
 #include "kernels/op.h"
@@ -22,6 +22,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "kernels/shared/function_cost.h"
 #include "kernels/shared/rounding.h"
 #include "kernels/shared/rows.h"
 
@@ -67,24 +68,43 @@ static sq_status tensors(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis
     return SQ_OK;
 }
 
+/* Of one output, act; backward its slope and the product with dy, a choice for relu. */
+static sq_cost act_cost(sq_pass pass, const sq_axis_value *axis)
+{
+    const bool is_bwd = pass == SQ_PASS_BWD;
+    switch ((int)axis[AXIS_ACT]) {
+    case LINEAR_ACT_GELU:
+        return (sq_cost){.flops = is_bwd ? SQ_GELU_SLOPE_FLOPS + 1 : SQ_GELU_FLOPS,
+                         .special = is_bwd ? SQ_GELU_SLOPE_SPECIAL : SQ_GELU_SPECIAL};
+    case LINEAR_ACT_GELU_TANH:
+        return (sq_cost){.flops = is_bwd ? SQ_GELU_TANH_SLOPE_FLOPS + 1 : SQ_GELU_TANH_FLOPS,
+                         .special = SQ_GELU_TANH_SPECIAL};
+    case LINEAR_ACT_SILU:
+        return (sq_cost){.flops = is_bwd ? SQ_SILU_SLOPE_FLOPS + 1 : SQ_SILU_FLOPS,
+                         .special = SQ_SILU_SPECIAL};
+    default:
+        return (sq_cost){.flops = 0};
+    }
+}
+
 static sq_cost cost(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis)
 {
     const double size = (double)sq_dtype_size(dtype), bias = axis[AXIS_BIAS];
     const double m = sq_op_tokens(pass, axis), k = axis[AXIS_K], n = axis[AXIS_N];
     const double residual = axis[AXIS_RESIDUAL], act = axis[AXIS_ACT] != LINEAR_ACT_NONE;
-    const double special = axis[AXIS_ACT] >= LINEAR_ACT_GELU ? 2 * m * n : 0;
+    const sq_cost of_act = act_cost(pass, axis);
     if (pass == SQ_PASS_BWD)
         return (sq_cost){
-            .flops = m * n * (4 * k + bias + act),
+            .flops = m * n * (4 * k + bias + of_act.flops),
             .matrix_flops = dtype == SQ_DTYPE_F32 ? 0 : 4 * m * n * k,
-            .special = special,
+            .special = m * n * of_act.special,
             .bytes_read = size * (m * k + n * k + (1 + act) * m * n),
             .bytes_written = size * (m * k + n * k + bias * n + residual * m * n),
         };
     return (sq_cost){
-        .flops = m * n * (2 * k + bias + residual + act),
+        .flops = m * n * (2 * k + bias + residual + of_act.flops),
         .matrix_flops = dtype == SQ_DTYPE_F32 ? 0 : 2 * m * n * k,
-        .special = special,
+        .special = m * n * of_act.special,
         .bytes_read = size * (m * k + n * k + bias * n + residual * m * n),
         .bytes_written = size * m * n,
     };

@@ -25,9 +25,9 @@
  * Errors    SQ_BAD_SHAPE; SQ_UNSUPPORTED for pass step where not causal: the token that comes next
  *           changes the outputs of all before it, so there is no step; SQ_OUT_OF_MEMORY (reference)
  * Cost      counted as real transforms of n = 2 L points (2.5 n log2 n each): B D P of u, as many
- *           back and F of the filter, 6 (L + 1) a product of spectra, 4 an element for gates and
- *           skip, 9 for gelu. A direct sum would do B D P L (L + 1). Reads v, x1, x0, h, bias, r
- *           once; writes y once
+ *           back and F of the filters (h and r in one), 6 (L + 1) a product of spectra, and the
+ *           gates, the skip and gelu of each element. A direct sum would do B D P L (L + 1). Reads
+ *           v, x1, x0, h, bias, r once; writes y once
  */
 #include "kernels/long_conv/long_conv.h"
 #include "kernels/op.h"
@@ -36,6 +36,7 @@
 #include <stdio.h>
 
 #include "kernels/shared/channels.h"
+#include "kernels/shared/function_cost.h"
 #include "kernels/shared/rows.h"
 
 static const sq_axis axes[] = {
@@ -90,29 +91,51 @@ static sq_status tensors(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis
     return SQ_OK;
 }
 
+/* Of an element beside the convolution: the skip, x0 and with heads the sum over them, gelu. */
+static double output_flops(const sq_axis_value *axis)
+{
+    const double after = axis[AXIS_GATE] == 1, sum = axis[AXIS_HEAD] > 1;
+    return 2 + after * (1 + sum) + SQ_GELU_FLOPS * axis[AXIS_GELU];
+}
+
+/* Of an element: u again; what convolves backward, g = dy x0 act'(a), and dx0 = dy act(a), for which
+ * a gets its skip; the skip's du and dbias (2 each); dv and dx1. With heads, sums over them. */
+static double gradient_flops(const sq_axis_value *axis)
+{
+    const double before = axis[AXIS_GATE] != 0, after = axis[AXIS_GATE] == 1;
+    const double sum = axis[AXIS_HEAD] > 1, gelu = axis[AXIS_GELU];
+    const double values = after != 0 || gelu != 0;
+    return 4 + 2 * values + before * (1 + 2 * (1 + sum)) + after * (1 + 1 + sum) +
+           gelu * (SQ_GELU_SLOPE_FLOPS + 1 + after * SQ_GELU_FLOPS);
+}
+
+/* bwd: u, g, du and, where dx0 or the slope need them, the values again; the products of their
+ * spectra, and the sum over rows of that of dh, a complex multiply-add. */
 static sq_cost cost(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis)
 {
     const double b = axis[AXIS_B], l = axis[AXIS_L], d = axis[AXIS_D], p = axis[AXIS_HEAD];
     const double before = axis[AXIS_GATE] != 0, after = axis[AXIS_GATE] == 1;
     const double gelu = axis[AXIS_GELU], rows = b * d * p;
-    const double filters = d / p * (axis[AXIS_CAUSAL] != 0 ? 1 : 2);
+    const double filters = d / p, taps = filters * l * (axis[AXIS_CAUSAL] != 0 ? 1 : 2);
     const double size = (double)sq_dtype_size(dtype), transform = 2.5 * 2 * l * log2(2 * l);
-    const double weights = 4 * (filters * l + d / p), tokens = size * b * l * d;
-    const double element = 2 + before + after + 9 * gelu, values = after != 0 || gelu != 0;
+    const double weights = 4 * (taps + filters), tokens = size * b * l * d;
+    const double values = after != 0 || gelu != 0;
     if (pass == SQ_PASS_STEP)
-        return (sq_cost){.flops = rows * (l * (2 + before) + element),
-                         .special = gelu * rows,
+        return (sq_cost){.flops = rows * (l * (2 + before) + output_flops(axis)),
+                         .special = SQ_GELU_SPECIAL * gelu * rows,
                          .bytes_read = tokens * (1 + before) + size * b * d * after + weights,
                          .bytes_written = size * b * d};
     if (pass == SQ_PASS_BWD)
-        return (sq_cost){.flops = (3 + values) * rows * transform + 2 * filters * transform +
-                                  rows * ((2 + values) * 6 * (l + 1) + 2 * element * l),
-                         .special = 2 * gelu * rows * l,
+        return (sq_cost){.flops =
+                             (3 + values) * rows * transform + 2 * filters * transform +
+                             rows * ((6 * (1 + values) + 8) * (l + 1) + gradient_flops(axis) * l),
+                         .special = SQ_GELU_SLOPE_SPECIAL * gelu * rows * l,
                          .bytes_read = tokens * (2 + before + after) + weights,
                          .bytes_written = tokens * (1 + before + after) + weights};
     return (sq_cost){
-        .flops = (2 * rows + filters) * transform + rows * (6 * (l + 1) + element * l),
-        .special = gelu * rows * l,
+        .flops = (2 * rows + filters) * transform +
+                 rows * (6 * (l + 1) + (before + output_flops(axis)) * l),
+        .special = SQ_GELU_SPECIAL * gelu * rows * l,
         .bytes_read = tokens * (1 + before + after) + weights,
         .bytes_written = tokens,
     };

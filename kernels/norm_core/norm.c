@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "kernels/shared/function_cost.h"
 #include "kernels/shared/rounding.h"
 #include "kernels/shared/rows.h"
 
@@ -46,6 +47,19 @@ sq_status sq_norm_tensors(const sq_norm *norm, sq_dtype dtype, sq_tensor_list *l
 
 /* --- cost --- */
 
+/* Of an element backward, from s: the square (2), n, the sum of dn n (2), dn less n times its mean
+ * (2), times r; centred: two sums and differences; a weight's dn and dw (2), a bias's sum; ds. The
+ * gate: silu and its slope, dz of three factors; before the norm u and its part of ds, after it that
+ * of dy and n w + b. */
+static double backward_flops(const sq_norm *norm)
+{
+    const double gate = SQ_SILU_FLOPS + SQ_SILU_SLOPE_FLOPS + 2;
+    const double post = 1 + norm->has_weight + norm->has_bias;
+    return 8 + 4 * norm->is_centred + 3 * norm->has_weight + norm->has_bias +
+           (norm->residual != 0) +
+           (norm->gate == 0 ? 0 : gate + (norm->gate == SQ_NORM_GATE_POST ? post : 2));
+}
+
 /* bwd reads s in the place of x and r, and z and the gradients of y and s. */
 sq_cost sq_norm_cost(const sq_norm *norm, sq_pass pass, sq_dtype dtype)
 {
@@ -60,15 +74,15 @@ sq_cost sq_norm_cost(const sq_norm *norm, sq_pass pass, sq_dtype dtype)
     const double roots = rows * (double)norm->groups;
     if (pass != SQ_PASS_BWD)
         return (sq_cost){
-            .flops = elements * (3 + vectors + 2 * gate + residual + 2 * centred),
-            .special = 2 * gate * elements + roots,
+            .flops = elements * (3 + vectors + (SQ_SILU_FLOPS + 1) * gate + residual + 2 * centred),
+            .special = SQ_SILU_SPECIAL * gate * elements + roots,
             .bytes_read = elements * (size * (1 + gate) + kept) + 4 * vectors * channels,
             .bytes_written = elements * (size + kept),
         };
     const double bias = norm->has_bias && norm->gate == SQ_NORM_GATE_POST;
     return (sq_cost){
-        .flops = elements * (9 + 2 * vectors + 8 * gate + residual + 3 * centred),
-        .special = 2 * gate * elements + roots,
+        .flops = elements * backward_flops(norm),
+        .special = SQ_SILU_SPECIAL * gate * elements + roots,
         .bytes_read = elements * (size * (1 + gate) + (residual ? 2 * kept : size)) +
                       4 * (norm->has_weight + bias) * channels,
         .bytes_written = elements * (size * (1 + gate) + kept) + 4 * vectors * channels,

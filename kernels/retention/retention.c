@@ -33,7 +33,8 @@
  *           it: paper's sums are that column of o then.)
  * Errors    SQ_BAD_SHAPE; SQ_UNSUPPORTED for pass step with those norms
  * Cost      4 B L H K V + B L H V flop forward, 10 B L H K V backward: the recurrence without its
- *           chunks, see cost(); with norm=paper of V + 1 columns; reads q, k, v once, writes o once
+ *           chunks, see cost(); norm=paper 4 B L H K more, 11 backward; norm=torchscale in either
+ *           pass K + 1 more of each visible pair, twice; reads q, k, v once, writes o once
  */
 #include "kernels/op.h"
 
@@ -99,14 +100,33 @@ static sq_status tensors(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis
     return sq_qkv_tensors("retention", &sq_retention_layout, pass, dtype, axis, list, err);
 }
 
-/* The decays are constants: no special function. norm=paper's sums are a value column more. Of
- * norm=torchscale's, which alone need all scores, this counts none: the floor of the others. */
+/* norm=paper: z and q . z; backward both again, do . o as q . dq, that times z into dq, dz and its
+ * sum with dk. */
+static double paper_flops(sq_pass pass, const sq_axis_value *axis)
+{
+    return (pass == SQ_PASS_BWD ? 11 : 4) * sq_op_tokens(pass, axis) * axis[AXIS_H] * axis[AXIS_K];
+}
+
+/* norm=torchscale: in both passes every score, its decay and the sum of absolute values. */
+static sq_cost score_sums(sq_dtype dtype, const sq_axis_value *axis)
+{
+    const double pairs = axis[AXIS_L] * (axis[AXIS_L] + 1) / 2 * axis[AXIS_B] * axis[AXIS_H];
+    const double products = 2 * axis[AXIS_K] * pairs;
+    return (sq_cost){.flops = products + 2 * pairs,
+                     .matrix_flops = dtype == SQ_DTYPE_F32 ? 0 : products};
+}
+
+/* The decays are constants: no special function. */
 static sq_cost cost(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis)
 {
     sq_cost c = sq_qkv_cost(&sq_retention_layout, pass, dtype, axis, 0);
-    const double tokens = sq_op_tokens(pass, axis), products = pass == SQ_PASS_BWD ? 5 : 2;
     if (axis[AXIS_NORM] == NORM_PAPER)
-        c.flops += 2 * products * tokens * axis[AXIS_H] * axis[AXIS_K];
+        c.flops += paper_flops(pass, axis);
+    if (axis[AXIS_NORM] == NORM_TORCHSCALE) {
+        const sq_cost sums = score_sums(dtype, axis);
+        c.flops += sums.flops;
+        c.matrix_flops += sums.matrix_flops;
+    }
     return c;
 }
 

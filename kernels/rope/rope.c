@@ -14,7 +14,8 @@
  * Step      one token, the last of L
  * Needs     rotary is even, at most D and 256
  * Errors    SQ_BAD_SHAPE
- * Cost      6 flop a pair; a sine and a cosine for each position and pair; reads x, writes y once
+ * Cost      6 flop a pair; an angle, its sine and cosine for each position and pair of channels;
+ *           reads x, writes y once
  */
 #include "kernels/rope/rope.h"
 

@@ -46,16 +46,17 @@ sq_status sq_rotary_tensors(sq_pass pass, sq_dtype dtype, const sq_axis_value *a
     return SQ_OK;
 }
 
-/* Sine, cosine and where it grows the power are one of a position and pair, for all heads. */
+/* Angle, sine and cosine are one of a position and pair, for all sequences and heads. */
 sq_cost sq_rotary_cost(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis)
 {
-    const double rows = axis[ROTARY_B] * (pass == SQ_PASS_STEP ? 1 : axis[ROTARY_L]);
-    const double elements = rows * axis[ROTARY_H] * axis[ROTARY_D];
-    const double pairs = rows * axis[ROTARY_H] * axis[ROTARY_DIMS] / 2;
+    const double length = pass == SQ_PASS_STEP ? 1 : axis[ROTARY_L];
+    const double angles = length * axis[ROTARY_DIMS] / 2;
+    const double heads = axis[ROTARY_B] * axis[ROTARY_H],
+                 elements = heads * length * axis[ROTARY_D];
     const double bytes = (double)sq_dtype_size(dtype) * elements;
     return (sq_cost){
-        .flops = 6 * pairs,
-        .special = 2 * pairs / axis[ROTARY_H],
+        .flops = angles + 6 * heads * angles,
+        .special = 2 * angles,
         .bytes_read = bytes,
         .bytes_written = bytes,
     };

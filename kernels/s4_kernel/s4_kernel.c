@@ -24,9 +24,9 @@
  * out[0]    h  (B, D, L)       f32          last dims of 2: real and imaginary part; sums in f64
  * Needs     N even; S divides D (0 stands for D); R = 1 or 2
  * Errors    SQ_BAD_SHAPE; SQ_UNSUPPORTED for pass step; SQ_OUT_OF_MEMORY (reference)
- * Cost      D N/2 (L/2 + 1) points of modes: 30 flop for the two resolvents and 12 for each of (B +
- * R) (1 + R) sums (pairs = 0: 15 and 8); B D transforms of L points (2.5 L log2 L); reads the
- * parameters once, writes h once
+ * Cost      D N/2 (L/2 + 1) points of modes: 30 flop for the two resolvents (pairs = 0: one, 13) and
+ *           8 for each of (B + R) (1 + R) sums, a reciprocal for each resolvent; B D transforms of L
+ *           points (2.5 L log2 L); reads the parameters once, writes h once. bwd: 74 (33) and 24
  */
 #include "kernels/s4_kernel/s4_kernel.h"
 
@@ -80,22 +80,32 @@ static sq_status tensors(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis
     return SQ_OK;
 }
 
+/* Of a mode at a point: the resolvent 1 / (q - g dt a), a complex multiply-add (8), its square (3)
+ * and the quotient (2 and a reciprocal); the factor dt is its parameters'. Of a pair two, with their
+ * sum and difference (4), so that a sum is two real products of complex numbers, as one complex
+ * multiply-add (8). bwd: those again, of each sum the gradients of its parameters and of the
+ * resolvent (8 each), of each resolvent r^2, that times its gradient, times g into that of dt a (6,
+ * 6, 8), of a pair once more sum and difference. The correction of a point, once for all modes, is
+ * not counted. */
 static sq_cost cost(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis)
 {
     (void)dtype;
     const double b = axis[AXIS_B], l = axis[AXIS_L], d = axis[AXIS_D], n = axis[AXIS_N] / 2;
     const double s = axis[AXIS_S], r = axis[AXIS_R], points = floor(l / 2) + 1;
     const bool has_pairs = axis[AXIS_PAIRS] != 0;
-    const double resolvents = has_pairs ? 30 : 15, sums = (b + r) * (1 + r);
+    const double resolvents = has_pairs ? 2 : 1, both = has_pairs ? 4 : 0;
+    const double sums = (b + r) * (1 + r), special = d * n * points * resolvents;
     const double parameters = 4 * (d + s * n * (4 + 2 * r) + 2 * b * d * n);
-    const double transform = b * d * 2.5 * l * log2(l + 1);
+    const double transform = b * d * 2.5 * l * log2(l);
     if (pass == SQ_PASS_BWD)
-        return (sq_cost){.flops = d * n * points * (2 * resolvents + (has_pairs ? 46 : 30) * sums) +
-                                  transform,
+        return (sq_cost){.flops =
+                             d * n * points * (33 * resolvents + 2 * both + 24 * sums) + transform,
+                         .special = special,
                          .bytes_read = parameters + 4 * b * d * l,
                          .bytes_written = parameters};
     return (sq_cost){
-        .flops = d * n * points * (resolvents + (has_pairs ? 12 : 8) * sums) + transform,
+        .flops = d * n * points * (13 * resolvents + both + 8 * sums) + transform,
+        .special = special,
         .bytes_read = parameters,
         .bytes_written = 4 * b * d * l,
     };

@@ -21,8 +21,8 @@
  * out[1]    final_state  (B, D, N/2, 2)  f32, if final
  * Needs     N even; S divides D (0 stands for D); R <= 2; R > 0 only with disc = bilinear
  * Errors    SQ_BAD_SHAPE; SQ_OUT_OF_MEMORY (reference)
- * Cost      B L D (N/2 (12 + 20 R) + 2) flop; reads u, the parameters and initial_state, writes y
- *           and final_state once. bwd: three times that. step: the same at L = 1
+ * Cost      B L D (N/2 (12 + 8 R) + 2) flop; reads u, the parameters and initial_state, writes y
+ *           and final_state once. bwd: B L D (N/2 (32 + 24 R) + 4). step: the same at L = 1
  */
 #include "kernels/s4_scan/s4_scan.h"
 
@@ -92,6 +92,10 @@ static sq_status tensors(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis
     return SQ_OK;
 }
 
+/* Of what is discretised once: dA is diagonal but for R columns, states x / (f b) have u itself for
+ * input, and c takes that factor. For each mode z x + u and Re c x (8, 4), the columns Re q* x, p
+ * times that (8 R). bwd: the states again, X = conj(z) X + dy with its columns (8 + 8 R each), the
+ * gradients of z, c, u (8, 4, 4) and of p and q (8 R); of the skip 2, and 4. */
 static sq_cost cost(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis)
 {
     const bool is_step = pass == SQ_PASS_STEP, is_bwd = pass == SQ_PASS_BWD;
@@ -101,8 +105,9 @@ static sq_cost cost(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis)
     const double final = is_step ? state : state * axis[AXIS_FINAL];
     const double steps = b * d * (is_step ? 1 : axis[AXIS_L]), tokens = size * steps;
     const double inputs = tokens + 4 * (2 * d + s * n * (4 + 2 * r) + 2 * d * n) + initial;
+    const double flops = is_bwd ? n * (32 + 24 * r) + 4 : n * (12 + 8 * r) + 2;
     return (sq_cost){
-        .flops = steps * (n * (12 + 20 * r) + 2) * (is_bwd ? 3 : 1),
+        .flops = steps * flops,
         .bytes_read = is_bwd ? inputs + tokens + final : inputs,
         .bytes_written = is_bwd ? inputs : tokens + final,
     };

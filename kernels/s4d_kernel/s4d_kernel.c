@@ -19,7 +19,8 @@
  * Errors    SQ_BAD_SHAPE; SQ_UNSUPPORTED for pass step
  * Cost      for each mode and tap a complex product and half of one more for each filter: D N/2 L
  *           (6 + 4 B) flop (recurrent powers); reads the parameters once, writes h once. bwd: two
- *           sums over the taps, 8 B; reads dh too, writes a gradient of each parameter
+ *           sums over the taps, 8 B, and B D L for t dh; reads dh too, writes a gradient of each
+ *           parameter
  */
 #include "kernels/s4d_kernel/s4d_kernel.h"
 
@@ -80,7 +81,7 @@ static sq_cost cost(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis)
     const double s = axis[AXIS_S];
     const double parameters = 4 * (d + s * n * (2 + 2 * axis[AXIS_INPUT]) + 2 * b * d * n);
     if (pass == SQ_PASS_BWD)
-        return (sq_cost){.flops = d * n * l * (6 + 8 * b),
+        return (sq_cost){.flops = d * l * (n * (6 + 8 * b) + b),
                          .bytes_read = parameters + 4 * b * d * l,
                          .bytes_written = parameters};
     return (sq_cost){

@@ -22,9 +22,9 @@
  * Cost      fwd: B L D (6 N + 1 + bias + 2 skip + 2 gate) flop, B L D (N + 2 softplus + 2 gate)
  *           special functions; reads u, delta, z, B, C, the state and the parameters once, writes y
  *           and the state once. step: the same at L = 1
- *           bwd: B L D (21 N + 8 + bias + 4 skip + 9 gate) flop (the states are made once more),
- *           the same special functions and one more of softplus; reads the inputs, dy and the
- *           gradient of the final state once, writes every gradient once
+ *           bwd: B L D (18 N + 4 + 2 bias + softplus + 4 skip + gate (2 N + 8 + 2 skip)) flop (the
+ *           states are made once more), the same special functions and one more of softplus; reads
+ *           the inputs, dy and the gradient of the final state once, writes every gradient once
  */
 #include "kernels/op.h"
 
@@ -32,6 +32,7 @@
 #include <stdio.h>
 
 #include "kernels/selective_scan/selective_scan.h"
+#include "kernels/shared/function_cost.h"
 #include "kernels/shared/rounding.h"
 #include "kernels/shared/rows.h"
 
@@ -150,10 +151,10 @@ static double projection_bytes(double size, double tokens, const sq_axis_value *
 /* Per state: d A, (d u) B, h = a h + x (2), y += C h (2), and the exp, which is special. Per
  * element: d u, bias, skip (2), gate (2: products with z and y); special are softplus' exp and log
  * and sigmoid's exp and reciprocal.
- * bwd, per state: d A, (d u) B, h (2) once more; C . h (2) for dz; g = e C + carried (2), carried =
- * a g, dB += g x (2), dC += e h (2), g . B (2), a h, p = g a h, A . p (2), dA += d p (2). Per
- * element: x = d u, d s, u s, their sums (2), d_bias, d_delta (2); skip: D u of y, e D and dD (4);
- * gate: silu' (4), products with y and dy (3), e (2). */
+ * bwd, per state: d A, (d u) B, h (2) once more; g = e C + carried (2), carried = a g, dB += g x
+ * (2), dC += e h (2), s = g . B (2), p = carried h, A . p (2), dA += d p (2). Per element: d u, d s,
+ * dd = A . p + u s (2); the bias and its gradient; softplus' slope; skip: e D and dD (4); gate:
+ * silu(z), e, y = C . h + D u (2, 2), dz, a product of three with silu' (4). */
 static sq_cost cost(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis)
 {
     const bool is_bwd = pass == SQ_PASS_BWD, is_step = pass == SQ_PASS_STEP;
@@ -165,16 +166,19 @@ static sq_cost cost(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis)
     double state = 4 * axis[AXIS_B] * d * n;
     double initial = is_step ? state : state * axis[AXIS_INITIAL];
     double final = is_step ? state : state * axis[AXIS_FINAL];
+    double of_gate = 2 * n + 2 * skip + SQ_SILU_FLOPS + 1 + SQ_SILU_SLOPE_FLOPS + 2;
     if (is_bwd)
         return (sq_cost){
-            .flops = tokens * d * (21 * n + 8 + bias + 4 * skip + 9 * gate),
-            .special = tokens * d * (n + 3 * softplus + 2 * gate),
+            .flops = tokens * d * (18 * n + 4 + 2 * bias + softplus + 4 * skip + gate * of_gate),
+            .special = tokens * d *
+                       (n + (SQ_SOFTPLUS_SPECIAL + SQ_SOFTPLUS_SLOPE_SPECIAL) * softplus +
+                        SQ_SILU_SPECIAL * gate),
             .bytes_read = inputs + size * tokens * d + initial + final,
             .bytes_written = inputs + initial,
         };
     return (sq_cost){
-        .flops = tokens * d * (6 * n + 1 + bias + 2 * skip + 2 * gate),
-        .special = tokens * d * (n + 2 * softplus + 2 * gate),
+        .flops = tokens * d * (6 * n + 1 + bias + 2 * skip + (SQ_SILU_FLOPS + 1) * gate),
+        .special = tokens * d * (n + SQ_SOFTPLUS_SPECIAL * softplus + SQ_SILU_SPECIAL * gate),
         .bytes_read = inputs + initial,
         .bytes_written = size * tokens * d + final,
     };

@@ -38,6 +38,15 @@ sq_status sq_qkv_tensors(const char *op, const sq_decay_layout *layout, sq_pass 
     return SQ_OK;
 }
 
+/* The gradients of the decays: q . dq and k . dk, by row or in one sum (4 K), which begin with
+ * <d_final, final_state>. */
+static double decay_gradient_flops(const sq_decay_layout *layout, const sq_axis_value *axis)
+{
+    const double heads = axis[SQ_AXIS_B] * axis[SQ_QKV_AXIS_H], keys = axis[SQ_QKV_AXIS_K];
+    const double final = axis[layout->axis.final] * keys * axis[SQ_QKV_AXIS_V];
+    return heads * (4 * axis[SQ_AXIS_L] * keys + 2 * final);
+}
+
 sq_cost sq_qkv_cost(const sq_decay_layout *layout, sq_pass pass, sq_dtype dtype,
                     const sq_axis_value *axis, double decays)
 {
@@ -47,8 +56,10 @@ sq_cost sq_qkv_cost(const sq_decay_layout *layout, sq_pass pass, sq_dtype dtype,
     c.flops += heads * axis[SQ_QKV_AXIS_V];
     c.special = heads * decays;
     c.bytes_read += bytes;
-    if (pass == SQ_PASS_BWD)
+    if (pass == SQ_PASS_BWD) {
+        c.flops += decays > 0 ? decay_gradient_flops(layout, axis) : 0;
         c.bytes_written += bytes;
+    }
     return c;
 }
 

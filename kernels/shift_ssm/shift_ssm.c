@@ -14,9 +14,9 @@
  * out[1]    final_state  (B, D, N)  f32, if final
  * Needs     N <= 256
  * Errors    SQ_OUT_OF_MEMORY (reference)
- * Cost      B L D (2 N + 2) flop and D N (N + 1) for the filter; reads u, b, c, skip and
- *           initial_state, writes y and final_state once. bwd: two such filters.
- *           step: B D (4 N + 2)
+ * Cost      B L D (2 N + 2) flop, less what the sums of a beginning lack, D N (N + 1) for the
+ *           filter, and the final state's sums; reads u, b, c, skip and initial_state, writes y and
+ *           final_state once. bwd: two such filters, see cost(). step: B D (4 N + 2)
  */
 #include "kernels/shift_ssm/shift_ssm.h"
 
@@ -59,6 +59,33 @@ static sq_status tensors(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis
     return SQ_OK;
 }
 
+/* Terms of the sums over the last `most` of t = 0 .. count - 1. */
+static double window_terms(double count, double most)
+{
+    const double begin = fmin(count, most);
+    return begin * (begin + 1) / 2 + (count - begin) * most;
+}
+
+/* Of a sequence and channel. The states before the first step fill the windows of the first N - 1
+ * outputs, and stay in the final state where L < N. */
+static double forward_flops(const sq_axis_value *axis)
+{
+    const double l = axis[AXIS_L], n = axis[AXIS_N], initial = axis[AXIS_INITIAL];
+    const double outputs = initial != 0 ? n * l : window_terms(l, n);
+    const double states = 2 * window_terms(n, l) + initial * fmax(0, n - l);
+    return 2 * outputs + 2 * l + axis[AXIS_FINAL] * states;
+}
+
+/* du and dk, windows that end with the sequence; from dfinal to u and b; to the initial state and,
+ * from it, to c; the skip's. */
+static double backward_flops(const sq_axis_value *axis)
+{
+    const double l = axis[AXIS_L], n = axis[AXIS_N];
+    return 4 * window_terms(l, n) + 4 * axis[AXIS_FINAL] * window_terms(n, l) +
+           4 * axis[AXIS_INITIAL] * window_terms(n - 1, l) + 4 * l;
+}
+
+/* The filter k, N (N + 1) flop, backward with the gradients of b and c. */
 static sq_cost cost(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis)
 {
     const bool is_step = pass == SQ_PASS_STEP, is_bwd = pass == SQ_PASS_BWD;
@@ -72,7 +99,7 @@ static sq_cost cost(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis)
         return (sq_cost){
             .flops = b * d * (4 * n + 2), .bytes_read = inputs, .bytes_written = tokens + final};
     return (sq_cost){
-        .flops = b * axis[AXIS_L] * d * (2 * n + 2) * (is_bwd ? 2 : 1) +
+        .flops = b * d * (is_bwd ? backward_flops(axis) : forward_flops(axis)) +
                  d * n * (n + 1) * (is_bwd ? 3 : 1),
         .bytes_read = is_bwd ? inputs + tokens + final : inputs,
         .bytes_written = is_bwd ? inputs : tokens + final,

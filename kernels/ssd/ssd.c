@@ -21,14 +21,15 @@
  * out[1]    final_state  (B, H, N, P)  f32, if final
  * Needs     H divisible by G; dtmin <= dtmax
  * Errors    SQ_BAD_SHAPE
- * Cost      4 B L H P N + (small) flop forward, 10 B L H P N backward: the recurrence without its
- *           chunks, see cost(); reads x, dt, B, C once, writes y once
+ * Cost      4 B L H P N + (small) flop forward, 10 B L H P N backward (12 with a gate): the
+ *           recurrence without its chunks, see cost(); reads x, dt, B, C once, writes y once
  */
 #include "kernels/op.h"
 
 #include <math.h>
 
 #include "kernels/ssd/ssd.h"
+#include "kernels/shared/function_cost.h"
 #include "kernels/shared/rows.h"
 
 static const sq_axis axes[] = {
@@ -156,23 +157,66 @@ static sq_status tensors(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis
     return SQ_OK;
 }
 
-/* The recurrence's, and of each value: d_t x_t, D x_t, the gate (2 more special functions); of each
- * head's step: d_t A and the bias. Backward each of them twice. */
+/* Beside the recurrence, for each head's step: the bias, softplus, d A, e^(d A); of each value d x,
+ * D x, silu(z) and its product with y. */
+static sq_cost forward_steps(const sq_axis_value *axis)
+{
+    const double skip = axis[AXIS_SKIP] != 0, gate = axis[AXIS_GATE];
+    return (sq_cost){
+        .flops = axis[AXIS_P] * (1 + 2 * skip + (SQ_SILU_FLOPS + 1) * gate) + axis[AXIS_BIAS] + 1,
+        .special =
+            1 + SQ_SOFTPLUS_SPECIAL * axis[AXIS_SOFTPLUS] + SQ_SILU_SPECIAL * gate * axis[AXIS_P],
+    };
+}
+
+/* Backward: d, e^(d A) and d x again. Of each value w times dx, d_w (2), the skip's dx and dD (4);
+ * with a gate e = dy silu(z), y once more (the product with C is the recurrence's, the skip 2), and
+ * dz, a product of three. Of the decay q . dq and k . dk (2 N + 2); of d: A d(ln a) and dA (4),
+ * softplus' slope, dbias. */
+static sq_cost backward_steps(const sq_axis_value *axis)
+{
+    const double skip = axis[AXIS_SKIP] != 0, gate = axis[AXIS_GATE], bias = axis[AXIS_BIAS];
+    const double softplus = axis[AXIS_SOFTPLUS];
+    const double of_gate = SQ_SILU_FLOPS + 1 + 2 * skip + SQ_SILU_SLOPE_FLOPS + 2;
+    return (sq_cost){
+        .flops = axis[AXIS_P] * (4 + 4 * skip + of_gate * gate) + 2 * axis[AXIS_N] + 7 + 2 * bias +
+                 softplus,
+        .special = 1 + (SQ_SOFTPLUS_SPECIAL + SQ_SOFTPLUS_SLOPE_SPECIAL) * softplus +
+                   SQ_SILU_SPECIAL * gate * axis[AXIS_P],
+    };
+}
+
+/* The state times C, which dz needs, beside the five products of the recurrence; and <dfinal,
+ * final_state>, where the gradient of the decays begins. */
+static sq_cost backward_states(sq_dtype dtype, const sq_axis_value *axis)
+{
+    const double state = axis[AXIS_H] * axis[AXIS_N] * axis[AXIS_P];
+    const double outputs = 2 * axis[AXIS_B] * axis[AXIS_L] * axis[AXIS_GATE] * state;
+    return (sq_cost){
+        .flops = outputs + 2 * axis[AXIS_B] * axis[AXIS_FINAL] * state,
+        .matrix_flops = dtype == SQ_DTYPE_F32 ? 0 : outputs,
+    };
+}
+
 static sq_cost cost(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis)
 {
     const bool is_step = pass == SQ_PASS_STEP, is_backward = pass == SQ_PASS_BWD;
     const double tokens = sq_op_tokens(pass, axis), h = axis[AXIS_H];
     const double p = axis[AXIS_P], size = (double)sq_dtype_size(dtype);
     const double bias = axis[AXIS_BIAS], skip = axis[AXIS_SKIP] != 0, gate = axis[AXIS_GATE];
-    const double times = is_backward ? 2 : 1;
     const double weights = h * (1 + bias + (axis[AXIS_SKIP] == SKIP_CHANNEL ? p : skip));
     sq_cost c = sq_decay_layout_cost(&sq_ssd_layout, pass, dtype, axis);
-    c.flops += times * tokens * h * (p * (1 + 2 * skip + 2 * gate) + 1 + bias);
-    c.special = times * tokens * h * (1 + 2 * axis[AXIS_SOFTPLUS] + 2 * gate * p);
+    const sq_cost steps = is_backward ? backward_steps(axis) : forward_steps(axis);
+    c.flops += tokens * h * steps.flops;
+    c.special = tokens * h * steps.special;
     c.bytes_read += size * tokens * h * (1 + gate * p) + 4 * weights +
                     (is_step ? 0 : 4 * tokens * axis[AXIS_DOCUMENTS]);
-    if (is_backward)
+    if (is_backward) {
+        const sq_cost states = backward_states(dtype, axis);
+        c.flops += states.flops;
+        c.matrix_flops += states.matrix_flops;
         c.bytes_written += size * tokens * h * (1 + gate * p) + 4 * weights;
+    }
     return c;
 }
 

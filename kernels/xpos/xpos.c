@@ -18,7 +18,8 @@
  * Step      one token, the last of L
  * Needs     rotary is even, at most D and 256
  * Errors    SQ_BAD_SHAPE
- * Cost      6 flop a pair; a sine and a cosine for each position and pair; reads x, writes y once
+ * Cost      6 flop a pair; an angle, its sine and cosine, and g and its products with them for each
+ *           position and pair of channels; reads x, writes y once
  */
 #include "kernels/xpos/xpos.h"
 
@@ -53,6 +54,16 @@ sq_rotation sq_xpos_rotation_of(const sq_axis_value *axis)
         .scale_base = axis[AXIS_KEYS] != 0 ? -axis[AXIS_SCALE_BASE] : axis[AXIS_SCALE_BASE],
         .center = axis[AXIS_CENTER],
     };
+}
+
+static sq_cost cost(sq_pass pass, sq_dtype dtype, const sq_axis_value *axis)
+{
+    const double length = pass == SQ_PASS_STEP ? 1 : axis[ROTARY_L];
+    const double powers = length * axis[ROTARY_DIMS] / 2;
+    sq_cost c = sq_rotary_cost(pass, dtype, axis);
+    c.flops += 3 * powers; /* the exponent, g cos, g sin */
+    c.special += powers;
+    return c;
 }
 
 /* As rope's, and one product more. The largest outputs have grown: 16 times their error above the
@@ -90,7 +101,7 @@ const sq_op sq_op_xpos = {
     .check = sq_rotary_check,
     .at_width = sq_rotary_at_width,
     .tensors = sq_rotary_tensors,
-    .cost = sq_rotary_cost,
+    .cost = cost,
     .tolerance = tolerance,
     .reference = reference,
     .backward = sq_xpos_backward,

@@ -2,10 +2,11 @@
  * count each operation where it is met. What counts:
  *
  *  - an addition, subtraction or product 1, a multiply-add 2, also where its sum starts from 0; a
- *    complex multiply-add is four real ones;
- *  - of special functions (exponential, logarithm, sine, reciprocal, root) the function alone: the
- *    1 + of a sigmoid and the sign before an exponential belong to it. A softplus is two of them
- *    and no flop; a sigmoid is two; silu(z) is z times that, a flop more;
+ *    complex product 6, a complex multiply-add four real ones; comparisons and choices nothing;
+ *  - of special functions (exponential, logarithm, sine, reciprocal, root, power, erf) the function
+ *    alone: constants that are added to or multiply its argument and its value, the 1 + of a sigmoid
+ *    and the sign before an exponential, belong to it. A softplus is two of them and no flop; a
+ *    sigmoid is two; silu(z) is z times that, a flop more;
  *  - nothing for what is done once for a parameter, or once for a row of many elements, beside the
  *    work of its elements, unless the operator's docstring counts it.
  */
@@ -33,13 +34,11 @@ typedef struct {
     double flops, matrix, special;
 } sq_walk;
 
-/* within: how far flops may be off, relative to those counted; 0:
- * exactly as counted, as the other fields always are. shapes: NULL-ended. */
+/* shapes: NULL-ended. */
 typedef struct {
     const sq_op *op; /* NULL ends a table */
     unsigned passes;
     void (*walk)(sq_walk *w);
-    double within;
     const char *shapes[6];
 } sq_walk_case;
 
@@ -60,6 +59,11 @@ static inline void multiply_add(sq_walk *w)
     w->flops += 2;
 }
 
+static inline void complex_product(sq_walk *w)
+{
+    w->flops += 6;
+}
+
 static inline void complex_multiply_add(sq_walk *w)
 {
     w->flops += 8;
@@ -70,6 +74,14 @@ static inline void matrix_multiply_add(sq_walk *w)
 {
     w->flops += 2;
     w->matrix += 2;
+}
+
+/* s(z) (1 + z (1 - s(z))), where s(z) is known. */
+static inline void silu_slope(sq_walk *w)
+{
+    flop(w, 1);      /* 1 - s */
+    multiply_add(w); /* 1 + z that */
+    flop(w, 1);      /* s that */
 }
 
 static inline void special(sq_walk *w, int count)

@@ -89,6 +89,41 @@ static visible count_visible(const sq_call *call)
     return v;
 }
 
+typedef struct {
+    double flops, special;
+} turned;
+
+static bool has_position(int64_t first, int64_t count, int64_t at)
+{
+    return at >= first && at < first + count;
+}
+
+/* pos=rope: an angle, sine and cosine of each position, of queries or of keys outside a cache; six
+ * flop a pair of channels, backward of gradients too. */
+static turned count_turned(const sq_call *call)
+{
+    const bool is_step = call->pass == SQ_PASS_STEP;
+    const int64_t length = (int64_t)axis_of(call, "L"), shift = (int64_t)axis_of(call, "shift");
+    const int64_t queries = is_step ? 1 : length;
+    const int64_t keys = is_step ? length : (int64_t)axis_of(call, "Lk");
+    const int64_t first = keys - queries + shift, apart = shift < 0 ? -shift : shift;
+    const double pos = axis_of(call, "pos");
+    turned sum = {0, 0};
+    if (pos != 1 && pos != 2)
+        return sum;
+    for (int64_t i = 0; i < (int64_t)axis_of(call, "rotary"); i += 2) {
+        for (int64_t at = -queries - apart; at < keys + apart; at++)
+            if (has_position(first, queries, at) || (!is_step && has_position(0, keys, at))) {
+                sum.flops += 1;
+                sum.special += 2;
+            }
+        const double rows = axis_of(call, "B") * axis_of(call, "H") * (double)queries;
+        const double all = rows + (is_step ? 0 : count_visible(call).keys);
+        sum.flops += all * (call->pass == SQ_PASS_BWD ? 12 : 6);
+    }
+    return sum;
+}
+
 static bool is_counted(const sq_call *call)
 {
     return axis_of(call, "L") * axis_of(call, "Lk") * axis_of(call, "H") <= MAX_COUNTED;
@@ -218,9 +253,13 @@ static void check_attention(const sq_call *call, const sq_tensor_list *list, con
     const sq_cost cost = sq_op_cost(call->op, call->pass, call->dtype, call->axis);
     const double products = call->pass == SQ_PASS_BWD ? 5 : 2, pairs = count_visible(call).pairs;
     const double matrix = 2 * products * axis_of(call, "D") * pairs;
-    if (cost.matrix_flops != matrix || cost.flops != matrix || cost.special != pairs)
-        fail_msg("attention %s %s: %.0f pairs: %.0f flop by products, not %.0f; exp %.0f",
-                 sq_pass_name(call->pass), shape, pairs, matrix, cost.matrix_flops, cost.special);
+    const turned rope = count_turned(call);
+    const double flops = matrix + rope.flops + (axis_of(call, "pos") == 3 ? 2 * pairs : 0);
+    if (cost.matrix_flops != matrix || cost.flops != flops || cost.special != pairs + rope.special)
+        fail_msg("attention %s %s: %.0f pairs: %.0f flop by products, not %.0f, of %.0f, not %.0f; "
+                 "special %.0f, not %.0f",
+                 sq_pass_name(call->pass), shape, pairs, matrix, cost.matrix_flops, flops,
+                 cost.flops, pairs + rope.special, cost.special);
 }
 
 static void attention_counts_each_visible_pair(void **state)
