@@ -6,11 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bench/error_rule.h"
 #include "bench/verify/layers/layers.h"
 #include "bench/verify/subjects/subjects.h"
 #include "bench/verify/tape.h"
 
-static const double least_f32_bound = 1e-5, f32_factor = 4, bf16_factor = 2, gradient_bound = 5e-3;
+static const double f32_factor = 4;
 
 enum {
     MAX_OUTCOMES = 64, /* outputs, or gradients, of a case */
@@ -64,21 +65,13 @@ static sq_status compare(const sq_tape_outcome *outcome, double bound, sq_compar
     return s;
 }
 
-/* A type that does not hold a gradient within gradient_bound asks that of no provider either. */
-static double bound_of_16_bit(double reference_error, bool is_gradient)
-{
-    const double bound = bf16_factor * reference_error;
-    const bool is_held = reference_error <= gradient_bound;
-    return is_gradient && is_held ? fmin(bound, gradient_bound) : bound;
-}
-
 static double bound_of(const trial *t, int i, const char *role)
 {
     const double f32 = sq_golden_f32_error(t->golden, role);
-    const double least = fmax(least_f32_bound, isnan(f32) ? 0 : f32_factor * f32);
+    const double least = fmax(SQ_RULE_F32, isnan(f32) ? 0 : f32_factor * f32);
     if (t->dtype == SQ_DTYPE_F32)
         return least;
-    return fmax(least, bound_of_16_bit(t->reference_error[i], strcmp(role, "grad") == 0));
+    return fmax(least, sq_rule_of_16_bit(t->reference_error[i], strcmp(role, "grad") == 0));
 }
 
 /* The worst tensor of all providers stays in *out: that which is farthest beyond its bound. */

@@ -3,14 +3,15 @@
 
 #include <math.h>
 
+#include "bench/error_rule.h"
 #include "bench/worker/host_call.h"
 #include "kernels/shared/rounding.h"
 
 /* One draw moves a single number by next to nothing now and then; not eight of them. */
-enum { DRAWS = 8 };
+enum { DRAWS = 8, GRIDS = 32 };
 static const double rounding = 0x1p-23;
 /* Between inputs and results; and what is further off than `most` is wrong in any case. */
-static const double roundings = 16, most = 1e-2, most_rounded = 0.5;
+static const double roundings = 16, most = 1e-2, most_rounded = 0.5, margin = 1.25;
 
 static bool is_number(sq_dtype dtype)
 {
@@ -82,37 +83,69 @@ static sq_status draw_rounding(const sq_tensor_list *list, const sq_call *host, 
     return s;
 }
 
-sq_status sq_condition_measure(const sq_tensor_list *list, const sq_call *host,
-                               sq_reference_fn reference, sq_condition *out, sq_error *err)
+static void round_results(const sq_tensor_list *list, sq_call *call)
 {
+    for (int i = sq_drawn_inputs(list); i < list->n_in; i++)
+        call->in[i].dtype = list->in[i].dtype;
+    for (int i = 0; i < list->n_out; i++)
+        call->out[i].dtype = list->out[i].dtype;
+}
+
+int sq_condition_draws(sq_dtype dtype)
+{
+    return dtype == SQ_DTYPE_F32 ? DRAWS : GRIDS + DRAWS;
+}
+
+sq_status sq_condition_add(const sq_tensor_list *list, const sq_call *host,
+                           sq_reference_fn reference, int draw, sq_condition *out, sq_error *err)
+{
+    const bool is_rounding = host->dtype != SQ_DTYPE_F32 && draw < GRIDS;
     sq_call moved = *host;
-    *out = (sq_condition){.in = {{{0}}}};
     for (int i = 0; i < sq_drawn_inputs(list); i++)
         if (is_number(moved.in[i].dtype)) /* f64 holds what is between two numbers of a type */
             moved.in[i].dtype = SQ_DTYPE_F64;
+    if (is_rounding)
+        round_results(list, &moved);
     sq_status s = sq_host_call_alloc(&moved, list, err);
-    for (int draw = 0; s == SQ_OK && draw < DRAWS; draw++) {
+    if (s == SQ_OK && is_rounding)
+        s = draw_rounding(list, host, exp2(-(double)draw / GRIDS), reference, &moved, out, err);
+    else if (s == SQ_OK)
         s = draw_move(list, host, rounding, (uint64_t)draw, reference, &moved, add_move, out, err);
-        if (s == SQ_OK && host->dtype != SQ_DTYPE_F32)
-            s = draw_rounding(list, host, exp2(-(double)draw / DRAWS), reference, &moved, out, err);
-    }
     sq_host_call_free(&moved);
     return s;
 }
 
-static double widen(double bound, double moved, double rounded, double unit, double most_twice)
+/* Of a result of many numbers: 0.85 of half a unit in the last place, root mean square. */
+static double rounding_of(sq_dtype dtype)
 {
-    bound = fmax(bound, fmin(roundings * moved, unit * most));
-    return fmax(bound, fmin(2 * rounded, unit * most_twice));
+    return 0.85 * (dtype == SQ_DTYPE_BF16 ? 0x1p-9 : 0x1p-12);
 }
 
-sq_tolerance sq_condition_widen(sq_tolerance tolerance, sq_move move)
+/* The error of an equal implementation is not quite that of any draw: it is asked to keep the
+ * gradients' bound where all draws do so by a margin, or chance would judge. */
+static double allowed_of(double rounded, bool is_gradient)
+{
+    return sq_rule_of_16_bit(rounded, is_gradient && margin * rounded <= SQ_RULE_GRADIENT);
+}
+
+/* `unit`: of the bounds; 1 for rel_l2. */
+static double widen(double bound, double moved, double allowed, double unit)
+{
+    return fmax(fmax(bound, fmin(roundings * moved, unit * most)), allowed);
+}
+
+sq_tolerance sq_condition_bound(sq_tolerance tolerance, sq_dtype dtype, bool is_gradient,
+                                sq_move move)
 {
     const double peak = tolerance.max_abs / tolerance.rel_l2;
+    const double least = dtype == SQ_DTYPE_F32 ? SQ_RULE_F32 : SQ_RULE_FACTOR * rounding_of(dtype);
     const bool is_held = move.rounded.rel_l2 < most_rounded; /* by the type */
-    const double most_twice = is_held ? most_rounded : INFINITY;
+    const double most_allowed = is_held ? most_rounded : INFINITY;
+    const double rel_l2 = allowed_of(move.rounded.rel_l2, is_gradient);
     return (sq_tolerance){
-        .rel_l2 = widen(tolerance.rel_l2, move.moved.rel_l2, move.rounded.rel_l2, 1, most_twice),
-        .max_abs =
-            widen(tolerance.max_abs, move.moved.max_abs, move.rounded.max_abs, peak, most_twice)};
+        .rel_l2 =
+            widen(fmin(tolerance.rel_l2, least), move.moved.rel_l2, fmin(rel_l2, most_allowed), 1),
+        .max_abs = widen(tolerance.max_abs, move.moved.max_abs,
+                         fmin(SQ_RULE_FACTOR * move.rounded.max_abs, peak * most_allowed), peak),
+    };
 }

@@ -27,17 +27,23 @@ typedef struct {
     sq_move in[SQ_MAX_IN], out[SQ_MAX_OUT]; /* by tensor */
 } sq_condition;
 
-/* Runs the reference of `host`, which has run, some times more: with every drawn number of its inputs
- * an f32 rounding away, and in 16 bit with its named intermediates rounded (docs/intermediates.md).
- */
-sq_status sq_condition_measure(const sq_tensor_list *list, const sq_call *host,
-                               sq_reference_fn reference, sq_condition *out, sq_error *err);
+/* Draws that measure a call of that type: in 16 bit some with its named intermediates and results
+ * rounded (docs/intermediates.md), then some with every drawn number of its inputs an f32 rounding
+ * away. */
+int sq_condition_draws(sq_dtype dtype);
 
-/* The largest of the operator's tolerance, some dozen of what inputs move, but no more than 1 %, and
- * twice what intermediates do, but no more than half. Where they alone move a result by half and
- * more, the type does not hold it (what is made of f16 below 6e-8): all that is asked then is that
- * no more than that is lost. */
-sq_tolerance sq_condition_widen(sq_tolerance tolerance, sq_move move);
+/* Runs the reference of `host`, which has run into results of f64, once more; *out grows by what draw number `draw`
+ * moves. Zeros before draw 0. */
+sq_status sq_condition_add(const sq_tensor_list *list, const sq_call *host,
+                           sq_reference_fn reference, int draw, sq_condition *out, sq_error *err);
+
+/* What is allowed: the operator's tolerance, of which rel_l2 is at most that of the rule (f32) or
+ * twice what rounding the result alone costs (16 bit); or, if larger, some dozen of what inputs
+ * move, but no more than 1 %, and what the rule gives for what intermediates do, but no more than
+ * half (bench/error_rule.h). Where they alone move a result by half and more, the type does not hold
+ * it (what is made of f16 below 6e-8): all that is asked then is that no more than that is lost. */
+sq_tolerance sq_condition_bound(sq_tolerance tolerance, sq_dtype dtype, bool is_gradient,
+                                sq_move move);
 
 #ifdef __cplusplus
 }

@@ -141,33 +141,62 @@ static void references_round_what_is_named(void **state)
         }
 }
 
-static void assert_widened(double moved, double rounded, double rel_l2, double max_abs)
+static void assert_near(double got, double want)
+{
+    assert_true(fabs(got - want) <= 1e-12);
+}
+
+static void assert_widened(bool is_gradient, double moved, double rounded, double rel_l2,
+                           double max_abs)
 {
     const sq_tolerance narrow = {.rel_l2 = 1e-3, .max_abs = 1e-2};
     const sq_move move = {.moved = {moved, 10 * moved}, .rounded = {rounded, 10 * rounded}};
-    const sq_tolerance wide = sq_condition_widen(narrow, move);
-    assert_float_equal(wide.rel_l2, rel_l2, 1e-12);
-    assert_float_equal(wide.max_abs, max_abs, 1e-12);
+    const sq_tolerance wide = sq_condition_bound(narrow, SQ_DTYPE_BF16, is_gradient, move);
+    assert_near(wide.rel_l2, rel_l2);
+    assert_near(wide.max_abs, max_abs);
 }
 
 static void roundings_widen_a_bound(void **state)
 {
     (void)state;
-    assert_widened(0, 0, 1e-3, 1e-2);
-    assert_widened(1e-4, 0, 1.6e-3, 1.6e-2);
-    assert_widened(0.4, 0, 0.01, 0.1);
-    assert_widened(0, 0.01, 0.02, 0.2);
-    assert_widened(0, 0.4, 0.5, 5); /* half, no more */
-    assert_widened(0, 1, 2, 20);    /* nothing is left of it in the type */
+    for (int is_gradient = 0; is_gradient < 2; is_gradient++) {
+        assert_widened(is_gradient, 0, 0, 1e-3, 1e-2);
+        assert_widened(is_gradient, 1e-4, 0, 1.6e-3, 1.6e-2);
+        assert_widened(is_gradient, 0.4, 0, 0.01, 0.1);
+        assert_widened(is_gradient, 0, 0.002, 0.004, 0.04);
+        assert_widened(is_gradient, 0, 0.01, 0.02, 0.2);
+        assert_widened(is_gradient, 0, 0.4, 0.5, 5); /* half, no more */
+        assert_widened(is_gradient, 0, 1, 2, 20);    /* nothing is left of it in the type */
+    }
+    assert_widened(false, 0, 0.004, 0.008, 0.08);
+    assert_widened(true, 0, 0.004, 0.005, 0.08); /* what the type holds within it */
+}
+
+static double least_of(double own, sq_dtype dtype)
+{
+    const sq_tolerance wide = {.rel_l2 = own, .max_abs = 100 * own};
+    const sq_tolerance bound = sq_condition_bound(wide, dtype, true, (sq_move){{0, 0}, {0, 0}});
+    assert_near(bound.max_abs, wide.max_abs);
+    return bound.rel_l2;
+}
+
+/* An operator may ask for less than the rule, not for more. */
+static void no_operator_has_a_wider_rule(void **state)
+{
+    (void)state;
+    assert_near(least_of(5e-5, SQ_DTYPE_F32), 1e-5);
+    assert_near(least_of(5e-7, SQ_DTYPE_F32), 5e-7);
+    assert_near(least_of(2.5e-2, SQ_DTYPE_BF16), 2 * 0.85 / 512);
+    assert_near(least_of(2.5e-2, SQ_DTYPE_F16), 2 * 0.85 / 4096);
+    assert_near(least_of(2e-3, SQ_DTYPE_BF16), 2e-3);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_number_of_the_type_stays),
-        cmocka_unit_test(grids_differ),
-        cmocka_unit_test(references_round_what_is_named),
-        cmocka_unit_test(roundings_widen_a_bound),
+        cmocka_unit_test(a_number_of_the_type_stays),     cmocka_unit_test(grids_differ),
+        cmocka_unit_test(references_round_what_is_named), cmocka_unit_test(roundings_widen_a_bound),
+        cmocka_unit_test(no_operator_has_a_wider_rule),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,24 @@
+/* error_rule: how far a result may be off, relatively (L2), whatever the operator: what is proved
+ * against the reference (worker/condition.h) and what is verified against official results
+ * (verify/verify.h) is judged by the same numbers. docs/intermediates.md has their reasons.
+ */
+#ifndef SQ_BENCH_ERROR_RULE_H
+#define SQ_BENCH_ERROR_RULE_H
+
+#include <math.h>
+#include <stdbool.h>
+
+#define SQ_RULE_F32 1e-5
+/* In 16 bit: of the error of the reference whose named intermediates are rounded. */
+#define SQ_RULE_FACTOR 2.0
+#define SQ_RULE_GRADIENT 5e-3
+
+/* error: that of the reference. A type that does not hold a gradient within SQ_RULE_GRADIENT asks
+ * that of no provider either. */
+static inline double sq_rule_of_16_bit(double error, bool is_gradient)
+{
+    const double bound = SQ_RULE_FACTOR * error;
+    return is_gradient && error <= SQ_RULE_GRADIENT ? fmin(bound, SQ_RULE_GRADIENT) : bound;
+}
+
+#endif
