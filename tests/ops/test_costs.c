@@ -264,8 +264,21 @@ static void check_attention(const sq_call *call, const sq_tensor_list *list, con
 
 static void attention_counts_each_visible_pair(void **state)
 {
+    static const char *const more[] = {"B=2,L=5,Lk=3,H=2,D=8,pos=rope,shift=100",
+                                       "B=2,L=3,Lk=9,H=2,D=8,pos=rope,shift=-9",
+                                       "B=1,L=3,Lk=9,H=4,Hkv=2,D=8,pos=rope-interleaved,rotary=4",
+                                       "B=1,L=7,H=3,D=4,pos=alibi,window=3", NULL};
     (void)state;
     each_call(check_attention);
+    for (int p = 0; p < PASSES; p++)
+        for (const char *const *shape = more; *shape; shape++) {
+            sq_call call;
+            sq_error err = {.status = SQ_OK};
+            if (sq_call_parse(&sq_op_attention, passes[p], SQ_DTYPE_BF16, *shape, &call, &err) !=
+                SQ_OK)
+                fail_msg("%s: %s", *shape, err.message);
+            check_attention(&call, NULL, *shape);
+        }
 }
 
 /* Twice the batch is twice the work of tokens; what parameters cost alone is no more for it. */
