@@ -9,9 +9,15 @@
 #include <stdbool.h>
 
 #define SQ_RULE_F32 1e-5
+#define SQ_RULE_FACTOR_F32 4.0 /* of what the official code itself loses in f32 */
 /* In 16 bit: of the error of the reference whose named intermediates are rounded. */
 #define SQ_RULE_FACTOR 2.0
 #define SQ_RULE_GRADIENT 5e-3
+
+/* What rounding a result of many numbers costs: 0.85 of half a unit in the last place, root mean
+ * square. */
+#define SQ_RULE_ROUNDING_BF16 (0.85 * 0x1p-9)
+#define SQ_RULE_ROUNDING_F16 (0.85 * 0x1p-12)
 
 /* error: that of the reference. A type that does not hold a gradient within SQ_RULE_GRADIENT asks
  * that of no provider either. */

@@ -11,7 +11,6 @@
 #include "bench/verify/subjects/subjects.h"
 #include "bench/verify/tape.h"
 
-static const double f32_factor = 4;
 
 enum {
     MAX_OUTCOMES = 64, /* outputs, or gradients, of a case */
@@ -68,7 +67,7 @@ static sq_status compare(const sq_tape_outcome *outcome, double bound, sq_compar
 static double bound_of(const trial *t, int i, const char *role)
 {
     const double f32 = sq_golden_f32_error(t->golden, role);
-    const double least = fmax(SQ_RULE_F32, isnan(f32) ? 0 : f32_factor * f32);
+    const double least = fmax(SQ_RULE_F32, isnan(f32) ? 0 : SQ_RULE_FACTOR_F32 * f32);
     if (t->dtype == SQ_DTYPE_F32)
         return least;
     return fmax(least, sq_rule_of_16_bit(t->reference_error[i], strcmp(role, "grad") == 0));

@@ -115,12 +115,6 @@ sq_status sq_condition_add(const sq_tensor_list *list, const sq_call *host,
     return s;
 }
 
-/* Of a result of many numbers: 0.85 of half a unit in the last place, root mean square. */
-static double rounding_of(sq_dtype dtype)
-{
-    return 0.85 * (dtype == SQ_DTYPE_BF16 ? 0x1p-9 : 0x1p-12);
-}
-
 /* The error of an equal implementation is not quite that of any draw: it is asked to keep the
  * gradients' bound where all draws do so by a margin, or chance would judge. */
 static double allowed_of(double rounded, bool is_gradient)
@@ -134,11 +128,10 @@ static double widen(double bound, double moved, double allowed, double unit)
     return fmax(fmax(bound, fmin(roundings * moved, unit * most)), allowed);
 }
 
-sq_tolerance sq_condition_bound(sq_tolerance tolerance, sq_dtype dtype, bool is_gradient,
+sq_tolerance sq_condition_bound(sq_tolerance tolerance, double least, bool is_gradient,
                                 sq_move move)
 {
     const double peak = tolerance.max_abs / tolerance.rel_l2;
-    const double least = dtype == SQ_DTYPE_F32 ? SQ_RULE_F32 : SQ_RULE_FACTOR * rounding_of(dtype);
     const bool is_held = move.rounded.rel_l2 < most_rounded; /* by the type */
     const double most_allowed = is_held ? most_rounded : INFINITY;
     const double rel_l2 = allowed_of(move.rounded.rel_l2, is_gradient);

@@ -32,17 +32,17 @@ typedef struct {
  * away. */
 int sq_condition_draws(sq_dtype dtype);
 
-/* Runs the reference of `host`, which has run into results of f64, once more; *out grows by what draw number `draw`
- * moves. Zeros before draw 0. */
+/* Runs the reference of `host`, which has run into results of f64, once more; *out, zeros at first,
+ * grows by what draw number `draw` moves. */
 sq_status sq_condition_add(const sq_tensor_list *list, const sq_call *host,
                            sq_reference_fn reference, int draw, sq_condition *out, sq_error *err);
 
-/* What is allowed: the operator's tolerance, of which rel_l2 is at most that of the rule (f32) or
- * twice what rounding the result alone costs (16 bit); or, if larger, some dozen of what inputs
- * move, but no more than 1 %, and what the rule gives for what intermediates do, but no more than
- * half (bench/error_rule.h). Where they alone move a result by half and more, the type does not hold
- * it (what is made of f16 below 6e-8): all that is asked then is that no more than that is lost. */
-sq_tolerance sq_condition_bound(sq_tolerance tolerance, sq_dtype dtype, bool is_gradient,
+/* What is allowed: the operator's tolerance, of which rel_l2 is at most `least`; or, if larger, some
+ * dozen of what inputs move, but no more than 1 %, and what the rule gives for what intermediates
+ * do, but no more than half (bench/error_rule.h). Where they alone move a result by half and more,
+ * the type does not hold it (what is made of f16 below 6e-8): all that is asked then is that no more
+ * than that is lost. */
+sq_tolerance sq_condition_bound(sq_tolerance tolerance, double least, bool is_gradient,
                                 sq_move move);
 
 #ifdef __cplusplus

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bench/error_rule.h"
 #include "bench/proof_slice.h"
 #include "bench/worker/condition.h"
 #include "bench/worker/host_call.h"
@@ -84,18 +85,28 @@ static sq_status run_reference(const sq_tensor_list *list, sq_call *host, sq_err
     return host->op->backward(host, err);
 }
 
+/* In f32 an operator's tolerance is the rule's or says why it cannot be; 16 bit adds the rounding of
+ * the results to that. */
+static sq_tolerance bound_of(const sq_call *sub, sq_pass pass, sq_move move)
+{
+    const sq_tolerance f32 = sub->op->tolerance(pass, SQ_DTYPE_F32, sub->axis);
+    const double rounding =
+        sub->dtype == SQ_DTYPE_BF16 ? SQ_RULE_ROUNDING_BF16 : SQ_RULE_ROUNDING_F16;
+    const double least = fmax(f32.rel_l2, SQ_RULE_FACTOR * rounding);
+    return sq_condition_bound(sub->op->tolerance(pass, sub->dtype, sub->axis),
+                              sub->dtype == SQ_DTYPE_F32 ? INFINITY : least, pass == SQ_PASS_BWD,
+                              move);
+}
+
 static sq_status compare_values(const sq_place *place, const sq_call *sub, const sq_call *host,
                                 const sq_condition *condition, const char *what, sq_proof *proof,
                                 sq_error *err)
 {
     const sq_tensor_list *list = &place->list;
-    sq_tolerance tolerance = sub->op->tolerance(SQ_PASS_FWD, sub->dtype, sub->axis);
     for (int i = list->first_value; i > 0 && i < list->n_in; i++)
         if (list->in[i].name && !place->is_remote)
-            SQ_TRY(
-                sq_prove_tensor(place->rig, list->in[i].name, &sub->in[i], &host->in[i],
-                                sq_condition_bound(tolerance, sub->dtype, false, condition->in[i]),
-                                what, proof, err));
+            SQ_TRY(sq_prove_tensor(place->rig, list->in[i].name, &sub->in[i], &host->in[i],
+                                   bound_of(sub, SQ_PASS_FWD, condition->in[i]), what, proof, err));
     return SQ_OK;
 }
 
@@ -105,17 +116,14 @@ static sq_status compare_outputs(const sq_place *place, const sq_call *sub, cons
 {
     const sq_tensor_list *list = &place->list;
     const bool is_gradient = list->first_value > 0;
-    sq_tolerance tolerance =
-        sub->op->tolerance(is_gradient ? SQ_PASS_BWD : sub->pass, sub->dtype, sub->axis);
+    const sq_pass pass = is_gradient ? SQ_PASS_BWD : sub->pass;
     for (int i = 0; i < list->n_out; i++) {
         char name[sizeof proof->checks[0].tensor];
         if (!list->out[i].name)
             continue;
         snprintf(name, sizeof name, "%s%s", is_gradient ? "d_" : "", list->out[i].name);
-        SQ_TRY(sq_prove_tensor(
-            place->rig, name, &sub->out[i], &host->out[i],
-            sq_condition_bound(tolerance, sub->dtype, is_gradient, condition->out[i]), what, proof,
-            err));
+        SQ_TRY(sq_prove_tensor(place->rig, name, &sub->out[i], &host->out[i],
+                               bound_of(sub, pass, condition->out[i]), what, proof, err));
     }
     return SQ_OK;
 }
@@ -140,9 +148,8 @@ static void keep_f64(const sq_tensor_list *list, sq_call *host)
 /* What a type has no number for is infinite in it. */
 static void end_range(const sq_tensor *exact, sq_dtype dtype)
 {
-    double *value = exact->data;
+    double *value = exact->data, stored = 0; /* room for a number of any type */
     for (int64_t i = 0; value && i < sq_tensor_count(exact); i++) {
-        double stored; /* room for a number of any type */
         sq_store(&stored, dtype, 0, value[i]);
         const double rounded = sq_load(&stored, dtype, 0);
         value[i] = isinf(rounded) ? rounded : value[i];

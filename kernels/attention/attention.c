@@ -272,7 +272,7 @@ static sq_tolerance tolerance(sq_pass pass, sq_dtype dtype, const sq_axis_value 
     const bool is_bwd = pass == SQ_PASS_BWD, is_step = pass == SQ_PASS_STEP;
     const double n = fmax(axis[AXIS_L], axis[AXIS_LK]);
     const spread s = is_step ? (spread){1, 1} : spread_of_heads(axis);
-    double relative = (is_bwd ? 1e-5 : 3e-6) + 3e-8 * sqrt(n);
+    double relative = is_bwd ? 1e-5 : fmin(1e-5, 3e-6 + 3e-8 * sqrt(n));
     if (dtype != SQ_DTYPE_F32)
         relative = (is_bwd ? 5e-3 : 4e-3) / (dtype == SQ_DTYPE_BF16 ? 1 : 8);
     return (sq_tolerance){.rel_l2 = relative,

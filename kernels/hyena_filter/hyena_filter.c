@@ -108,7 +108,8 @@ static sq_tolerance tolerance(sq_pass pass, sq_dtype dtype, const sq_axis_value 
 {
     (void)dtype;
     const double terms = fmax(axis[AXIS_E], axis[AXIS_F]);
-    const double relative = (1e-6 + 6e-7 * sqrt(terms)) * (pass == SQ_PASS_BWD ? 2 : 1);
+    const double times = pass == SQ_PASS_BWD ? 2 : 1;
+    const double relative = fmin(1e-5, (1e-6 + 6e-7 * sqrt(terms)) * times);
     return (sq_tolerance){.rel_l2 = relative, .max_abs = 20 * relative};
 }
 

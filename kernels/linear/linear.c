@@ -120,10 +120,8 @@ static sq_tolerance tolerance(sq_pass pass, sq_dtype dtype, const sq_axis_value 
     const bool is_bwd = pass == SQ_PASS_BWD;
     const double rows = sq_op_tokens(pass, axis);
     const double terms = is_bwd ? fmax(axis[AXIS_N], fmax(axis[AXIS_K], rows)) : axis[AXIS_K];
-    const double f32 = (axis[AXIS_ACT] == LINEAR_ACT_GELU_TANH ? 4e-6
-                        : axis[AXIS_ACT]                       ? 1e-6
-                                                               : 5e-7) +
-                       6e-8 * sqrt(terms);
+    const double act = axis[AXIS_ACT] == LINEAR_ACT_GELU_TANH ? 4e-6 : axis[AXIS_ACT] ? 1e-6 : 5e-7;
+    const double f32 = fmin(1e-5, act + 6e-8 * sqrt(terms));
     /* A vendor's epilogue may round the product before it adds the bias and the residual, or
      * activates it; bwd rounds what the products of an activation's gradient start from. */
     const bool is_rounded =

@@ -149,7 +149,7 @@ static sq_tolerance tolerance(sq_pass pass, sq_dtype dtype, const sq_axis_value 
 {
     const bool is_bwd = pass == SQ_PASS_BWD;
     const double keys = fmin(axis[AXIS_BLOCK], axis[AXIS_L]), spread = pass == SQ_PASS_STEP;
-    double relative = (is_bwd ? 1e-5 : 3e-6) + 3e-8 * sqrt(keys);
+    double relative = is_bwd ? 1e-5 : fmin(1e-5, 3e-6 + 3e-8 * sqrt(keys));
     if (dtype != SQ_DTYPE_F32)
         relative = (is_bwd ? 5e-3 : 4e-3) / (dtype == SQ_DTYPE_BF16 ? 1 : 8);
     const double largest = spread != 0 ? 1 : sqrt(fmax(1, keys / 7.4));

@@ -196,7 +196,7 @@ static sq_tolerance tolerance(sq_pass pass, sq_dtype dtype, const sq_axis_value 
     (void)axis;
     const double largest = pass == SQ_PASS_BWD ? 4 : 1;
     if (dtype == SQ_DTYPE_F32)
-        return (sq_tolerance){.rel_l2 = 2e-5, .max_abs = 3e-4 * largest};
+        return (sq_tolerance){.rel_l2 = 1e-5, .max_abs = 3e-4 * largest};
     if (dtype == SQ_DTYPE_F16)
         return (sq_tolerance){.rel_l2 = 5e-4, .max_abs = 0.03 * largest};
     return (sq_tolerance){.rel_l2 = 4e-3, .max_abs = 0.25 * largest};
