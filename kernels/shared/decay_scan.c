@@ -296,18 +296,18 @@ static sq_tolerance forward_tolerance(sq_dtype dtype, bool is_gated)
  * elements may be off by more.
  *
  * 16 bit: the state, its gradient, the gated gradient of the output and the weighted scores are
- * each rounded once, independently: 4 times 1.7e-3 (bf16) squared, and the result: 3.8e-3, within
- * 5e-3. Where one step or one head is all there is, a rounding of up to 2^-8 is a whole row's, and in
- * the sums over all steps of terms of either sign the terms' errors add up while the terms do not,
- * most of all where one number is the whole gradient (D of one head): what rounding the reference
- * does is the bound there. Single elements: 0.5, five deviations of 2.5e-2 of 10 rms. f16 has 3 bits
- * more. */
+ * each rounded once, independently: 4 times 1.7e-3 (bf16) squared, and the result: 3.8e-3. Where
+ * one step or one head is all there is, a rounding of up to 2^-8 is a whole row's, and in the sums
+ * over all steps of terms of either sign the terms' errors add up while the terms do not, most of
+ * all where one number is the whole gradient (D of one head): 2.5e-2, single elements five such
+ * deviations of 10 rms. f16 has 3 bits more. (What a peer is held to; of providers the rule asks for
+ * less.) */
 static sq_tolerance backward_tolerance(sq_dtype dtype)
 {
     const double finer = dtype == SQ_DTYPE_F16 ? 8 : 1;
     if (dtype == SQ_DTYPE_F32)
         return (sq_tolerance){.rel_l2 = 1e-5, .max_abs = 5e-4};
-    return (sq_tolerance){.rel_l2 = 5e-3 / finer, .max_abs = 0.5 / finer};
+    return (sq_tolerance){.rel_l2 = 2.5e-2 / finer, .max_abs = 0.5 / finer};
 }
 
 sq_tolerance sq_decay_scan_tolerance(sq_pass pass, sq_dtype dtype, bool is_gated)
