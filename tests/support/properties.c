@@ -64,8 +64,7 @@ static double root_mean_square(const sq_tensor *t)
     return sqrt(sum / (double)count);
 }
 
-/* Filters that are made from parameters alone have no past and no future. */
-static bool has_sequences(const sq_specimen *s)
+bool sq_property_has_sequences(const sq_specimen *s)
 {
     bool is_any = false;
     for (int i = 0; i < s->n_in; i++)
@@ -114,7 +113,7 @@ static bool is_same_everywhere(const sq_specimen *a, const sq_specimen *b)
 static sq_status causality(const sq_property_subject *of, sq_specimen *a, sq_error *err)
 {
     int64_t length = (int64_t)a->axis[SQ_AXIS_L];
-    if (sq_property_axis(a, "causal", 1) == 0 || length < 2 || !has_sequences(a))
+    if (sq_property_axis(a, "causal", 1) == 0 || length < 2 || !sq_property_has_sequences(a))
         return SQ_UNSUPPORTED;
     sq_specimen b;
     sq_status status = sq_property_make(of, SQ_PASS_FWD, NULL, SQ_PROPERTY_OTHER_SEED, &b, err);
@@ -196,7 +195,8 @@ static sq_status run_prefix(const sq_property_subject *of, const sq_specimen *wh
 static sq_status prefix_invariance(const sq_property_subject *of, sq_specimen *whole, sq_error *err)
 {
     int64_t length = (int64_t)whole->axis[SQ_AXIS_L], k = length - length / 3;
-    if (sq_property_axis(whole, "causal", 1) == 0 || k == length || !has_sequences(whole))
+    if (sq_property_axis(whole, "causal", 1) == 0 || k == length ||
+        !sq_property_has_sequences(whole))
         return SQ_UNSUPPORTED;
     sq_specimen cut;
     const sq_specimen_axis set[] = {{"L", (double)k}, {NULL, 0}};
@@ -286,6 +286,7 @@ static const struct {
     bool in_f16;
 } properties[] = {
     {"causality", causality, true},
+    {"backward causality", sq_property_backward, false},
     {"leaks", sq_property_leaks, false},
     {"prefix invariance", prefix_invariance, false},
     {"batch permutation", batch_permutation, false},

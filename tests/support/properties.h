@@ -2,6 +2,8 @@
  *
  * causality changing the inputs from a time t0 on leaves the outputs before t0 as they were:
  *                      to the bit, or within the subject's causality_bound (FFT paths)
+ *   backward causality a loss of the outputs before a time t0 alone has gradients of 0 by the inputs
+ *                      from t0 on, or within causality_bound
  *   leaks              of long_conv, a future 10^4 times as large moves an output by no more than its
  *                      row's rounding (docs/methodology.md)
  *   prefix invariance  the first k steps of a run over L are a run over k

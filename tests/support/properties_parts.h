@@ -24,6 +24,8 @@ typedef sq_status (*sq_property_fn)(const sq_property_subject *of, sq_specimen *
  * drawn. sq_specimen_free also after a failure. */
 sq_status sq_property_make(const sq_property_subject *of, sq_pass pass, const sq_specimen_axis *set,
                            uint64_t seed, sq_specimen *s, sq_error *err);
+/* Filters that are made from parameters alone have no past and no future. */
+bool sq_property_has_sequences(const sq_specimen *s);
 double sq_property_axis(const sq_specimen *s, const char *name, double fallback);
 
 /* Output i of `s`, or a part of it, within `factor` times the operator's tolerance. */
@@ -32,6 +34,9 @@ sq_status sq_property_compare(const sq_specimen *s, int i, double factor, const 
 /* Copies to the dense `to` what of `from` begins at `start` on dim `d` (d < 0: at its corner) and
  * has the dims of `to`; both on the host. */
 void sq_property_copy(sq_tensor *to, const sq_tensor *from, int d, int64_t start);
+
+/* --- properties_backward.c --- */
+sq_status sq_property_backward(const sq_property_subject *of, sq_specimen *a, sq_error *err);
 
 /* --- properties_decay.c --- */
 sq_status sq_property_idle(const sq_property_subject *of, sq_specimen *a, sq_error *err);
