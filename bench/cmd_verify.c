@@ -19,7 +19,7 @@ static const sq_option options[] = {
     {"fuzz", 0, "N", "prove N cells drawn by seed"},
     {"seed", 0, "S", "of --cell's inputs, of --fuzz's first cell (default 1)"},
     {"layout", 0, "LAYOUT", "--cell: dense (default) or strided inputs"},
-    {"values", 0, "VALUES", "--cell: usual (default), strong, tiny or zero inputs"},
+    {"values", 0, "VALUES", "--cell: usual (default), strong, tiny, subnormal, zero, gates"},
     {"op", 0, "NAME", "--fuzz: this operator alone"},
     {"provider", 0, "NAME", "--fuzz: this provider alone"},
     {"proof-work", 0, "N", "multiply-adds that a reference may cost (default 2m)"},

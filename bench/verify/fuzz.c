@@ -136,6 +136,8 @@ static sq_status roll_kind(dice *d, const sq_rig *rig, const char *op_name,
     out->cell.dtype = (sq_dtype)roll(d, SQ_DTYPE_COUNT);
     out->cell.pass = roll_pass(d, op, provider);
     out->values = roll(d, 2) ? SQ_VALUES_USUAL : (sq_values)roll(d, SQ_VALUES_COUNT);
+    if (out->values == SQ_VALUES_GATES && out->cell.pass == SQ_PASS_BWD)
+        out->values = SQ_VALUES_STRONG;
     return SQ_OK;
 }
 

@@ -9,10 +9,23 @@
 #include "bench/worker/job.h"
 #include "core/text.h"
 
-static const char *const values_names[] = {"usual", "strong", "tiny", "zero", NULL};
+static const char *const values_names[] = {"usual", "strong", "tiny", "subnormal",
+                                           "zero",  "gates",  NULL};
 static const char *const layout_names[] = {"dense", "strided", NULL};
 
 static const float strong_factor = 30, tiny_factor = 0x1p-112f, tiny_factor_f16 = 0x1p-10f;
+static const float subnormal_factor = 0x1p-130f, subnormal_factor_f16 = 0x1p-18f;
+
+/* Inputs that are logarithms of decays, or durations of steps, by which rates of -1 and less decay. */
+static const struct {
+    const char *op, *input;
+    float least, most;
+} gates[] = {
+    {"gla", "gk", -60, -40},
+    {"selective_scan", "delta", 40, 60},
+    {"simple_gla", "g", -60, -40},
+    {"ssd", "dt", 40, 60},
+};
 
 const char *sq_values_name(sq_values values)
 {
@@ -47,9 +60,36 @@ static bool is_scaled(const sq_tensor_spec *spec)
     return spec->name && (spec->draw.kind == SQ_DRAW_NORMAL || spec->draw.kind == SQ_DRAW_UNIFORM);
 }
 
-/* Changes how one floating input is drawn; its sign stays what the operator asks for. */
-static void set_values(sq_tensor_list *list, sq_values values, uint64_t seed)
+static void set_gates(const sq_op *op, sq_tensor_list *list)
 {
+    for (size_t k = 0; k < sizeof gates / sizeof gates[0]; k++)
+        for (int i = 0; strcmp(gates[k].op, op->name) == 0 && i < sq_drawn_inputs(list); i++)
+            if (list->in[i].name && strcmp(list->in[i].name, gates[k].input) == 0)
+                list->in[i].draw = (sq_draw){SQ_DRAW_UNIFORM, gates[k].least, gates[k].most, 0};
+}
+
+static float factor_of(sq_values values, sq_dtype dtype)
+{
+    const bool is_f16 = dtype == SQ_DTYPE_F16;
+    switch (values) {
+    case SQ_VALUES_STRONG:
+        return strong_factor;
+    case SQ_VALUES_TINY:
+        return is_f16 ? tiny_factor_f16 : tiny_factor;
+    case SQ_VALUES_SUBNORMAL:
+        return is_f16 ? subnormal_factor_f16 : subnormal_factor;
+    default:
+        return 0;
+    }
+}
+
+/* Changes how one floating input is drawn; its sign stays what the operator asks for. */
+static void set_values(const sq_op *op, sq_tensor_list *list, sq_values values, uint64_t seed)
+{
+    if (values == SQ_VALUES_GATES) {
+        set_gates(op, list);
+        return;
+    }
     const int drawn = sq_drawn_inputs(list);
     int candidates = 0;
     for (int i = 0; i < drawn; i++)
@@ -61,12 +101,8 @@ static void set_values(sq_tensor_list *list, sq_values values, uint64_t seed)
         sq_tensor_spec *spec = &list->in[i];
         if (!is_scaled(spec) || chosen-- != 0)
             continue;
-        const float tiny = spec->dtype == SQ_DTYPE_F16 ? tiny_factor_f16 : tiny_factor;
-        const float factor = values == SQ_VALUES_STRONG ? strong_factor
-                             : values == SQ_VALUES_TINY ? tiny
-                                                        : 0;
-        spec->draw.a *= factor;
-        spec->draw.b *= factor;
+        spec->draw.a *= factor_of(values, spec->dtype);
+        spec->draw.b *= factor_of(values, spec->dtype);
     }
 }
 
@@ -141,7 +177,7 @@ static sq_status prove(sq_job *job, const sq_replay *replay, double max_work, sq
     double setup_ns;
     sq_proof proof;
     if (is_op)
-        set_values(&sq_job_place(job)->list, replay->values, replay->seed);
+        set_values(replay->subject.op, &sq_job_place(job)->list, replay->values, replay->seed);
     SQ_TRY(job->ops->prepare(job, replay->seed, &setup_ns, err));
     if (is_op)
         SQ_TRY(inputs_checksum(job, &before, err));

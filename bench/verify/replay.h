@@ -11,13 +11,17 @@ extern "C" {
 #endif
 
 /* How inputs are drawn: as the operator says; one of them 30 times as large (strong decays, large
- * scores), so small that what decays from it becomes subnormal, or zero. The seed says which one.
- */
+ * scores), so small that what decays from it becomes subnormal, subnormal itself, or zero, where the
+ * seed says which one; or the gates of a recurrence about -50, so that a step keeps e^-50 of a state
+ * and less. (Nothing is left of the gradients of such gates, in f64 either: pass bwd is not for
+ * them.) */
 typedef enum {
     SQ_VALUES_USUAL,
     SQ_VALUES_STRONG,
     SQ_VALUES_TINY,
+    SQ_VALUES_SUBNORMAL,
     SQ_VALUES_ZERO,
+    SQ_VALUES_GATES,
     SQ_VALUES_COUNT
 } sq_values;
 

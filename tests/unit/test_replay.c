@@ -235,6 +235,67 @@ static void a_seed_is_a_cell(void **state)
     assert_in_range(other, 5, 35);
 }
 
+static void every_kind_of_values_is_drawn(void **state)
+{
+    (void)state;
+    int count[SQ_VALUES_COUNT] = {0};
+    for (uint64_t seed = 0; seed < 300; seed++) {
+        sq_error err = {.status = SQ_OK};
+        sq_replay r;
+        assert_int_equal(sq_fuzz_draw(&rig, seed, "gla", NULL, 1e4, &r, &err), SQ_OK);
+        assert_true(r.values != SQ_VALUES_GATES || r.cell.pass != SQ_PASS_BWD);
+        count[r.values]++;
+    }
+    for (int i = 0; i < SQ_VALUES_COUNT; i++)
+        assert_true(count[i] > 0);
+}
+
+/* Inputs of a launch whose numbers all lie within. */
+static double least_seen, most_seen;
+static int seen;
+
+static sq_status look(const sq_call *call)
+{
+    seen = 0;
+    for (int i = 0; i < SQ_MAX_IN; i++) {
+        const sq_tensor *t = &call->in[i];
+        bool is_within = t->data != NULL;
+        for (int64_t k = 0; is_within && k < sq_tensor_count(t); k++) {
+            const double x = sq_load(t->data, t->dtype, sq_tensor_offset(t, k));
+            is_within = x >= least_seen && x <= most_seen;
+        }
+        seen += is_within;
+    }
+    return SQ_OK;
+}
+
+static int count_within(sq_values values, double least, double most)
+{
+    sq_error err = {.status = SQ_OK};
+    sq_verification v;
+    sq_replay r = {.seed = 3, .values = values};
+    spoil = look;
+    least_seen = least;
+    most_seen = most;
+    assert_int_equal(sq_cell_parse("gla@cpu/spoiled/fwd/f32/B=1,L=9,H=2,K=4,V=4/clean-cold,plain,"
+                                   "unlocked",
+                                   &r.cell, &r.subject, &err),
+                     SQ_OK);
+    assert_int_equal(sq_replay_run(&rig, &r, 1e6, &v, &err), SQ_OK);
+    assert_int_equal(v.verdict, SQ_VERDICT_OK);
+    return seen;
+}
+
+static void values_are_what_they_are_called(void **state)
+{
+    (void)state;
+    assert_int_equal(count_within(SQ_VALUES_USUAL, -60, -40), 0);
+    assert_int_equal(count_within(SQ_VALUES_GATES, -60, -40), 1);
+    assert_int_equal(count_within(SQ_VALUES_USUAL, -0x1p-126, 0x1p-126), 0);
+    assert_int_equal(count_within(SQ_VALUES_SUBNORMAL, -0x1p-126, 0x1p-126), 1);
+    assert_int_equal(count_within(SQ_VALUES_ZERO, 0, 0), 1);
+}
+
 static void unknown_operators_are_refused(void **state)
 {
     (void)state;
@@ -253,6 +314,8 @@ int main(void)
         cmocka_unit_test(in_16_bit_the_terms_are_off_by_their_rounding),
         cmocka_unit_test(the_worst_tensor_of_pass_bwd_is_a_gradient),
         cmocka_unit_test(a_seed_is_a_cell),
+        cmocka_unit_test(every_kind_of_values_is_drawn),
+        cmocka_unit_test(values_are_what_they_are_called),
         cmocka_unit_test(unknown_operators_are_refused),
     };
     sq_error err;
