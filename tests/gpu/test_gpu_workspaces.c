@@ -1,0 +1,128 @@
+/* Nothing is quadratic in memory: what the CUDA providers ask for beside their tensors grows as the
+ * sequence does. No device is needed, since a workspace depends on the call alone.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <string.h>
+
+#include "kernels/op.h"
+
+/* What a call may ask for beside its tensors: some times as much (the most is rows of one channel in
+ * 16-byte vectors, 12 times), and what a vendor's library gets for products of any size. */
+#define TIMES 16
+#define CONSTANT ((int64_t)64 << 20)
+
+static const sq_device h100 = {.backend = "cuda",
+                               .compute_major = 9,
+                               .shared_bytes_per_block = 232448,
+                               .sm_count = 132,
+                               .memory_bytes = (int64_t)80 << 30,
+                               .l2_bytes = 50 << 20};
+
+/* The call of a shape of that length, in keys too; false where the operator has none. */
+static bool call_at(const sq_op *op, sq_pass pass, sq_dtype dtype, const char *shape,
+                    int64_t length, sq_call *call, sq_tensor_list *list)
+{
+    sq_error err;
+    *call = (sq_call){.op = op, .pass = pass, .dtype = dtype};
+    if (sq_axis_parse_assignments(op->axes, shape, call->axis, &err) != SQ_OK)
+        fail_msg("%s %s: %s", op->name, shape, err.message);
+    const int keys = sq_axis_find(op->axes, "Lk");
+    call->axis[SQ_AXIS_L] = (double)length;
+    if (keys >= 0)
+        call->axis[keys] = 0;
+    return sq_op_check(op, call->axis, &err) == SQ_OK && sq_call_shape(call, list, &err) == SQ_OK;
+}
+
+/* Workspace, and what pass fwd keeps for bwd; -1 where the provider does not take the call. */
+static int64_t asked(const sq_provider *p, const sq_call *call, const sq_tensor_list *list)
+{
+    sq_error err;
+    if (sq_provider_supports(p, call, list, &h100, &err) != SQ_OK)
+        return -1;
+    const sq_call forward = call->pass == SQ_PASS_BWD ? sq_call_forward(call, list) : *call;
+    const bool is_kept = p->saved && call->pass != SQ_PASS_STEP;
+    return (int64_t)((p->workspace ? p->workspace(call) : 0) + (is_kept ? p->saved(&forward) : 0));
+}
+
+static int64_t tensor_bytes(const sq_call *call, const sq_tensor_list *list)
+{
+    size_t bytes = 0;
+    for (int i = 0; i < list->n_in; i++)
+        bytes += list->in[i].name ? sq_tensor_bytes(&call->in[i]) : 0;
+    for (int i = 0; i < list->n_out; i++)
+        bytes += list->out[i].name ? sq_tensor_bytes(&call->out[i]) : 0;
+    return (int64_t)bytes;
+}
+
+static bool is_linear(int64_t bytes, int64_t tensors)
+{
+    return bytes <= TIMES * tensors + CONSTANT;
+}
+
+static bool check(const sq_op *op, const sq_provider *p, sq_pass pass, sq_dtype dtype,
+                  const char *shape)
+{
+    static const int64_t lengths[] = {1 << 14, 1 << 17, 1 << 20};
+    bool is_asked = false;
+    for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
+        sq_call call;
+        sq_tensor_list list;
+        const bool has_call = call_at(op, pass, dtype, shape, lengths[i], &call, &list);
+        const int64_t bytes = has_call ? asked(p, &call, &list) : -1;
+        is_asked = is_asked || bytes >= 0;
+        if (bytes >= 0 && !is_linear(bytes, tensor_bytes(&call, &list)))
+            fail_msg("%s %s %s %s %s: %lld bytes at L=%lld beside %lld of tensors", op->name,
+                     p->name, sq_pass_name(pass), sq_dtype_name(dtype), shape, (long long)bytes,
+                     (long long)lengths[i], (long long)tensor_bytes(&call, &list));
+    }
+    return is_asked;
+}
+
+static void check_provider(const sq_op *op, const sq_provider *p, int *count)
+{
+    static const sq_pass passes[] = {SQ_PASS_FWD, SQ_PASS_BWD, SQ_PASS_STEP};
+    for (int i = 0; i < 3; i++) {
+        int taken = 0;
+        for (const char *const *shape = op->test_shapes; *shape; shape++)
+            for (int dtype = SQ_DTYPE_F32; dtype <= SQ_DTYPE_F16; dtype++)
+                if (sq_provider_has(p, passes[i]))
+                    taken += check(op, p, passes[i], (sq_dtype)dtype, *shape);
+        if (taken == 0 && sq_provider_has(p, passes[i]))
+            printf("%s %s %s takes no long sequence\n", op->name, p->name, sq_pass_name(passes[i]));
+        *count += taken;
+    }
+}
+
+static void memory_grows_with_the_sequence(void **state)
+{
+    int count = 0;
+    (void)state;
+    for (int i = 0; sq_ops[i]; i++)
+        for (const sq_provider *p = sq_providers_cuda(sq_ops[i]); p->name; p++)
+            check_provider(sq_ops[i], p, &count);
+    printf("%d shapes of a pass and type\n", count);
+    assert_true(count > 1000);
+}
+
+/* Scores of one head of one channel, in bf16: the least that a square could be. */
+static void a_square_is_seen(void **state)
+{
+    (void)state;
+    assert_false(is_linear((int64_t)2 << 40, (int64_t)(4 * 2) << 20));
+    assert_false(is_linear((int64_t)2 << 34, (int64_t)(4 * 2) << 17));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(memory_grows_with_the_sequence),
+        cmocka_unit_test(a_square_is_seen),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
