@@ -1,12 +1,14 @@
 /* decay_native_bwd: pass bwd on Hopper's tensor cores, for bf16 and up to 256 keys: the states and
  * their gradients by chunks in one launch (in segments where states are few: three), then all chunks
- * at once, then the sums that decay_tile_sums.cuh makes for the tiles too.
+ * at once, then the sums that decay_tile_sums.cuh makes for the tiles too. Where nothing is summed
+ * over heads or columns, and heads are many: the states alone, then a walk back over each head's
+ * chunks.
  */
-#include "kernels/chunk_core/decay_native_bwd.cuh"
 #include "kernels/chunk_core/decay_native_gate.cuh"
 #include "kernels/chunk_core/decay_native_host.cuh"
 #include "kernels/chunk_core/decay_native_plan.cuh"
 #include "kernels/chunk_core/decay_native_states.cuh"
+#include "kernels/chunk_core/decay_native_walk.cuh"
 #include "kernels/chunk_core/decay_native_wide.cuh"
 #include "kernels/chunk_core/decay_providers.cuh"
 #include "kernels/chunk_core/decay_tile_sums.cuh"
@@ -28,9 +30,21 @@ typedef struct {
  * their bytes. Constants, so that a result does not depend on the device. */
 enum { STEP_NS = 5000, SUMS_NS = 8000, SUMS_BYTES_PER_NS = 2500 };
 
+/* The same of a chunk of a multiprocessor where both take what their bytes do: the walk's; that of
+ * all chunks at once, and what the gradients of the states take before it. */
+enum { WALK_NS = 5300, ALL_NS = 8700 };
+
 static bool is_wide(const sq_decay_params &p)
 {
     return p.keys > SQ_GRADS_KEYS;
+}
+
+/* A walk has a multiprocessor for as long as the longest of the blocks. */
+static bool is_walk(const sq_decay_params &p)
+{
+    const int64_t units = (int64_t)p.batch * p.heads;
+    return !is_wide(p) && p.values <= SQ_TMA_SIDE && p.heads_per_group == 1 &&
+           sq_ceil_div(units, SQ_DECAY_SMS) * SQ_DECAY_SMS * WALK_NS <= units * ALL_NS;
 }
 
 /* The time of the chunks' kernel, and of the sums after it, where a split has `heads` heads. */
@@ -72,10 +86,10 @@ typedef struct {
                      const sq_states_plan &plan, int heads, int segments, sq_error *err);
 } states_kernel;
 
-/* Of both walks. */
+/* Of both walks, but where G stays on the chip. */
 static int64_t blocks_of(const sq_decay_params &p, int columns, int heads)
 {
-    return 2 * sq_ceil_div(p.values, columns) * (p.heads / heads) * p.batch;
+    return (is_walk(p) ? 1 : 2) * sq_ceil_div(p.values, columns) * (p.heads / heads) * p.batch;
 }
 
 /* segments: that the launch has, or runs. */
@@ -141,6 +155,8 @@ static double states_ns(const states_kernel &kernel, const sq_decay_params &p,
 static sq_native_plan plan_states(const sq_decay_params &p)
 {
     const states_kernel kernel = choose_states(p);
+    if (is_walk(p))
+        return {1, 1, sq_ceil_div(p.length, SQ_CHUNK)};
     return sq_native_choose_plan(
         p.length, [&](const sq_native_plan &plan) { return states_ns(kernel, p, plan); });
 }
@@ -203,7 +219,7 @@ static size_t lay_out(sq_decay_tiled *c, void *workspace, void **forward)
     const int64_t states = parts * p.keys * p.values * (int64_t)sizeof(T);
     sq_decay_arena a = {(uintptr_t)workspace};
     c->before = sq_decay_take(&a, states);
-    c->after = sq_decay_take(&a, states);
+    c->after = is_walk(p) ? NULL : sq_decay_take(&a, states);
     if (p.segments > 1) { /* of both walks */
         const int64_t ends = 2 * (int64_t)(p.segments - 1) * p.batch * p.heads;
         c->p.state = sq_decay_take_floats(&a, ends * p.keys * p.values);
@@ -241,6 +257,8 @@ typedef struct {
 
 static chunks_kernel choose_chunks(const sq_decay_params &p)
 {
+    if (is_walk(p))
+        return {sq_walk_kernel<T>, sq_walk_shared_bytes};
     return is_wide(p) ? chunks_kernel{sq_wide_kernel<T>, sq_wide_shared_bytes}
                       : chunks_kernel{sq_grads_kernel<T>, sq_grads_shared_bytes};
 }
@@ -249,8 +267,8 @@ static sq_status run_chunks(const sq_call *call, const sq_grads_maps &maps, cons
                             sq_error *err)
 {
     const chunks_kernel kernel = choose_chunks(c.p);
-    const int64_t items =
-        (int64_t)c.p.batch * (c.p.heads / c.p.heads_per_group) * c.chunks * c.splits;
+    const int64_t items = (int64_t)c.p.batch * (c.p.heads / c.p.heads_per_group) *
+                          (is_walk(c.p) ? 1 : c.chunks * c.splits);
     const unsigned blocks = (unsigned)(items < SQ_DECAY_SMS ? items : SQ_DECAY_SMS);
     SQ_TRY(sq_allow_shared(kernel.code, kernel.shared_bytes, err));
     kernel.code<<<blocks, SQ_GRADS_THREADS, kernel.shared_bytes, sq_stream(call)>>>(maps, c);
@@ -312,8 +330,11 @@ static sq_status make_maps(const sq_call *call, const sq_decay_tiled &c, backwar
         {&g->before, states_of(c, c.before)},
         {&g->after, states_of(c, c.after)},
     };
-    for (const auto &one : all)
+    for (const auto &one : all) {
+        if (!one.tensor.data) /* G where it stays on the chip */
+            continue;
         SQ_TRY(sq_tma_map(encode, SQ_DTYPE_BF16, &one.tensor, one.map, err));
+    }
     maps->states.forward = {g->k, g->v, g->before};
     maps->states.reverse = {g->q, g->d_o, g->after};
     return p.z.data ? sq_decay_native_maps(call, forward_of(c), &maps->forward, err) : SQ_OK;

@@ -229,9 +229,9 @@ __device__ __forceinline__ void sq_grads_begin_values(uint32_t tile, const float
 }
 
 /* The warpgroup of keys: dk, dv, dw, the keys' part of d(ln a). */
-template <typename T>
+template <typename T, typename SHARED>
 __device__ __forceinline__ void sq_grads_keys(const sq_grads_maps &maps, const sq_decay_tiled &c,
-                                              const sq_grads_shared &shared)
+                                              const SHARED &shared)
 {
     const sq_native_lane at = sq_native_lane_of();
     sq_grads_small *small = shared.small();
@@ -239,7 +239,7 @@ __device__ __forceinline__ void sq_grads_keys(const sq_grads_maps &maps, const s
     const uint32_t now_after = sq_grads_seen_of(at, true);
     float dp[32], key[2] = {0.0f, 0.0f}, dot = 0.0f;
     int head = 0;
-    sq_grads_each(c, [&](const sq_grads_step &s, int n) {
+    shared.each(c, [&](const sq_grads_step &s, int n) {
         const int stage = n % SQ_GRADS_STAGES, row = 16 * at.warp + at.g;
         const sq_chunk_gates *gates = &small->gates[n % SQ_GRADS_GATES];
         float score[32], d_v[32], step[2] = {0.0f, 0.0f};
@@ -251,18 +251,19 @@ __device__ __forceinline__ void sq_grads_keys(const sq_grads_maps &maps, const s
         sq_grads_start_rows<T, 4>(shared.v(stage), shared.d_o(stage), !s.is_first_tile, dp);
         sq_grads_start_rows<T, 8>(shared.k(stage), shared.q(stage), false, score);
         sq_wgmma_commit();
-        sq_grads_start_rows<T, 8>(shared.k(stage), shared.after(stage), false, d_v);
+        shared.wait_gradient(n);
+        sq_grads_start_rows<T, 8>(shared.k(stage), shared.gradient(n), false, d_v);
         sq_wgmma_commit();
         sq_grads_load_rows(shared.v(stage), at, v);
         sq_grads_weigh_rows<T>(v, factor, weighed);
         dk.pin();
         sq_wgmma_pin(weighed);
         sq_wgmma_fence();
-        dk.update(weighed, shared.after(stage), !(s.is_first_head && s.is_first_tile));
+        dk.update(weighed, shared.gradient(n), !(s.is_first_head && s.is_first_tile));
         sq_wgmma_commit();
         if (c.d_log)
             dot += sq_grads_dot_tiles<T>(shared.before(stage) + SQ_TMA_TILE_BYTES,
-                                         shared.after(stage) + SQ_TMA_TILE_BYTES, at);
+                                         shared.gradient(n) + SQ_TMA_TILE_BYTES, at);
         sq_wgmma_wait<2>();
         sq_wgmma_pin(dp);
         sq_wgmma_pin(score);
@@ -310,14 +311,58 @@ __device__ __forceinline__ void sq_grads_keys(const sq_grads_maps &maps, const s
         sq_wgmma_wait<0>();
         dk.pin();
         sq_grads_release(shared, n);
+        shared.release_gradient(n);
         if (s.is_last_head && s.is_last_tile)
-            sq_grads_flush<T>(c, s, &maps.d_k, c.d_k, shared.d_k(), 0, SQ_GRADS_KEYS_SYNC, at, dk);
+            sq_grads_flush<T, SHARED::has_splits>(c, s, &maps.d_k, c.d_k, shared.d_k(), 0,
+                                                  SQ_GRADS_KEYS_SYNC, at, dk);
     });
     if (threadIdx.x % SQ_WARPGROUP == 0)
         sq_tma_wait_read();
 }
 
 /* --- the kernel --- */
+
+/* One thread, before the others use them. */
+__device__ __forceinline__ void sq_grads_init_barriers(const sq_grads_shared &shared)
+{
+    for (int stage = 0; stage < SQ_GRADS_STAGES; stage++) {
+        sq_barrier_init(shared.full(stage), 1);
+        sq_barrier_init(shared.empty(stage), 8);
+    }
+    for (int set = 0; set < SQ_GRADS_GATES; set++) {
+        sq_barrier_init(shared.gates_full(set), 1);
+        sq_barrier_init(shared.gates_empty(set), 8);
+    }
+    for (int set = 0; set < SQ_GRADS_SUMS; set++) {
+        sq_barrier_init(shared.sums_full(set), 8);
+        sq_barrier_init(shared.sums_empty(set), 1);
+    }
+}
+
+/* The warps' work; that of copying and of the queries: copy(), queries(). */
+template <typename T, typename SHARED, typename COPY, typename QUERIES>
+__device__ __forceinline__ void sq_grads_play(const sq_grads_maps &maps, const sq_decay_tiled &c,
+                                              const SHARED &shared, COPY copy, QUERIES queries)
+{
+    /* From a shuffle, so that the compiler sees that a warp has one role: descriptors and barriers
+     * are then made once for a warp. */
+    const int role = __shfl_sync(0xffffffffu, (int)threadIdx.x / 32, 0), warp = role % 4;
+    if (role >= 8) {
+        sq_release_registers<SQ_GRADS_PRODUCER_REGISTERS>();
+        if (warp > 0 && warp <= SQ_GRADS_MAKERS)
+            sq_grads_fill_gates<T>(c, shared, warp - 1);
+        else if (warp > SQ_GRADS_MAKERS && c.d_log)
+            sq_grads_end_sums(c, shared);
+        else if (threadIdx.x % SQ_WARPGROUP == 0)
+            copy();
+    } else {
+        sq_claim_registers<SQ_GRADS_CONSUMER_REGISTERS>();
+        if (role < 4)
+            queries();
+        else
+            sq_grads_keys<T>(maps, c, shared);
+    }
+}
 
 template <typename T>
 static __global__ void __launch_bounds__(SQ_GRADS_THREADS, 1)
@@ -330,39 +375,13 @@ static __global__ void __launch_bounds__(SQ_GRADS_THREADS, 1)
     unsigned char *first = memory + (past ? 1024 - past : 0);
     const sq_grads_shared shared = {first, sq_shared_address(first)};
     if (threadIdx.x == 0) {
-        for (int stage = 0; stage < SQ_GRADS_STAGES; stage++) {
-            sq_barrier_init(shared.full(stage), 1);
-            sq_barrier_init(shared.empty(stage), 8);
-        }
-        for (int set = 0; set < SQ_GRADS_GATES; set++) {
-            sq_barrier_init(shared.gates_full(set), 1);
-            sq_barrier_init(shared.gates_empty(set), 8);
-        }
-        for (int set = 0; set < SQ_GRADS_SUMS; set++) {
-            sq_barrier_init(shared.sums_full(set), 8);
-            sq_barrier_init(shared.sums_empty(set), 1);
-        }
+        sq_grads_init_barriers(shared);
         sq_barrier_init_fence();
     }
     __syncthreads();
-    /* From a shuffle, so that the compiler sees that a warp has one role: descriptors and barriers
-     * are then made once for a warp. */
-    const int role = __shfl_sync(0xffffffffu, (int)threadIdx.x / 32, 0), warp = role % 4;
-    if (role >= 8) {
-        sq_release_registers<SQ_GRADS_PRODUCER_REGISTERS>();
-        if (warp > 0 && warp <= SQ_GRADS_MAKERS)
-            sq_grads_fill_gates<T>(c, shared, warp - 1);
-        else if (warp > SQ_GRADS_MAKERS && c.d_log)
-            sq_grads_end_sums(c, shared);
-        else if (threadIdx.x % SQ_WARPGROUP == 0)
-            sq_grads_copy(maps, c, shared);
-    } else {
-        sq_claim_registers<SQ_GRADS_CONSUMER_REGISTERS>();
-        if (role < 4)
-            sq_grads_queries<T>(maps, c, shared);
-        else
-            sq_grads_keys<T>(maps, c, shared);
-    }
+    sq_grads_play<T>(
+        maps, c, shared, [&] { sq_grads_copy(maps, c, shared); },
+        [&] { sq_grads_queries<T>(maps, c, shared); });
 #endif
 }
 

@@ -62,8 +62,15 @@ sq_grads_small;
 constexpr int sq_grads_shared_bytes =
     1024 + SQ_GRADS_TILES * SQ_TMA_TILE_BYTES + (int)sizeof(sq_grads_small);
 
-/* Shared memory: of each stage Q, K, S^T, G^T (two tiles each), V, dO; dv; dq; dk; the rest. */
+template <typename F>
+__device__ __forceinline__ void sq_grads_each(const sq_decay_tiled &c, F f);
+
+/* Shared memory: of each stage Q, K, S^T, G^T (two tiles each), V, dO; dv; dq; dk; the rest. Those who
+ * read it know it by its type, which says how the block goes through its steps too: the other such
+ * type is that of decay_native_walk.cuh. */
 struct sq_grads_shared {
+    static constexpr bool has_splits = true; /* c.splits may be more than 1 */
+
     unsigned char *memory;
     uint32_t base;
 
@@ -103,6 +110,16 @@ struct sq_grads_shared {
     {
         return sq_shared_address(&small()->sums_empty[set]);
     }
+
+    template <typename F>
+    __device__ __forceinline__ void each(const sq_decay_tiled &c, F f) const
+    {
+        sq_grads_each(c, f);
+    }
+    /* G^T of step n, for the keys: here a part of the stage. */
+    __device__ uint32_t gradient(int n) const { return after(n % SQ_GRADS_STAGES); }
+    __device__ void wait_gradient(int) const {}
+    __device__ void release_gradient(int) const {}
 };
 
 /* --- the walk --- */
@@ -228,11 +245,11 @@ __device__ __forceinline__ float2 sq_grads_load_skip(const sq_decay_params &p,
 
 /* One warp of SQ_GRADS_MAKERS: the gates of every so many-th step. It sees each round of the sets
  * that it fills at all. */
-template <typename T>
-__device__ __forceinline__ void sq_grads_fill_gates(const sq_decay_tiled &c,
-                                                    const sq_grads_shared &shared, int worker)
+template <typename T, typename SHARED>
+__device__ __forceinline__ void sq_grads_fill_gates(const sq_decay_tiled &c, const SHARED &shared,
+                                                    int worker)
 {
-    sq_grads_each(c, [&](const sq_grads_step &s, int n) {
+    shared.each(c, [&](const sq_grads_step &s, int n) {
         const int set = n % SQ_GRADS_GATES, round = n / SQ_GRADS_GATES;
         if (n % SQ_GRADS_MAKERS != worker)
             return;
@@ -382,14 +399,14 @@ __device__ __forceinline__ float sq_grads_dot_tiles(uint32_t x, uint32_t y, sq_n
 }
 
 /* dq or dk of 128 keys from `key` on: rounded, by TMA, or a split's part of it. */
-template <typename T>
+template <typename T, bool HAS_SPLITS = true>
 __device__ __forceinline__ void sq_grads_flush(const sq_decay_tiled &c, const sq_grads_step &s,
                                                const CUtensorMap *map, float *parts, uint32_t tiles,
                                                int key, int sync, sq_native_lane at,
                                                const sq_grads_sum &sum)
 {
     const int first = s.chunk * SQ_CHUNK;
-    if (c.splits > 1) {
+    if (HAS_SPLITS && c.splits > 1) {
         const int64_t row_size = (int64_t)(c.p.heads / c.p.heads_per_group) * c.p.keys;
         const int row = 16 * at.warp + at.g, column = key + 2 * at.q;
         const int64_t start = ((int64_t)s.split * c.p.batch + s.batch) * c.p.length + first + row;

@@ -140,6 +140,19 @@ struct sq_native_state {
             }
     }
 
+    /* Rounded, into its tiles: a row of 64 keys each. */
+    __device__ __forceinline__ void store(uint32_t tiles, sq_native_lane at) const
+    {
+#pragma unroll
+        for (int k = 0; k < KEYS / 16; k++) {
+            uint32_t packed[1][4];
+            round(k, packed);
+            sq_stmatrix(
+                sq_address_a<8>(tiles + k / 4 * SQ_TMA_TILE_BYTES, 16 * at.warp, 16 * (k % 4)),
+                packed[0]);
+        }
+    }
+
     __device__ __forceinline__ void decay(float factor)
     {
 #pragma unroll

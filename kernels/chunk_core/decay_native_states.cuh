@@ -175,14 +175,7 @@ __device__ __forceinline__ void sq_states_store(const CUtensorMap *map, uint32_t
     if (is_first)
         sq_tma_wait_read(); /* the one before */
     sq_named_sync(1 + group, SQ_WARPGROUP);
-#pragma unroll
-    for (int k = 0; k < KEYS / 16; k++) {
-        uint32_t packed[1][4];
-        state.round(k, packed);
-        sq_stmatrix(
-            sq_address_a<8>(rounded + k / 4 * SQ_TMA_TILE_BYTES, 16 * at.warp, 16 * (k % 4)),
-            packed[0]);
-    }
+    state.store(rounded, at);
     sq_async_fence();
     sq_named_sync(1 + group, SQ_WARPGROUP);
     if (is_first) {

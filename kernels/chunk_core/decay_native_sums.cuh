@@ -100,12 +100,12 @@ __device__ __forceinline__ int64_t sq_grads_skip_row(const sq_decay_tiled &c,
 }
 
 /* One warp: ends the sums of each head's chunk. */
-__device__ __forceinline__ void sq_grads_end_sums(const sq_decay_tiled &c,
-                                                  const sq_grads_shared &shared)
+template <typename SHARED>
+__device__ __forceinline__ void sq_grads_end_sums(const sq_decay_tiled &c, const SHARED &shared)
 {
     const int lane = (int)threadIdx.x % 32;
     int head = 0;
-    sq_grads_each(c, [&](const sq_grads_step &s, int) {
+    shared.each(c, [&](const sq_grads_step &s, int) {
         if (!s.is_last_tile)
             return;
         const int set = head % SQ_GRADS_SUMS;

@@ -310,6 +310,7 @@ static const char *const test_shapes[] = {
     "B=1,L=257,H=1,K=256,V=128,norm=torchscale,chunk=64",
     "B=1,L=577,H=2,K=16,V=16,norm=torchscale,first=4096,final=1",
     "B=2,L=97,H=2,K=8,V=8,initial=1,final=1,chunk=64",
+    "B=27,L=130,H=3,K=16,V=32,initial=1,final=1",
     "B=2,L=1,H=2,K=8,V=8,initial=1,final=1",
     "B=1,L=1500,H=2,K=128,V=64,norm=decay,initial=1,final=1",
     "B=150,L=3,H=1,K=136,V=136,norm=decay,initial=1,final=1",

@@ -114,6 +114,9 @@ static const char *const test_shapes[] = {
     "B=140,L=5,H=1,K=136,V=72,initial=1,final=1",
     "B=1,L=1031,H=2,K=64,V=128,initial=1,final=1",
     "B=1,L=1157,H=1,K=8,V=8,initial=1,final=1",
+    "B=1,L=67,H=84,K=128,V=64,initial=1,final=1",
+    "B=82,L=70,H=2,K=72,V=40",
+    "B=27,L=323,H=3,K=8,V=16,initial=1,final=1",
     NULL,
 };
 

@@ -333,6 +333,8 @@ static const char *const test_shapes[] = {
     "B=1,L=1157,H=1,P=8,N=8,initial=1,final=1",
     "B=1,L=1100,H=1,P=8,N=8,gate=1,initial=1,final=1,documents=1",
     "B=1,L=3601,H=64,P=8,N=8,initial=1,final=1",
+    "B=24,L=193,H=4,P=24,N=40,G=4,skip=2,initial=1,final=1,documents=1",
+    "B=42,L=75,H=2,P=64,N=16,G=2,gate=1,dtmin=0.005",
     NULL,
 };
 
