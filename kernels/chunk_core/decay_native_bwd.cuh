@@ -254,12 +254,16 @@ __device__ __forceinline__ void sq_grads_keys(const sq_grads_maps &maps, const s
         shared.wait_gradient(n);
         sq_grads_start_rows<T, 8>(shared.k(stage), shared.gradient(n), false, d_v);
         sq_wgmma_commit();
-        sq_grads_load_rows(shared.v(stage), at, v);
-        sq_grads_weigh_rows<T>(v, factor, weighed);
-        dk.pin();
-        sq_wgmma_pin(weighed);
-        sq_wgmma_fence();
-        dk.update(weighed, shared.gradient(n), !(s.is_first_head && s.is_first_tile));
+        if constexpr (SHARED::has_sums) {
+            sq_grads_load_rows(shared.v(stage), at, v);
+            sq_grads_weigh_rows<T>(v, factor, weighed);
+            dk.pin();
+            sq_wgmma_pin(weighed);
+            sq_wgmma_fence();
+            dk.update(weighed, shared.gradient(n), !(s.is_first_head && s.is_first_tile));
+        } else {
+            sq_grads_start_sum<T>(shared.v(stage), shared.gradient(n), dk);
+        }
         sq_wgmma_commit();
         if (c.d_log)
             dot += sq_grads_dot_tiles<T>(shared.before(stage) + SQ_TMA_TILE_BYTES,
@@ -287,6 +291,13 @@ __device__ __forceinline__ void sq_grads_keys(const sq_grads_maps &maps, const s
                 d_v, pairs[k], sq_wgmma_columns(shared.d_o(stage)) + sq_wgmma_columns_step(k), 1);
         }
         sq_wgmma_commit();
+        if constexpr (!SHARED::has_sums) {
+            sq_wgmma_wait<1>();
+            dk.pin();
+            sq_grads_scale_rows(factor, dk);
+            dk.pin();
+            sq_wgmma_fence();
+        }
         dk.update(w, shared.q(stage));
         sq_wgmma_commit();
         if (s.is_last_tile && c.d_log) {
@@ -313,7 +324,7 @@ __device__ __forceinline__ void sq_grads_keys(const sq_grads_maps &maps, const s
         sq_grads_release(shared, n);
         shared.release_gradient(n);
         if (s.is_last_head && s.is_last_tile)
-            sq_grads_flush<T, SHARED::has_splits>(c, s, &maps.d_k, c.d_k, shared.d_k(), 0,
+            sq_grads_flush<T, SHARED::has_sums>(c, s, &maps.d_k, c.d_k, shared.d_k(), 0,
                                                   SQ_GRADS_KEYS_SYNC, at, dk);
     });
     if (threadIdx.x % SQ_WARPGROUP == 0)

@@ -69,7 +69,7 @@ __device__ __forceinline__ void sq_grads_each(const sq_decay_tiled &c, F f);
  * read it know it by its type, which says how the block goes through its steps too: the other such
  * type is that of decay_native_walk.cuh. */
 struct sq_grads_shared {
-    static constexpr bool has_splits = true; /* c.splits may be more than 1 */
+    static constexpr bool has_sums = true; /* of dq and dk over several steps or splits */
 
     unsigned char *memory;
     uint32_t base;
@@ -374,6 +374,27 @@ __device__ __forceinline__ void sq_grads_start_rows(uint32_t a, uint32_t b, bool
     }
 }
 
+/* Starts sum = A B: 64 values of A by rows, 128 columns of B. */
+template <typename T>
+__device__ __forceinline__ void sq_grads_start_sum(uint32_t a, uint32_t b, sq_grads_sum &sum)
+{
+    const uint64_t from = sq_wgmma_rows(a), by = sq_wgmma_columns(b);
+#pragma unroll
+    for (int n = 0; n < 4; n++) {
+        sq_wgmma_128_columns<T>(sum.sum[0], from + sq_wgmma_rows_step(n),
+                                by + sq_wgmma_columns_step(n), n > 0);
+    }
+}
+
+/* sum o factor of the row. */
+__device__ __forceinline__ void sq_grads_scale_rows(const float (&factor)[2], sq_grads_sum &sum)
+{
+#pragma unroll
+    for (int i = 0; i < 64; i++) {
+        sum.sum[0][i] *= factor[i / 2 % 2];
+    }
+}
+
 /* Of diagonals of the warp's 16 x 16 blocks in D tiles (even: column 2 q, odd: 2 q + 1), what the
  * thread holds. */
 __device__ __forceinline__ float sq_grads_diagonal(sq_native_lane at, float even, float odd)
@@ -399,14 +420,14 @@ __device__ __forceinline__ float sq_grads_dot_tiles(uint32_t x, uint32_t y, sq_n
 }
 
 /* dq or dk of 128 keys from `key` on: rounded, by TMA, or a split's part of it. */
-template <typename T, bool HAS_SPLITS = true>
+template <typename T, bool HAS_SUMS = true>
 __device__ __forceinline__ void sq_grads_flush(const sq_decay_tiled &c, const sq_grads_step &s,
                                                const CUtensorMap *map, float *parts, uint32_t tiles,
                                                int key, int sync, sq_native_lane at,
                                                const sq_grads_sum &sum)
 {
     const int first = s.chunk * SQ_CHUNK;
-    if (HAS_SPLITS && c.splits > 1) {
+    if (HAS_SUMS && c.splits > 1) {
         const int64_t row_size = (int64_t)(c.p.heads / c.p.heads_per_group) * c.p.keys;
         const int row = 16 * at.warp + at.g, column = key + 2 * at.q;
         const int64_t start = ((int64_t)s.split * c.p.batch + s.batch) * c.p.length + first + row;

@@ -48,7 +48,7 @@ __device__ __forceinline__ void sq_walk_each(const sq_decay_tiled &c, F f)
 /* Shared memory: of each stage Q, K, S^T (two tiles each), V, dO; G^T of two steps; dv; dq; dk; the
  * rest. */
 struct sq_walk_shared : sq_grads_shared {
-    static constexpr bool has_splits = false;
+    static constexpr bool has_sums = false;
 
     __device__ uint32_t in(int stage, int i) const { return tile(stage * SQ_WALK_STAGE_TILES + i); }
     __device__ uint32_t q(int stage) const { return in(stage, 0); }
@@ -172,35 +172,34 @@ __device__ __forceinline__ void sq_walk_hand(const sq_walk_shared &shared, int n
         sq_barrier_arrive(shared.gradient_full(n));
 }
 
-/* To dot[r], of the thread's two rows: its share of q . sum. */
+/* To dot[r], of the thread's two rows: its share of do . (Q S). */
 template <typename T>
-__device__ __forceinline__ void sq_walk_dot_queries(uint32_t q, sq_native_lane at,
-                                                    const sq_grads_sum &dq, float (&dot)[2])
+__device__ __forceinline__ void sq_walk_dot_queries(uint32_t tile, sq_native_lane at,
+                                                    const float (&seen)[32], float (&dot)[2])
 {
-#pragma unroll
-    for (int k = 0; k < SQ_GRADS_KEYS / 16; k++) {
-        uint32_t a[4];
-        sq_load_a<8>(a, q + k / 4 * SQ_TMA_TILE_BYTES, 16 * at.warp, 16 * (k % 4));
-#pragma unroll
-        for (int e = 0; e < 4; e++) {
-            const float *sum = &dq.sum[0][8 * k + 2 * e];
-            const float2 x = sq_unpack2<T>(a[e]);
-            dot[e % 2] += x.x * sum[0] + x.y * sum[1];
-        }
-    }
+    uint32_t d_o[4][4];
+    sq_grads_load_rows(tile, at, d_o);
+    sq_grads_dot_rows<T>(d_o, seen, dot);
+}
+
+/* Keeps bits in their register: the compiler would make a predicate, and a register, of each. */
+__device__ __forceinline__ void sq_walk_keep(uint32_t &bits)
+{
+    asm volatile("" : "+r"(bits));
 }
 
 /* The rest of what the warpgroup adds up for the gates in step n. */
 __device__ __forceinline__ void sq_walk_end_sums(const sq_walk_shared &shared, int n,
                                                  const sq_chunk_gates *gates, sq_native_lane at,
-                                                 float (&query)[2], float dot, float skip)
+                                                 const float (&factor)[2], float (&query)[2],
+                                                 float dot, float skip)
 {
     const int row = 16 * at.warp + at.g;
     sq_grads_sums *sums = &shared.small()->sums[n % SQ_GRADS_SUMS];
     sq_grads_sum_lanes(query);
     if (at.q == 0) {
-        sums->queries[row] = query[0];
-        sums->queries[row + 8] = query[1];
+        sums->queries[row] = factor[0] * query[0];
+        sums->queries[row + 8] = factor[1] * query[1];
     }
     sums->dots[threadIdx.x] = dot;
     sums->skips[threadIdx.x] = skip;
@@ -210,7 +209,7 @@ __device__ __forceinline__ void sq_walk_end_sums(const sq_walk_shared &shared, i
 }
 
 /* dq, G, the pairs' and the queries' parts of d(ln a), dskip. G takes 64 registers all the time, so
- * that (row o dO) S^T begins when the pairs are summed, and gives row q . (S do) too. */
+ * that dO S^T and Q S begin when the pairs have been summed. */
 template <typename T>
 __device__ __forceinline__ void sq_walk_queries(const sq_grads_maps &maps, const sq_decay_tiled &c,
                                                 const sq_walk_shared &shared)
@@ -219,7 +218,7 @@ __device__ __forceinline__ void sq_walk_queries(const sq_grads_maps &maps, const
     sq_grads_small *small = shared.small();
     sq_grads_sum gradient = {};
     uint32_t before_now = sq_grads_seen_of(at, false);
-    asm volatile("" : "+r"(before_now)); /* one register: not its bits in many */
+    sq_walk_keep(before_now);
     shared.each(c, [&](const sq_grads_step &s, int n) {
         const int stage = n % SQ_GRADS_STAGES, row = 16 * at.warp + at.g;
         const sq_chunk_gates *gates = &small->gates[n % SQ_GRADS_GATES];
@@ -254,35 +253,38 @@ __device__ __forceinline__ void sq_walk_queries(const sq_grads_maps &maps, const
         sq_wgmma_pin(score);
         if (c.p.skip && c.skip_values == 1)
             skip = sq_grads_skip_of(dp, at);
-        sq_grads_weigh_queries<T>(gates, at, sq_grads_seen_in<false>(c.p, gates, at, before_now),
-                                  score, dp, w);
+        uint32_t own = sq_grads_seen_in<false>(c.p, gates, at, before_now);
+        sq_walk_keep(own);
+        sq_grads_weigh_queries<T>(gates, at, own, score, dp, w);
         if (c.d_log)
             sq_grads_sum_pairs(dp, at, before_now, sq_grads_begin_sums(shared, n));
         sq_wgmma_wait<0>();
         gradient.pin();
         sq_wgmma_pin(weighed);
         const float factor[2] = {gates->row[row], gates->row[row + 8]};
-        sq_grads_load_rows(shared.d_o(stage), at, d_o);
-        sq_grads_weigh_rows<T>(d_o, factor, weighed);
+        float seen[32];
         dq.pin();
-        sq_wgmma_pin(weighed);
         sq_wgmma_fence();
-        dq.update(weighed, shared.before(stage), false);
+        sq_grads_start_sum<T>(shared.d_o(stage), shared.before(stage), dq);
+        sq_wgmma_commit();
+        sq_grads_start_rows<T, 8>(shared.q(stage), shared.before(stage), false, seen);
         sq_wgmma_commit();
         if (s.chunk > 0)
             sq_walk_hand(shared, n + 1, at, gradient);
-        sq_wgmma_wait<0>();
+        sq_wgmma_wait<1>();
         dq.pin();
-        sq_wgmma_pin(weighed);
-        if (c.d_log)
-            sq_walk_dot_queries<T>(shared.q(stage), at, dq, query);
+        sq_grads_scale_rows(factor, dq);
         dq.pin();
         sq_wgmma_pin(w);
         sq_wgmma_fence();
         dq.update(w, shared.k(stage));
         sq_wgmma_commit();
-        if (c.d_log)
-            sq_walk_end_sums(shared, n, gates, at, query, dot, skip);
+        sq_wgmma_wait<1>();
+        sq_wgmma_pin(seen);
+        if (c.d_log) {
+            sq_walk_dot_queries<T>(shared.d_o(stage), at, seen, query);
+            sq_walk_end_sums(shared, n, gates, at, factor, query, dot, skip);
+        }
         sq_wgmma_wait<0>();
         dq.pin();
         sq_wgmma_pin(w);

@@ -225,6 +225,15 @@ __device__ __forceinline__ void sq_stmatrix_trans(uint32_t address, const uint32
                      : SQ_D32(d, 0), SQ_D32(d, 32)                                                 \
                      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(is_added)           \
                      : "memory");                                                                  \
+    }                                                                                              \
+    template <>                                                                                    \
+    __device__ __forceinline__ void sq_wgmma_128_columns<T>(float (&d)[64], uint64_t a,            \
+                                                            uint64_t b, int is_added)              \
+    {                                                                                              \
+        asm volatile(SQ_WGMMA("m64n128k16", TYPE, SQ_D64_NAMES, "%64, %65", "%66", "0, 1")         \
+                     : SQ_D32(d, 0), SQ_D32(d, 32)                                                 \
+                     : "l"(a), "l"(b), "r"(is_added)                                               \
+                     : "memory");                                                                  \
     }
 /* clang-format on */
 
@@ -241,10 +250,13 @@ __device__ __forceinline__ void sq_wgmma_64(float (&d)[32], const uint32_t (&a)[
 template <typename T>
 __device__ __forceinline__ void sq_wgmma_64_columns(float (&d)[32], const uint32_t (&a)[4],
                                                     uint64_t b, int is_added);
-/* d (+)= A B, N = 128: A in registers, B by columns. */
+/* d (+)= A B, N = 128: A in registers, or by rows in shared memory; B by columns. */
 template <typename T>
 __device__ __forceinline__ void sq_wgmma_128_columns(float (&d)[64], const uint32_t (&a)[4],
                                                      uint64_t b, int is_added);
+template <typename T>
+__device__ __forceinline__ void sq_wgmma_128_columns(float (&d)[64], uint64_t a, uint64_t b,
+                                                     int is_added);
 
 SQ_WGMMA_FUNCTIONS(__nv_bfloat16, "bf16")
 SQ_WGMMA_FUNCTIONS(__half, "f16")
