@@ -6,9 +6,20 @@
 #include "kernels/chunk_core/decay_native_grads.cuh"
 #include "kernels/chunk_core/decay_native_sums.cuh"
 
+__device__ __forceinline__ void sq_grads_clear(uint32_t (&a)[4][4])
+{
+#pragma unroll
+    for (int k = 0; k < 4; k++)
+#pragma unroll
+        for (int e = 0; e < 4; e++) {
+            a[k][e] = 0;
+        }
+}
+
 /* W of the warpgroup's rows, rounded, from dP; dP becomes the pairs dP e w (q . k). seen: see
- * sq_grads_seen_of. */
-template <typename T>
+ * sq_grads_seen_of. SKIPS: 16 columns of which the warp sees none are left out, their pairs as they
+ * were; at.warp is then one for the compiler, too. */
+template <typename T, bool SKIPS = false>
 __device__ __forceinline__ void
 sq_grads_weigh_queries(const sq_chunk_gates *gates, sq_native_lane at, uint32_t seen,
                        const float (&score)[32], float (&dp)[32], uint32_t (&w)[4][4])
@@ -16,8 +27,12 @@ sq_grads_weigh_queries(const sq_chunk_gates *gates, sq_native_lane at, uint32_t 
     const int i = 16 * at.warp + at.g;
     const float out[2] = {gates->out[i], gates->out[i + 8]};
     const float low[2] = {gates->low[i], gates->low[i + 8]};
+    if (SKIPS)
+        sq_grads_clear(w);
 #pragma unroll
     for (int n = 0; n < 8; n++) {
+        if (SKIPS && n % 2 == 0 && n / 2 > at.warp)
+            break;
         const int j = 8 * n + 2 * at.q;
         const float2 sum = *(const float2 *)&gates->sum[j], rest = *(const float2 *)&gates->low[j];
         const float2 weight = *(const float2 *)&gates->weight[j];
@@ -37,8 +52,8 @@ sq_grads_weigh_queries(const sq_chunk_gates *gates, sq_native_lane at, uint32_t 
 }
 
 /* P^T and W^T of the warpgroup's rows, rounded; to sum[r], of the thread's two rows, its share of
- * the sum over i of N_ij / scale. */
-template <typename T>
+ * the sum over i of N_ij / scale. SKIPS: as above. */
+template <typename T, bool SKIPS = false>
 __device__ __forceinline__ void sq_grads_weigh_keys(const sq_chunk_gates *gates, sq_native_lane at,
                                                     uint32_t seen, const float (&score)[32],
                                                     const float (&dp)[32], uint32_t (&p)[4][4],
@@ -48,8 +63,15 @@ __device__ __forceinline__ void sq_grads_weigh_keys(const sq_chunk_gates *gates,
     const float sum[2] = {gates->sum[j], gates->sum[j + 8]};
     const float low[2] = {gates->low[j], gates->low[j + 8]};
     const float weight[2] = {gates->weight[j], gates->weight[j + 8]};
+    if (SKIPS) {
+        sq_grads_clear(p);
+        sq_grads_clear(w);
+    }
 #pragma unroll
-    for (int n = 0; n < 8; n++) {
+    for (int m = 7; m >= 0; m--) {
+        const int n = SKIPS ? m : 7 - m;
+        if (SKIPS && n % 2 == 1 && n / 2 < at.warp)
+            break;
         const int i = 8 * n + 2 * at.q;
         const float2 out = *(const float2 *)&gates->out[i], rest = *(const float2 *)&gates->low[i];
 #pragma unroll
@@ -73,16 +95,6 @@ __device__ __forceinline__ void sq_grads_sum_lanes(float (&x)[2])
 {
     x[0] = sq_warp_sum<4>(x[0]);
     x[1] = sq_warp_sum<4>(x[1]);
-}
-
-__device__ __forceinline__ void sq_grads_clear(uint32_t (&a)[4][4])
-{
-#pragma unroll
-    for (int k = 0; k < 4; k++)
-#pragma unroll
-        for (int e = 0; e < 4; e++) {
-            a[k][e] = 0;
-        }
 }
 
 /* The sums of the block's `head`-th head's chunk, once those before in their place are ended. */
@@ -233,7 +245,7 @@ template <typename T, typename SHARED>
 __device__ __forceinline__ void sq_grads_keys(const sq_grads_maps &maps, const sq_decay_tiled &c,
                                               const SHARED &shared)
 {
-    const sq_native_lane at = sq_native_lane_of();
+    const sq_native_lane at = SHARED::has_sums ? sq_native_lane_of() : sq_native_uniform_lane();
     sq_grads_small *small = shared.small();
     sq_grads_sum dk = {};
     const uint32_t now_after = sq_grads_seen_of(at, true);
@@ -271,8 +283,9 @@ __device__ __forceinline__ void sq_grads_keys(const sq_grads_maps &maps, const s
         sq_wgmma_wait<2>();
         sq_wgmma_pin(dp);
         sq_wgmma_pin(score);
-        sq_grads_weigh_keys<T>(gates, at, sq_grads_seen_in<true>(c.p, gates, at, now_after), score,
-                               dp, pairs, w, step);
+        sq_grads_weigh_keys<T, !SHARED::has_sums>(gates, at,
+                                                  sq_grads_seen_in<true>(c.p, gates, at, now_after),
+                                                  score, dp, pairs, w, step);
         sq_wgmma_wait<1>();
         sq_wgmma_pin(d_v);
         sq_grads_load_rows(shared.v(stage), at, v); /* again: 32 registers fewer */
@@ -325,7 +338,7 @@ __device__ __forceinline__ void sq_grads_keys(const sq_grads_maps &maps, const s
         shared.release_gradient(n);
         if (s.is_last_head && s.is_last_tile)
             sq_grads_flush<T, SHARED::has_sums>(c, s, &maps.d_k, c.d_k, shared.d_k(), 0,
-                                                  SQ_GRADS_KEYS_SYNC, at, dk);
+                                                SQ_GRADS_KEYS_SYNC, at, dk);
     });
     if (threadIdx.x % SQ_WARPGROUP == 0)
         sq_tma_wait_read();

@@ -93,6 +93,14 @@ __device__ __forceinline__ sq_native_lane sq_native_lane_of()
     return {(int)threadIdx.x / 32 % 4, lane / 4, lane % 4};
 }
 
+/* The same, with a warp that the compiler sees to be one for all lanes. */
+__device__ __forceinline__ sq_native_lane sq_native_uniform_lane()
+{
+    sq_native_lane at = sq_native_lane_of();
+    at.warp = __shfl_sync(0xffffffffu, at.warp, 0);
+    return at;
+}
+
 /* The warp's 16 columns of a tile of V (or of z), transposed: A operands of 16 steps each. */
 __device__ __forceinline__ void sq_native_load_values(uint32_t tile, sq_native_lane at,
                                                       uint32_t (&v)[4][4])

@@ -32,15 +32,17 @@ __device__ __forceinline__ float2 sq_grads_scatter(float (&x)[16])
 }
 
 /* later[warp][t]: the sum over the warp's i >= t of the sums over j < t of pairs (i, j). seen: of
- * sq_grads_seen_of, of t in the place of j. */
+ * sq_grads_seen_of, of t in the place of j. SKIPS: columns that the warp does not see are left out. */
+template <bool SKIPS = false>
 __device__ __forceinline__ void sq_grads_sum_pairs(const float (&pairs)[32], sq_native_lane at,
                                                    uint32_t seen, sq_grads_sums *sums)
 {
     const float is_second = at.q & 1 ? 1.0f : 0.0f, is_upper = at.q & 2 ? 1.0f : 0.0f;
-    float before[2] = {0.0f, 0.0f}, columns[16];
+    float before[2] = {0.0f, 0.0f}, columns[16] = {};
 #pragma unroll
     for (int n = 0; n < 8; n++) {
-        columns[2 * n] = columns[2 * n + 1] = 0.0f;
+        if (SKIPS && n % 2 == 0 && n / 2 > at.warp)
+            break;
 #pragma unroll
         for (int r = 0; r < 2; r++) {
             const int at = 4 * n + 2 * r;

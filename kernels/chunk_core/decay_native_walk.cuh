@@ -214,7 +214,7 @@ template <typename T>
 __device__ __forceinline__ void sq_walk_queries(const sq_grads_maps &maps, const sq_decay_tiled &c,
                                                 const sq_walk_shared &shared)
 {
-    const sq_native_lane at = sq_native_lane_of();
+    const sq_native_lane at = sq_native_uniform_lane();
     sq_grads_small *small = shared.small();
     sq_grads_sum gradient = {};
     uint32_t before_now = sq_grads_seen_of(at, false);
@@ -255,9 +255,9 @@ __device__ __forceinline__ void sq_walk_queries(const sq_grads_maps &maps, const
             skip = sq_grads_skip_of(dp, at);
         uint32_t own = sq_grads_seen_in<false>(c.p, gates, at, before_now);
         sq_walk_keep(own);
-        sq_grads_weigh_queries<T>(gates, at, own, score, dp, w);
+        sq_grads_weigh_queries<T, true>(gates, at, own, score, dp, w);
         if (c.d_log)
-            sq_grads_sum_pairs(dp, at, before_now, sq_grads_begin_sums(shared, n));
+            sq_grads_sum_pairs<true>(dp, at, before_now, sq_grads_begin_sums(shared, n));
         sq_wgmma_wait<0>();
         gradient.pin();
         sq_wgmma_pin(weighed);
