@@ -60,7 +60,7 @@ __device__ __forceinline__ void multiply(const maps_of_all &maps, uint32_t base,
     }
     sq_barrier_wait(barrier, 0);
 
-    float score[32], part[2][16], state[64], narrow[32], query[32], values[32];
+    float score[32], part[2][16], state[64], plain[64], narrow[32], query[32], values[32];
     uint32_t a[4][4], seen[8][4];
 #pragma unroll
     for (int j = 0; j < 4; j++) {
@@ -83,6 +83,8 @@ __device__ __forceinline__ void multiply(const maps_of_all &maps, uint32_t base,
 #pragma unroll
     for (int j = 0; j < 4; j++) {
         sq_wgmma_128_columns<T>(state, a[j], sq_wgmma_columns(k) + sq_wgmma_columns_step(j), j > 0);
+        sq_wgmma_128_columns<T>(plain, sq_wgmma_rows(v) + sq_wgmma_rows_step(j),
+                                sq_wgmma_columns(k) + sq_wgmma_columns_step(j), j > 0);
         sq_wgmma_64_columns<T>(narrow, a[j], sq_wgmma_columns(k) + sq_wgmma_columns_step(j), j > 0);
     }
     sq_wgmma_commit();
@@ -91,6 +93,7 @@ __device__ __forceinline__ void multiply(const maps_of_all &maps, uint32_t base,
     sq_wgmma_pin(part[0]);
     sq_wgmma_pin(part[1]);
     sq_wgmma_pin(state);
+    sq_wgmma_pin(plain);
     sq_wgmma_pin(narrow);
 #pragma unroll
     for (int half = 0; half < 2; half++) {
@@ -100,6 +103,7 @@ __device__ __forceinline__ void multiply(const maps_of_all &maps, uint32_t base,
     }
     each_sum(score, [&](int row, int column, float sum) { out->scores[row][column] = sum; });
     each_sum(narrow, [&](int row, int column, float sum) { out->narrow[row][column] = sum; });
+    each_sum(plain, [&](int row, int column, float sum) { out->plain[row][column] = sum; });
     each_sum(state, [&](int row, int column, float sum) { out->state[row][column] = sum; });
 
 #pragma unroll

@@ -34,6 +34,7 @@ typedef struct {
     float scores[HOPPER_SIDE][HOPPER_SIDE]; /* (i, j) Q K^T */
     float part[HOPPER_SIDE][HOPPER_SIDE];   /* (i, j) Q K^T from two halves of every other 8 j */
     float state[HOPPER_SIDE][HOPPER_KEYS];  /* (v, n) V^T K */
+    float plain[HOPPER_SIDE][HOPPER_KEYS];  /* (i, n) V K */
     float narrow[HOPPER_SIDE][HOPPER_SIDE]; /* (v, n) the first 64 columns of state */
     float query[HOPPER_SIDE][HOPPER_SIDE];  /* (v, i) state Q^T */
     float values[HOPPER_SIDE][HOPPER_SIDE]; /* (v, i) V^T scores^T */

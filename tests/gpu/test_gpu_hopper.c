@@ -98,8 +98,8 @@ static bool store_is_good(const hopper_input *in, const hopper_output *out)
 
 /* What the matrices should be, in their layouts of hopper_output. */
 typedef struct {
-    float scores[SIDE][SIDE], state[SIDE][KEYS], narrow[SIDE][SIDE], query[SIDE][SIDE],
-        values[SIDE][SIDE];
+    float scores[SIDE][SIDE], state[SIDE][KEYS], plain[SIDE][KEYS], narrow[SIDE][SIDE],
+        query[SIDE][SIDE], values[SIDE][SIDE];
 } truth;
 
 static void compute(const hopper_input *in, truth *t)
@@ -110,6 +110,7 @@ static void compute(const hopper_input *in, truth *t)
             for (int n = 0; n < KEYS; n++) {
                 t->scores[i][j] += of_bf16(in->q[i][n]) * of_bf16(in->k[j][n]);
                 t->state[i][n] += of_bf16(in->v[j][i]) * of_bf16(in->k[j][n]);
+                t->plain[i][n] += of_bf16(in->v[i][j]) * of_bf16(in->k[j][n]);
             }
     for (int v = 0; v < SIDE; v++)
         memcpy(t->narrow[v], t->state[v], sizeof t->narrow[v]);
@@ -154,6 +155,8 @@ static bool all_is_good(const hopper_input *in, const hopper_output *out)
                            t.scores[0], SIDE);
     good &= matrix_is_good("state: A by ldmatrix.trans, B by columns (v, n)", out->state[0],
                            t.state[0], KEYS);
+    good &=
+        matrix_is_good("plain: A by rows, B by columns (i, n)", out->plain[0], t.plain[0], KEYS);
     good &=
         matrix_is_good("narrow: the same, 64 columns (v, n)", out->narrow[0], t.narrow[0], SIDE);
     good &= matrix_is_good("query: A packed from sums, B by rows (v, i)", out->query[0], t.query[0],
