@@ -158,11 +158,11 @@ struct back_args {
     row_view<T> dx, dinitial;
     T *dw, *dbias;
     float *partial;                  /* (B strips, W + 1, D): dw by taps, then db */
-    int64_t dw_stride, strips, rows; /* rows: B strips */
+    int64_t dw_stride, strips, rows; /* strips, rows (B strips): of conv_back alone */
 };
 
 template <typename T>
-back_args<T> back_args_of(const sq_call *call, const conv_args<T> &p)
+back_args<T> back_args_of(const sq_call *call)
 {
     back_args<T> g = {};
     g.dy = row_view_of<const T>(&call->in[IN_DY]);
@@ -173,8 +173,6 @@ back_args<T> back_args_of(const sq_call *call, const conv_args<T> &p)
     g.dw_stride = call->out[IN_W].stride[0];
     g.dbias = (T *)call->out[IN_BIAS].data;
     g.partial = (float *)call->workspace;
-    g.strips = sq_ceil_div(p.length, p.strip);
-    g.rows = call->in[IN_X].dim[0] * g.strips;
     return g;
 }
 

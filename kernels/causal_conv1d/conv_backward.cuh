@@ -186,7 +186,9 @@ sq_status launch_back(const sq_call *call, sq_error *err)
 {
     conv_args<T> p = args_of<T>(call);
     p.strip = strip_length(call->in[IN_X].dim[0], p.length, p.channels);
-    const back_args<T> g = back_args_of<T>(call, p);
+    back_args<T> g = back_args_of<T>(call);
+    g.strips = sq_ceil_div(p.length, p.strip);
+    g.rows = call->in[IN_X].dim[0] * g.strips;
     const bool is_quad = is_quad_aligned(&call->in[IN_X]) && is_quad_aligned(&call->in[IN_DY]) &&
                          is_quad_aligned(&call->out[IN_X]) &&
                          is_quad_aligned(&call->in[IN_INITIAL]) &&

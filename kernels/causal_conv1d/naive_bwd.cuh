@@ -72,7 +72,7 @@ template <typename T>
 sq_status naive_backward(const sq_call *call, sq_error *err)
 {
     const conv_args<T> p = args_of<T>(call);
-    const naive_grads<T> n = {p, back_args_of<T>(call, p), call->in[IN_X].dim[0]};
+    const naive_grads<T> n = {p, back_args_of<T>(call), call->in[IN_X].dim[0]};
     const int64_t rows = n.batch * p.channels, past = p.taps - 1;
     const naive_dx<T> dx = {n, n.g.dx, p.length, 0}, dinitial = {n, n.g.dinitial, past, -past};
     SQ_TRY(sq_naive_run(call, dx, rows * p.length, err));
