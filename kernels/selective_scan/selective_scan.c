@@ -379,7 +379,7 @@ static const char *const test_shapes[] = {
     "B=1,L=33,D=12,N=16,G=2,constC=1,initial=1",
     "B=2,L=33,D=10,N=4,G=5,constB=1",
     "B=2,L=66,D=6,N=20,G=2,constB=1,final=1",
-    "B=1,L=2900,D=1,N=1,initial=1,final=1",
+    "B=1,L=2900,D=7,N=3,initial=1,final=1",
     NULL,
 };
 
