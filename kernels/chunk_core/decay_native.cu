@@ -63,7 +63,7 @@ static native_kernel instance(int heads)
             SQ_TMA_SIDE * GROUPS / heads,
             shape::blocks_per_sm,
             shape::shared_bytes,
-            KEYS == 128 ? 1250.0 : 2000.0,
+            KEYS > 128 ? 2000.0 : GROUPS == 1 ? 1650.0 : 1250.0,
             KEYS == 128 ? 600.0 : 900.0,
             (const void *)sq_native_kernel<T, KEYS, GROUPS, false>,
             run<T, KEYS, GROUPS>};

@@ -334,7 +334,7 @@ static sq_status supports_norm(const sq_call *mixer, const sq_call *call, const 
 }
 
 sq_status sq_decay_token_supports(const sq_call *const *calls, int mixer, const sq_decay_params &p,
-                                  sq_error *why)
+                                  const sq_device *device, sq_error *why)
 {
     if (calls[mixer]->pass != SQ_PASS_STEP || calls[mixer]->dtype != SQ_DTYPE_BF16 ||
         p.kind == SQ_DECAY_ROWS)
@@ -342,6 +342,10 @@ sq_status sq_decay_token_supports(const sq_call *const *calls, int mixer, const 
     if (p.values % 4 != 0 || !sq_decay_has_vectors(p.initial) || !sq_decay_has_vectors(p.final))
         return sq_fail(why, SQ_UNSUPPORTED, "states that are no vectors of 16 bytes");
     SQ_TRY(sq_decay_supports_grid(p, why));
+    /* Each block makes what it needs of the convolution, and waits for that: where one wave of blocks
+     * follows another, node by node is faster (docs/kernels/recurrence.md). */
+    if (blocks_of_head(p) * p.heads * p.batch > (int64_t)SQ_STEP_BLOCKS * device->sm_count)
+        return sq_fail(why, SQ_UNSUPPORTED, "more blocks than the device holds at once");
     SQ_TRY(supports_norm(calls[mixer], calls[mixer + 1], p, why));
     return mixer ? supports_conv(calls, p, why) : SQ_OK;
 }

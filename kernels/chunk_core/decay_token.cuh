@@ -13,7 +13,7 @@
 /* calls: of the run, the recurrence's being calls[mixer], 0 or 1; p: its own. The plan is the
  * tickets (decay_token.cu). */
 sq_status sq_decay_token_supports(const sq_call *const *calls, int mixer, const sq_decay_params &p,
-                                  sq_error *why);
+                                  const sq_device *device, sq_error *why);
 size_t sq_decay_token_workspace(const sq_decay_params &p);
 sq_status sq_decay_token_prepare(const sq_call *const *calls, int mixer, void **plan,
                                  sq_error *err);
@@ -26,8 +26,7 @@ template <sq_decay_params_fn PARAMS, int MIXER>
 struct sq_decay_token {
     static sq_status supports(const sq_call *const *calls, const sq_device *device, sq_error *why)
     {
-        (void)device;
-        return sq_decay_token_supports(calls, MIXER, PARAMS(calls[MIXER]), why);
+        return sq_decay_token_supports(calls, MIXER, PARAMS(calls[MIXER]), device, why);
     }
     static size_t workspace(const sq_call *const *calls)
     {
