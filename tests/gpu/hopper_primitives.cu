@@ -42,6 +42,22 @@ __device__ __forceinline__ void move_ragged(const maps_of_all &maps, uint32_t ba
         sq_tma_store(&maps.stored, 64, 1, 64, 1, tile);
 }
 
+/* By itself: with the sums of multiply() there are no registers for these. */
+__device__ __forceinline__ void multiply_plain(uint32_t v, uint32_t k, hopper_output *out)
+{
+    float plain[64];
+    sq_wgmma_fence();
+#pragma unroll
+    for (int j = 0; j < 4; j++) {
+        sq_wgmma_128_columns<__nv_bfloat16>(plain, sq_wgmma_rows(v) + sq_wgmma_rows_step(j),
+                                            sq_wgmma_columns(k) + sq_wgmma_columns_step(j), j > 0);
+    }
+    sq_wgmma_commit();
+    sq_wgmma_wait<0>();
+    sq_wgmma_pin(plain);
+    each_sum(plain, [&](int row, int column, float sum) { out->plain[row][column] = sum; });
+}
+
 __device__ __forceinline__ void multiply(const maps_of_all &maps, uint32_t base, uint32_t barrier,
                                          hopper_output *out)
 {
@@ -60,7 +76,7 @@ __device__ __forceinline__ void multiply(const maps_of_all &maps, uint32_t base,
     }
     sq_barrier_wait(barrier, 0);
 
-    float score[32], part[2][16], state[64], plain[64], narrow[32], query[32], values[32];
+    float score[32], part[2][16], state[64], narrow[32], query[32], values[32];
     uint32_t a[4][4], seen[8][4];
 #pragma unroll
     for (int j = 0; j < 4; j++) {
@@ -83,8 +99,6 @@ __device__ __forceinline__ void multiply(const maps_of_all &maps, uint32_t base,
 #pragma unroll
     for (int j = 0; j < 4; j++) {
         sq_wgmma_128_columns<T>(state, a[j], sq_wgmma_columns(k) + sq_wgmma_columns_step(j), j > 0);
-        sq_wgmma_128_columns<T>(plain, sq_wgmma_rows(v) + sq_wgmma_rows_step(j),
-                                sq_wgmma_columns(k) + sq_wgmma_columns_step(j), j > 0);
         sq_wgmma_64_columns<T>(narrow, a[j], sq_wgmma_columns(k) + sq_wgmma_columns_step(j), j > 0);
     }
     sq_wgmma_commit();
@@ -93,7 +107,6 @@ __device__ __forceinline__ void multiply(const maps_of_all &maps, uint32_t base,
     sq_wgmma_pin(part[0]);
     sq_wgmma_pin(part[1]);
     sq_wgmma_pin(state);
-    sq_wgmma_pin(plain);
     sq_wgmma_pin(narrow);
 #pragma unroll
     for (int half = 0; half < 2; half++) {
@@ -103,7 +116,6 @@ __device__ __forceinline__ void multiply(const maps_of_all &maps, uint32_t base,
     }
     each_sum(score, [&](int row, int column, float sum) { out->scores[row][column] = sum; });
     each_sum(narrow, [&](int row, int column, float sum) { out->narrow[row][column] = sum; });
-    each_sum(plain, [&](int row, int column, float sum) { out->plain[row][column] = sum; });
     each_sum(state, [&](int row, int column, float sum) { out->state[row][column] = sum; });
 
 #pragma unroll
@@ -156,6 +168,7 @@ __device__ __forceinline__ void multiply(const maps_of_all &maps, uint32_t base,
     sq_named_sync(1, SQ_WARPGROUP);
     if (threadIdx.x == 0)
         sq_tma_store(&maps.out, 0, 0, 0, 0, o);
+    multiply_plain(v, k, out);
 }
 
 static __global__ void __launch_bounds__(SQ_WARPGROUP)
