@@ -11,7 +11,7 @@
 namespace sq_s4
 {
 
-enum { NAIVE_MOST_TAPS = 1 << 16 };
+static const double naive_most_sums = 1LL << 37; /* half a second of an H100 */
 
 /* V(w_j) of filter b of channel d; spectrum: (B, D, L / 2 + 1). */
 struct naive_point {
@@ -58,9 +58,9 @@ struct naive_tap {
 
 inline sq_status naive_supports(const sq_call *call, const sq_device *device, sq_error *why)
 {
-    if (call->out[0].dim[2] > NAIVE_MOST_TAPS)
-        return sq_fail(why, SQ_UNSUPPORTED, "L > %d: a direct transform, quadratic in L",
-                       NAIVE_MOST_TAPS);
+    const sq_tensor *h = &call->out[0];
+    if ((double)sq_tensor_count(h) * (double)h->dim[2] > naive_most_sums)
+        return sq_fail(why, SQ_UNSUPPORTED, "B D L^2 > 2^37: a direct transform, quadratic in L");
     return sq_naive_supports(call, device, why);
 }
 
