@@ -93,7 +93,7 @@ sq_status launch(const sq_call *call, void *plan, sq_error *err)
 
 extern "C" const sq_provider sq_cuda_hyena_filter[] = {
     {"cuda/naive", "a thread for each element of a layer, and for each tap", sq_naive_supports,
-     naive_workspace, NULL, naive_launch, NULL, SQ_HAS_PASS(SQ_PASS_FWD), NULL},
+     naive_workspace, NULL, naive_launch, NULL, SQ_HAS_BWD, NULL},
     {"cuda/portable", "the network by 16 steps, taps by tiles of 64 by 64", supports, workspace,
      NULL, launch, NULL, SQ_HAS_BWD, NULL},
     {NULL},

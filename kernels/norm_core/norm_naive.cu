@@ -8,7 +8,7 @@
 #include "kernels/norm_core/norm_cuda.h"
 
 template <typename T>
-struct naive_forward : norm_params {
+struct norm_naive_forward : norm_params {
     /* x + r */
     __device__ float sum(const norm_place &at, int64_t i) const
     {
@@ -48,7 +48,7 @@ struct naive_forward : norm_params {
 };
 
 /* runs: of each group of a row. */
-struct naive_gradient_params : norm_params {
+struct norm_naive_gradient_params : norm_params {
     moments *runs;
     float *dw, *db;
 
@@ -63,7 +63,7 @@ struct naive_gradient_params : norm_params {
 };
 
 template <typename T>
-struct naive_moments : naive_gradient_params {
+struct norm_naive_moments : norm_naive_gradient_params {
     __device__ void operator()(int64_t run) const
     {
         const norm_place at = place(run);
@@ -84,7 +84,7 @@ struct naive_moments : naive_gradient_params {
 };
 
 template <typename T>
-struct naive_rows : naive_gradient_params {
+struct norm_naive_rows : norm_naive_gradient_params {
     __device__ void operator()(int64_t i) const
     {
         const norm_place at = place(i / width);
@@ -105,7 +105,7 @@ struct naive_rows : naive_gradient_params {
 
 /* Element of dw and db. */
 template <typename T>
-struct naive_columns : naive_gradient_params {
+struct norm_naive_columns : norm_naive_gradient_params {
     __device__ void operator()(int64_t column) const
     {
         const int g = (int)(column / width), own = (int)(column % width);
@@ -136,14 +136,15 @@ size_t sq_norm_naive_workspace(const sq_norm *norm, const sq_call *call)
 }
 
 template <typename T>
-static sq_status launch_backward(const sq_call *call, const naive_gradient_params &p, sq_error *err)
+static sq_status launch_backward(const sq_call *call, const norm_naive_gradient_params &p,
+                                 sq_error *err)
 {
     const int64_t runs = p.rows * p.groups;
-    SQ_TRY(sq_naive_run(call, naive_moments<T>{p}, runs, err));
-    SQ_TRY(sq_naive_run(call, naive_rows<T>{p}, runs * p.width, err));
+    SQ_TRY(sq_naive_run(call, norm_naive_moments<T>{p}, runs, err));
+    SQ_TRY(sq_naive_run(call, norm_naive_rows<T>{p}, runs * p.width, err));
     if (!p.dw && !p.db)
         return SQ_OK;
-    return sq_naive_run(call, naive_columns<T>{p}, (int64_t)p.groups * p.width, err);
+    return sq_naive_run(call, norm_naive_columns<T>{p}, (int64_t)p.groups * p.width, err);
 }
 
 sq_status sq_norm_naive_launch(const sq_norm *norm, const sq_call *call, sq_error *err)
@@ -152,10 +153,10 @@ sq_status sq_norm_naive_launch(const sq_norm *norm, const sq_call *call, sq_erro
     return sq_with_type(call->dtype, err, [&](auto type) {
         using T = decltype(type);
         if (call->pass != SQ_PASS_BWD)
-            return sq_naive_run(call, naive_forward<T>{p}, p.rows * p.groups * p.width, err);
-        const naive_gradient_params of_loss = {p, (moments *)call->workspace,
-                                               (float *)call->out[SQ_NORM_W].data,
-                                               (float *)call->out[SQ_NORM_B].data};
+            return sq_naive_run(call, norm_naive_forward<T>{p}, p.rows * p.groups * p.width, err);
+        const norm_naive_gradient_params of_loss = {p, (moments *)call->workspace,
+                                                    (float *)call->out[SQ_NORM_W].data,
+                                                    (float *)call->out[SQ_NORM_B].data};
         return launch_backward<T>(call, of_loss, err);
     });
 }
