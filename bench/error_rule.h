@@ -14,10 +14,9 @@
 #define SQ_RULE_FACTOR 2.0
 #define SQ_RULE_GRADIENT 5e-3
 
-/* What rounding a result of many numbers costs: 0.85 of half a unit in the last place, root mean
- * square. */
-#define SQ_RULE_ROUNDING_BF16 (0.85 * 0x1p-9)
-#define SQ_RULE_ROUNDING_F16 (0.85 * 0x1p-12)
+/* What rounding costs a result at most: half a unit in the last place of a power of two. */
+#define SQ_RULE_ROUNDING_BF16 0x1p-9
+#define SQ_RULE_ROUNDING_F16 0x1p-12
 
 /* error: that of the reference. A type that does not hold a gradient within SQ_RULE_GRADIENT asks
  * that of no provider either. */
@@ -25,6 +24,14 @@ static inline double sq_rule_of_16_bit(double error, bool is_gradient)
 {
     const double bound = SQ_RULE_FACTOR * error;
     return is_gradient && error <= SQ_RULE_GRADIENT ? fmin(bound, SQ_RULE_GRADIENT) : bound;
+}
+
+/* The root mean square of few numbers' roundings is itself a matter of chance: by how much one in
+ * 10^4 is larger than expected (chi-square with `count` degrees, after Wilson and Hilferty). */
+static inline double sq_rule_of_few(double count)
+{
+    const double part = 2 / (9 * count);
+    return pow(1 - part + 3.72 * sqrt(part), 1.5);
 }
 
 #endif

@@ -87,16 +87,17 @@ static sq_status run_reference(const sq_tensor_list *list, sq_call *host, sq_err
 
 /* In f32 an operator's tolerance is the rule's or says why it cannot be; 16 bit adds the rounding of
  * the results to that. A peer's own numerics are not ours to judge: there the tolerance is all. */
-static sq_tolerance bound_of(const sq_place *place, const sq_call *sub, sq_pass pass, sq_move move)
+static sq_tolerance bound_of(const sq_place *place, const sq_call *sub, sq_pass pass,
+                             const sq_tensor *of, sq_move move)
 {
-    const bool is_ruled = !place->is_remote;
+    const bool is_ruled = !place->is_remote && sub->dtype != SQ_DTYPE_F32;
     const sq_tolerance f32 = sub->op->tolerance(pass, SQ_DTYPE_F32, sub->axis);
     const double rounding =
         sub->dtype == SQ_DTYPE_BF16 ? SQ_RULE_ROUNDING_BF16 : SQ_RULE_ROUNDING_F16;
-    const double least = fmax(f32.rel_l2, SQ_RULE_FACTOR * rounding);
+    const double least =
+        fmax(f32.rel_l2, SQ_RULE_FACTOR * rounding) * sq_rule_of_few((double)sq_tensor_count(of));
     return sq_condition_bound(sub->op->tolerance(pass, sub->dtype, sub->axis),
-                              is_ruled && sub->dtype != SQ_DTYPE_F32 ? least : INFINITY,
-                              is_ruled && pass == SQ_PASS_BWD, move);
+                              is_ruled ? least : INFINITY, is_ruled && pass == SQ_PASS_BWD, move);
 }
 
 static sq_status compare_values(const sq_place *place, const sq_call *sub, const sq_call *host,
@@ -107,8 +108,8 @@ static sq_status compare_values(const sq_place *place, const sq_call *sub, const
     for (int i = list->first_value; i > 0 && i < list->n_in; i++)
         if (list->in[i].name && !place->is_remote)
             SQ_TRY(sq_prove_tensor(place->rig, list->in[i].name, &sub->in[i], &host->in[i],
-                                   bound_of(place, sub, SQ_PASS_FWD, condition->in[i]), what, proof,
-                                   err));
+                                   bound_of(place, sub, SQ_PASS_FWD, &sub->in[i], condition->in[i]),
+                                   what, proof, err));
     return SQ_OK;
 }
 
@@ -125,7 +126,8 @@ static sq_status compare_outputs(const sq_place *place, const sq_call *sub, cons
             continue;
         snprintf(name, sizeof name, "%s%s", is_gradient ? "d_" : "", list->out[i].name);
         SQ_TRY(sq_prove_tensor(place->rig, name, &sub->out[i], &host->out[i],
-                               bound_of(place, sub, pass, condition->out[i]), what, proof, err));
+                               bound_of(place, sub, pass, &sub->out[i], condition->out[i]), what,
+                               proof, err));
     }
     return SQ_OK;
 }
