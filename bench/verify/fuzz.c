@@ -138,6 +138,8 @@ static sq_status roll_kind(dice *d, const sq_rig *rig, const char *op_name,
     out->values = roll(d, 2) ? SQ_VALUES_USUAL : (sq_values)roll(d, SQ_VALUES_COUNT);
     if (out->values == SQ_VALUES_GATES && out->cell.pass == SQ_PASS_BWD)
         out->values = SQ_VALUES_STRONG;
+    if (out->values == SQ_VALUES_SUBNORMAL) /* of which a relative error says nothing */
+        out->values = SQ_VALUES_TINY;
     return SQ_OK;
 }
 
