@@ -8,7 +8,7 @@
 
 /* How much larger the future becomes; the constant c of docs/methodology.md, "Causality of
  * transforms"; the largest slope of gelu. */
-static const double growth = 1e4, constant = 8, gelu_slope = 1.13;
+static const double growth = 1e4, constant = 16, gelu_slope = 1.13;
 
 /* Inputs of long_conv; NULL: there is none. */
 typedef struct {
