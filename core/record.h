@@ -20,7 +20,7 @@ extern "C" {
 enum { SQ_UUID_TEXT = 37, SQ_REASON_MAX = 320 };
 
 /* Raise when numbers move for the same cell (cost formulas, policy, timing method). */
-#define SQ_HARNESS_VERSION 3
+#define SQ_HARNESS_VERSION 4
 
 #define SQ_RUN_STATUSES(X)                                                                         \
     X(OK, "ok")                                                                                    \
