@@ -8,13 +8,19 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include <stdio.h>
 #include <string.h>
 
 #include "kernels/shared/rounding.h"
+#include "tests/support/cpu_rig.h"
 #include "tests/support/op_cases.h"
 
 #define MAX_WORK 2e5 /* multiply-adds of one reference */
+
+#define PROVIDER(name_, launch_)                                                                   \
+    {                                                                                              \
+        .name = name_, .note = "test", .supports = supports_any, .launch = launch_,                \
+        .passes = SQ_HAS_BWD | SQ_HAS_STEP                                                         \
+    }
 
 static sq_case_filter filter;
 
@@ -61,48 +67,22 @@ static sq_status launch_off(const sq_call *call, void *plan, sq_error *err)
 
 static const sq_provider *rounded(const sq_op *op)
 {
-    static const sq_provider one[] = {{.name = "cpu/rounded",
-                                       .note = "test",
-                                       .supports = supports_any,
-                                       .launch = launch_rounded,
-                                       .passes = SQ_HAS_BWD | SQ_HAS_STEP},
-                                      {.name = NULL}};
+    static const sq_provider one[] = {PROVIDER("cpu/rounded", launch_rounded), {.name = NULL}};
     (void)op;
     return one;
 }
 
 static const sq_provider *off(const sq_op *op)
 {
-    static const sq_provider one[] = {{.name = "cpu/off",
-                                       .note = "test",
-                                       .supports = supports_any,
-                                       .launch = launch_off,
-                                       .passes = SQ_HAS_BWD | SQ_HAS_STEP},
-                                      {.name = NULL}};
+    static const sq_provider one[] = {PROVIDER("cpu/off", launch_off), {.name = NULL}};
     (void)op;
     return one;
-}
-
-static sq_rig open_rig(sq_providers_fn providers)
-{
-    sq_error err;
-    sq_rig rig = {.backend = &sq_backend_cpu, .providers = providers};
-    if (rig.backend->open(0, &rig.device, &err) != SQ_OK)
-        fail_msg("%s", err.message);
-    return rig;
 }
 
 static void what_a_type_loses_is_allowed(void **state)
 {
     (void)state;
-    sq_rig rig = open_rig(rounded);
-    sq_case_counts counts = {0};
-    sq_op_cases_run_cheap(&rig, &filter, MAX_WORK, &counts);
-    printf("%d passed, %d failed, %d unsupported\n", counts.passed, counts.failed,
-           counts.unsupported);
-    assert_true(counts.passed > 0);
-    assert_int_equal(counts.failed, 0);
-    rig.backend->close(rig.device);
+    sq_assert_cheap_op_cases(rounded, &filter, MAX_WORK);
 }
 
 /* One shape of each: draws that may show more take a while. */
@@ -110,7 +90,7 @@ static void more_is_not(void **state)
 {
     static const char *const dtypes[] = {"f32", "bf16"};
     (void)state;
-    sq_rig rig = open_rig(off);
+    sq_rig rig = sq_open_cpu_rig(off);
     for (int i = 0; sq_ops[i]; i++)
         for (int k = 0; k < 2; k++) {
             sq_case_counts counts = {0};

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/support/cpu_rig.h"
 #include "tests/support/op_cases.h"
 #include "tests/support/op_shapes.h"
 
@@ -21,35 +22,19 @@
 
 static sq_case_filter filter;
 
-static sq_rig open_rig(void)
-{
-    sq_error err;
-    sq_rig rig = {.backend = &sq_backend_cpu, .providers = sq_providers_cpu};
-    if (rig.backend->open(0, &rig.device, &err) != SQ_OK)
-        fail_msg("%s", err.message);
-    return rig;
-}
-
 /* Dense device memory, strided views and the dense host copy that the proof makes: the same
  * numbers. */
 static void every_shape_and_layout_agrees(void **state)
 {
     (void)state;
-    sq_rig rig = open_rig();
-    sq_case_counts counts = {0};
-    sq_op_cases_run_cheap(&rig, &filter, MAX_WORK, &counts);
-    printf("%d passed, %d failed, %d unsupported\n", counts.passed, counts.failed,
-           counts.unsupported);
-    assert_true(counts.passed > 0);
-    assert_int_equal(counts.failed, 0);
-    rig.backend->close(rig.device);
+    sq_assert_cheap_op_cases(sq_providers_cpu, &filter, MAX_WORK);
 }
 
 /* Once: one case for each shape and pass, whatever the type; all types and layouts between them. */
 static void once_is_every_shape_and_pass_once(void **state)
 {
     (void)state;
-    sq_rig rig = open_rig();
+    sq_rig rig = sq_open_cpu_rig(sq_providers_cpu);
     sq_case_filter one = {.program = "", .op = "layernorm"};
     sq_case_counts all = {0}, unproved = {0}, once = {0}, f16 = {0};
     sq_op_cases_run_cheap(&rig, &one, 1e4, &all);
@@ -128,7 +113,7 @@ static void prove_slices_of(const sq_rig *rig, const sq_op *op, const char *shap
 static void slices_agree_with_the_whole(void **state)
 {
     (void)state;
-    sq_rig rig = open_rig();
+    sq_rig rig = sq_open_cpu_rig(sq_providers_cpu);
     for (int i = 0; sq_ops[i]; i++) {
         const char *shape;
         for (int k = 0; (shape = sq_case_shape(sq_ops[i], k)); k++)
@@ -144,7 +129,7 @@ static void a_million_steps_are_right(void **state)
     static const char *const cheap[] = {"causal_conv1d", "linear",     "local_attention", "rope",
                                         "s4_scan",       "s4d_kernel", "shift_ssm",       NULL};
     (void)state;
-    sq_rig rig = open_rig();
+    sq_rig rig = sq_open_cpu_rig(sq_providers_cpu);
     for (int i = 0; cheap[i]; i++) {
         sq_case_counts counts = {0};
         sq_case_filter one = {.program = "", .op = cheap[i], .pass = "fwd"};
@@ -169,7 +154,7 @@ static void reaches_far(const sq_rig *rig, const sq_op_case *c)
 static void large_calls_are_proved_beyond_31_bits(void **state)
 {
     (void)state;
-    sq_rig rig = open_rig();
+    sq_rig rig = sq_open_cpu_rig(sq_providers_cpu);
     static const sq_pass passes[] = {SQ_PASS_FWD, SQ_PASS_BWD, SQ_PASS_STEP};
     for (int i = 0; sq_ops[i]; i++)
         for (int k = 0; k < 3; k++) {
@@ -240,7 +225,7 @@ static bool is_typed(const sq_op *op, const char *shape)
 static void bf16_is_near_f32(void **state)
 {
     (void)state;
-    sq_rig rig = open_rig();
+    sq_rig rig = sq_open_cpu_rig(sq_providers_cpu);
     for (int i = 0; sq_ops[i]; i++) {
         if (!sq_case_is_selected(filter.op, sq_ops[i]->name))
             continue;
