@@ -10,6 +10,8 @@
 #include "core/hash.h"
 #include "core/text.h"
 
+const sq_pass sq_own_passes[SQ_OWN_PASSES] = {SQ_PASS_FWD, SQ_PASS_BWD, SQ_PASS_STEP};
+
 static const char *const kind_names[] = {"op", "block", NULL};
 static const char *const pass_names[] = {"fwd", "bwd", "fwdbwd", "step", NULL};
 static const char *const cache_names[] = {"clean-cold", "dirty-cold", "hot", "rotate", NULL};

@@ -20,6 +20,9 @@ enum { SQ_KEY_MAX = 640, SQ_HASH_TEXT = 17, SQ_NAME_MAX = 64 };
 
 typedef enum { SQ_KIND_OP, SQ_KIND_BLOCK, SQ_KIND_COUNT } sq_kind;
 typedef enum { SQ_PASS_FWD, SQ_PASS_BWD, SQ_PASS_FWDBWD, SQ_PASS_STEP, SQ_PASS_COUNT } sq_pass;
+/* The passes that an operator can have; fwdbwd is two of them in one sample. */
+enum { SQ_OWN_PASSES = 3 };
+extern const sq_pass sq_own_passes[SQ_OWN_PASSES];
 /* Cache before a sample (docs/methodology.md): no line of the inputs and no dirty line; a memset's
  * dirty lines, as triton's do_bench leaves them; the launch's own lines; other inputs' lines. */
 typedef enum {

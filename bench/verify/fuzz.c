@@ -100,8 +100,7 @@ static const sq_provider *roll_provider(dice *d, const sq_rig *rig, const sq_op 
 /* One of the passes that both have; the reference of a step is no more than that of pass fwd. */
 static sq_pass roll_pass(dice *d, const sq_op *op, const sq_provider *provider)
 {
-    static const sq_pass passes[] = {SQ_PASS_FWD, SQ_PASS_BWD, SQ_PASS_STEP};
-    const sq_pass pass = passes[roll(d, 3)];
+    const sq_pass pass = sq_own_passes[roll(d, SQ_OWN_PASSES)];
     const bool is_had = sq_provider_has(provider, pass) && (pass != SQ_PASS_BWD || op->backward);
     return is_had ? pass : SQ_PASS_FWD;
 }

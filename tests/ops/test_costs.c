@@ -18,8 +18,6 @@
 #define FOUR_L2 (4 * 50.0 * (1 << 20)) /* of an H100 */
 #define MOST_HELD 8e9                  /* bytes */
 
-static const sq_pass passes[] = {SQ_PASS_FWD, SQ_PASS_BWD, SQ_PASS_STEP};
-enum { PASSES = sizeof passes / sizeof passes[0] };
 
 static double axis_of(const sq_call *call, const char *name)
 {
@@ -34,11 +32,11 @@ static void each_call(void (*visit)(const sq_call *call, const sq_tensor_list *l
 {
     sq_error err = {.status = SQ_OK};
     for (int i = 0; sq_ops[i]; i++)
-        for (int p = 0; p < PASSES; p++)
+        for (int p = 0; p < SQ_OWN_PASSES; p++)
             for (const char *const *shape = sq_ops[i]->test_shapes; *shape; shape++) {
                 sq_call call;
                 sq_tensor_list list;
-                if (sq_call_parse(sq_ops[i], passes[p], SQ_DTYPE_BF16, *shape, &call, &err) ==
+                if (sq_call_parse(sq_ops[i], sq_own_passes[p], SQ_DTYPE_BF16, *shape, &call, &err) ==
                         SQ_OK &&
                     sq_call_shape(&call, &list, &err) == SQ_OK)
                     visit(&call, &list, *shape);
@@ -270,11 +268,11 @@ static void attention_counts_each_visible_pair(void **state)
                                        "B=1,L=7,H=3,D=4,pos=alibi,window=3", NULL};
     (void)state;
     each_call(check_attention);
-    for (int p = 0; p < PASSES; p++)
+    for (int p = 0; p < SQ_OWN_PASSES; p++)
         for (const char *const *shape = more; *shape; shape++) {
             sq_call call;
             sq_error err = {.status = SQ_OK};
-            if (sq_call_parse(&sq_op_attention, passes[p], SQ_DTYPE_BF16, *shape, &call, &err) !=
+            if (sq_call_parse(&sq_op_attention, sq_own_passes[p], SQ_DTYPE_BF16, *shape, &call, &err) !=
                 SQ_OK)
                 fail_msg("%s: %s", *shape, err.message);
             check_attention(&call, NULL, *shape);

@@ -155,12 +155,11 @@ static void large_calls_are_proved_beyond_31_bits(void **state)
 {
     (void)state;
     sq_rig rig = sq_open_cpu_rig(sq_providers_cpu);
-    static const sq_pass passes[] = {SQ_PASS_FWD, SQ_PASS_BWD, SQ_PASS_STEP};
     for (int i = 0; sq_ops[i]; i++)
         for (int k = 0; k < 3; k++) {
             char shape[64];
             sq_error err = {.status = SQ_OK};
-            sq_op_case c = {.op = sq_ops[i], .dtype = SQ_DTYPE_BF16, .pass = passes[k]};
+            sq_op_case c = {.op = sq_ops[i], .dtype = SQ_DTYPE_BF16, .pass = sq_own_passes[k]};
             sq_status status = sq_batch_shape(c.op, c.pass, shape, sizeof shape, &err);
             if (status == SQ_UNSUPPORTED)
                 continue; /* no such pass */

@@ -6,8 +6,6 @@
 #include "tests/support/op_cases_parts.h"
 #include "tests/support/op_shapes.h"
 
-static const sq_pass passes[] = {SQ_PASS_FWD, SQ_PASS_BWD, SQ_PASS_STEP};
-enum { PASSES = sizeof passes / sizeof passes[0] };
 
 static const int64_t far = (int64_t)1 << 31;
 
@@ -166,8 +164,8 @@ static void run_million_pass(const large_rig *rig, const sq_case_filter *filter,
 static void run_million(const sq_rig *rig, const sq_case_filter *filter, sq_op_case c,
                         double max_work, sq_case_counts *counts)
 {
-    for (int i = 0; i < PASSES; i++) {
-        c.pass = passes[i];
+    for (int i = 0; i < SQ_OWN_PASSES; i++) {
+        c.pass = sq_own_passes[i];
         run_million_pass((const large_rig *)rig, filter, c, max_work, counts);
     }
 }
@@ -244,8 +242,8 @@ static void run_large(const sq_rig *rig, const sq_case_filter *filter, sq_op_cas
 {
     const bool is_full = ((const large_rig *)rig)->is_full;
     c.dtype = SQ_DTYPE_BF16;
-    for (int i = 0; i < (is_full ? PASSES : 1); i++) {
-        c.pass = passes[i];
+    for (int i = 0; i < (is_full ? SQ_OWN_PASSES : 1); i++) {
+        c.pass = sq_own_passes[i];
         if (!sq_provider_has(c.provider, c.pass))
             continue;
         run_batch((const large_rig *)rig, filter, c, max_work, counts);

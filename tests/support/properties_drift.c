@@ -58,12 +58,11 @@ static sq_status step(const sq_rig *rig, const sq_op_case *c, sq_error *err)
 static void run_provider(const sq_rig *rig, const sq_case_filter *filter, sq_op_case c,
                          double max_work, sq_case_counts *counts)
 {
-    static const sq_pass passes[] = {SQ_PASS_FWD, SQ_PASS_BWD, SQ_PASS_STEP};
     c.dtype = SQ_DTYPE_BF16;
     c.shape = sq_drift_shape(c.op);
     for (int i = 0; c.shape && i < 3; i++) {
         sq_error err = {.status = SQ_OK};
-        c.pass = passes[i];
+        c.pass = sq_own_passes[i];
         if (!sq_provider_has(c.provider, c.pass) ||
             !sq_case_is_selected(filter->pass, sq_pass_name(c.pass)) ||
             !sq_case_is_selected(filter->dtype, sq_dtype_name(c.dtype)) ||

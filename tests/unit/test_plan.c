@@ -587,17 +587,16 @@ static bool has_pass(const sq_op *op, sq_pass pass)
 
 static void check_has_every_pass(const bench *b)
 {
-    static const sq_pass passes[] = {SQ_PASS_FWD, SQ_PASS_BWD, SQ_PASS_STEP};
     for (int k = 0; sq_ops[k]; k++) {
-        for (size_t j = 0; j < sizeof passes / sizeof *passes; j++) {
+        for (size_t j = 0; j < SQ_OWN_PASSES; j++) {
             int found = 0;
             for (int i = 0; i < b->plan.count; i++) {
                 const sq_plan_item *item = &b->plan.item[i];
                 found += strcmp(item->cell.subject, sq_ops[k]->name) == 0 &&
-                         item->cell.pass == passes[j] && item->status == SQ_RUN_OK;
+                         item->cell.pass == sq_own_passes[j] && item->status == SQ_RUN_OK;
             }
-            if ((found > 0) != has_pass(sq_ops[k], passes[j]))
-                fail_msg("%s, pass %s: %d cells", sq_ops[k]->name, sq_pass_name(passes[j]), found);
+            if ((found > 0) != has_pass(sq_ops[k], sq_own_passes[j]))
+                fail_msg("%s, pass %s: %d cells", sq_ops[k]->name, sq_pass_name(sq_own_passes[j]), found);
         }
     }
 }
