@@ -33,31 +33,43 @@ static const char *const columns[] = {"case",      "kind",   "subject", "verdict
 
 static const sq_patience patience = {.silence = 300, .total = 0};
 
-enum { MAX_DEPTH = 16 };
+enum {
+    MAX_DEPTH = 16,
+    MAX_PATH = 4096,
+    ROOM_FOR_NAMES = 32, /* of the files of a case */
+};
 
 /* --- the cases under a path --- */
 
+/* why: what is wrong with it, so that nobody knows which cases it holds; "": it is a case. */
 typedef struct {
-    char **item;
+    char *path;
+    char why[64];
+} folder;
+
+typedef struct {
+    folder *item;
     int count;
 } folders;
 
 static void free_folders(folders *list)
 {
     for (int i = 0; i < list->count; i++)
-        free(list->item[i]);
+        free(list->item[i].path);
     free(list->item);
 }
 
-static sq_status add_folder(folders *list, const char *path, sq_error *err)
+static sq_status add_folder(folders *list, const char *path, const char *why, sq_error *err)
 {
-    char **grown = realloc(list->item, sizeof *grown * (size_t)(list->count + 1));
+    folder *grown = realloc(list->item, sizeof *grown * (size_t)(list->count + 1));
     if (grown)
         list->item = grown;
     char *copy = grown ? strdup(path) : NULL;
     if (!copy)
         return sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for the list of cases");
-    list->item[list->count++] = copy;
+    grown[list->count] = (folder){.path = copy};
+    snprintf(grown[list->count].why, sizeof grown->why, "%s", why);
+    list->count++;
     return SQ_OK;
 }
 
@@ -80,33 +92,53 @@ static bool is_new_folder(const char *path, const searched *above, searched *out
     return true;
 }
 
-/* A folder with a case.json is a case; other folders are searched. */
+static sq_status collect(const char *path, const searched *here, folders *list, sq_error *err);
+
+static sq_status collect_inner(const char *path, const char *name, const searched *here,
+                               folders *list, sq_error *err)
+{
+    char inner[MAX_PATH];
+    searched next;
+    if (snprintf(inner, sizeof inner, "%s/%s", path, name) >= MAX_PATH - ROOM_FOR_NAMES)
+        return add_folder(list, path, "the path of what it holds is too long", err);
+    if (!is_new_folder(inner, here, &next))
+        return SQ_OK;
+    return next.depth < MAX_DEPTH ? collect(inner, &next, list, err)
+                                  : add_folder(list, inner, "folders too deep", err);
+}
+
+static bool has_entry(const char *path, const char *name)
+{
+    char inner[MAX_PATH];
+    struct stat info;
+    snprintf(inner, sizeof inner, "%s/%s", path, name);
+    return lstat(inner, &info) == 0;
+}
+
+/* A folder with a file of a case is one; all folders are searched. One that is given must be there,
+ * one inside of it that cannot be searched is a row of the answer. */
 static sq_status collect(const char *path, const searched *here, folders *list, sq_error *err)
 {
-    char inner[4096];
-    searched next;
-    snprintf(inner, sizeof inner, "%s/case.json", path);
-    if (access(inner, F_OK) == 0)
-        return add_folder(list, path, err);
-    DIR *dir = here->depth < MAX_DEPTH ? opendir(path) : NULL;
+    if (has_entry(path, "case.json") || has_entry(path, "data.safetensors"))
+        SQ_TRY(add_folder(list, path, "", err));
+    DIR *dir = opendir(path);
+    if (!dir && here->depth == 0)
+        return sq_fail(err, SQ_IO, "%.400s: %s", path, strerror(errno));
     if (!dir)
-        return sq_fail(err, SQ_IO, "%.400s: %s", path,
-                       here->depth < MAX_DEPTH ? strerror(errno) : "folders too deep");
+        return add_folder(list, path, strerror(errno), err);
     sq_status s = SQ_OK;
     for (struct dirent *e; s == SQ_OK && (e = readdir(dir));) {
-        if (e->d_name[0] == '.' ||
-            snprintf(inner, sizeof inner, "%s/%s", path, e->d_name) >= (int)sizeof inner)
+        if (e->d_name[0] == '.')
             continue;
-        if (is_new_folder(inner, here, &next))
-            s = collect(inner, &next, list, err);
+        s = collect_inner(path, e->d_name, here, list, err);
     }
     closedir(dir);
     return s;
 }
 
-static int by_name(const void *a, const void *b)
+static int by_path(const void *a, const void *b)
 {
-    return strcmp(*(char *const *)a, *(char *const *)b);
+    return strcmp(((const folder *)a)->path, ((const folder *)b)->path);
 }
 
 /* --- one case --- */
@@ -187,10 +219,10 @@ static bool is_utf8(const char *text)
     return json != NULL;
 }
 
-static void refuse_name(sq_verification_run *v, const char *folder)
+static void refuse_name(sq_verification_run *v, const char *path)
 {
     char name[512];
-    snprintf(name, sizeof name, "%s", folder);
+    snprintf(name, sizeof name, "%s", path);
     for (char *c = name; *c; c++)
         if ((unsigned char)*c >= 0x80)
             *c = '?';
@@ -198,15 +230,20 @@ static void refuse_name(sq_verification_run *v, const char *folder)
     add_unanswered(v, name, true);
 }
 
-static sq_status verify(sq_verification_run *v, const char *folder, sq_error *err)
+static sq_status verify(sq_verification_run *v, const folder *of, sq_error *err)
 {
     json_t *answer = NULL;
-    if (!is_utf8(folder)) {
-        refuse_name(v, folder);
+    if (!is_utf8(of->path)) {
+        refuse_name(v, of->path);
+        return SQ_OK;
+    }
+    if (of->why[0]) {
+        snprintf(v->why, sizeof v->why, "%s", of->why);
+        add_unanswered(v, of->path, true);
         return SQ_OK;
     }
     SQ_TRY(sq_verification_ask(
-        v, folder, json_pack("{ss ss ss}", "do", "verify", "case", folder, "dtype", v->dtype),
+        v, of->path, json_pack("{ss ss ss}", "do", "verify", "case", of->path, "dtype", v->dtype),
         "verification", &answer, err));
     if (answer)
         sq_verification_add(v, answer);
@@ -226,11 +263,11 @@ static sq_status verify_folders(sq_verification_run *v, const sq_given *given, s
     if (s == SQ_OK && list.count == 0)
         s = sq_fail(err, SQ_BAD_ARGUMENT, "%.300s: no case.json there", given->argument[0]);
     if (list.count)
-        qsort(list.item, (size_t)list.count, sizeof *list.item, by_name);
+        qsort(list.item, (size_t)list.count, sizeof *list.item, by_path);
     if (s == SQ_OK)
         s = sq_target_open(sq_given_value(given, "device", NULL), &v->target, err);
     for (int i = 0; s == SQ_OK && i < list.count; i++)
-        s = verify(v, list.item[i], err);
+        s = verify(v, &list.item[i], err);
     free_folders(&list);
     return s;
 }
