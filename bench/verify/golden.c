@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static void copy_text(const json_t *json, const char *key, char *out, size_t size)
@@ -26,7 +27,9 @@ sq_status sq_golden_open(const char *folder, sq_golden *out, sq_error *err)
 {
     char path[4096];
     json_error_t where;
-    *out = (sq_golden){.json = NULL};
+    *out = (sq_golden){.misread = calloc(1, SQ_GOLDEN_OPTION_MAX)};
+    if (!out->misread)
+        return sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for a case");
     name_of(folder, out->name, sizeof out->name);
     snprintf(path, sizeof path, "%s/case.json", folder);
     out->json = json_load_file(path, JSON_REJECT_DUPLICATES, &where);
@@ -44,12 +47,25 @@ void sq_golden_close(sq_golden *golden)
 {
     json_decref(golden->json);
     sq_safetensors_close(&golden->file);
+    free(golden->misread);
     *golden = (sq_golden){.json = NULL};
 }
 
 static const json_t *option_of(const sq_golden *golden, const char *option)
 {
     return json_object_get(json_object_get(golden->json, "options"), option);
+}
+
+/* An option that must be a number, or a list (is_list): what it is instead is kept. */
+static const json_t *option_as(const sq_golden *golden, const char *option, bool is_list)
+{
+    const json_t *json = option_of(golden, option);
+    const bool is_number = json_is_number(json) || json_is_boolean(json);
+    const bool is_right =
+        !json || json_is_null(json) || (is_list ? json_is_array(json) : is_number);
+    if (!is_right && golden->misread && !golden->misread[0])
+        snprintf(golden->misread, SQ_GOLDEN_OPTION_MAX, "%s", option);
+    return json;
 }
 
 static double number_of(const json_t *json, double fallback)
@@ -61,12 +77,12 @@ static double number_of(const json_t *json, double fallback)
 
 double sq_golden_number(const sq_golden *golden, const char *option, double fallback)
 {
-    return number_of(option_of(golden, option), fallback);
+    return number_of(option_as(golden, option, false), fallback);
 }
 
 double sq_golden_item(const sq_golden *golden, const char *option, int index, double fallback)
 {
-    return number_of(json_array_get(option_of(golden, option), (size_t)index), fallback);
+    return number_of(json_array_get(option_as(golden, option, true), (size_t)index), fallback);
 }
 
 static int64_t integer_of(const json_t *json, int64_t fallback)
@@ -77,19 +93,28 @@ static int64_t integer_of(const json_t *json, int64_t fallback)
 
 int64_t sq_golden_integer(const sq_golden *golden, const char *option, int64_t fallback)
 {
-    return integer_of(option_of(golden, option), fallback);
+    return integer_of(option_as(golden, option, false), fallback);
 }
 
 int64_t sq_golden_integer_item(const sq_golden *golden, const char *option, int index,
                                int64_t fallback)
 {
-    return integer_of(json_array_get(option_of(golden, option), (size_t)index), fallback);
+    return integer_of(json_array_get(option_as(golden, option, true), (size_t)index), fallback);
 }
 
 const char *sq_golden_text(const sq_golden *golden, const char *option)
 {
-    const char *text = json_string_value(option_of(golden, option));
+    const json_t *json = option_of(golden, option);
+    const char *text = json_string_value(json);
+    const bool is_right = !json || json_is_null(json) || text;
+    if (!is_right && golden->misread && !golden->misread[0])
+        snprintf(golden->misread, SQ_GOLDEN_OPTION_MAX, "%s", option);
     return text ? text : "";
+}
+
+bool sq_golden_is_text(const sq_golden *golden, const char *option)
+{
+    return json_is_string(option_of(golden, option));
 }
 
 bool sq_golden_is_silu(const sq_golden *golden)
@@ -110,6 +135,70 @@ const sq_stored_tensor *sq_golden_tensor(const sq_golden *golden, const char *ro
     char full[192];
     snprintf(full, sizeof full, "%s.%s", role, name);
     return sq_safetensors_find(&golden->file, full);
+}
+
+/* --- whether a case agrees with itself --- */
+
+static bool is_alike(const sq_stored_tensor *a, const sq_stored_tensor *b)
+{
+    return a && b && a->rank == b->rank &&
+           memcmp(a->dim, b->dim, (size_t)a->rank * sizeof *a->dim) == 0;
+}
+
+/* What follows the role of a tensor's name, or NULL for another role. */
+static const char *name_in(const sq_stored_tensor *tensor, const char *role)
+{
+    const size_t length = strlen(role);
+    const bool is = strncmp(tensor->name, role, length) == 0 && tensor->name[length] == '.';
+    return is ? tensor->name + length + 1 : NULL;
+}
+
+static sq_status check_shape(const sq_golden *golden, const sq_stored_tensor *t, sq_error *err)
+{
+    const char *of_output = name_in(t, "cotangent"), *of_input = name_in(t, "grad");
+    const sq_stored_tensor *of = NULL;
+    if (!of_output && !of_input)
+        return SQ_OK;
+    if (of_output)
+        of = sq_golden_tensor(golden, "output", of_output);
+    else if (!(of = sq_golden_tensor(golden, "input", of_input)))
+        of = sq_golden_tensor(golden, "param", of_input);
+    if (!of)
+        return sq_fail(err, SQ_UNSUPPORTED, "%.100s: the case has no such %s", t->name,
+                       of_output ? "output" : "input or parameter");
+    return is_alike(t, of) ? SQ_OK
+                           : sq_fail(err, SQ_UNSUPPORTED, "%.100s: its shape is not that of %.100s",
+                                     t->name, of->name);
+}
+
+static sq_status check_inputs(const sq_golden *golden, sq_error *err)
+{
+    static const char *const names[] = {
+        "z", "D", "delta_bias", "dt_bias", "bias", "initial_state", "initial_states", NULL};
+    for (int i = 0; names[i]; i++) {
+        char option[40];
+        snprintf(option, sizeof option, "has_%s", names[i]);
+        const json_t *json = option_of(golden, option);
+        const bool has = sq_golden_tensor(golden, "input", names[i]);
+        if (json_is_boolean(json) && json_is_true(json) != has)
+            return sq_fail(err, SQ_UNSUPPORTED, "%s is %s, but the case has %s input.%s", option,
+                           has ? "false" : "true", has ? "an" : "no", names[i]);
+    }
+    return SQ_OK;
+}
+
+sq_status sq_golden_agrees(const sq_golden *golden, sq_error *err)
+{
+    if (golden->misread && golden->misread[0])
+        return sq_fail(err, SQ_UNSUPPORTED, "option %s: not of the kind that is needed here",
+                       golden->misread);
+    const json_t *wild = json_array_get(json_object_get(golden->json, "non_finite_by_design"), 0);
+    if (wild)
+        return sq_fail(err, SQ_UNSUPPORTED, "%.100s: not finite by design, which proves nothing",
+                       json_is_string(wild) ? json_string_value(wild) : "a tensor");
+    for (int i = 0; i < golden->file.count; i++)
+        SQ_TRY(check_shape(golden, &golden->file.tensor[i], err));
+    return check_inputs(golden, err);
 }
 
 bool sq_golden_has_role(const sq_golden *golden, const char *role)

@@ -14,16 +14,25 @@
 extern "C" {
 #endif
 
+/* misread: an option that was asked for as what it is not (a text as a number ...). */
 typedef struct {
     char name[128], kind[32], subject[64];
     json_t *json;
     sq_safetensors file;
+    char *misread; /* "" or its name; a case that is read is constant otherwise */
 } sq_golden;
+
+enum { SQ_GOLDEN_OPTION_MAX = 64 };
 
 /* SQ_IO or SQ_BAD_ARGUMENT with the file and what is wrong. sq_golden_close also after a failure;
  * zero-initialise before. */
 sq_status sq_golden_open(const char *folder, sq_golden *out, sq_error *err);
 void sq_golden_close(sq_golden *golden);
+
+/* Whether what the case says of its tensors holds: gradients and cotangents have the shapes of what
+ * they belong to, options has_NAME say which inputs there are, and nothing was misread.
+ * SQ_UNSUPPORTED with what does not. */
+sq_status sq_golden_agrees(const sq_golden *golden, sq_error *err);
 
 /* A number of the case's options; true and false are 1 and 0, null and absent are `fallback`. */
 double sq_golden_number(const sq_golden *golden, const char *option, double fallback);
@@ -35,6 +44,8 @@ int64_t sq_golden_integer_item(const sq_golden *golden, const char *option, int 
                                int64_t fallback);
 /* A text of the options, or "". */
 const char *sq_golden_text(const sq_golden *golden, const char *option);
+bool sq_golden_is_text(const sq_golden *golden,
+                       const char *option); /* of what may be a number too */
 /* Whether option "activation" is SiLU, under either of its official names. */
 bool sq_golden_is_silu(const sq_golden *golden);
 /* How far the official code in f32 was from this data, over the largest magnitude: the worst tensor

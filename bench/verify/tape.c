@@ -13,9 +13,15 @@
 sq_tape *sq_tape_new(const sq_golden *golden, sq_dtype dtype)
 {
     sq_tape *tape = calloc(1, sizeof *tape);
-    if (tape)
-        *tape = (sq_tape){.golden = golden, .dtype = dtype};
-    return tape;
+    bool *is_read = calloc(golden ? (size_t)golden->file.count + 1 : 1, sizeof *is_read);
+    if (tape && is_read) {
+        *tape =
+            (sq_tape){.golden = golden, .dtype = dtype, .call_dtype = dtype, .is_read = is_read};
+        return tape;
+    }
+    free(is_read);
+    free(tape);
+    return NULL;
 }
 
 void sq_tape_free(sq_tape *tape)
@@ -35,6 +41,7 @@ void sq_tape_free(sq_tape *tape)
     free(tape->variable);
     free(tape->step);
     free(tape->output);
+    free(tape->is_read);
     free(tape);
 }
 
@@ -107,20 +114,28 @@ sq_var sq_tape_add_variable(sq_tape *tape, int rank, const int64_t *dim)
     return SQ_VAR_NONE;
 }
 
-const sq_stored_tensor *sq_tape_stored(const sq_tape *tape, const char *name)
+const sq_stored_tensor *sq_tape_find(const sq_tape *tape, const char *name)
 {
     const sq_stored_tensor *input = sq_golden_tensor(tape->golden, "input", name);
     return input ? input : sq_golden_tensor(tape->golden, "param", name);
 }
 
+const sq_stored_tensor *sq_tape_stored(sq_tape *tape, const char *name)
+{
+    const sq_stored_tensor *stored = sq_tape_find(tape, name);
+    if (stored)
+        tape->is_read[stored - tape->golden->file.tensor] = true;
+    return stored;
+}
+
 bool sq_tape_has(const sq_tape *tape, const char *name)
 {
-    return sq_tape_stored(tape, name) != NULL;
+    return sq_tape_find(tape, name) != NULL;
 }
 
 sq_var sq_tape_leaf(sq_tape *tape, const char *name)
 {
-    const sq_stored_tensor *stored = sq_tape_stored(tape, name);
+    const sq_stored_tensor *stored = sq_tape_find(tape, name);
     if (!stored) {
         sq_tape_refuse(tape, SQ_UNSUPPORTED, "the case has no input or parameter %.80s", name);
         return SQ_VAR_NONE;
@@ -180,6 +195,8 @@ void sq_tape_output(sq_tape *tape, const char *name, sq_var v)
 {
     const sq_stored_tensor *stored = sq_golden_tensor(tape->golden, "output", name);
     const sq_tape_variable *of = sq_tape_variable_at(tape, v);
+    if (of)
+        tape->variable[v].is_result = true;
     if (!stored || !of)
         return; /* not every case stores all that can be computed */
     bool is_same = stored->rank == of->rank;
@@ -439,4 +456,12 @@ sq_var sq_tape_scale(sq_tape *tape, sq_var v, double factor)
     memcpy(dim, of->dim, sizeof dim);
     const sq_var by = sq_tape_constant(tape, factor, of->rank, dim);
     return sq_tape_pointwise(tape, &sq_pointwise_mul, v, by);
+}
+
+sq_var sq_tape_sum(sq_tape *tape, sq_var v, int at)
+{
+    sq_var sum = sq_tape_part(tape, v, at, 0, 1);
+    for (int64_t i = 1; i < sq_tape_dim(tape, v, at); i++)
+        sum = sq_tape_pointwise(tape, &sq_pointwise_add, sum, sq_tape_part(tape, v, at, i, 1));
+    return sum;
 }

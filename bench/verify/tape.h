@@ -39,8 +39,10 @@ sq_var sq_tape_leaf(sq_tape *tape, const char *name);
 /* The same with other values, `count` of them, in the place of those stored: parameters that
  * official code changes before it uses them, whose gradient is that of the changed ones. */
 sq_var sq_tape_leaf_as(sq_tape *tape, const char *name, const double *value, int64_t count);
-/* What is stored of a leaf; NULL: the case has none such. */
-const sq_stored_tensor *sq_tape_stored(const sq_tape *tape, const char *name);
+/* What is stored of an input or parameter; NULL: the case has none such. sq_tape_stored is for builders that
+ * use its numbers themselves: it counts as taken then. */
+const sq_stored_tensor *sq_tape_find(const sq_tape *tape, const char *name);
+const sq_stored_tensor *sq_tape_stored(sq_tape *tape, const char *name);
 bool sq_tape_has(const sq_tape *tape, const char *name);
 sq_var sq_tape_constant(sq_tape *tape, double value, int rank, const int64_t *dim);
 sq_var sq_tape_values(sq_tape *tape, const double *value, int rank, const int64_t *dim);
@@ -48,6 +50,10 @@ int sq_tape_rank(const sq_tape *tape, sq_var v);
 int64_t sq_tape_dim(const sq_tape *tape, sq_var v, int dim); /* 1 for none */
 /* The case's output `name`. Its cotangent, where there is one, starts the gradients. */
 void sq_tape_output(sq_tape *tape, const char *name, sq_var v);
+
+/* An input or parameter of the case that no result depends on, so that what is computed is something
+ * else; NULL: all are taken. */
+const char *sq_tape_untaken(const sq_tape *tape);
 
 /* --- rearrangements --- */
 
@@ -70,11 +76,14 @@ typedef struct {
 } sq_pointwise;
 
 extern const sq_pointwise sq_pointwise_add, sq_pointwise_mul, sq_pointwise_silu, sq_pointwise_gelu,
-    sq_pointwise_relu, sq_pointwise_sigmoid, sq_pointwise_exp, sq_pointwise_minus_exp;
+    sq_pointwise_relu, sq_pointwise_sigmoid, sq_pointwise_tanh, sq_pointwise_sin, sq_pointwise_exp,
+    sq_pointwise_minus_exp;
 
 /* Equal dims; b SQ_VAR_NONE for functions of one argument. */
 sq_var sq_tape_pointwise(sq_tape *tape, const sq_pointwise *function, sq_var a, sq_var b);
 sq_var sq_tape_scale(sq_tape *tape, sq_var v, double factor);
+/* The sum over dim `at`, which is 1 then. */
+sq_var sq_tape_sum(sq_tape *tape, sq_var v, int at);
 
 /* --- what is neither --- */
 
@@ -92,6 +101,8 @@ typedef struct {
     sq_var var;       /* has the tensor's dims, but for dims of 1 */
 } sq_tape_bind;
 
+/* Calls from here on are of f32, whatever the tape's type; or of that again. */
+void sq_tape_set_f32(sq_tape *tape, bool is_f32);
 /* A call of pass fwd with axes in sq_call_parse's form. Returns what sq_tape_result takes. */
 int sq_tape_call(sq_tape *tape, const char *op, const sq_tape_bind *binds, const char *axes, ...)
 #if defined(__GNUC__)

@@ -6,10 +6,12 @@
 
 #include "bench/verify/tape_steps.h"
 
-/* Equal but for dims of 1. */
+/* Equal; of another rank, but for dims of 1. */
 static bool fits(const sq_tape_variable *v, const sq_tensor_spec *spec)
 {
     int a = 0, b = 0;
+    if (v->rank == spec->rank)
+        return memcmp(v->dim, spec->dim, (size_t)v->rank * sizeof *v->dim) == 0;
     for (;; a++, b++) {
         while (a < v->rank && v->dim[a] == 1)
             a++;
@@ -51,8 +53,13 @@ static sq_status shape_call(sq_tape *tape, sq_tape_operator *o, const char *op, 
     const sq_op *found = sq_op_find(op);
     if (!found)
         return sq_fail(err, SQ_UNSUPPORTED, "there is no operator %s", op);
-    SQ_TRY(sq_call_parse(found, SQ_PASS_FWD, tape->dtype, axes, &o->call, err));
-    return sq_op_tensors(found, SQ_PASS_FWD, tape->dtype, o->call.axis, &o->list, err);
+    SQ_TRY(sq_call_parse(found, SQ_PASS_FWD, tape->call_dtype, axes, &o->call, err));
+    return sq_op_tensors(found, SQ_PASS_FWD, tape->call_dtype, o->call.axis, &o->list, err);
+}
+
+void sq_tape_set_f32(sq_tape *tape, bool is_f32)
+{
+    tape->call_dtype = is_f32 ? SQ_DTYPE_F32 : tape->dtype;
 }
 
 int sq_tape_call(sq_tape *tape, const char *op, const sq_tape_bind *binds, const char *axes, ...)
@@ -104,6 +111,66 @@ sq_var sq_tape_result(sq_tape *tape, int call, const char *name)
             return tape->step[call].op->out[i];
     sq_tape_refuse(tape, SQ_UNSUPPORTED, "the operator has no output %s", name);
     return SQ_VAR_NONE;
+}
+
+/* --- what is taken --- */
+
+static void mark(bool *is_needed, const sq_var *of, int count)
+{
+    for (int i = 0; i < count; i++)
+        if (of[i] >= 0)
+            is_needed[of[i]] = true;
+}
+
+static bool is_step_needed(const sq_tape_step *s, const bool *is_needed)
+{
+    bool is = s->out >= 0 && is_needed[s->out];
+    for (int i = 0; s->op && i < s->op->list.n_out; i++)
+        is = is || (s->op->out[i] >= 0 && is_needed[s->op->out[i]]);
+    return is;
+}
+
+/* Whether a result depends on it, for each variable; the caller frees. NULL: no memory. */
+static bool *needed_variables(const sq_tape *tape)
+{
+    bool *is_needed = calloc((size_t)tape->variables + 1, sizeof *is_needed);
+    for (int i = 0; is_needed && i < tape->variables; i++)
+        is_needed[i] = tape->variable[i].is_result;
+    for (int i = tape->steps - 1; is_needed && i >= 0; i--) {
+        const sq_tape_step *s = &tape->step[i];
+        if (!is_step_needed(s, is_needed))
+            continue;
+        mark(is_needed, s->in, 2);
+        if (s->op)
+            mark(is_needed, s->op->in, s->op->list.n_in);
+        if (s->computed)
+            mark(is_needed, s->computed->in, s->computed->n_in);
+    }
+    return is_needed;
+}
+
+static bool is_taken(const sq_tape *tape, const sq_stored_tensor *stored, const bool *is_needed)
+{
+    bool is = tape->is_read[stored - tape->golden->file.tensor];
+    for (int i = 0; i < tape->variables && !is; i++)
+        is = tape->variable[i].stored == stored && is_needed[i];
+    return is;
+}
+
+const char *sq_tape_untaken(const sq_tape *tape)
+{
+    const sq_safetensors *file = &tape->golden->file;
+    const char *name = NULL;
+    bool *is_needed = needed_variables(tape);
+    for (int i = 0; is_needed && i < file->count && !name; i++) {
+        const sq_stored_tensor *t = &file->tensor[i];
+        const bool is_given =
+            strncmp(t->name, "input.", 6) == 0 || strncmp(t->name, "param.", 6) == 0;
+        if (is_given && !is_taken(tape, t, is_needed))
+            name = t->name;
+    }
+    free(is_needed);
+    return name;
 }
 
 /* --- what is neither --- */

@@ -80,12 +80,35 @@ static double minus_exponential(double a, double b)
     return -exp(a);
 }
 
+static double tanh_of(double a, double b)
+{
+    (void)b;
+    return tanh(a);
+}
+static double tanh_by(double a, double b)
+{
+    (void)b;
+    return 1 - tanh(a) * tanh(a);
+}
+static double sine(double a, double b)
+{
+    (void)b;
+    return sin(a);
+}
+static double cosine(double a, double b)
+{
+    (void)b;
+    return cos(a);
+}
+
 const sq_pointwise sq_pointwise_add = {add, one, one, false},
                    sq_pointwise_mul = {mul, mul_by_a, mul_by_b, false},
                    sq_pointwise_silu = {silu, silu_by, NULL, false},
                    sq_pointwise_gelu = {gelu, gelu_by, NULL, false},
                    sq_pointwise_relu = {relu, relu_by, NULL, true},
                    sq_pointwise_sigmoid = {sigmoid, sigmoid_by, NULL, false},
+                   sq_pointwise_tanh = {tanh_of, tanh_by, NULL, false},
+                   sq_pointwise_sin = {sine, cosine, NULL, false},
                    sq_pointwise_exp = {exponential, exponential, NULL, false},
                    sq_pointwise_minus_exp = {minus_exponential, minus_exponential, NULL, false};
 

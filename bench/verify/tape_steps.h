@@ -13,6 +13,7 @@ typedef struct {
     double *argument;               /* that a kinked function took in the first rounded run */
     const sq_stored_tensor *stored; /* leaves: what they are filled from */
     bool is_given;                  /* leaves: by the builder, not from the case */
+    bool is_result; /* what the builder computes for the case, stored there or not */
 } sq_tape_variable;
 
 typedef struct {
@@ -48,12 +49,13 @@ typedef struct {
 
 struct sq_tape {
     const sq_golden *golden;
-    sq_dtype dtype;
-    sq_rounding rounding; /* of references */
+    sq_dtype dtype, call_dtype; /* call_dtype: of calls from here on */
+    sq_rounding rounding;       /* of references */
     const sq_rig *rig;
     sq_tape_variable *variable;
     sq_tape_step *step;
     sq_tape_named *output;
+    bool *is_read; /* tensors of the case that the builder looked into */
     int variables, steps, outputs;
     sq_status status;
     sq_error error;

@@ -10,60 +10,16 @@ import pathlib
 import re
 import shutil
 import struct
-import subprocess
 import sys
 import tempfile
 import unittest
 
-SOURCE = pathlib.Path(sys.argv[1])
-SEQMARK = pathlib.Path(sys.argv[2]) / "seqmark"
-DATA = SOURCE / "tests/golden/data"
+from cases import DATA, SOURCE, header_of, read_case, rows, verdicts_of, verify
+
 CASE = "attn_gqa_4_2_L63_b2"
 # Cases of tests/golden/data that are not right as a whole, a line for each: CASE outputs (nothing of it is
 # wrong, something not computed) or CASE nothing.
 GAPS = dict(line.split() for line in (SOURCE / "tests/golden/gaps.txt").read_text().splitlines())
-
-
-def verify(*words):
-    return subprocess.run([str(SEQMARK), "verify", *map(str, words), "--device", "cpu"],
-                          capture_output=True, text=True, timeout=300, check=False)
-
-
-def rows(*words):
-    result = verify(*words, "-o", "jsonl")
-    return result, [json.loads(line) for line in result.stdout.splitlines()]
-
-
-def header_of(raw):
-    """The header of a safetensors file, and where its data begin."""
-    length = struct.unpack("<Q", raw[:8])[0]
-    return json.loads(raw[8:8 + length]), 8 + length
-
-
-def read_case(name):
-    """A golden case's json, and its tensors by name: shape, values, type."""
-    raw = (DATA / name / "data.safetensors").read_bytes()
-    header, data = header_of(raw)
-    tensors = {}
-    for tensor, of in header.items():
-        start, end = (data + at for at in of["data_offsets"])
-        tensors[tensor] = (of["shape"], raw[start:end], of["dtype"])
-    return json.loads((DATA / name / "case.json").read_text()), tensors
-
-
-def verdicts_of(case, tensors):
-    """Verdict and reason of a case of this json and these tensors."""
-    header, data = {}, b""
-    for name, (shape, values, dtype) in tensors.items():
-        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [len(data), len(data) + len(values)]}
-        data += values
-    text = json.dumps(header).encode()
-    with tempfile.TemporaryDirectory() as folder:
-        made = pathlib.Path(folder) / "made"
-        made.mkdir()
-        (made / "case.json").write_text(json.dumps(case))
-        (made / "data.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + data)
-        return [(r["verdict"], r["reason"]) for r in rows(made)[1]]
 
 
 class Golden(unittest.TestCase):
@@ -138,6 +94,49 @@ class Tampered(unittest.TestCase):
             (pathlib.Path(self.holder.name) / name).symlink_to(self.holder.name)
         result, found = rows(self.holder.name)
         self.assertEqual((result.returncode, [r["case"] for r in found]), (0, [CASE]), result.stderr)
+
+    def test_a_case_inside_a_case(self):
+        shutil.copytree(self.case, self.case / "inner")
+        result, found = rows(self.holder.name)
+        self.assertEqual((result.returncode, len(found)), (0, 2), result.stderr)
+
+    def test_folders_too_deep(self):
+        deep = pathlib.Path(self.holder.name, *"abcdefghijklmnopqrs")
+        deep.mkdir(parents=True)
+        shutil.copytree(self.case, deep / "case")
+        result, found = rows(self.holder.name)
+        self.assertEqual(result.returncode, 6, result.stderr)
+        self.assertEqual(sorted((r["verdict"], r["reason"]) for r in found),
+                         [("ok", ""), ("unsupported", "folders too deep")])
+
+    def test_a_path_too_long(self):
+        base, depth = self.holder.name, 0
+        while len(base) < 4070:
+            base += "/" + "x" * min(254, 4072 - len(base) - 1)
+            depth += 1
+        pathlib.Path(base).mkdir(parents=True)
+        self.assertGreater(depth, 12)
+        top = base[:base.index("x") + 2 * 255]  # so that the depth is allowed
+        result, found = rows(top)
+        self.assertEqual((result.returncode, [r["verdict"] for r in found]), (6, ["unsupported"]), result.stderr)
+        self.assertIn("too long", found[0]["reason"])
+
+    @unittest.skipIf(os.geteuid() == 0, "root reads everything")
+    def test_a_folder_that_cannot_be_read(self):
+        closed = pathlib.Path(self.holder.name, "closed")
+        closed.mkdir(0)
+        result, found = rows(self.holder.name)
+        closed.chmod(0o700)
+        self.assertEqual((result.returncode, sorted(r["reason"] for r in found)), (6, ["", "Permission denied"]))
+
+    def test_half_a_case(self):
+        for name, text in (("case.json", "data.safetensors"), ("data.safetensors", "case.json")):
+            half = pathlib.Path(self.holder.name, name.replace(".", "_"))
+            half.mkdir()
+            shutil.copy(self.case / name, half)
+            result, found = rows(half)
+            self.assertEqual((result.returncode, [r["verdict"] for r in found]), (6, ["unsupported"]), result.stderr)
+            self.assertIn(text, found[0]["reason"])
 
     def test_a_name_that_is_no_text(self):
         odd = os.path.join(os.fsencode(self.holder.name), b"odd\xff")
@@ -235,7 +234,64 @@ class Made(unittest.TestCase):
     def test_an_input_that_no_operator_takes(self):
         case, tensors = read_case("conv1d_w4_silu_L37")
         tensors["input.seq_idx"] = ([2, 37], bytes(4 * 74), "I32")
-        self.assertEqual(self.verdict(case, tensors), ("unsupported", "the operator has no input seq_idx"))
+        self.assertEqual(self.verdict(case, tensors), ("unsupported", "input.seq_idx: nothing here takes it"))
+
+    def test_a_parameter_that_no_layer_takes(self):
+        for name in ("layer_mamba_d24_L67", "layer_s4block_diag", "hyena_o2_L37", "retention_msr_L1"):
+            case, tensors = read_case(name)
+            tensors["param.gate.weight"] = ([2], bytes(8), "F32")
+            self.assertEqual(self.verdict(case, tensors),
+                             ("unsupported", "param.gate.weight: nothing here takes it"), name)
+
+    def test_an_input_of_another_form(self):
+        """simple_gla's gate is one number a head: one of gla's beside it is not left unseen."""
+        case, tensors = read_case("simple_gla_L1")
+        tensors["input.gk"] = ([2, 1, 2, 8], bytes(4 * 32), "F32")
+        self.assertEqual(self.verdict(case, tensors), ("unsupported", "input.gk: nothing here takes it"))
+
+    def test_a_case_without_outputs(self):
+        case, tensors = read_case("fftconv_L127")
+        kept = {n: t for n, t in tensors.items() if n.startswith("input.")}
+        self.assertEqual(self.verdict(case, kept), ("unsupported", "the case stores no output to compare with"))
+
+    def test_tensors_that_do_not_agree(self):
+        case, tensors = read_case("simple_gla_L65_init")
+        for name, shape in (("grad.q", [65, 2, 2, 8]), ("cotangent.o", [2, 65, 16])):
+            _, values, dtype = tensors[name]
+            verdict, reason = self.verdict(case, {**tensors, name: (shape, values, dtype)})
+            self.assertEqual((verdict, "its shape is not that of" in reason), ("unsupported", True), reason)
+        for name, without in (("cotangent.final_state", "output.final_state"), ("grad.g", "input.g")):
+            kept = {n: t for n, t in tensors.items() if n != without}
+            verdict, reason = self.verdict(case, kept)
+            self.assertEqual(verdict, "unsupported", reason)
+        kept = {n: t for n, t in tensors.items() if n != "input.initial_state" and n.split(".")[0] != "grad"}
+        self.assertEqual(self.verdict(case, kept), ("unsupported", "has_initial_state is true, but the case has no "
+                                                    "input.initial_state"))
+
+    def test_a_case_cannot_widen_its_bounds(self):
+        case, tensors = read_case("fftconv_L127")
+        shape, values, dtype = tensors["output.y"]
+        off = [1.1 * x for x in struct.unpack(f"<{len(values) // 4}f", values)]
+        case["float32_run"] = {"output": {"max_abs_diff_over_max_abs": 1e9}}
+        tensors["output.y"] = (shape, struct.pack(f"<{len(off)}f", *off), dtype)
+        self.assertEqual(self.verdict(case, tensors)[0], "mismatch")
+
+    def test_what_is_not_finite_by_design(self):
+        case, tensors = read_case("fftconv_L127")
+        case["non_finite_by_design"] = ["output.y"]
+        verdict, reason = self.verdict(case, tensors)
+        self.assertEqual((verdict, "output.y: not finite by design" in reason), ("unsupported", True), reason)
+
+    def test_an_option_of_another_kind(self):
+        for name, option, value in (("attn_L1", "causal", "yes"), ("rmsnorm_d96", "eps", "1e-5"),
+                                    ("attn_L1", "window_size", 4), ("conv1d_w4_silu_L37", "activation", 1)):
+            case, tensors = read_case(name)
+            case["options"][option] = value
+            verdict, reason = self.verdict(case, tensors)
+            self.assertEqual((verdict, f"option {option}" in reason), ("unsupported", True), reason)
+        case, tensors = read_case("conv1d_w4_silu_L37")
+        case["options"]["activation"] = "gelu"
+        self.assertEqual(self.verdict(case, tensors), ("unsupported", "the operator has no activation but SiLU"))
 
     def test_a_limit_beyond_all_steps(self):
         case, tensors = read_case("ssd_scan_L37_Dchan")

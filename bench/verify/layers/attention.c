@@ -1,8 +1,113 @@
-/* layers of attention: projections around it. */
+/* layers of attention: the function itself with all its options, and projections around it. */
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "bench/verify/layers/layers.h"
+
+/* --- the function --- */
+
+typedef struct {
+    int64_t batch, queries, keys, heads, heads_kv, width, rotary, offset;
+    double base;
+    bool is_interleaved, has_alibi;
+    int64_t masked; /* heads of hard-alibi */
+} form;
+
+static form form_of(const sq_golden *g)
+{
+    return (form){
+        .batch = sq_golden_integer(g, "batch", 0),
+        .queries = sq_golden_integer(g, "seqlen_q", 0),
+        .keys = sq_golden_integer(g, "seqlen_k", 0),
+        .heads = sq_golden_integer(g, "heads_q", 0),
+        .heads_kv = sq_golden_integer(g, "heads_kv", 0),
+        .width = sq_golden_integer(g, "head_dim", 0),
+        .rotary = sq_golden_integer(g, "rotary_dim", 0),
+        .offset = sq_golden_integer(g, "q_position_offset", 0),
+        .base = sq_golden_number(g, "rotary_base", 10000),
+        .is_interleaved = sq_golden_number(g, "rotary_interleaved", 0) != 0,
+        .has_alibi = sq_golden_number(g, "alibi", 0) != 0,
+        .masked = sq_golden_integer(g, "num_masked_heads", 0),
+    };
+}
+
+/* What the operator has not. */
+static void refuse_options(sq_tape *t, const sq_golden *g, const form *f, int64_t left)
+{
+    const bool is_named = sq_golden_is_text(g, "softmax_scale");
+    const char *scale = is_named ? sq_golden_text(g, "softmax_scale") : "";
+    if (sq_golden_number(g, "softcap", 0) != 0)
+        sq_tape_refuse(t, SQ_UNSUPPORTED, "the operator has no softcap");
+    if (sq_golden_number(g, "dropout", 0) != 0 || sq_golden_number(g, "dropout_p", 0) != 0)
+        sq_tape_refuse(t, SQ_UNSUPPORTED, "the operator has no dropout");
+    if (f->masked > 0 && left >= 0 && f->masked > left + 1)
+        sq_tape_refuse(t, SQ_UNSUPPORTED,
+                       "the operator has no masked heads that see beyond its window");
+    if (f->has_alibi && f->masked > 0)
+        sq_tape_refuse(t, SQ_UNSUPPORTED, "the operator has no ALiBi beside masked heads");
+    if (*scale && strcmp(scale, "1/sqrt(head_dim)") != 0)
+        sq_tape_refuse(t, SQ_UNSUPPORTED,
+                       "softmax_scale: no \"%.60s\", but numbers and 1/sqrt(head_dim)", scale);
+}
+
+/* x (B, L, H, D) as it enters the scores beside a bias: turned before the operator, which has one
+ * of both. */
+static sq_var turned(sq_tape *t, const form *f, sq_var x, int64_t length, int64_t heads,
+                     int64_t offset)
+{
+    const int call =
+        sq_tape_call(t, "rope", (sq_tape_bind[]){{"x", x}, {NULL, 0}},
+                     "B=%lld,L=%lld,H=%lld,D=%lld,rotary=%lld,offset=%lld,pairs=%s,base=%.17g",
+                     (long long)f->batch, (long long)length, (long long)heads, (long long)f->width,
+                     (long long)f->rotary, (long long)offset,
+                     f->is_interleaved ? "interleaved" : "half", f->base);
+    return sq_tape_result(t, call, "y");
+}
+
+/* A bound on either side of the own key, which official windows do not count; none where it lets
+ * every key in. */
+static int64_t bound_of(const sq_golden *g, int side, const form *f)
+{
+    const int64_t bound = sq_golden_integer_item(g, "window_size", side, -1);
+    return bound < 0 || bound >= f->queries + f->keys ? -1 : bound;
+}
+
+static void attention(sq_tape *t, const sq_golden *g)
+{
+    const form f = form_of(g);
+    const int64_t left = bound_of(g, 0, &f), right = bound_of(g, 1, &f);
+    const bool is_causal = sq_golden_number(g, "causal", 0) != 0 || right == 0;
+    const bool is_apart = f.rotary > 0 && (f.has_alibi || f.masked > 0);
+    const bool is_named = sq_golden_is_text(g, "softmax_scale");
+    const double scale = is_named ? NAN : sq_golden_number(g, "softmax_scale", NAN);
+    const char *position = f.has_alibi ? "alibi" : f.masked > 0 ? "hard-alibi" : "none";
+    sq_var q = sq_tape_leaf(t, "q"), k = sq_tape_leaf(t, "k");
+    refuse_options(t, g, &f, left);
+    if (!isnan(scale))
+        q = sq_tape_scale(t, q, scale * sqrt((double)f.width));
+    if (is_apart) {
+        q = turned(t, &f, q, f.queries, f.heads, f.offset);
+        k = turned(t, &f, k, f.keys, f.heads_kv, 0);
+    } else if (f.rotary > 0) {
+        position = f.is_interleaved ? "rope-interleaved" : "rope";
+    }
+    const bool is_inside = f.rotary > 0 && !is_apart; /* positions count from the first key on */
+    const int call = sq_tape_call(
+        t, "attention",
+        (sq_tape_bind[]){{"q", q}, {"k", k}, {"v", sq_tape_leaf(t, "v")}, {NULL, 0}},
+        "B=%lld,L=%lld,Lk=%lld,H=%lld,Hkv=%lld,D=%lld,causal=%d,window=%lld,ahead=%lld,pos=%s,"
+        "rotary=%lld,"
+        "base=%.17g,shift=%lld,masked=%lld",
+        (long long)f.batch, (long long)f.queries, (long long)f.keys, (long long)f.heads,
+        (long long)f.heads_kv, (long long)f.width, is_causal, (long long)(left + 1),
+        (long long)(!is_causal && right > 0 ? right : 0), position,
+        (long long)(is_inside ? f.rotary : 0), f.base,
+        (long long)(is_inside ? f.offset - (f.keys - f.queries) : 0), (long long)f.masked);
+    sq_tape_output(t, "o", sq_tape_result(t, call, "o"));
+}
+
+/* --- layers --- */
 
 /* (B, L, H, D) with channels from `start` on once more behind, then zeros up to `width`. The copy
  * is a trap of the official code that rotary positions left behind: scores count those channels
@@ -70,6 +175,7 @@ static void attention_hard_alibi(sq_tape *t, const sq_golden *g)
 }
 
 const sq_verify_layer sq_layers_attention[] = {
+    {"attention", attention},
     {"attention_alibi", attention_alibi},
     {"attention_hard_alibi", attention_hard_alibi},
     {"attention_nope", attention_nope},

@@ -36,6 +36,14 @@ sq_var sq_layer_linear(sq_tape *tape, sq_var x, const char *weight, const char *
 sq_var sq_layer_heads(sq_tape *tape, sq_var x, int64_t start, int64_t count, int64_t heads);
 /* (B, L, H, P) -> (B, L, H P). */
 sq_var sq_layer_join_heads(sq_tape *tape, sq_var x);
+/* An activation by its official name; "" and its synonyms: x itself. Refuses what is not known. */
+sq_var sq_layer_activated(sq_tape *tape, sq_var x, const char *name);
+/* Refuses an option that says something else than one of `known` (ended by NULL; "": also where it is
+ * absent), since its word is of what is not computed here. */
+void sq_layer_choice(sq_tape *tape, const sq_golden *golden, const char *option,
+                     const char *const *known);
+/* Refuses an option that is set: the official code does then what is not computed here. */
+void sq_layer_without(sq_tape *tape, const sq_golden *golden, const char *option);
 /* v behind `list` along dim; list SQ_VAR_NONE: v is its start. */
 sq_var sq_layer_append(sq_tape *tape, sq_var list, sq_var v, int dim);
 

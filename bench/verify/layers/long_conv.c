@@ -1,4 +1,4 @@
-/* layers of long convolutions: Hyena and H3 with their projections. */
+/* layers of long convolutions: the function itself, Hyena and H3 with their projections. */
 #include <stdio.h>
 #include <string.h>
 
@@ -16,7 +16,49 @@ static sq_var multiplied(sq_tape *t, sq_var a, sq_var b)
     return sq_tape_pointwise(t, &sq_pointwise_mul, a, b);
 }
 
+/* --- fftconv: u (B, D, L), filters (D, taps), the skip D --- */
+
+/* A filter as long as the sequence: transforms of 2 L points make zeros of what is missing, and see
+ * what is behind as before the start. */
+static sq_var taps_of(sq_tape *t, const char *name, int64_t channels, int64_t length)
+{
+    const sq_var k = sq_tape_leaf(t, name);
+    const int64_t taps = sq_tape_dim(t, k, sq_tape_rank(t, k) - 1);
+    if (taps > length)
+        sq_tape_refuse(t, SQ_UNSUPPORTED,
+                       "%s: the operator has no filter of %lld taps over %lld steps", name,
+                       (long long)taps, (long long)length);
+    if (taps >= length)
+        return k;
+    const sq_var rows = sq_tape_shape(t, k, 2, (int64_t[]){channels, taps});
+    return sq_tape_join(t, rows, sq_tape_constant(t, 0, 2, (int64_t[]){channels, length - taps}),
+                        1);
+}
+
+static void fftconv(sq_tape *t, const sq_golden *g)
+{
+    const int64_t channels = sq_layer_count(t, g, "channels", 1),
+                  length = sq_layer_count(t, g, "seqlen", 1);
+    const bool looks_ahead = sq_tape_has(t, "k_rev");
+    const sq_var u = sq_tape_layout(t, sq_tape_leaf(t, "u"), "021");
+    const sq_var skip =
+        sq_tape_has(t, "D") ? sq_tape_leaf(t, "D") : sq_tape_constant(t, 0, 1, &channels);
+    const int call = sq_tape_call(
+        t, "long_conv",
+        (sq_tape_bind[]){{"v", u},
+                         {"h", taps_of(t, "k", channels, length)},
+                         {"bias", skip},
+                         {"r", looks_ahead ? taps_of(t, "k_rev", channels, length) : SQ_VAR_NONE},
+                         {NULL, 0}},
+        "B=%lld,L=%lld,D=%lld,gate=0,gelu=%d,causal=%d",
+        (long long)sq_golden_integer(g, "batch", 0), (long long)length, (long long)channels,
+        sq_golden_number(g, "gelu", 0) != 0, !looks_ahead);
+    sq_tape_output(t, "y", sq_tape_layout(t, sq_tape_result(t, call, "y"), "021"));
+}
+
 /* --- Hyena --- */
+
+enum { OPERATOR_LAYERS = 3 };
 
 /* A leaf whose dim `dim` counts channels and filters, (D, order - 1), as (order - 1, D, rest). */
 static sq_var by_filter(sq_tape *t, const char *name, int64_t filters, int64_t channels,
@@ -34,42 +76,65 @@ static sq_var positions(sq_tape *t, const char *name, int64_t length)
     return sq_tape_shape(t, sq_tape_part(t, all, 1, 0, length), 2, dim);
 }
 
+static const char mlp_weight[] = "filter_fn.implicit_filter.%d.weight";
+static const char mlp_bias[] = "filter_fn.implicit_filter.%d.bias";
+
+/* sin(freq (W x + b)), `count` times over z: layers beyond those of the operator, which works in f32
+ * whatever the type of the case. */
+static sq_var first_layers(sq_tape *t, sq_var z, sq_var freq, int count)
+{
+    const int64_t length = sq_tape_dim(t, z, 0), width = sq_tape_dim(t, freq, 1);
+    const int64_t rows[] = {1, length, sq_tape_dim(t, z, 1)}, wide[] = {length, width};
+    char w[64], b[64];
+    sq_var x = count > 0 ? sq_tape_shape(t, z, 3, rows) : z;
+    sq_tape_set_f32(t, true);
+    for (int i = 0; i < count; i++) {
+        snprintf(w, sizeof w, mlp_weight, 2 * i);
+        snprintf(b, sizeof b, mlp_bias, 2 * i);
+        const sq_var by =
+            sq_tape_repeat(t, sq_tape_shape(t, freq, 3, (int64_t[]){1, 1, width}), 1, length);
+        x = sq_tape_pointwise(t, &sq_pointwise_sin, multiplied(t, sq_layer_linear(t, x, w, b), by),
+                              SQ_VAR_NONE);
+    }
+    sq_tape_set_f32(t, false);
+    return count > 0 ? sq_tape_shape(t, x, 2, wide) : z;
+}
+
 /* Taps (order - 1, D, L). */
 static sq_var implicit_filter(sq_tape *t, const sq_golden *g, int64_t filters, int64_t channels,
                               int64_t length)
 {
-    static const char weight[] = "filter_fn.implicit_filter.%d.weight";
-    static const char bias[] = "filter_fn.implicit_filter.%d.bias";
     char out[64];
     int layers = 0; /* the last one has no bias */
-    while (named(t, bias, 2 * layers) != SQ_VAR_NONE)
+    while (named(t, mlp_bias, 2 * layers) != SQ_VAR_NONE)
         layers++;
-    if (layers < 1 || layers > 3) {
-        sq_tape_refuse(t, SQ_UNSUPPORTED, "the operator has no filter of %d layers", layers + 1);
+    if (layers < 1) {
+        sq_tape_refuse(t, SQ_UNSUPPORTED, "the operator has no filter without layers");
         return SQ_VAR_NONE;
     }
-    snprintf(out, sizeof out, weight, 2 * layers);
-    const sq_var z = positions(t, "filter_fn.pos_emb.z", length);
+    snprintf(out, sizeof out, mlp_weight, 2 * layers);
     const sq_var freq = sq_tape_leaf(t, "filter_fn.implicit_filter.1.freq");
     const int64_t width = sq_tape_dim(t, freq, 1);
-    const int call =
-        sq_tape_call(t, "hyena_filter",
-                     (sq_tape_bind[]){{"z", z},
-                                      {"t", positions(t, "filter_fn.pos_emb.t", length)},
-                                      {"freq", freq},
-                                      {"w0", named(t, weight, 0)},
-                                      {"b0", named(t, bias, 0)},
-                                      {"w1", layers > 1 ? named(t, weight, 2) : SQ_VAR_NONE},
-                                      {"b1", layers > 1 ? named(t, bias, 2) : SQ_VAR_NONE},
-                                      {"w2", layers > 2 ? named(t, weight, 4) : SQ_VAR_NONE},
-                                      {"b2", layers > 2 ? named(t, bias, 4) : SQ_VAR_NONE},
-                                      {"out", by_filter(t, out, filters, channels, width)},
-                                      {"delta", by_filter(t, "filter_fn.modulation.deltas", filters,
-                                                          channels, 1)},
-                                      {NULL, 0}},
-                     "B=%lld,L=%lld,D=%lld,E=%lld,F=%lld,inner=%d,shift=%.17g", (long long)filters,
-                     (long long)length, (long long)channels, (long long)sq_tape_dim(t, z, 1),
-                     (long long)width, layers - 1, sq_golden_number(g, "shift", 0));
+    const int first = layers > OPERATOR_LAYERS ? layers - OPERATOR_LAYERS : 0, own = layers - first;
+    const sq_var z = first_layers(t, positions(t, "filter_fn.pos_emb.z", length), freq, first);
+    const int call = sq_tape_call(
+        t, "hyena_filter",
+        (sq_tape_bind[]){
+            {"z", z},
+            {"t", positions(t, "filter_fn.pos_emb.t", length)},
+            {"freq", freq},
+            {"w0", named(t, mlp_weight, 2 * first)},
+            {"b0", named(t, mlp_bias, 2 * first)},
+            {"w1", own > 1 ? named(t, mlp_weight, 2 * first + 2) : SQ_VAR_NONE},
+            {"b1", own > 1 ? named(t, mlp_bias, 2 * first + 2) : SQ_VAR_NONE},
+            {"w2", own > 2 ? named(t, mlp_weight, 2 * first + 4) : SQ_VAR_NONE},
+            {"b2", own > 2 ? named(t, mlp_bias, 2 * first + 4) : SQ_VAR_NONE},
+            {"out", by_filter(t, out, filters, channels, width)},
+            {"delta", by_filter(t, "filter_fn.modulation.deltas", filters, channels, 1)},
+            {NULL, 0}},
+        "B=%lld,L=%lld,D=%lld,E=%lld,F=%lld,inner=%d,shift=%.17g", (long long)filters,
+        (long long)length, (long long)channels, (long long)sq_tape_dim(t, z, 1), (long long)width,
+        own - 1, sq_golden_number(g, "shift", 0));
     return sq_tape_result(t, call, "h");
 }
 
@@ -92,8 +157,15 @@ static void hyena(sq_tape *t, const sq_golden *g)
     const sq_var u = sq_tape_leaf(t, "u");
     const int64_t length = sq_tape_dim(t, u, 1), width = sq_tape_dim(t, u, 2);
     const int order = (int)sq_layer_count(t, g, "order", 2), last = order - 2;
+    static const char *const identity[] = {"", "id", "identity", NULL};
+    sq_layer_choice(t, g, "activation", identity);
+    sq_layer_without(t, g, "bidirectional");
+    sq_layer_without(t, g, "normalized");
+    sq_layer_without(t, g, "outer_mixing");
+    sq_layer_without(t, g, "dropout");
     if (order < 2 || sq_golden_number(g, "num_heads", 1) > 1) {
-        sq_tape_refuse(t, SQ_UNSUPPORTED, "no Hyena of order %d with several heads", order);
+        sq_tape_refuse(t, SQ_UNSUPPORTED, "no Hyena of order %d with %g heads", order,
+                       sq_golden_number(g, "num_heads", 1));
         return;
     }
     const sq_var x = short_filter(t, sq_layer_linear(t, u, "in_proj.weight", "in_proj.bias"));
@@ -237,6 +309,8 @@ static void decode(sq_tape *t, const sq_golden *g, const h3_shape *s, const sq_v
 
 static void h3(sq_tape *t, const sq_golden *g)
 {
+    static const char *const rules[] = {"", "zoh", "bilinear", NULL};
+    sq_layer_choice(t, g, "disc", rules);
     const sq_var u = sq_tape_leaf(t, "u");
     const h3_shape s = {
         .batch = sq_tape_dim(t, u, 0),
@@ -256,6 +330,7 @@ static void h3(sq_tape *t, const sq_golden *g)
 }
 
 const sq_verify_layer sq_layers_long_conv[] = {
+    {"fftconv", fftconv},
     {"h3", h3},
     {"hyena", hyena},
     {NULL, NULL},

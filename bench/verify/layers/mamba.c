@@ -265,6 +265,7 @@ static void mamba2_inner(sq_tape *t, const sq_golden *g)
     f.state = sq_layer_count(t, g, "dstate", 128);
     f.groups = sq_layer_count(t, g, "groups", 1);
     f.has_norm = sq_tape_has(t, "rmsnorm_weight");
+    f.norm_first = sq_golden_number(g, "norm_before_gate", 1) != 0;
     f.eps = sq_golden_number(g, "rmsnorm_eps", 1e-5);
     f.conv_weight = "conv1d_weight";
     f.conv_bias = "conv1d_bias";

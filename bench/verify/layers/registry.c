@@ -28,6 +28,48 @@ int64_t sq_layer_count(sq_tape *tape, const sq_golden *golden, const char *optio
     return 1;
 }
 
+sq_var sq_layer_activated(sq_tape *tape, sq_var x, const char *name)
+{
+    static const struct {
+        const char *name;
+        const sq_pointwise *function;
+    } known[] = {
+        {"", NULL},
+        {"id", NULL},
+        {"identity", NULL},
+        {"linear", NULL},
+        {"gelu", &sq_pointwise_gelu},
+        {"relu", &sq_pointwise_relu},
+        {"sigmoid", &sq_pointwise_sigmoid},
+        {"silu", &sq_pointwise_silu},
+        {"swish", &sq_pointwise_silu},
+        {"tanh", &sq_pointwise_tanh},
+    };
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+        if (strcmp(name, known[i].name) == 0)
+            return known[i].function ? sq_tape_pointwise(tape, known[i].function, x, SQ_VAR_NONE)
+                                     : x;
+    sq_tape_refuse(tape, SQ_UNSUPPORTED, "the layer has no activation %.40s", name);
+    return SQ_VAR_NONE;
+}
+
+void sq_layer_choice(sq_tape *tape, const sq_golden *golden, const char *option,
+                     const char *const *known)
+{
+    const char *text = sq_golden_text(golden, option);
+    bool is_known = false;
+    for (; *known && !is_known; known++)
+        is_known = strcmp(text, *known) == 0;
+    if (!is_known)
+        sq_tape_refuse(tape, SQ_UNSUPPORTED, "%s: no \"%.60s\" here", option, text);
+}
+
+void sq_layer_without(sq_tape *tape, const sq_golden *golden, const char *option)
+{
+    if (sq_golden_number(golden, option, 0) != 0)
+        sq_tape_refuse(tape, SQ_UNSUPPORTED, "the layer has no %s", option);
+}
+
 sq_var sq_layer_linear(sq_tape *tape, sq_var x, const char *weight, const char *bias)
 {
     const sq_var w = sq_tape_leaf(tape, weight);

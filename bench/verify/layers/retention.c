@@ -1,6 +1,5 @@
 /* layers of RetNet: multi-scale retention in its three forms. */
 #include <math.h>
-#include <string.h>
 
 #include "bench/verify/layers/layers.h"
 
@@ -73,10 +72,10 @@ static sq_var finished(sq_tape *t, const sq_golden *g, const projected *p, sq_va
                                   "B=%lld,L=%lld,H=%lld,D=%lld,weight=0,eps=%.17g",
                                   (long long)p->batch, (long long)p->length, (long long)p->heads,
                                   (long long)p->value, sq_golden_number(g, "layernorm_eps", 1e-6));
-    const bool is_gelu = strcmp(sq_golden_text(g, "gate_fn"), "gelu") == 0;
-    const sq_var gate = sq_tape_pointwise(
-        t, is_gelu ? &sq_pointwise_gelu : &sq_pointwise_silu,
-        sq_layer_linear(t, sq_tape_leaf(t, "x"), "g_proj.weight", NULL), SQ_VAR_NONE);
+    const char *gate_fn = sq_golden_text(g, "gate_fn");
+    const sq_var gate =
+        sq_layer_activated(t, sq_layer_linear(t, sq_tape_leaf(t, "x"), "g_proj.weight", NULL),
+                           *gate_fn ? gate_fn : "swish");
     const sq_var rows = sq_layer_join_heads(t, sq_tape_result(t, norm, "y"));
     return sq_layer_linear(t, sq_tape_pointwise(t, &sq_pointwise_mul, gate, rows),
                            "out_proj.weight", NULL);

@@ -48,16 +48,6 @@ static sq_var attended(sq_tape *t, const sq_golden *g, sq_var x)
     return sq_layer_linear(t, rows, "self_attn.o.weight", NULL);
 }
 
-/* The first `length` taps of a filter (1, D, taps), zeros behind its last one. */
-static sq_var cut_taps(sq_tape *t, sq_var filter, int64_t length)
-{
-    const int64_t channels = sq_tape_dim(t, filter, 1), taps = sq_tape_dim(t, filter, 2);
-    if (length <= taps)
-        return sq_tape_part(t, filter, 2, 0, length);
-    const int64_t behind[] = {1, channels, length - taps};
-    return sq_tape_join(t, filter, sq_tape_constant(t, 0, 3, behind), 2);
-}
-
 /* A filter of the longest sequence, whatever the length of this one. Where its extensions are
  * missing, the official code sums the stored one of each pair of conjugate states alone. */
 static sq_var globally_mixed(sq_tape *t, const sq_golden *g, sq_var x)
@@ -72,7 +62,8 @@ static sq_var globally_mixed(sq_tape *t, const sq_golden *g, sq_var x)
     const int64_t length = sq_tape_dim(t, x, 1);
     const int64_t longest = sq_layer_count(t, g, "max_target_positions", length);
     const sq_var filter = sq_low_rank_filter(t, g, &form, longest);
-    return sq_filtered(t, x, cut_taps(t, filter, length), sq_tape_leaf(t, "s4_module.s4.D"), false);
+    return sq_filtered(t, x, sq_filter_taps(t, filter, length), sq_tape_leaf(t, "s4_module.s4.D"),
+                       false);
 }
 
 static sq_var weighted_sum(sq_tape *t, double weight, sq_var a, sq_var b)
@@ -104,19 +95,9 @@ static sq_var mixed(sq_tape *t, const sq_golden *g, sq_var x)
 
 static sq_var fed_forward(sq_tape *t, const sq_golden *g, sq_var x)
 {
-    static const struct {
-        const char *name;
-        const sq_pointwise *function;
-    } known[] = {
-        {"relu", &sq_pointwise_relu}, {"gelu", &sq_pointwise_gelu}, {"swish", &sq_pointwise_silu}};
-    const char *name = sq_golden_text(g, "activation_fn");
     const sq_var wide = sq_layer_linear(t, x, "fc1.weight", "fc1.bias");
-    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
-        if (strcmp(name, known[i].name) == 0)
-            return sq_layer_linear(t, sq_tape_pointwise(t, known[i].function, wide, SQ_VAR_NONE),
-                                   "fc2.weight", "fc2.bias");
-    sq_tape_refuse(t, SQ_UNSUPPORTED, "the layer has no activation %.40s", name);
-    return SQ_VAR_NONE;
+    return sq_layer_linear(t, sq_layer_activated(t, wide, sq_golden_text(g, "activation_fn")),
+                           "fc2.weight", "fc2.bias");
 }
 
 /* x + part(norm(x)), or norm(x + part(x)). */

@@ -40,10 +40,10 @@ static sq_var with_conjugates(sq_tape *t, sq_var x)
     return sq_tape_join(t, x, conjugate, 2);
 }
 
-/* The same as a recurrence: u (B, L, D), skip D, c as it was before its truncation. *state: the
- * last one, (B, D, N/2, 2). */
-static sq_var recurrent(sq_tape *t, const sq_filter_form *f, sq_var u, sq_var skip,
-                        bool is_diagonal, sq_var *state)
+/* One filter of a channel, as a recurrence: u (B, L, D), c (D, N/2, 2), skip (D). *state: the last
+ * one, (B, D, N/2, 2). */
+static sq_var scanned(sq_tape *t, const sq_filter_form *f, sq_var u, sq_var c, sq_var skip,
+                      bool is_diagonal, sq_var *state)
 {
     const sq_var a = sq_tape_leaf(t, f->a_real), dt = sq_tape_leaf(t, f->dt);
     const sq_var p = is_diagonal ? SQ_VAR_NONE : sq_tape_leaf(t, f->p);
@@ -55,7 +55,7 @@ static sq_var recurrent(sq_tape *t, const sq_filter_form *f, sq_var u, sq_var sk
                          {"a_imag", sq_tape_leaf(t, f->a_imag)},
                          {"b", sq_tape_leaf(t, f->b)},
                          {"p", p},
-                         {"c", stored_values(t, f->c)},
+                         {"c", c},
                          {"skip", skip},
                          {NULL, 0}},
         "B=%lld,L=%lld,D=%lld,N=%lld,R=%lld,S=%lld,disc=%s,conjugate=%d,final=1",
@@ -65,6 +65,75 @@ static sq_var recurrent(sq_tape *t, const sq_filter_form *f, sq_var u, sq_var sk
         f->is_bilinear || !is_diagonal ? "bilinear" : "zoh", f->is_conjugate);
     *state = sq_tape_result(t, call, "final_state");
     return sq_tape_result(t, call, "y");
+}
+
+/* The same where every state has a step of its own: each counts as a channel, and the first of a channel
+ * has its skip. */
+static sq_var scanned_apart(sq_tape *t, const sq_filter_form *f, const sq_untied *of, sq_var u,
+                            sq_var c, sq_var skip, sq_var *state)
+{
+    const int64_t batch = sq_tape_dim(t, u, 0), length = sq_tape_dim(t, u, 1);
+    const int64_t d = of->channels, n = of->states, all = d * n;
+    const sq_var rows =
+        sq_tape_repeat(t, sq_tape_shape(t, u, 4, (int64_t[]){batch, length, d, 1}), 3, n);
+    const sq_var first = sq_tape_shape(t, skip, 2, (int64_t[]){d, 1});
+    const sq_var skips =
+        n > 1 ? sq_tape_join(t, first, sq_tape_constant(t, 0, 2, (int64_t[]){d, n - 1}), 1) : first;
+    const int call = sq_tape_call(
+        t, "s4_scan",
+        (sq_tape_bind[]){{"u", sq_tape_shape(t, rows, 3, (int64_t[]){batch, length, all})},
+                         {"log_dt", sq_tape_shape(t, sq_tape_leaf(t, f->dt), 1, &all)},
+                         {"a_real", sq_untie(t, of, f->a_real, 1)},
+                         {"a_imag", sq_untie(t, of, f->a_imag, 1)},
+                         {"b", sq_untie(t, of, f->b, 2)},
+                         {"c", sq_tape_shape(t, c, 3, (int64_t[]){all, 1, 2})},
+                         {"skip", sq_tape_shape(t, skips, 1, &all)},
+                         {NULL, 0}},
+        "B=%lld,L=%lld,D=%lld,N=2,R=0,S=0,disc=%s,conjugate=%d,final=1", (long long)batch,
+        (long long)length, (long long)all, f->is_bilinear ? "bilinear" : "zoh", f->is_conjugate);
+    const sq_var y =
+        sq_tape_shape(t, sq_tape_result(t, call, "y"), 4, (int64_t[]){batch, length, d, n});
+    *state =
+        sq_tape_shape(t, sq_tape_result(t, call, "final_state"), 4, (int64_t[]){batch, d, n, 2});
+    return sq_tape_shape(t, sq_tape_sum(t, y, 3), 3, (int64_t[]){batch, length, d});
+}
+
+/* Filter `i` of each channel of a tensor (filters, D, ..); of one without that dim, all of it. */
+static sq_var of_filter(sq_tape *t, sq_var v, int64_t filters, int64_t i)
+{
+    return filters > 1 ? sq_tape_part(t, v, 0, i, 1) : v;
+}
+
+/* All filters of each channel as recurrences over the one state that they share, c as it was before its
+ * truncation: (B, L, filters D). */
+static sq_var recurrent(sq_tape *t, const sq_filter_form *f, sq_var u, sq_var skip,
+                        bool is_diagonal, sq_var *state)
+{
+    const int64_t filters = sq_filter_count(t, f);
+    const sq_var c = stored_values(t, f->c);
+    sq_var all = SQ_VAR_NONE;
+    sq_untied untied;
+    const bool is_untied = sq_is_untied(t, f, &untied);
+    for (int64_t i = 0; i < filters && u >= 0; i++) {
+        const sq_var own = of_filter(t, c, filters, i), through = of_filter(t, skip, filters, i);
+        const sq_var y = is_untied ? scanned_apart(t, f, &untied, u, own, through, state)
+                                   : scanned(t, f, u, own, through, is_diagonal, state);
+        all = sq_layer_append(t, all, y, 2);
+    }
+    return all;
+}
+
+/* The convolutions of u (B, L, D) by all filters of each channel: (B, L, filters D). */
+static sq_var convolved(sq_tape *t, sq_var u, sq_var taps, sq_var skip, bool has_gelu)
+{
+    const int64_t filters = sq_tape_dim(t, taps, 0);
+    sq_var all = SQ_VAR_NONE;
+    for (int64_t i = 0; i < filters && u >= 0; i++)
+        all = sq_layer_append(t, all,
+                              sq_filtered(t, u, of_filter(t, taps, filters, i),
+                                          of_filter(t, skip, filters, i), has_gelu),
+                              2);
+    return all;
 }
 
 /* The first half of the channels times the sigmoid of the second. */
@@ -81,35 +150,50 @@ static bool has_text(const sq_golden *g, const char *option, const char *text)
     return strcmp(sq_golden_text(g, option), text) == 0;
 }
 
-/* One filter a channel and an activation that there is. */
-static bool is_plain(sq_tape *t, const sq_golden *g)
+/* What the official code would do differently. */
+static void refuse_options(sq_tape *t, const sq_golden *g)
 {
-    const char *activation = sq_golden_text(g, "activation");
-    const bool is_known = !*activation || strcmp(activation, "gelu") == 0;
-    if (sq_golden_number(g, "channels", 1) > 1)
-        sq_tape_refuse(t, SQ_UNSUPPORTED, "the operator has no several filters of a channel");
-    else if (!is_known)
-        sq_tape_refuse(t, SQ_UNSUPPORTED, "the operator has no activation %.40s", activation);
-    return is_known;
+    static const char *const exponential[] = {"", "exp", NULL}, *const rules[] = {"", "zoh",
+                                                                                  "bilinear", NULL};
+    sq_layer_choice(t, g, "disc", rules);
+    sq_layer_choice(t, g, "dt_transform", exponential);
+    sq_layer_choice(t, g, "real_transform", exponential);
+    sq_layer_without(t, g, "bidirectional");
+    sq_layer_without(t, g, "dropout");
 }
 
-/* The convolution alone, (B, channels, L); kernel (1, channels, L). */
+/* The filter of the first `length` steps. l_max: the longest filter, and the length that c is set up
+ * for; a case says beside it when that was another. */
+static sq_var filter_of(sq_tape *t, const sq_golden *g, const sq_filter_form *f, bool is_diagonal,
+                        int64_t length)
+{
+    const sq_stored_tensor *set_up = sq_golden_tensor(g, "aux", "l_kernel");
+    const int64_t most = sq_layer_count(t, g, "l_max", length),
+                  taps = most < length ? most : length;
+    const double stored = set_up && set_up->count == 1 ? sq_stored_number(set_up, 0) : 0;
+    const int64_t longest = stored >= (double)taps && stored < 0x1p24 ? (int64_t)stored : most;
+    if (is_diagonal)
+        return sq_diagonal_filter(t, f, taps);
+    return sq_filter_taps(t, sq_low_rank_filter(t, g, f, longest), taps);
+}
+
+/* The convolution alone, (B, filters channels, L); kernel (filters, channels, L). */
 static void convolution(sq_tape *t, const sq_golden *g, const sq_filter_form *f, bool is_diagonal)
 {
-    if (!is_plain(t, g))
-        return;
-    const sq_var u = sq_tape_layout(t, sq_tape_leaf(t, "u"), "021");
+    const char *activation = sq_golden_text(g, "activation");
+    const bool has_gelu = strcmp(activation, "gelu") == 0;
+    refuse_options(t, g);
+    const sq_var u = sq_tape_layout(t, sq_tape_leaf(t, "u"), "021"), skip = sq_tape_leaf(t, "D");
     const int64_t length = sq_tape_dim(t, u, 1);
-    const sq_var filter =
-        is_diagonal ? sq_diagonal_filter(t, f, length) : sq_low_rank_filter(t, g, f, length);
-    const sq_var y =
-        sq_filtered(t, u, filter, sq_tape_leaf(t, "D"), has_text(g, "activation", "gelu"));
+    const sq_var filter = filter_of(t, g, f, is_diagonal, length);
+    const sq_var y = convolved(t, u, sq_filter_taps(t, filter, length), skip, has_gelu);
     sq_tape_output(t, "kernel", filter);
-    sq_tape_output(t, "y", sq_tape_layout(t, y, "021"));
-    if (!sq_golden_tensor(g, "output", "final_state"))
+    sq_tape_output(t, "y",
+                   sq_tape_layout(t, sq_layer_activated(t, y, has_gelu ? "" : activation), "021"));
+    if (!sq_golden_tensor(g, "output", "final_state") && !sq_golden_tensor(g, "output", "y_step"))
         return;
-    sq_var state;
-    const sq_var steps = recurrent(t, f, u, sq_tape_leaf(t, "D"), is_diagonal, &state);
+    sq_var state, steps = recurrent(t, f, u, skip, is_diagonal, &state);
+    steps = sq_layer_activated(t, steps, activation);
     sq_tape_output(t, "y_step", sq_tape_layout(t, steps, "021"));
     sq_tape_output(t, "final_state", is_diagonal ? state : with_conjugates(t, state));
 }
@@ -149,10 +233,22 @@ static void s4d_minimal(sq_tape *t, const sq_golden *g)
     sq_tape_output(t, "y", sq_tape_layout(t, out, "021"));
 }
 
-/* S4Block: convolution, activation, a projection to twice the width, GLU; tokens first. */
+static sq_var finished(sq_tape *t, const sq_golden *g, sq_var y)
+{
+    const char *act = sq_golden_text(g, "final_act");
+    const bool is_glu = strcmp(act, "glu") == 0;
+    const sq_var out = sq_layer_linear(t, y, "output_linear.0.weight", "output_linear.0.bias");
+    return is_glu ? gated_linear_unit(t, out) : sq_layer_activated(t, out, act);
+}
+
+/* S4Block: convolution, activation, a projection (to twice the width for GLU), its activation; tokens
+ * first. */
 static void s4_block(sq_tape *t, const sq_golden *g)
 {
-    const bool is_diagonal = has_text(g, "mode", "diag");
+    static const char *const modes[] = {"", "diag", "dplr", NULL};
+    const char *activation = sq_golden_text(g, "activation");
+    const bool is_diagonal = has_text(g, "mode", "diag"),
+               has_gelu = strcmp(activation, "gelu") == 0;
     const sq_filter_form f = {.dt = "layer.kernel.inv_dt",
                               .a_real = "layer.kernel.A_real",
                               .a_imag = "layer.kernel.A_imag",
@@ -161,25 +257,18 @@ static void s4_block(sq_tape *t, const sq_golden *g)
                               .p = "layer.kernel.P",
                               .is_bilinear = has_text(g, "disc", "bilinear"),
                               .is_conjugate = true};
-    if (!is_plain(t, g))
-        return;
-    if (!has_text(g, "final_act", "glu")) {
-        sq_tape_refuse(t, SQ_UNSUPPORTED, "no final activation but glu");
-        return;
-    }
-    const sq_var x = sq_tape_leaf(t, "x");
+    refuse_options(t, g);
+    sq_layer_choice(t, g, "mode", modes);
+    const sq_var x = sq_tape_leaf(t, "x"), skip = sq_tape_leaf(t, "layer.D");
     const int64_t length = sq_tape_dim(t, x, 1);
-    const sq_var filter =
-        is_diagonal ? sq_diagonal_filter(t, &f, length) : sq_low_rank_filter(t, g, &f, length);
-    const bool has_gelu = has_text(g, "activation", "gelu");
-    const sq_var skip = sq_tape_leaf(t, "layer.D"), y = sq_filtered(t, x, filter, skip, has_gelu);
-    sq_tape_output(t, "y", projected(t, y));
+    const sq_var filter = filter_of(t, g, &f, is_diagonal, length);
+    const sq_var y = convolved(t, x, sq_filter_taps(t, filter, length), skip, has_gelu);
+    sq_tape_output(t, "y", finished(t, g, sq_layer_activated(t, y, has_gelu ? "" : activation)));
     if (!sq_golden_tensor(g, "output", "y_step"))
         return;
-    sq_var state, steps = recurrent(t, &f, x, skip, is_diagonal, &state);
-    if (has_gelu)
-        steps = sq_tape_pointwise(t, &sq_pointwise_gelu, steps, SQ_VAR_NONE);
-    sq_tape_output(t, "y_step", projected(t, steps));
+    sq_var state;
+    const sq_var steps = recurrent(t, &f, x, skip, is_diagonal, &state);
+    sq_tape_output(t, "y_step", finished(t, g, sq_layer_activated(t, steps, activation)));
 }
 
 const sq_verify_layer sq_layers_state_space[] = {

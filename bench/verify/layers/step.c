@@ -89,7 +89,7 @@ typedef struct {
 /* Whether there are slots, and where they turn a start for every batch row. */
 static bool has_slots(sq_tape *t, const slots *s, int64_t batch)
 {
-    const sq_stored_tensor *start = sq_golden_tensor(s->golden, "input", "cache_seqlens");
+    const sq_stored_tensor *start = sq_tape_stored(t, "cache_seqlens");
     const bool has = s->slots >= 1 &&
                      (!s->is_circular || (start->type == SQ_STORED_I32 && start->count == batch));
     if (!has)
@@ -170,6 +170,8 @@ static void conv_update(sq_tape *t, const sq_golden *g)
                .is_circular = sq_golden_tensor(g, "input", "cache_seqlens") != NULL,
                .slots = sq_tape_dim(t, state, 1)};
     int64_t length;
+    if (*sq_golden_text(g, "activation") && !sq_golden_is_silu(g))
+        sq_tape_refuse(t, SQ_UNSUPPORTED, "the operator has no activation but SiLU");
     if (!has_slots(t, &s, sq_tape_dim(t, all, 0)))
         return;
     for (int call = 0; state >= 0 && (length = sq_golden_integer_item(g, "chunks", call, 0)) > 0;

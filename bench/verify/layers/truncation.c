@@ -113,8 +113,22 @@ static bool agrees(const sq_truncation *of)
     const sq_stored_tensor *p = of->p, *c = of->c, *a = of->a_real;
     return a->rank == 2 && of->a_imag->count == a->count && p->rank == 4 && c->rank == 4 &&
            p->dim[1] == a->dim[0] && p->dim[2] == a->dim[1] && c->dim[2] == a->dim[1] &&
-           c->dim[0] == 1 && c->dim[1] == of->dt->count && p->dim[3] == 2 && c->dim[3] == 2 &&
-           a->dim[1] >= 1 && a->dim[1] <= 512;
+           c->dim[1] == of->dt->count && p->dim[3] == 2 && c->dim[3] == 2 && a->dim[1] >= 1 &&
+           a->dim[1] <= 512;
+}
+
+/* c - c power of the n/2 stored states from `start` on. */
+static void truncate_row(const sq_stored_tensor *c, int64_t start, int half, const c64 *power,
+                         double *out)
+{
+    const int n = 2 * half;
+    for (int j = 0; j < half; j++) {
+        c64 sum = stored(c, start + j);
+        for (int i = 0; i < n; i++)
+            sum -= state_of(stored(c, start + i % half), i >= half) * power[i * n + j];
+        out[2 * (start + j)] = creal(sum);
+        out[2 * (start + j) + 1] = cimag(sum);
+    }
 }
 
 sq_status sq_truncate(const sq_truncation *of, double *out, sq_error *err)
@@ -131,13 +145,8 @@ sq_status sq_truncate(const sq_truncation *of, double *out, sq_error *err)
         state_matrix(of, d % of->a_real->dim[0], n, a);
         discretise(n, exp(sq_stored_number(of->dt, d)), a, more);
         raise(n, a, of->length, power, more);
-        for (int j = 0; j < half; j++) {
-            c64 sum = stored(of->c, d * half + j);
-            for (int i = 0; i < n; i++)
-                sum -= state_of(stored(of->c, d * half + i % half), i >= half) * power[i * n + j];
-            out[2 * (d * half + j)] = creal(sum);
-            out[2 * (d * half + j) + 1] = cimag(sum);
-        }
+        for (int64_t filter = 0; filter < of->c->dim[0]; filter++)
+            truncate_row(of->c, (filter * of->dt->count + d) * half, half, power, out);
     }
     free(room);
     return SQ_OK;

@@ -16,7 +16,7 @@
 extern "C" {
 #endif
 
-/* Shapes: dt (D) its logarithm, a_real, a_imag (S, N/2), p (R, S, N/2, 2), c (1, D, N/2, 2);
+/* Shapes: dt (D) its logarithm, a_real, a_imag (S, N/2), p (R, S, N/2, 2), c (C, D, N/2, 2);
  * channel d has copy d mod S. */
 typedef struct {
     const sq_stored_tensor *dt, *a_real, *a_imag, *p, *c;

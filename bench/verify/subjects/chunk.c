@@ -8,16 +8,25 @@
 
 static sq_status retention_core(const sq_golden *g, sq_text *shape, sq_error *why)
 {
-    (void)why;
-    sq_text_printf(shape, "B=%lld,L=%lld,H=%lld,K=%lld,V=%lld", sq_subject_integer(g, "batch"),
-                   sq_subject_integer(g, "seqlen"), sq_subject_integer(g, "heads"),
-                   sq_subject_integer(g, "key_dim"), sq_subject_integer(g, "value_dim"));
+    const double scale = sq_golden_number(g, "scale", NAN), key = sq_golden_number(g, "key_dim", 1);
+    const bool is_scaled = !isnan(scale) && fabs(scale * sqrt(key) - 1) > 1e-6;
+    SQ_TRY(sq_subject_lacks(is_scaled, "scale but 1/sqrt(key_dim)", why));
+    sq_text_printf(shape, "B=%lld,L=%lld,H=%lld,K=%lld,V=%lld,initial=%d,final=%d",
+                   sq_subject_integer(g, "batch"), sq_subject_integer(g, "seqlen"),
+                   sq_subject_integer(g, "heads"), sq_subject_integer(g, "key_dim"),
+                   sq_subject_integer(g, "value_dim"), sq_subject_has_input(g, "initial_state"),
+                   sq_subject_has_output(g, "final_state"));
     return SQ_OK;
 }
 
 static const sq_subject_tensor retention_core_tensors[] = {
-    {"q", "q", "0213"}, {"k", "k", "0213"}, {"v", "v", "0213"},
-    {"o", "o", "0213"}, {NULL, NULL, NULL},
+    {"q", "q", "0213"},
+    {"k", "k", "0213"},
+    {"v", "v", "0213"},
+    {"o", "o", "0213"},
+    {"initial_state", "initial_state", "0123"},
+    {"final_state", "final_state", "0123"},
+    {NULL, NULL, NULL},
 };
 
 /* --- simple_gla, gla --- */
@@ -49,7 +58,8 @@ static const double no_limit = 1e6;
 
 static sq_status ssd(const sq_golden *g, sq_text *shape, sq_error *why)
 {
-    const bool is_by_channel = strcmp(sq_golden_text(g, "D"), "channel") == 0;
+    const sq_stored_tensor *skip = sq_golden_tensor(g, "input", "D");
+    const bool is_by_channel = skip && skip->rank == 2;
     const double most = sq_golden_item(g, "dt_limit", 1, INFINITY);
     (void)why;
     sq_text_printf(shape, "B=%lld,L=%lld,H=%lld,P=%lld,N=%lld,G=%lld,bias=%d,softplus=%d,skip=%d",

@@ -5,7 +5,8 @@
 
 static sq_status causal_conv1d(const sq_golden *g, sq_text *shape, sq_error *why)
 {
-    (void)why;
+    const bool is_known = sq_golden_is_silu(g) || !*sq_golden_text(g, "activation");
+    SQ_TRY(sq_subject_lacks(!is_known, "activation but SiLU", why));
     sq_text_printf(shape, "B=%lld,L=%lld,D=%lld,W=%lld,silu=%d,bias=%d,initial=%d,final=%d",
                    sq_subject_integer(g, "batch"), sq_subject_integer(g, "seqlen"),
                    sq_subject_integer(g, "dim"), sq_subject_integer(g, "width"),

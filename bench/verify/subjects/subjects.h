@@ -12,8 +12,9 @@ extern "C" {
 #endif
 
 /* A tensor of the operator and its name in the case. order: for each of our dims the digit of the
- * official dim, '.' for a dim of 1 that the official tensor has not. Several rows for one tensor:
- * the one whose number of digits is the rank of what is stored. */
+ * official dim, '.' for a dim of 1 that the official tensor has not; NULL: rows of any rank, whose
+ * dims before the last two count as the first of three. Several rows for one tensor: the one whose
+ * number of digits is the rank of what is stored. */
 typedef struct {
     const char *ours, *golden, *order;
 } sq_subject_tensor;
@@ -26,8 +27,7 @@ typedef struct {
 } sq_verify_subject;
 
 /* Ended by a NULL subject. */
-extern const sq_verify_subject sq_subjects_attention[], sq_subjects_chunk[],
-    sq_subjects_long_conv[], sq_subjects_norms[], sq_subjects_scan[];
+extern const sq_verify_subject sq_subjects_chunk[], sq_subjects_norms[], sq_subjects_scan[];
 
 /* NULL where no operator computes it. */
 const sq_verify_subject *sq_verify_subject_find(const char *subject);
