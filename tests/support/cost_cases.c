@@ -15,6 +15,11 @@
 #define TWICE "each of its two kernels reads q, k, v and dO, and does S and dP"
 #define SCRATCH "rows of f32 for the transforms go through scratch"
 
+/* cuda/native does products of 64 steps, 64 keys and 64 values a side, of which so many are compulsory
+ * for a chunk and 64 values: pass fwd with 128 keys 4, done 7 (S^T Q^T 2, the update 2, scores 2, P V 1); with 256
+ * keys 8, done 11, two warpgroups sharing their scores; and scores once more behind the last of 64 chunks. Pass bwd with 128
+ * keys 10, done 19 + 4 for the states, 23.5 with <G, S>; where one walk makes G 21 + 2; with 256 keys 20, for 512 values 160, done
+ * 14 for each 64 and 12, and 63 for the states (docs/kernels/recurrence.md). */
 const sq_cost_case sq_cost_cases[] = {
     {"attention", FWD, "cuda/portable", TOKENS "H=16,D=128,causal=0", false, 1,
      "bound by products: keys and values are read again"},
@@ -56,7 +61,9 @@ const sq_cost_case sq_cost_cases[] = {
     {"long_conv", STEP, "cuda/portable", "B=32,L=4096,D=2048", false, 0,
      "the filter is read for every four sequences"},
     {"retention", FWD, "cuda/portable", TOKENS "H=8,K=256,V=512", true, 0, CHUNK_SCORES},
+    {"retention", FWD, "cuda/native", TOKENS "H=8,K=256,V=512", true, 1.38, CHUNK_SCORES},
     {"retention", BWD, "cuda/portable", TOKENS "H=8,K=256,V=512", false, 0, CHUNK_STATES},
+    {"retention", BWD, "cuda/native", TOKENS "H=8,K=256,V=512", false, 1.17, CHUNK_STATES},
     {"retention", FWD, "cuda/portable", TOKENS "H=8,K=256,V=512,norm=paper", false, 0, SCORE_SUMS},
     {"retention", BWD, "cuda/portable", TOKENS "H=8,K=256,V=512,norm=paper", false, 0, SCORE_SUMS},
     {"retention", STEP, "cuda/portable", "B=128,L=4096,H=8,K=256,V=512", true, 0, ""},
@@ -86,10 +93,16 @@ const sq_cost_case sq_cost_cases[] = {
      "u and dy are read for du and for the filter's gradient"},
     {"shift_ssm", STEP, "cuda/portable", "B=512,L=4096,D=2048", true, 0, ""},
     {"simple_gla", FWD, "cuda/portable", TOKENS "H=16,K=128,V=128", true, 0, CHUNK_SCORES},
+    {"simple_gla", FWD, "cuda/native", TOKENS "H=16,K=128,V=128", true, 1.76, CHUNK_SCORES},
     {"simple_gla", BWD, "cuda/portable", TOKENS "H=16,K=128,V=128", false, 0, CHUNK_STATES},
+    {"simple_gla", BWD, "cuda/native", TOKENS "H=16,K=128,V=128", false, 2.34, CHUNK_STATES},
+    {"simple_gla", BWD, "cuda/native", TOKENS "H=16,K=128,V=64", false, 2.35,
+     "states before all chunks are written and read, and k and v for them"},
     {"simple_gla", STEP, "cuda/portable", "B=512,L=4096,H=16,K=128,V=128", true, 0, ""},
     {"ssd", FWD, "cuda/portable", TOKENS "H=64,P=64,N=128", true, 0, CHUNK_SCORES},
+    {"ssd", FWD, "cuda/native", TOKENS "H=64,P=64,N=128", true, 1.76, CHUNK_SCORES},
     {"ssd", BWD, "cuda/portable", TOKENS "H=64,P=64,N=128", false, 0, CHUNK_STATES},
+    {"ssd", BWD, "cuda/native", TOKENS "H=64,P=64,N=128", false, 2.34, CHUNK_STATES},
     {"ssd", STEP, "cuda/portable", "B=256,L=4096,H=64,P=64,N=128", true, 0, ""},
     {"xpos", FWD, "cuda/portable", HEADS, true, 0, ""},
     {"xpos", BWD, "cuda/portable", HEADS, true, 0, ""},
