@@ -16,7 +16,8 @@
 # What measures runs alone. All else runs side by side, since the driver and the references keep a core busy
 # and the GPU idle: first what is proved, a process for two cores, then what a sanitizer watches. These
 # not beside each other: a sanitizer's kernels take long, and each wait of a process is for the kernels of all
-# (golden data took 28 times as long as alone). Sanitizers by operator, and by type where an operator has many cases.
+# (golden data took 28 times as long as alone). What takes long begins first. An operator of many cases is several
+# processes: of the tests by pass, under a sanitizer by type.
 # racecheck, and memcheck with --changed, take every small shape once, with types and layouts in turn: hazards are a
 # matter of which kernel runs, not of where its rows lie.
 set -uo pipefail
@@ -86,33 +87,35 @@ run_all() {
     fi
 } | run_all "tests that measure, one by one" 1
 {
+    count=$(wc -w <<<"$operators")
     if wants large && [ "$scope" = all ]; then
         echo "large.all $ops_test --large"
     fi
-    if wants tests; then
-        [ "$scope" = all ] && echo "tests.backend $ops_test --backend"
-        # shellcheck disable=SC2086
-        $evidence cases "$root" all $operators | while read -r name _; do
-            echo "tests.$name $ops_test $name"
-        done
-        [ -n "$operators" ] && for name in $families; do
-            echo "tests.$name $ops_test $name"
-        done
-    fi
     if wants golden; then
-        for dtype in f32 bf16 f16; do
+        for dtype in bf16 f16 f32; do
             echo "golden.$dtype $seqmark verify $root/tests/golden/data --device 0 --dtype $dtype -o jsonl"
         done
     fi
     if wants fuzz; then
-        count=$(wc -w <<<"$operators")
-        for name in $operators; do
-            echo "fuzz.$name $seqmark verify --fuzz $((fuzz / count + 1)) --op $name --device 0 -o jsonl"
-        done
         for name in $operators; do # a thousand for the provider whose kernels are the most intricate
             case $name in ssd | simple_gla | retention) ;; *) continue ;; esac
             echo "fuzz.$name-native $seqmark verify --fuzz $((fuzz / 7)) --op $name --provider cuda/native" \
                 "--device 0 -o jsonl"
+        done
+    fi
+    if wants tests; then
+        # shellcheck disable=SC2086
+        $evidence cases "$root" all $operators | while read -r name arguments; do
+            echo "tests.$name $ops_test $arguments"
+        done
+        [ -n "$operators" ] && for name in $families; do
+            echo "tests.$name $ops_test $name"
+        done
+        [ "$scope" = all ] && echo "tests.backend $ops_test --backend"
+    fi
+    if wants fuzz; then
+        for name in $operators; do
+            echo "fuzz.$name $seqmark verify --fuzz $((fuzz / count + 1)) --op $name --device 0 -o jsonl"
         done
     fi
 } | run_all "operators, blocks, golden data, fuzz, beyond 2^31 elements: $pairs at a time" "$pairs" 2

@@ -26,8 +26,10 @@ TOOLS = ["memcheck", "initcheck", "synccheck", "racecheck"]
 ONCE = "every small shape once, types and layouts in turn"
 SETS = {"--small": "all small cases", "--once": ONCE, "--races": f"{ONCE}, without cuda/native"}
 MANY_CASES = 1000
+PASSES = (("bwd", 1 / 2), ("fwd", 1 / 4), ("step", 1 / 8))  # with their share of the time
 SKIPPED = 77
 STOPPED = (124, 143)  # timeout's own exit code, and that of what it ended
+STATES = ("ok", "skipped", "failed", "stopped")
 COSTS = ("op", "pass", "provider", "shape", "mb_read", "read", "mb_written", "written", "bytes", "tensor", "moves",
          "verdict")
 
@@ -66,13 +68,17 @@ def changed(root):
 
 
 def cases(root, option, names):
-    """The op tests in parts that run side by side: by operator, those of many cases by type; the longest first, by
-    the counts of the committed evidence."""
+    """The op tests in parts that run side by side: by operator, those of many cases by pass and properties, under a
+    sanitizer by type; the longest first, by the counts of the committed evidence."""
     known = committed(root).get("tests", {})
     count = {name: known.get(name, {}).get("passed", MANY_CASES) for name in names}
     parts = []
     for name in names:
-        if option == "--small" and count[name] >= MANY_CASES:
+        if option == "all" and count[name] >= MANY_CASES:
+            parts += [(count[name] * share, f"{name}.{part} {name} all all all {part} --cases")
+                      for part, share in PASSES]
+            parts.append((count[name] / 8, f"{name}.properties {name} --properties"))
+        elif option == "--small" and count[name] >= MANY_CASES:
             parts += [(count[name] / 3, f"{name}.{dtype} {name} all all {dtype}") for dtype in ("f32", "bf16", "f16")]
         else:
             parts.append((count[name], f"{name} {name}"))
@@ -113,12 +119,19 @@ def state_of(text, good=(0,)):
 
 
 def tests(work, kind):
-    """By test: counts of its last lines, or that it was skipped, stopped or crashed."""
+    """By test: counts of its last lines, or that it was skipped, stopped or crashed; of a test in parts their sum,
+    and the worst that became of one."""
     result = {}
-    for name, text in logs(work, kind).items():
+    for log, text in logs(work, kind).items():
+        name = log.split(".")[0]
         found = [tuple(int(n or 0) for n in row) for row in COUNTS.findall(text)]
         passed, failed, unsupported = (sum(column) for column in zip(*found)) if found else (0, 0, 0)
-        result[name] = {"state": state_of(text), "passed": passed, "failed": failed, "unsupported": unsupported}
+        state, part = state_of(text), result.get(name)
+        if part:
+            state = max(state, part["state"], key=STATES.index)
+            passed, failed = passed + part["passed"], failed + part["failed"]
+            unsupported += part["unsupported"]
+        result[name] = {"state": state, "passed": passed, "failed": failed, "unsupported": unsupported}
         if kind == "large":
             result[name]["no_room"] = len(re.findall(r"^skip ", text, re.M))
     return result

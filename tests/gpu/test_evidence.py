@@ -8,6 +8,8 @@ That the evidence is stale is no failure: it is printed. CI has no GPU to take i
 import json
 import os
 import pathlib
+import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -18,7 +20,7 @@ PYTHON, SHELL = "#!/usr/bin/env python3\nimport sys\n", "#!/usr/bin/env bash\n"
 OPS_TEST = """
 if "--large" in sys.argv:
     print("18 passed, 0 failed (0 unsupported or not applicable)")
-elif sys.argv[1] == BAD:
+elif sys.argv[1] == BAD and "fwd" not in sys.argv:
     print("FAIL ssd: wrong\\n3 passed, 2 failed (1 unsupported or not applicable)")
     sys.exit(1)
 else:
@@ -107,10 +109,10 @@ class Check(unittest.TestCase):
         head = f"TOOL_ERRORS={errors} SLEEP={sleep} LOG={self.folder}/sanitized\n"
         self.program("bin/compute-sanitizer", head + SANITIZER, SHELL)
 
-    def check(self, *words, **environment):
+    def check(self, *words, script=SOURCE / "scripts/gpu-check.sh", **environment):
         out = self.folder / "out"
         environment["PATH"] = f"{self.folder}/bin:{os.environ['PATH']}"
-        result = subprocess.run([SOURCE / "scripts/gpu-check.sh", self.folder / "build", out, *words],
+        result = subprocess.run([script, self.folder / "build", out, *words],
                                 capture_output=True, text=True, check=False, timeout=300,
                                 env={**os.environ, **environment})
         return result, json.loads((out / "evidence.json").read_text("utf-8"))
@@ -125,7 +127,8 @@ class Check(unittest.TestCase):
         self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
         self.assertEqual((found["status"], found["device"], found["driver"], found["build"]),
                          (0, "NVIDIA H100 80GB HBM3", "580.1", "seqmark 0.1.0 abc"))
-        self.assertEqual(found["tests"]["ssd"], {"state": "ok", "passed": 5, "failed": 0, "unsupported": 2})
+        self.assertEqual(found["tests"]["rope"], {"state": "ok", "passed": 5, "failed": 0, "unsupported": 2})
+        self.assertEqual(found["tests"]["ssd"], {"state": "ok", "passed": 20, "failed": 0, "unsupported": 8})
         self.assertEqual(found["tests"]["measure"]["passed"], 2)
         self.assertEqual(found["large"]["all"], {"state": "ok", "passed": 18, "failed": 0, "unsupported": 0, "no_room": 0})
         self.assertEqual(found["golden"]["f16"], {"state": "ok", "ok": 1, "mismatch": 0, "unsupported": 0})
@@ -141,6 +144,15 @@ class Check(unittest.TestCase):
         self.assertEqual((found["costs"]["state"], found["costs"]["passed"], len(found["costs"]["rows"])), ("ok", 2, 2))
         self.assertEqual(found["costs"]["rows"][0]["read"], 1.012)
         self.assertEqual(found["spent"]["costs"]["longest"], "all")
+
+    def test_an_operator_of_many_cases_is_tested_in_parts(self):
+        script = [sys.executable, SOURCE / "scripts/gpu_evidence.py"]
+        said = subprocess.run([*script, "cases", SOURCE, "all", "rope", "ssd"], capture_output=True, text=True,
+                              check=True).stdout.splitlines()
+        self.assertEqual(sorted(said), ["rope rope", *(f"ssd.{part} ssd all all all {part} --cases"
+                                                       for part in ("bwd", "fwd")), "ssd.properties ssd --properties",
+                                        "ssd.step ssd all all all step --cases"])
+        self.assertEqual([line.split()[0] for line in said[:2]], ["ssd.bwd", "ssd.fwd"])  # the longest first
 
     def test_sanitizers_divide_the_cases(self):
         _, found = self.check("sanitizers")
@@ -234,7 +246,7 @@ class Check(unittest.TestCase):
         self.fakes(bad="ssd")
         result, found = self.check("tests")
         self.assertEqual((result.returncode, found["status"]), (1, 1))
-        self.assertEqual(found["tests"]["ssd"]["failed"], 2)
+        self.assertEqual(found["tests"]["ssd"], {"state": "failed", "passed": 14, "failed": 6, "unsupported": 5})
         self.assertIn("FAIL ssd: wrong", (self.folder / "out/log.txt").read_text("utf-8"))
 
     def test_what_a_sanitizer_finds_is_no_success(self):
@@ -284,6 +296,26 @@ class Check(unittest.TestCase):
         self.assertIn("stale for ssd", say("stale", root))
         (root / "kernels/hw/a.cuh").write_text("2", "utf-8")
         self.assertEqual(say("operators", root, "changed"), "gla ssd\n")
+
+    def test_of_a_changed_operator_all_is_run_and_of_others_nothing(self):
+        tree = self.folder / "tree"
+        for part in ("scripts", "kernels", "core/backend/cuda", "models", "tests/gpu"):
+            shutil.copytree(SOURCE / part, tree / part)
+        kept = json.loads((tree / "tests/gpu/evidence.json").read_text("utf-8"))
+        now = json.loads(subprocess.run([tree / "scripts/gpu_evidence.py", "write", tree, self.folder / "build/seqmark",
+                                         self.folder, "all", "1"], capture_output=True, text=True, check=False).stdout)
+        kept.update({key: now[key] for key in ("code", "shared", "operators")})
+        kept["operators"]["rope"] = "0"
+        (tree / "tests/gpu/evidence.json").write_text(json.dumps(kept), "utf-8")
+        result, found = self.check("--changed", script=tree / "scripts/gpu-check.sh")
+        self.assertEqual((result.returncode, found["status"], found["scope"]), (0, 0, "changed"), result.stdout)
+        blocks = set(re.findall(r"^SQ_FAMILY\((\w+)\)", (SOURCE / "models/registry.def").read_text("utf-8"), re.M))
+        self.assertEqual(set(found["tests"]) - blocks, {"rope"})
+        self.assertEqual(set(found["tests"]) & blocks, blocks)
+        self.assertEqual((list(found["worst"]), found["large"]), (["rope"], {}))
+        self.assertEqual(sorted(found["golden"]), ["bf16", "f16", "f32"])
+        self.assertEqual(self.sanitized(), [("memcheck", "rope", "--once")])
+        self.assertEqual(found["costs"]["state"], "ok")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,12 @@
 /* The one GPU test runner: what the backend promises; every CUDA provider of every operator, and
  * every block, against the CPU reference; then the properties that hold whatever the numbers are.
  *
- *   test_gpu_ops [OP|FAMILY [PROVIDER [SHAPE [DTYPE [PASS]]]]] [--large|--drift|--beyond|--small|--once|--races|--backend]
+ *   test_gpu_ops [OP|FAMILY [PROVIDER [SHAPE [DTYPE [PASS]]]]]
+ *                [--cases|--properties|--large|--drift|--beyond|--small|--once|--races|--backend]
  *
  * "all" in place of a name selects all.
+ * --cases, --properties: of the operators only what is compared with the reference, or only what holds whatever
+ *   the numbers are: an operator of many cases is a matter of minutes, and a pass of these one of its parts.
  * --large: instead sequences of 2^20 steps, those of --drift, and, where at least 40 GB are free, shapes beyond 2^31
  *   elements in pass fwd.
  * --drift: recurrences over 2^18 steps, and their last steps one by one.
@@ -32,8 +35,8 @@
 enum { MILLION_SEEDS = 4, LARGE_SEEDS = 4, EXIT_SKIP = 77 };
 static const size_t large_bytes = (size_t)40 << 30;
 
-static const char *const options[] = {"--large", "--drift", "--beyond",  "--small",
-                                      "--once",  "--races", "--backend", NULL};
+static const char *const options[] = {"--cases", "--properties", "--large", "--drift",   "--beyond",
+                                      "--small", "--once",       "--races", "--backend", NULL};
 
 /* What block cells may name: every mixer has the first two; where one has no cuda/native, or not in
  * that type, another takes its place. In pass step cuda/native does runs of nodes at once. */
@@ -57,12 +60,17 @@ static void run_large(const sq_rig *rig, const sq_case_filter *filter, bool is_f
     sq_op_cases_run_large(rig, filter, LARGE_MAX_WORK, LARGE_SEEDS, is_full, counts);
 }
 
+static void run_cases(const sq_rig *rig, const sq_case_filter *filter, sq_case_counts *counts)
+{
+    sq_op_cases_run(rig, filter, MAX_WORK, counts);
+    sq_op_cases_run_long(rig, filter, counts);
+}
+
 static void run_all(const sq_rig *rig, const sq_case_filter *filter, sq_case_counts *counts)
 {
     if (!filter->op)
         sq_backend_cases_run(rig, counts);
-    sq_op_cases_run(rig, filter, MAX_WORK, counts);
-    sq_op_cases_run_long(rig, filter, counts);
+    run_cases(rig, filter, counts);
     for (const char *const *provider = block_providers; *provider; provider++) {
         sq_block_cases_run(rig, filter, *provider, MAX_WORK, counts);
         sq_properties_of_blocks(rig, filter, *provider, counts);
@@ -81,6 +89,10 @@ static int run_suite(const sq_rig *rig, const sq_case_filter *filter, const char
         sq_properties_of_drift(rig, filter, LARGE_MAX_WORK, &counts);
     else if (option && strcmp(option, "--backend") == 0)
         sq_backend_cases_run(rig, &counts);
+    else if (option && strcmp(option, "--cases") == 0)
+        run_cases(rig, filter, &counts);
+    else if (option && strcmp(option, "--properties") == 0)
+        sq_properties_of_ops(rig, filter, PROPERTY_MAX_WORK, &counts);
     else if (option)
         sq_op_cases_run_cheap(rig, filter, SMALL_MAX_WORK, &counts);
     else
@@ -94,7 +106,8 @@ int main(int argc, char **argv)
 {
     sq_case_filter filter;
     sq_error err = {.status = SQ_OK};
-    sq_rig rig = {.backend = &sq_backend_cuda, .providers = sq_providers_cuda, .fusions = sq_fusions_cuda};
+    sq_rig rig = {
+        .backend = &sq_backend_cuda, .providers = sq_providers_cuda, .fusions = sq_fusions_cuda};
     const char *option = sq_case_filter_parse(argc, argv, &filter);
     int known = 0;
     setvbuf(stdout, NULL, _IOLBF, 0); /* what was found stays, also where the time runs out */
