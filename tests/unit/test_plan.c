@@ -38,6 +38,9 @@ static void offer_cuda(sq_catalog *catalog)
     }
     offer(catalog, "long_conv", "cufft");
     offer(catalog, "linear", "cublas");
+    offer(catalog, "ssd", "cuda/native");
+    offer(catalog, "simple_gla", "cuda/native");
+    offer(catalog, "retention", "cuda/native");
     offer(catalog, "gla", "cuda/chunkwise");
     offer(catalog, "simple_gla", "cuda/chunkwise");
     offer(catalog, "ssd", "cuda/chunkwise");
@@ -556,6 +559,28 @@ static int count_cells(const char *name, bool is_cuda)
     return n;
 }
 
+/* Kernels that nobody watches are not measured every night; every operator is, and every pass. */
+static void test_the_nightly_suite_has_what_is_watched(void **state)
+{
+    bench *b = plan_suite("nightly", true);
+    int passes[SQ_PASS_COUNT] = {0};
+    (void)state;
+    for (int i = 0; i < b->plan.count; i++) {
+        const sq_cell *cell = &b->plan.item[i].cell;
+        passes[cell->pass]++;
+        assert_string_not_equal(cell->provider, "cuda/naive");
+    }
+    assert_true(passes[SQ_PASS_FWD] > 1500 && passes[SQ_PASS_BWD] > 50 && passes[SQ_PASS_STEP] > 5);
+    for (int k = 0; sq_ops[k]; k++) {
+        int n = 0;
+        for (int i = 0; i < b->plan.count; i++)
+            n += strcmp(b->plan.item[i].cell.subject, sq_ops[k]->name) == 0;
+        if (n == 0)
+            fail_msg("nightly has no %s", sq_ops[k]->name);
+    }
+    free_bench(b);
+}
+
 static void test_suites_have_their_size(void **state)
 {
     (void)state;
@@ -647,6 +672,7 @@ int main(void)
         cmocka_unit_test(test_sentinels_have_rounds_of_their_own),
         cmocka_unit_test(test_many_cells_are_divided_into_strata),
         cmocka_unit_test(test_hash_is_of_the_cells_not_of_the_order),
+        cmocka_unit_test(test_the_nightly_suite_has_what_is_watched),
         cmocka_unit_test(test_suites_have_their_size),
         cmocka_unit_test(test_passes_has_every_operator_in_every_pass),
     };
