@@ -263,6 +263,61 @@ static void matrix_flops_are_of_16_bit_types(void **state)
     }
 }
 
+/* --- shapes that are cut into segments --- */
+
+static int launched;
+
+static sq_status supports_16_bit(const sq_call *call, const sq_device *device, sq_error *why)
+{
+    (void)device;
+    return call->dtype == SQ_DTYPE_BF16 ? SQ_OK : sq_fail(why, SQ_UNSUPPORTED, "bf16 alone");
+}
+
+static sq_status count_launch(const sq_call *call, void *plan, sq_error *err)
+{
+    (void)plan;
+    (void)err;
+    assert_true(sq_axis_int(call->axis, SQ_AXIS_L) > 768); /* three segments at least */
+    launched++;
+    return SQ_OK;
+}
+
+static const sq_provider *like_native(const sq_op *op)
+{
+    static const sq_provider one[] = {{.name = "cuda/native",
+                                       .note = "test",
+                                       .supports = supports_16_bit,
+                                       .launch = count_launch,
+                                       .passes = SQ_HAS_BWD},
+                                      {.name = NULL}};
+    (void)op;
+    return one;
+}
+
+/* A sanitizer sees them, in every layout and in both passes, however dear their references are; a proof
+ * does not take them. */
+static void segments_are_watched(void **state)
+{
+    static const struct {
+        const char *op;
+        int shapes;
+    } cases[] = {{"ssd", 2}, {"simple_gla", 1}, {"retention", 1}, {"gla", 0}};
+    sq_rig rig = sq_open_cpu_rig(like_native);
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        sq_case_filter of = {.program = "", .op = cases[i].op, .dtype = "bf16"};
+        sq_case_counts counts = {0};
+        launched = 0;
+        sq_op_cases_run_cheap(&rig, &of, 0, &counts);
+        assert_int_equal(launched, 0);
+        of.is_unproved = true;
+        sq_op_cases_run_cheap(&rig, &of, 0, &counts);
+        assert_int_equal(counts.passed, 4 * cases[i].shapes);
+        assert_true(launched >= counts.passed); /* pass bwd has a forward pass before it */
+    }
+    rig.backend->close(rig.device);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -275,6 +330,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(large_calls_are_proved_beyond_31_bits),
         cmocka_unit_test(bf16_is_near_f32),
         cmocka_unit_test(matrix_flops_are_of_16_bit_types),
+        cmocka_unit_test(segments_are_watched),
     };
     sq_case_filter_parse(argc, argv, &filter);
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -279,6 +279,11 @@ static void run_cheap(const sq_rig *rig, const sq_case_filter *filter, sq_op_cas
         if (sq_case_is_selected(filter->shape, c.shape) &&
             sq_case_is_cheap(c.op, c.shape, max_work))
             run_shape(rig, filter, c, max_work, counts);
+    if (!filter->is_unproved || strcmp(c.provider->name, "cuda/native") != 0)
+        return;
+    for (int i = 0; (c.shape = sq_segmented_shape(c.op, i)); i++)
+        if (sq_case_is_selected(filter->shape, c.shape))
+            run_shape(rig, filter, c, max_work, counts);
 }
 
 /* A pass that is taken in one type is in all. */

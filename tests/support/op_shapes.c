@@ -48,6 +48,15 @@ static const op_shape unit_shapes[] = {
     {NULL},
 };
 
+/* By decay_native_plan.cuh: 5 segments of 4 chunks for 1030 steps (17 chunks), 4 for 770. */
+static const op_shape segmented_shapes[] = {
+    {"ssd", "B=1,L=1030,H=2,P=8,N=8,initial=1,final=1"},         /* a pair of heads */
+    {"ssd", "B=1,L=770,H=1,P=8,N=136,gate=1,initial=1,final=1"}, /* 256 keys, with gates */
+    {"simple_gla", "B=1,L=1030,H=1,K=8,V=72,initial=1,final=1"}, /* two tiles of columns */
+    {"retention", "B=1,L=770,H=1,K=136,V=8,initial=1,final=1"},  /* 256 keys */
+    {NULL, NULL},
+};
+
 #define MILLION "B=1,L=1048576,"
 
 /* A provider runs the first that it takes: the tiles of tensor cores want rows of 8. */
@@ -136,6 +145,14 @@ const char *sq_case_shape(const sq_op *op, int i)
     for (const op_shape *unit = unit_shapes; unit->op; unit++)
         if (strcmp(unit->op, op->name) == 0 && n++ == i)
             return unit->shape;
+    return NULL;
+}
+
+const char *sq_segmented_shape(const sq_op *op, int i)
+{
+    for (const op_shape *of = segmented_shapes; of->op; of++)
+        if (strcmp(of->op, op->name) == 0 && i-- == 0)
+            return of->shape;
     return NULL;
 }
 

@@ -10,6 +10,11 @@
  * at 1 that these lack; NULL behind the last. */
 const char *sq_case_shape(const sq_op *op, int i);
 
+/* The i-th small shape that cuda/native cuts into segments in passes fwd and bwd, with each of its
+ * kernels but those of one warpgroup, which the operators' own shapes have; NULL behind the last. For
+ * what a sanitizer watches: its launches are short, its reference is not. */
+const char *sq_segmented_shape(const sq_op *op, int i);
+
 /* One sequence of 2^20 steps at a small width, in one type: of every operator one or two, ended by
  * a NULL op. */
 typedef struct {
