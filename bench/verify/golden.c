@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static void copy_text(const json_t *json, const char *key, char *out, size_t size)
 {
@@ -27,11 +28,14 @@ sq_status sq_golden_open(const char *folder, sq_golden *out, sq_error *err)
 {
     char path[4096];
     json_error_t where;
+    struct stat info;
     *out = (sq_golden){.misread = calloc(1, SQ_GOLDEN_OPTION_MAX)};
     if (!out->misread)
         return sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for a case");
     name_of(folder, out->name, sizeof out->name);
     snprintf(path, sizeof path, "%s/case.json", folder);
+    if (stat(path, &info) == 0 && !S_ISREG(info.st_mode)) /* reading a pipe would not end */
+        return sq_fail(err, SQ_BAD_ARGUMENT, "%.200s: no file", path);
     out->json = json_load_file(path, JSON_REJECT_DUPLICATES, &where);
     if (!out->json)
         return sq_fail(err, SQ_BAD_ARGUMENT, "%.200s:%d: %.200s", path, where.line, where.text);

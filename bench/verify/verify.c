@@ -261,6 +261,8 @@ static sq_status build(sq_tape *tape, const sq_golden *golden, sq_error *err)
 {
     const sq_verify_subject *subject = sq_verify_subject_find(golden->subject);
     const sq_verify_layer *layer = sq_verify_layer_find(golden->subject);
+    if (strcmp(golden->kind, "model") == 0) /* which may be named as a layer is */
+        return sq_fail(err, SQ_UNSUPPORTED, "no operator computes a model: %.60s", golden->subject);
     if (!subject && !layer)
         return sq_fail(err, SQ_UNSUPPORTED, "no operator computes %.60s", golden->subject);
     if (subject)

@@ -116,7 +116,7 @@ class Tampered(unittest.TestCase):
             depth += 1
         pathlib.Path(base).mkdir(parents=True)
         self.assertGreater(depth, 12)
-        top = base[:base.index("x") + 2 * 255]  # so that the depth is allowed
+        top = base[:len(self.holder.name) + 3 * 255]  # so that the depth is allowed
         result, found = rows(top)
         self.assertEqual((result.returncode, [r["verdict"] for r in found]), (6, ["unsupported"]), result.stderr)
         self.assertIn("too long", found[0]["reason"])
@@ -150,6 +150,16 @@ class Tampered(unittest.TestCase):
         self.data.unlink()
         os.mkfifo(self.data)
         self.assertIn("no safetensors file", verify(self.case).stderr)
+
+    def test_json_that_is_no_file(self):
+        text = self.case / "case.json"
+        text.unlink()
+        os.mkfifo(text)
+        self.assertIn("case.json: no file", verify(self.case).stderr)
+        text.unlink()
+        text.symlink_to("/nowhere")
+        result, found = rows(self.holder.name)
+        self.assertEqual((result.returncode, len(found)), (6, 1), result.stderr)
 
     def test_a_nan_in_the_data_is_no_proof(self):
         self.patch("output.o", 0, float("nan"))
@@ -292,6 +302,11 @@ class Made(unittest.TestCase):
         case, tensors = read_case("conv1d_w4_silu_L37")
         case["options"]["activation"] = "gelu"
         self.assertEqual(self.verdict(case, tensors), ("unsupported", "the operator has no activation but SiLU"))
+
+    def test_a_model_of_a_layer_s_name(self):
+        case, tensors = read_case("layer_mamba_L1")
+        self.assertEqual(self.verdict({**case, "kind": "model"}, tensors),
+                         ("unsupported", "no operator computes a model: mamba"))
 
     def test_a_limit_beyond_all_steps(self):
         case, tensors = read_case("ssd_scan_L37_Dchan")
