@@ -26,7 +26,7 @@ TOOLS = ["memcheck", "initcheck", "synccheck", "racecheck"]
 ONCE = "every small shape once, types and layouts in turn"
 SETS = {"--small": "all small cases", "--once": ONCE, "--races": f"{ONCE}, without cuda/native"}
 MANY_CASES = 1000
-PASSES = (("bwd", 1 / 2), ("fwd", 1 / 4), ("step", 1 / 8))  # with their share of the time
+PASSES = (("bwd", 3 / 8), ("fwdbwd", 3 / 8), ("fwd", 1 / 8), ("step", 1 / 16))  # with their share of the time
 SKIPPED = 77
 STOPPED = (124, 143)  # timeout's own exit code, and that of what it ended
 STATES = ("ok", "skipped", "failed", "stopped")
@@ -77,7 +77,7 @@ def cases(root, option, names):
         if option == "all" and count[name] >= MANY_CASES:
             parts += [(count[name] * share, f"{name}.{part} {name} all all all {part} --cases")
                       for part, share in PASSES]
-            parts.append((count[name] / 8, f"{name}.properties {name} --properties"))
+            parts.append((count[name] / 16, f"{name}.properties {name} --properties"))
         elif option == "--small" and count[name] >= MANY_CASES:
             parts += [(count[name] / 3, f"{name}.{dtype} {name} all all {dtype}") for dtype in ("f32", "bf16", "f16")]
         else:
