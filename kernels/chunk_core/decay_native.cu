@@ -33,9 +33,10 @@ static sq_status run_pass(const sq_call *call, const sq_native_maps &maps, const
     using shape = sq_native_shape<KEYS, GROUPS>;
     auto kernel = sq_native_kernel<T, KEYS, GROUPS, IS_STATE_ONLY>;
     SQ_TRY(sq_allow_shared(kernel, shape::shared_bytes, err));
-    kernel<<<(unsigned)blocks, shape::threads, shape::shared_bytes, sq_stream(call)>>>(
-        maps, p, heads, merged);
-    return sq_launched(IS_STATE_ONLY ? "segment states" : "chunks", err);
+    const sq_grid grid = {dim3((unsigned)blocks), shape::threads, shape::shared_bytes,
+                          !IS_STATE_ONLY && p.segments > 1};
+    return sq_launch_chained(call, grid, IS_STATE_ONLY ? "segment states" : "chunks", err, kernel,
+                             maps, p, heads, merged);
 }
 
 template <typename T, int KEYS, int GROUPS>

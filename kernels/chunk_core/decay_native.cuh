@@ -273,6 +273,7 @@ __device__ __forceinline__ void sq_native_consume(const sq_native_maps &maps,
                                                   const sq_decay_unit &block, int heads)
 {
     using shape = sq_native_shape<KEYS, GROUPS>;
+    sq_chain_wait(); /* for the states of segments; the producer reads the call's inputs alone */
     const sq_native_lane at = sq_native_lane_of();
     const int group = __shfl_sync(0xffffffffu, (int)threadIdx.x / SQ_WARPGROUP, 0);
     const int set = heads > 1 ? group : 0; /* of gates */
@@ -414,6 +415,7 @@ static __global__ void __launch_bounds__((sq_native_shape<KEYS, GROUPS>::threads
 {
 #if SQ_HAS_WGMMA
     using shape = sq_native_shape<KEYS, GROUPS>;
+    sq_chain_begin_next();
     extern __shared__ unsigned char memory[];
     const uint32_t past = sq_shared_address(memory) % 1024;
     unsigned char *first = memory + (past ? 1024 - past : 0);

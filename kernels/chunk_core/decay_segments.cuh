@@ -88,6 +88,8 @@ static __global__ void __launch_bounds__(256)
                           const __grid_constant__ sq_decay_walks walks)
 {
     constexpr int AHEAD = 8;
+    sq_chain_begin_next();
+    sq_chain_wait();
     const sq_decay_walk &walk = walks.walk[blockIdx.y];
     const int64_t per_state = (int64_t)p.keys * p.values, states = (int64_t)p.batch * p.heads;
     const int64_t at = (int64_t)blockIdx.x * 256 + threadIdx.x, unit = at / per_state;
@@ -116,13 +118,14 @@ static __global__ void __launch_bounds__(256)
     }
 }
 
+/* After the kernel that has made what the segments add. */
 static inline sq_status sq_decay_chain_walks(const sq_call *call, const sq_decay_params &p,
                                              const sq_decay_walks &walks, int count, sq_error *err)
 {
     const int64_t elements = (int64_t)p.keys * p.values * p.batch * p.heads;
-    const dim3 grid((unsigned)sq_ceil_div(elements, 256), (unsigned)count);
-    sq_decay_chain_kernel<<<grid, 256, 0, sq_stream(call)>>>(p, walks);
-    return sq_launched("chain of segments", err);
+    const sq_grid grid = {dim3((unsigned)sq_ceil_div(elements, 256), (unsigned)count), 256, 0,
+                          true};
+    return sq_launch_chained(call, grid, "chain of segments", err, sq_decay_chain_kernel, p, walks);
 }
 
 static inline sq_status sq_decay_chain_launch(const sq_call *call, const sq_decay_params &p,

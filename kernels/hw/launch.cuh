@@ -1,4 +1,5 @@
-/* launch: what the launchers of every .cu share: element type switch, shared-memory opt-in, status.
+/* launch: what the launchers of every .cu share: element type switch, shared-memory opt-in, chains of
+ * launches, status.
  */
 #ifndef SQ_KERNELS_HW_LAUNCH_CUH
 #define SQ_KERNELS_HW_LAUNCH_CUH
@@ -36,6 +37,76 @@ static inline sq_status sq_allow_shared(Kernel kernel, size_t bytes, sq_error *e
                                               (int)bytes),
                          "shared-memory opt-in", err);
 }
+
+/* --- chains: the kernels of one call, each of which may begin while the one before it ends ---
+ *
+ * Programmatic dependent launch (CUDA programming guide 4.5, PTX ISA "griddepcontrol"; from sm_90 on).
+ * The first kernel of a call is launched as any other: it follows all of the stream. The next ones
+ * are launched by sq_launch_chained: such a grid may start once each block of the one before has
+ * called sq_chain_begin_next() or has ended, and
+ *
+ *   - calls sq_chain_wait() in some thread of the grid, whatever it reads. It returns when the grid
+ *     before has completed and what that wrote is visible. That grid has waited for the one before
+ *     it, so a thread that has waited follows the whole chain, and so does whoever follows this grid.
+ *     A grid that never waits may end before its predecessor: the next one would follow neither.
+ *   - does so in each thread, or before a barrier that the thread passes, before that touches memory
+ *     which a kernel of the chain writes, or writes what one of them reads.
+ *
+ * sq_chain_begin_next() may stand at the very start of a kernel: that all blocks have called it means
+ * that all have been placed, so no block of the next grid takes a place that one of this grid waits
+ * for; it takes what is left free as this grid's last blocks end. A grid after the next is no
+ * exception: it starts once the next one's blocks have all been placed. A kernel that does not call
+ * it lets the next one start when its last block has ended.
+ */
+
+/* In code for devices before sm_90 both do nothing, and sq_launch_chained gives the order of the
+ * stream. */
+__device__ __forceinline__ void sq_chain_begin_next()
+{
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+
+__device__ __forceinline__ void sq_chain_wait()
+{
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+
+/* The grid of a launch. is_next: of a chain, after its first. */
+typedef struct {
+    dim3 blocks;
+    int threads;
+    size_t shared_bytes;
+    bool is_next;
+} sq_grid;
+
+/* Launches a kernel of a chain. Which code of it runs is the driver's choice: only code made for
+ * compute_90 or later has the wait (ptxVersion is of the architecture that __CUDA_ARCH__ said, also
+ * where the driver compiled it), and runs on no device without such launches. All other code follows
+ * the stream: sm_80's, and what is compiled from compute_80 on a later device. */
+template <typename... Params, typename... Args>
+static sq_status sq_launch_chained(const sq_call *call, const sq_grid &grid, const char *what,
+                                   sq_error *err, void (*kernel)(Params...), const Args &...args)
+{
+    cudaFuncAttributes code;
+    SQ_TRY(sq_cuda_check(cudaFuncGetAttributes(&code, (const void *)kernel), what, err));
+    cudaLaunchAttribute early = {};
+    early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    early.val.programmaticStreamSerializationAllowed = 1;
+    cudaLaunchConfig_t config = {};
+    config.gridDim = grid.blocks;
+    config.blockDim = dim3((unsigned)grid.threads);
+    config.dynamicSmemBytes = grid.shared_bytes;
+    config.stream = sq_stream(call);
+    config.attrs = &early;
+    config.numAttrs = grid.is_next && code.ptxVersion >= 90 ? 1 : 0;
+    return sq_cuda_check(cudaLaunchKernelEx(&config, kernel, args...), what, err);
+}
+
+/* --- types and limits --- */
 
 /* Calls f(T{}) with the element type of `dtype`. */
 template <typename F>
