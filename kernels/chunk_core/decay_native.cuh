@@ -416,10 +416,7 @@ static __global__ void __launch_bounds__((sq_native_shape<KEYS, GROUPS>::threads
 #if SQ_HAS_WGMMA
     using shape = sq_native_shape<KEYS, GROUPS>;
     sq_chain_begin_next();
-    extern __shared__ unsigned char memory[];
-    const uint32_t past = sq_shared_address(memory) % 1024;
-    unsigned char *first = memory + (past ? 1024 - past : 0);
-    const sq_native_shared<KEYS, GROUPS> shared = {first, sq_shared_address(first)};
+    const auto shared = sq_tma_shared<sq_native_shared<KEYS, GROUPS>>();
     const sq_decay_unit u =
         sq_native_locate(p, SQ_TMA_SIDE * GROUPS / heads, heads, IS_STATE_ONLY ? 1 : merged);
     if (threadIdx.x == 0) {

@@ -249,10 +249,7 @@ static __global__ void __launch_bounds__((sq_states_shape<KEYS, GROUPS>::threads
 {
 #if SQ_HAS_WGMMA
     using shape = sq_states_shape<KEYS, GROUPS>;
-    extern __shared__ unsigned char memory[];
-    const uint32_t past = sq_shared_address(memory) % 1024;
-    unsigned char *first = memory + (past ? 1024 - past : 0);
-    const sq_states_shared<KEYS, GROUPS> shared = {first, sq_shared_address(first)};
+    const auto shared = sq_tma_shared<sq_states_shared<KEYS, GROUPS>>();
     const sq_states_block block = sq_states_block_of(p, plan, SQ_TMA_SIDE * GROUPS / heads, heads);
     const sq_states_maps &own = block.is_reverse ? maps.reverse : maps.forward;
     if (threadIdx.x == 0) {

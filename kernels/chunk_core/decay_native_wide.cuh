@@ -380,10 +380,7 @@ static __global__ void __launch_bounds__(SQ_GRADS_THREADS, 1)
                    const __grid_constant__ sq_decay_tiled c)
 {
 #if SQ_HAS_WGMMA
-    extern __shared__ unsigned char memory[];
-    const uint32_t past = sq_shared_address(memory) % 1024;
-    unsigned char *first = memory + (past ? 1024 - past : 0);
-    const sq_wide_shared shared = {first, sq_shared_address(first)};
+    const sq_wide_shared shared = sq_tma_shared<sq_wide_shared>();
     if (threadIdx.x == 0) {
         for (int stage = 0; stage < SQ_WIDE_STAGES; stage++) {
             sq_barrier_init(shared.full(stage), 2);

@@ -22,8 +22,20 @@
 
 #include "core/dtype.h"
 #include "core/status.h"
+#include "kernels/hw/copy_sm80.cuh"
 
 enum { SQ_TMA_SIDE = 64, SQ_TMA_TILE_BYTES = SQ_TMA_SIDE * SQ_TMA_SIDE * 2 };
+
+/* The block's dynamic shared memory as a SHARED that begins with its two addresses, generic and shared:
+ * from the first multiple of 1024 on, as tiles do. The launch asks for 1024 bytes more. */
+template <typename SHARED>
+__device__ __forceinline__ SHARED sq_tma_shared()
+{
+    extern __shared__ unsigned char memory[];
+    const uint32_t past = sq_shared_address(memory) % 1024;
+    unsigned char *first = memory + (past ? 1024 - past : 0);
+    return SHARED{first, sq_shared_address(first)};
+}
 
 /* --- barriers --- */
 

@@ -13,6 +13,11 @@ typedef struct {
     CUtensorMap q, k, v, ragged, stored, out;
 } maps_of_all;
 
+typedef struct {
+    unsigned char *memory;
+    uint32_t base;
+} block_memory;
+
 /* Calls f(row, column, sum) of the thread's part of D. */
 template <int N, typename F>
 __device__ __forceinline__ void each_sum(const float (&d)[N], F f)
@@ -175,17 +180,15 @@ static __global__ void __launch_bounds__(SQ_WARPGROUP)
     primitives_kernel(const __grid_constant__ maps_of_all maps, hopper_output *out)
 {
 #if SQ_HAS_WGMMA
-    extern __shared__ unsigned char memory[];
-    const uint32_t past = sq_shared_address(memory) % 1024;
-    unsigned char *first = memory + (past ? 1024 - past : 0);
-    const uint32_t base = sq_shared_address(first), barrier = base + TILES * SQ_TMA_TILE_BYTES;
+    const block_memory shared = sq_tma_shared<block_memory>();
+    const uint32_t base = shared.base, barrier = base + TILES * SQ_TMA_TILE_BYTES;
     if (threadIdx.x == 0) {
         sq_barrier_init(barrier, 1);
         sq_barrier_init(barrier + 8, 1);
         sq_barrier_init_fence();
     }
     __syncthreads();
-    move_ragged(maps, base, barrier + 8, first, out);
+    move_ragged(maps, base, barrier + 8, shared.memory, out);
     multiply(maps, base, barrier, out);
     if (threadIdx.x == 0)
         sq_tma_wait_read();
