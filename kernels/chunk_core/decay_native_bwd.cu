@@ -101,10 +101,10 @@ static sq_status run_states(const sq_call *call, const sq_states_all_maps &maps,
     using shape = sq_states_shape<KEYS, GROUPS>;
     auto kernel = sq_states_kernel<T, KEYS, GROUPS>;
     const int64_t blocks = blocks_of(p, SQ_TMA_SIDE * GROUPS / heads, heads) * segments;
+    const bool is_first = !p.z.data && (p.segments == 1 || plan.merged == 0); /* of the call's */
+    const sq_grid grid = {dim3((unsigned)blocks), shape::threads, shape::shared_bytes, !is_first};
     SQ_TRY(sq_allow_shared(kernel, shape::shared_bytes, err));
-    kernel<<<(unsigned)blocks, shape::threads, shape::shared_bytes, sq_stream(call)>>>(maps, p,
-                                                                                       plan, heads);
-    return sq_launched("states of chunks", err);
+    return sq_launch_chained(call, grid, "states of chunks", err, kernel, maps, p, plan, heads);
 }
 
 template <int KEYS, int GROUPS>
@@ -270,9 +270,9 @@ static sq_status run_chunks(const sq_call *call, const sq_grads_maps &maps, cons
     const int64_t items = (int64_t)c.p.batch * (c.p.heads / c.p.heads_per_group) *
                           (is_walk(c.p) ? 1 : c.chunks * c.splits);
     const unsigned blocks = (unsigned)(items < SQ_DECAY_SMS ? items : SQ_DECAY_SMS);
+    const sq_grid grid = {dim3(blocks), SQ_GRADS_THREADS, (size_t)kernel.shared_bytes, true};
     SQ_TRY(sq_allow_shared(kernel.code, kernel.shared_bytes, err));
-    kernel.code<<<blocks, SQ_GRADS_THREADS, kernel.shared_bytes, sq_stream(call)>>>(maps, c);
-    return sq_launched("gradients of chunks", err);
+    return sq_launch_chained(call, grid, "gradients of chunks", err, kernel.code, maps, c);
 }
 
 /* --- the provider --- */

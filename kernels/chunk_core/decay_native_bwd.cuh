@@ -394,6 +394,7 @@ static __global__ void __launch_bounds__(SQ_GRADS_THREADS, 1)
                     const __grid_constant__ sq_decay_tiled c)
 {
 #if SQ_HAS_WGMMA
+    sq_chain_begin_next();
     const sq_grads_shared shared = sq_tma_shared<sq_grads_shared>();
     if (threadIdx.x == 0) {
         sq_grads_init_barriers(shared);

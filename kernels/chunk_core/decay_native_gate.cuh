@@ -13,6 +13,8 @@ static __global__ void __launch_bounds__(SQ_NATIVE_GATE_THREADS)
     sq_native_gate_kernel(const __grid_constant__ sq_decay_tiled c)
 {
     constexpr int vector = sq_per_vector<T>;
+    sq_chain_begin_next();
+    sq_chain_wait();
     const int per_row = c.p.values / vector;
     const int64_t index = (int64_t)blockIdx.x * SQ_NATIVE_GATE_THREADS + threadIdx.x;
     const int64_t row = index / per_row;
@@ -43,9 +45,10 @@ static sq_status sq_native_gate(const sq_call *call, const sq_decay_tiled &c, sq
 {
     const int64_t vectors =
         (int64_t)c.p.batch * c.p.length * c.p.heads * (c.p.values / sq_per_vector<T>);
-    sq_native_gate_kernel<T><<<(unsigned)sq_ceil_div(vectors, SQ_NATIVE_GATE_THREADS),
-                               SQ_NATIVE_GATE_THREADS, 0, sq_stream(call)>>>(c);
-    return sq_launched("gated output gradient and gradient of the gate", err);
+    const sq_grid grid = {dim3((unsigned)sq_ceil_div(vectors, SQ_NATIVE_GATE_THREADS)),
+                          SQ_NATIVE_GATE_THREADS, 0, true};
+    return sq_launch_chained(call, grid, "gated output gradient and gradient of the gate", err,
+                             sq_native_gate_kernel<T>, c);
 }
 
 #endif

@@ -204,11 +204,22 @@ __device__ __forceinline__ sq_grads_matrices sq_grads_matrices_of(const sq_decay
 
 /* --- the producer --- */
 
+/* Before the first step. The thread that copies S waits for the kernel that made it, once the step's
+ * other tiles, of the call's inputs, have been asked for: who has a stage has waited with it. */
+__device__ __forceinline__ void sq_grads_begin_copy(const sq_grads_maps &maps,
+                                                    const sq_decay_tiled &c)
+{
+    sq_tma_fetch_map(&maps.before);
+    if (c.p.z.data) /* then dO is of the chain, too */
+        sq_chain_wait();
+}
+
 /* An item's Q and K come with its first steps: each stage keeps them for the later ones. */
 __device__ __forceinline__ void sq_grads_copy(const sq_grads_maps &maps, const sq_decay_tiled &c,
                                               const sq_grads_shared &shared)
 {
     int steps = 0; /* of the item */
+    sq_grads_begin_copy(maps, c);
     sq_grads_each(c, [&](const sq_grads_step &s, int n) {
         const int stage = n % SQ_GRADS_STAGES, round = n / SQ_GRADS_STAGES;
         const int first = s.chunk * SQ_CHUNK;
@@ -225,11 +236,17 @@ __device__ __forceinline__ void sq_grads_copy(const sq_grads_maps &maps, const s
                 sq_tma_load(shared.q(stage) + to, &maps.q, x, s.group, first, s.batch, full);
                 sq_tma_load(shared.k(stage) + to, &maps.k, x, s.group, first, s.batch, full);
             }
-            sq_tma_load(shared.before(stage) + to, &maps.before, x, 0, s.column, m.before, full);
-            sq_tma_load(shared.after(stage) + to, &maps.after, x, 0, s.column, m.after, full);
         }
         sq_tma_load(shared.v(stage), &maps.v, s.column, s.head, first, s.batch, full);
         sq_tma_load(shared.d_o(stage), &maps.d_o, s.column, s.head, first, s.batch, full);
+        if (n == 0)
+            sq_chain_wait();
+#pragma unroll
+        for (int i = 0; i < 2; i++) {
+            const int to = i * SQ_TMA_TILE_BYTES, x = i * SQ_TMA_SIDE;
+            sq_tma_load(shared.before(stage) + to, &maps.before, x, 0, s.column, m.before, full);
+            sq_tma_load(shared.after(stage) + to, &maps.after, x, 0, s.column, m.after, full);
+        }
         sq_barrier_arrive(full);
     });
 }

@@ -144,6 +144,8 @@ __device__ __forceinline__ void sq_states_copy(const sq_states_maps &maps, const
 {
     using shape = sq_states_shape<KEYS, GROUPS>;
     const sq_decay_unit &u = block.u;
+    if (block.is_reverse && p.z.data) /* then dO is of the chain; all else is the call's inputs */
+        sq_chain_wait();
     for (int i = 0; i < block.updates; i++) {
         const int stage = i % shape::stages, round = i / shape::stages;
         const int first = sq_states_chunk(block, i) * SQ_CHUNK;
@@ -192,6 +194,7 @@ sq_states_consume(const sq_states_maps &maps, const sq_decay_params &p, const sq
                   const sq_states_shared<KEYS, GROUPS> &shared, const sq_states_block &block)
 {
     using shape = sq_states_shape<KEYS, GROUPS>;
+    sq_chain_wait(); /* for the states of segments */
     const sq_native_lane at = sq_native_lane_of();
     const int group = __shfl_sync(0xffffffffu, (int)threadIdx.x / SQ_WARPGROUP, 0);
     const int set = block.heads > 1 ? group : 0;
@@ -249,6 +252,7 @@ static __global__ void __launch_bounds__((sq_states_shape<KEYS, GROUPS>::threads
 {
 #if SQ_HAS_WGMMA
     using shape = sq_states_shape<KEYS, GROUPS>;
+    sq_chain_begin_next();
     const auto shared = sq_tma_shared<sq_states_shared<KEYS, GROUPS>>();
     const sq_states_block block = sq_states_block_of(p, plan, SQ_TMA_SIDE * GROUPS / heads, heads);
     const sq_states_maps &own = block.is_reverse ? maps.reverse : maps.forward;

@@ -95,6 +95,7 @@ struct sq_walk_shared : sq_grads_shared {
 __device__ __forceinline__ void sq_walk_copy(const sq_grads_maps &maps, const sq_decay_tiled &c,
                                              const sq_walk_shared &shared)
 {
+    sq_grads_begin_copy(maps, c);
     shared.each(c, [&](const sq_grads_step &s, int n) {
         const int stage = n % SQ_GRADS_STAGES, round = n / SQ_GRADS_STAGES;
         const int first = s.chunk * SQ_CHUNK, before = sq_grads_matrices_of(c, s).before;
@@ -108,6 +109,12 @@ __device__ __forceinline__ void sq_walk_copy(const sq_grads_maps &maps, const sq
             const int to = i * SQ_TMA_TILE_BYTES, x = i * SQ_TMA_SIDE;
             sq_tma_load(shared.q(stage) + to, &maps.q, x, s.group, first, s.batch, full);
             sq_tma_load(shared.k(stage) + to, &maps.k, x, s.group, first, s.batch, full);
+        }
+        if (n == 0)
+            sq_chain_wait();
+#pragma unroll
+        for (int i = 0; i < 2; i++) {
+            const int to = i * SQ_TMA_TILE_BYTES, x = i * SQ_TMA_SIDE;
             sq_tma_load(shared.before(stage) + to, &maps.before, x, 0, 0, before, full);
         }
         sq_barrier_arrive(full);
@@ -306,6 +313,7 @@ static __global__ void __launch_bounds__(SQ_GRADS_THREADS, 1)
                    const __grid_constant__ sq_decay_tiled c)
 {
 #if SQ_HAS_WGMMA
+    sq_chain_begin_next();
     const sq_walk_shared shared = sq_tma_shared<sq_walk_shared>();
     if (threadIdx.x == 0) {
         sq_grads_init_barriers(shared);

@@ -380,6 +380,7 @@ static __global__ void __launch_bounds__(SQ_GRADS_THREADS, 1)
                    const __grid_constant__ sq_decay_tiled c)
 {
 #if SQ_HAS_WGMMA
+    sq_chain_begin_next();
     const sq_wide_shared shared = sq_tma_shared<sq_wide_shared>();
     if (threadIdx.x == 0) {
         for (int stage = 0; stage < SQ_WIDE_STAGES; stage++) {

@@ -61,6 +61,7 @@ struct sq_wide_shared {
 __device__ __forceinline__ void sq_wide_copy(const sq_grads_maps &maps, const sq_decay_tiled &c,
                                              const sq_wide_shared &shared)
 {
+    sq_grads_begin_copy(maps, c);
     sq_grads_each(c, [&](const sq_grads_step &s, int n) {
         const int first = s.chunk * SQ_CHUNK;
         const sq_grads_matrices m = sq_grads_matrices_of(c, s);
@@ -70,6 +71,10 @@ __device__ __forceinline__ void sq_wide_copy(const sq_grads_maps &maps, const sq
             const uint32_t full = shared.full(stage);
             sq_barrier_wait(shared.empty(stage), (step / SQ_WIDE_STAGES & 1) ^ 1);
             sq_barrier_expect(full, SQ_WIDE_STAGE_TILES * SQ_TMA_TILE_BYTES);
+            sq_tma_load(shared.v(stage), &maps.v, s.column, s.head, first, s.batch, full);
+            sq_tma_load(shared.d_o(stage), &maps.d_o, s.column, s.head, first, s.batch, full);
+            if (step == 0)
+                sq_chain_wait();
 #pragma unroll
             for (int i = 0; i < 2; i++) {
                 const int to = i * SQ_TMA_TILE_BYTES, x = (2 * half + i) * SQ_TMA_SIDE;
@@ -77,8 +82,6 @@ __device__ __forceinline__ void sq_wide_copy(const sq_grads_maps &maps, const sq
                             full);
                 sq_tma_load(shared.after(stage) + to, &maps.after, x, 0, s.column, m.after, full);
             }
-            sq_tma_load(shared.v(stage), &maps.v, s.column, s.head, first, s.batch, full);
-            sq_tma_load(shared.d_o(stage), &maps.d_o, s.column, s.head, first, s.batch, full);
             sq_barrier_arrive(full);
         }
     });

@@ -78,6 +78,7 @@ static __global__ void __launch_bounds__(SQ_TILE_GATES_THREADS)
     sq_tile_gates_kernel(sq_decay_tiled c)
 {
     __shared__ float dt[SQ_CHUNK][SQ_TILE_GATES_HEADS + 1];
+    sq_chain_begin_next();
     const int per_chunk = (c.p.heads + SQ_TILE_GATES_HEADS - 1) / SQ_TILE_GATES_HEADS;
     const int first = (int)blockIdx.x % per_chunk * SQ_TILE_GATES_HEADS;
     const int row = (int)blockIdx.x / per_chunk, lane = (int)threadIdx.x % 32;
@@ -88,6 +89,7 @@ static __global__ void __launch_bounds__(SQ_TILE_GATES_THREADS)
     const bool is_read = c.p.kind == SQ_DECAY_STEP && lane < heads;
     for (int i = warp; i < u.steps && is_read; i += warps)
         dt[i][lane] = sq_decay_dt<T>(c.p, u.batch, u.first + i, first + lane);
+    sq_chain_wait();
     __syncthreads();
     for (int h = warp; h < heads; h += warps) {
         sq_tile_unit own = u;
@@ -120,6 +122,8 @@ static __global__ void __launch_bounds__(THREADS)
                        int inner)
 {
     __shared__ float scratch[THREADS / 32];
+    sq_chain_begin_next();
+    sq_chain_wait();
     const sq_tile_total &own = sums.sum[blockIdx.y];
     const int column = (int)blockIdx.x, rows_on = THREADS / inner;
     const int numbers_on = THREADS % inner;
@@ -142,6 +146,8 @@ template <typename T>
 static __global__ void __launch_bounds__(128)
     sq_tile_splits_kernel(sq_decay_tiled c, const float *parts, sq_decay_tensor to)
 {
+    sq_chain_begin_next();
+    sq_chain_wait();
     const int64_t row = blockIdx.x;
     const int groups = c.p.heads / c.p.heads_per_group;
     const int64_t rows = (int64_t)c.p.batch * c.p.length * groups;
@@ -164,16 +170,17 @@ static inline void sq_tile_add_total(sq_tile_totals *sums, const float *parts, f
         sums->sum[sums->count++] = {parts, to, stride};
 }
 
+/* Next in the chain of the kernel that has made the parts, as all sums are. */
 static inline sq_status sq_tile_sum_parts(const sq_call *call, const sq_tile_totals &sums,
                                           int64_t rows, int columns, int inner, sq_error *err)
 {
     if (sums.count == 0)
         return SQ_OK;
-    const dim3 grid((unsigned)columns, (unsigned)sums.count);
+    const dim3 blocks((unsigned)columns, (unsigned)sums.count);
     const int threads = inner == 1 ? 256 : 1024;
     auto kernel = inner == 1 ? sq_tile_sum_kernel<256> : sq_tile_sum_kernel<1024>;
-    kernel<<<grid, threads, 0, sq_stream(call)>>>(sums, rows, columns, inner);
-    return sq_launched("sums over chunks", err);
+    return sq_launch_chained(call, {blocks, threads, 0, true}, "sums over chunks", err, kernel,
+                             sums, rows, columns, inner);
 }
 
 template <typename T>
@@ -189,9 +196,11 @@ static sq_status sq_tile_splits(const sq_call *call, const sq_decay_tiled &c, sq
 {
     const int64_t groups = c.p.heads / c.p.heads_per_group;
     const unsigned rows = (unsigned)((int64_t)c.p.batch * c.p.length * groups);
-    sq_tile_splits_kernel<T><<<rows, 128, 0, sq_stream(call)>>>(c, c.d_q, c.g.d_q);
-    sq_tile_splits_kernel<T><<<rows, 128, 0, sq_stream(call)>>>(c, c.d_k, c.g.d_k);
-    return sq_launched("sums over heads", err);
+    const sq_grid grid = {dim3(rows), 128, 0, true};
+    const char *what = "sums over heads";
+    auto kernel = sq_tile_splits_kernel<T>;
+    SQ_TRY(sq_launch_chained(call, grid, what, err, kernel, c, (const float *)c.d_q, c.g.d_q));
+    return sq_launch_chained(call, grid, what, err, kernel, c, (const float *)c.d_k, c.g.d_k);
 }
 
 /* Is d_skip of heads alone, as d_a and d_bias are? */
@@ -206,8 +215,8 @@ static sq_status sq_tile_gates(const sq_call *call, const sq_decay_tiled &c, sq_
 {
     const int64_t rows = (int64_t)c.p.batch * c.chunks;
     const int64_t blocks = rows * sq_ceil_div(c.p.heads, SQ_TILE_GATES_HEADS);
-    sq_tile_gates_kernel<T><<<(unsigned)blocks, SQ_TILE_GATES_THREADS, 0, sq_stream(call)>>>(c);
-    SQ_TRY(sq_launched("gradients of gates", err));
+    const sq_grid grid = {dim3((unsigned)blocks), SQ_TILE_GATES_THREADS, 0, true};
+    SQ_TRY(sq_launch_chained(call, grid, "gradients of gates", err, sq_tile_gates_kernel<T>, c));
     sq_tile_totals sums = {};
     sq_tile_add_total(&sums, c.d_a, c.g.d_a, 1);
     sq_tile_add_total(&sums, c.d_bias, c.g.d_bias, 1);

@@ -101,6 +101,12 @@ __device__ __forceinline__ void sq_async_fence()
 
 /* --- tiles; one thread --- */
 
+/* Fetches the map itself, which a first load would wait for. */
+__device__ __forceinline__ void sq_tma_fetch_map(const CUtensorMap *map)
+{
+    asm volatile("prefetch.tensormap [%0];" ::"l"(map) : "memory");
+}
+
 /* From column x, head h, step t of batch row b on. What lies outside of the tensor is 0. */
 __device__ __forceinline__ void sq_tma_load(uint32_t tile, const CUtensorMap *map, int x, int h,
                                             int t, int b, uint32_t barrier)
