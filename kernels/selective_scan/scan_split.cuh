@@ -33,7 +33,7 @@ struct scanner {
     const int pair, channel;        /* place of the pair, the first of its channels */
     float h[2][N], a[2][N];         /* a: A log2 e; 0 beyond N, where B is 0 too */
     float most[2];                  /* step size at which a[][N - 1] makes 2^-126 */
-    float sum[2];                   /* of the step sizes */
+    float sum[2];                   /* of the step sizes; over the lanes of a group: of all */
 
     __device__ __forceinline__ scanner(int warp, int lane)
         : group(lane / 4), column(lane % 4), share(warp % SHARES),
@@ -93,9 +93,12 @@ struct scanner {
     __device__ __forceinline__ void store_sum(const block_part &part, float *to) const
     {
 #pragma unroll
-        for (int i = 0; i < 2; i++)
+        for (int i = 0; i < 2; i++) {
+            float all = sum[i] + __shfl_xor_sync(0xffffffffu, sum[i], 1);
+            all += __shfl_xor_sync(0xffffffffu, all, 2);
             if (share == 0 && column == 0 && channel + i < part.channels)
-                to[channel + i] = sum[i];
+                to[channel + i] = all;
+        }
     }
 
     /* B_t as `inputs` takes it, of a row of shared B. Of the tensor cores' B row lane % 4 is column g:
@@ -145,7 +148,7 @@ struct scanner {
     }
 
     /* Is the decay of state j in step k of eight made on the FMA pipe? Three of sixteen are: that
-     * ends as late as the special functions do. Four in pass 1, which issues less. */
+     * ends as late as the special functions do. Four in pass 1, which issues less (3.5 would be even). */
     static constexpr __device__ __forceinline__ bool is_fma(int j, int k)
     {
         if (sizeof(T) == 4 || j != N - 1)
@@ -161,9 +164,6 @@ struct scanner {
         inputs(in, step, b);
 #pragma unroll
         for (int i = 0; i < 2; i++) {
-            if constexpr (STATE_ONLY) {
-                sum[i] += d[i];
-            }
 #pragma unroll
             for (int j = 0; j < N; j++) {
                 const float decay = is_fma(j, k) ? sq_exp2_fma(fminf(d[i], most[i]), a[i][j])
@@ -214,6 +214,17 @@ struct scanner {
             to[k * tiling::PAIRS * 2] = make_float2(y[k][0], y[k][1]);
     }
 
+    /* The sizes of eight steps, each in one of the lanes that have its channels. */
+    __device__ __forceinline__ void add_sizes(const float4 *steps)
+    {
+#pragma unroll
+        for (int k = 0; k < 2; k++) {
+            const float2 d = *(const float2 *)&steps[(2 * column + k) * tiling::PAIRS];
+            sum[0] += d.x;
+            sum[1] += d.y;
+        }
+    }
+
     /* Operands are read a step ahead, the next eight steps' first ones before these steps' results
      * are stored: a scheduler with one of these warps has nobody else to hide the latency. (The last
      * read wraps round to a row that holds results by now, and is not used.) */
@@ -245,7 +256,9 @@ struct scanner {
                 }
                 step = next_step, b_t = next_b;
             }
-            if constexpr (!STATE_ONLY) {
+            if constexpr (STATE_ONLY) {
+                add_sizes(steps);
+            } else {
                 put(to, y);
             }
             steps += COLUMNS * PAIRS, to += COLUMNS * PAIRS * 2;
@@ -269,15 +282,20 @@ struct scanner {
     }
 };
 
-/* Grid: (tiles of channels in all groups, segments, B). STATE_ONLY: pass 1. */
+/* Of pass 1, that an SM holds: f32's feeders have twice the registers. */
+template <typename T>
+constexpr int split_state_blocks = sizeof(T) == 4 ? SQ_SPLIT_MAIN_BLOCKS : SQ_SPLIT_STATE_BLOCKS;
+
+/* Grid: (tiles of channels in all groups, runs, B). STATE_ONLY: pass 1, segments for runs. */
 template <typename T, int SHARES, bool STATE_ONLY>
-__global__ void __launch_bounds__(tiling_split<SHARES>::THREADS, tiling_split<SHARES>::BLOCKS)
+__global__ void __launch_bounds__(tiling_split<SHARES>::THREADS,
+                                  STATE_ONLY ? split_state_blocks<T> : SQ_SPLIT_MAIN_BLOCKS)
     scan_split(scan_args<T> p, segments s)
 {
     using tiling = tiling_split<SHARES>;
     extern __shared__ uint4 shared_memory[];
     auto *tiles = (split_shared<SHARES> *)shared_memory;
-    const block_part part = part_of<tiling>(p, s);
+    const block_part part = part_of<tiling, STATE_ONLY>(p, s);
     const int64_t n_tiles = (part.steps + tiling::STEPS - 1) / tiling::STEPS;
     if (threadIdx.x >= tiling::SCANNERS) {
         const int thread = (int)threadIdx.x - tiling::SCANNERS;
@@ -287,8 +305,7 @@ __global__ void __launch_bounds__(tiling_split<SHARES>::THREADS, tiling_split<SH
             feeder<T, SHARES, STATE_ONLY, false>(p, part, tiles, thread).run(n_tiles);
         return;
     }
-    const int64_t row = part.b * (s.count - 1) + blockIdx.y; /* of s.state and s.sum */
-    const int64_t at = row * p.channels + part.d0;
+    const int64_t at = row_of<STATE_ONLY>(s, part.b) * p.channels + part.d0;
     scanner<T, SHARES, STATE_ONLY> own((int)threadIdx.x / 32, (int)threadIdx.x % 32);
     own.load_decays(p, part);
     if (blockIdx.y == 0)
@@ -298,8 +315,7 @@ __global__ void __launch_bounds__(tiling_split<SHARES>::THREADS, tiling_split<SH
                            : nullptr,
                        p.initial_stride_d);
     else
-        own.load_state(p, part, STATE_ONLY ? nullptr : &s.state[(at - p.channels) * p.states],
-                       p.states);
+        own.load_state(p, part, STATE_ONLY ? nullptr : &s.state[at * p.states], p.states);
     own.run(tiles, p, part, n_tiles);
     if constexpr (STATE_ONLY) {
         own.store_state(p, part, &s.state[at * p.states], p.states);

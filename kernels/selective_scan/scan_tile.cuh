@@ -7,9 +7,9 @@
  *   prepare  (step size, u) in f32, every element once; B and C in f32
  *   scan     LANES lanes hold a channel's states in registers; only this part is serial in time
  *   finish   skip, gate, store
- * Segments of L: pass 1 scans every segment but the last from zero and keeps its last state and the
- * sum of its step sizes; pass 2 carries states over segments (the decay of a segment is exp(A sum
- * d)); pass 3 is the whole scan again, every segment from its carried state. */
+ * Segments of L: pass 1 scans every segment but the last run's from zero and keeps its last state and
+ * the sum of its step sizes; pass 2 carries states over segments (the decay of a segment is exp(A sum
+ * d)); the main pass is the whole scan again, every run of segments from its carried state. */
 #ifndef SQ_KERNELS_SELECTIVE_SCAN_SCAN_TILE_CUH
 #define SQ_KERNELS_SELECTIVE_SCAN_SCAN_TILE_CUH
 
@@ -86,10 +86,14 @@ struct alignas(16) shared_tiles {
     float b[C::STEPS][C::STATES], c[C::STEPS][C::STATES];
 };
 
+/* Every run of the main pass but the last is `merged` segments of pass 1. */
 struct segments {
-    int64_t count, steps; /* steps of one, a multiple of the tile's */
-    float *state;         /* (B, count - 1, D, N): the state after the segment */
-    float *sum;           /* (B, count - 1, D): sum of its step sizes */
+    int64_t runs, merged, steps; /* steps of a segment, a multiple of the tile's */
+    float *state;                /* (B, count, D, N): the state after the segment */
+    float *sum;                  /* (B, count, D): sum of its step sizes */
+
+    /* Whose states are made: nobody needs the one after the last run. */
+    __host__ __device__ __forceinline__ int64_t count() const { return (runs - 1) * merged; }
 };
 
 /* What a block works on. */
@@ -99,9 +103,11 @@ struct block_part {
     int64_t steps; /* of this segment */
 };
 
-template <typename C, typename T>
+/* Block y of pass 1 (STATE_ONLY) has segment y, of the main pass run y. */
+template <typename C, bool STATE_ONLY, typename T>
 __device__ __forceinline__ block_part part_of(const scan_args<T> &p, const segments &s)
 {
+    const int64_t steps = STATE_ONLY ? s.steps : s.merged * s.steps;
     const int64_t per_group = p.channels / p.groups;
     const int64_t tiles = (per_group + C::CHANNELS - 1) / C::CHANNELS;
     const int64_t first = blockIdx.x % tiles * C::CHANNELS;
@@ -109,10 +115,18 @@ __device__ __forceinline__ block_part part_of(const scan_args<T> &p, const segme
     part.b = blockIdx.z;
     part.g = blockIdx.x / tiles;
     part.d0 = part.g * per_group + first;
-    part.t0 = blockIdx.y * s.steps;
+    part.t0 = blockIdx.y * steps;
     part.channels = (int)min((int64_t)C::CHANNELS, per_group - first);
-    part.steps = min(s.steps, p.length - part.t0);
+    part.steps = min(steps, p.length - part.t0);
     return part;
+}
+
+/* Row of s.state and s.sum: of this block's segment in pass 1, in the main pass of the one before its
+ * run (but the first, which has none). */
+template <bool STATE_ONLY>
+__device__ __forceinline__ int64_t row_of(const segments &s, int64_t b)
+{
+    return b * s.count() + (STATE_ONLY ? blockIdx.y : blockIdx.y * s.merged - 1);
 }
 
 /* ROWS x COLUMNS elements to shared memory, zeros outside the valid ones. is_vector: 16-byte chunks

@@ -380,6 +380,13 @@ static const char *const test_shapes[] = {
     "B=2,L=33,D=10,N=4,G=5,constB=1",
     "B=2,L=66,D=6,N=20,G=2,constB=1,final=1",
     "B=1,L=2900,D=7,N=3,initial=1,final=1",
+    /* On CUDA: runs of two segments (36 blocks), a second turn of the carry (250 runs), one run of
+     * whole blocks where there are enough of them. */
+    "B=1,L=2030,D=36,N=3,G=36,initial=1,final=1",
+    "B=3,L=2800,D=24,N=15,G=12",
+    "B=1,L=40000,D=2,N=2",
+    "B=2,L=40,D=1400,N=16,G=35",
+    "B=140,L=70,D=35,N=5,gate=0,initial=1,final=1",
     NULL,
 };
 

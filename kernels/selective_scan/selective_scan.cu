@@ -110,21 +110,21 @@ sq_status launch_naive(const sq_call *call, void *plan, sq_error *err)
 
 /* --- portable --- */
 
-/* Grid: (tiles of channels in all groups, segments, B). STATE_ONLY: pass 1. CONSTANT: B or C or both
- * are constant in time, and lie in registers. */
+/* Grid: (tiles of channels in all groups, runs, B). STATE_ONLY: pass 1, segments for runs. CONSTANT: B or
+ * C or both are constant in time, and lie in registers. */
 template <typename T, typename C, bool STATE_ONLY, bool CONSTANT>
 __global__ void __launch_bounds__(C::THREADS, C::BLOCKS) scan_portable(scan_args<T> p, segments s)
 {
     extern __shared__ uint4 shared_memory[];
     auto *tiles = (shared_tiles<T, C> *)shared_memory;
-    const block_part part = part_of<C>(p, s);
+    const block_part part = part_of<C, STATE_ONLY>(p, s);
     const pair_of_channels<C> pair(p, part);
     lane_states<C, CONSTANT> own;
     own.lane = (int)threadIdx.x % C::LANES;
     own.channel = (int)threadIdx.x / C::LANES;
     own.sum = 0;
     const int64_t d = part.d0 + own.channel;
-    const int64_t row = part.b * (s.count - 1) + blockIdx.y; /* of s.state and s.sum */
+    const int64_t row = row_of<STATE_ONLY>(s, part.b);
     const bool is_owner = own.channel < part.channels;
 #pragma unroll
     for (int i = 0; i < C::PER_LANE; i++) {
@@ -138,7 +138,7 @@ __global__ void __launch_bounds__(C::THREADS, C::BLOCKS) scan_portable(scan_args
     if (blockIdx.y == 0 && p.initial && is_owner)
         own.load_state(p.initial + part.b * p.initial_stride_b + d * p.initial_stride_d, p.states);
     else if (!STATE_ONLY && blockIdx.y > 0 && is_owner)
-        own.load_state(&s.state[((row - 1) * p.channels + d) * p.states], p.states);
+        own.load_state(&s.state[(row * p.channels + d) * p.states], p.states);
 
     const int64_t n_tiles = (part.steps + C::STEPS - 1) / C::STEPS;
     copy_tile<C, STATE_ONLY, CONSTANT>(&tiles->raw[0], p, part, 0);
@@ -173,38 +173,56 @@ __global__ void __launch_bounds__(C::THREADS, C::BLOCKS) scan_portable(scan_args
     }
 }
 
-/* Pass 2: h_s = exp(A sum_s) h_{s-1} + local_s, in place. Grid: (D N / block, B). AHEAD segments are
- * read before the first of them is written: the chain is short, a load is not. */
-__global__ void carry_states(segments s, const float *a, int64_t a_stride, int64_t channels,
-                             int64_t states)
+/* Pass 2: h_s = exp(A sum_s) h_{s-1} + local_s, in place. Grid: (D N / 32, B). A warp has 32 states in
+ * CARRY_AHEAD segments, the block's warps segments one behind the other, in turn until all are done:
+ * their reads are all under way at once. What enters a warp's segments is what the warps before it
+ * make of the state. */
+enum { CARRY_AHEAD = 8, CARRY_WARPS = 16 };
+
+__global__ void __launch_bounds__(CARRY_WARPS * 32)
+    carry_states(segments s, const float *a, int64_t a_stride, int64_t channels, int64_t states)
 {
-    constexpr int AHEAD = 8;
-    const int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
-    if (i >= channels * states)
-        return;
-    const int64_t d = i / states, row = (int64_t)blockIdx.y * (s.count - 1);
+    __shared__ float made[CARRY_WARPS][32], kept[CARRY_WARPS][32];
+    const int lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32;
+    const int warps = (int)blockDim.x / 32;
+    const int64_t i = (int64_t)blockIdx.x * 32 + lane, all = channels * states;
+    const int64_t d = min(i, all - 1) / states, count = i < all ? s.count() : 0;
     const float rate = a[d * a_stride + i % states] * SQ_LOG2E;
-    float h = 0;
-    for (int64_t k0 = 0; k0 < s.count - 1; k0 += AHEAD) {
-        float local[AHEAD], decay[AHEAD];
+    float *state = s.state + (int64_t)blockIdx.y * s.count() * all + i;
+    const float *sum = s.sum + (int64_t)blockIdx.y * s.count() * channels + d;
+    float h = 0; /* before this turn */
+    for (int64_t turn = 0; turn < s.count(); turn += warps * CARRY_AHEAD) {
+        const int64_t first = turn + warp * CARRY_AHEAD;
+        float local[CARRY_AHEAD], decay[CARRY_AHEAD], own = 0, share = 1;
 #pragma unroll
-        for (int k = 0; k < AHEAD; k++) {
-            if (k0 + k < s.count - 1) {
-                local[k] = s.state[(row + k0 + k) * channels * states + i];
-                decay[k] = sq_exp2(rate * s.sum[(row + k0 + k) * channels + d]);
-            }
+        for (int k = 0; k < CARRY_AHEAD; k++) {
+            local[k] = first + k < count ? state[(first + k) * all] : 0.0f;
+            decay[k] = first + k < count ? sq_exp2(rate * sum[(first + k) * channels]) : 1.0f;
         }
 #pragma unroll
-        for (int k = 0; k < AHEAD; k++) {
-            if (k0 + k < s.count - 1) {
-                h = fmaf(decay[k], h, local[k]);
-                s.state[(row + k0 + k) * channels * states + i] = h;
-            }
+        for (int k = 0; k < CARRY_AHEAD; k++) {
+            own = fmaf(decay[k], own, local[k]);
+            share *= decay[k];
         }
+        made[warp][lane] = own;
+        kept[warp][lane] = share;
+        __syncthreads();
+        float now = h;
+        for (int of = 0; of < warps; of++) {
+            now = of == warp ? h : now;
+            h = fmaf(kept[of][lane], h, made[of][lane]);
+        }
+#pragma unroll
+        for (int k = 0; k < CARRY_AHEAD; k++) {
+            now = fmaf(decay[k], now, local[k]);
+            if (first + k < count)
+                state[(first + k) * all] = now;
+        }
+        __syncthreads(); /* before the next turn's are put there */
     }
 }
 
-/* Blocks of one segment: tiles of channels, in every group, in every batch row. */
+/* Blocks of one run: tiles of channels, in every group, in every batch row. */
 template <typename C>
 int64_t blocks_of(const sq_call *call)
 {
@@ -212,16 +230,12 @@ int64_t blocks_of(const sq_call *call)
     return dim[0] * groups * sq_ceil_div(dim[2] / groups, C::CHANNELS);
 }
 
-/* One block a multiprocessor has more than two thirds of the speed of two. Smaller ones are less
- * work than cutting L, as long as there are enough of them. */
-template <typename F>
-auto with_split(const sq_call *call, F f)
+/* Up to 16 states. */
+sq_split_plan split_plan_of(const sq_call *call)
 {
-    const int64_t enough = 112;
-    if (blocks_of<tiling_split<1>>(call) < enough &&
-        blocks_of<tiling_split<2>>(call) >= tiling_split<2>::FEW_BLOCKS)
-        return f(tiling_split<2>{});
-    return f(tiling_split<1>{});
+    const int64_t tiles = sq_ceil_div(call->in[IN_U].dim[1], tiling_split<1>::STEPS);
+    return sq_split_choose(blocks_of<tiling_split<1>>(call), blocks_of<tiling_split<2>>(call),
+                           tiles);
 }
 
 /* Two of them are enough for B or C constant in time. */
@@ -232,7 +246,7 @@ auto with_tiling(const sq_call *call, F f)
     if (has_constants(call))
         return states <= tiling_16::STATES ? f(tiling_16{}) : f(tiling_256{});
     if (states <= tiling_split<1>::STATES)
-        return with_split(call, f);
+        return split_plan_of(call).shares == 1 ? f(tiling_split<1>{}) : f(tiling_split<2>{});
     return states <= tiling_64::STATES ? f(tiling_64{}) : f(tiling_256{});
 }
 
@@ -251,25 +265,40 @@ sq_status supports_portable(const sq_call *call, const sq_device *device, sq_err
     });
 }
 
-/* Passes 1 and 2 nearly double the work, so L is cut only where its blocks would leave most of the
- * device idle, and then into at least two; never with B or C constant in time, for which there is no
- * pass 1. The same on every device: so is the workspace. */
+template <typename C>
+constexpr bool is_split = false;
+template <int SHARES>
+constexpr bool is_split<tiling_split<SHARES>> = true;
+
+/* More than 16 states: passes 1 and 2 nearly double the work, so L is cut only where its blocks would
+ * leave most of the device idle, and then into at least two; never with B or C constant in time, for
+ * which there is no pass 1. */
+template <typename C>
+segments segments_of_tiling(const sq_call *call)
+{
+    const int64_t least_tiles = 4, length = call->in[IN_U].dim[1];
+    const int64_t blocks = blocks_of<C>(call), tiles = sq_ceil_div(length, C::STEPS);
+    segments s = {1, 1, tiles * C::STEPS, NULL, NULL};
+    const int64_t most = tiles / least_tiles;
+    if (blocks >= C::FEW_BLOCKS || most < 4 || has_constants(call))
+        return s;
+    const int64_t count = min(most, max((int64_t)2, C::MANY_BLOCKS / blocks));
+    s.steps = sq_ceil_div(tiles, count) * C::STEPS;
+    s.runs = sq_ceil_div(length, s.steps);
+    return s;
+}
+
+/* The same on every device: so is the workspace. */
 segments segments_of(const sq_call *call)
 {
-    const int64_t least_tiles = 4;
-    const int64_t *dim = call->in[IN_U].dim;
     return with_tiling(call, [&](auto c) {
         using C = decltype(c);
-        const int64_t blocks = blocks_of<C>(call);
-        const int64_t tiles = sq_ceil_div(dim[1], C::STEPS);
-        segments s = {1, tiles * C::STEPS, NULL, NULL};
-        const int64_t most = tiles / least_tiles;
-        if (blocks >= C::FEW_BLOCKS || most < 4 || has_constants(call))
-            return s;
-        const int64_t count = min(most, max((int64_t)2, C::MANY_BLOCKS / blocks));
-        s.steps = sq_ceil_div(tiles, count) * C::STEPS;
-        s.count = sq_ceil_div(dim[1], s.steps);
-        return s;
+        if constexpr (is_split<C>) {
+            const sq_split_plan plan = split_plan_of(call);
+            return segments{plan.runs, plan.merged, plan.tiles * C::STEPS, NULL, NULL};
+        } else {
+            return segments_of_tiling<C>(call);
+        }
     });
 }
 
@@ -280,7 +309,7 @@ size_t workspace_portable(const sq_call *call)
         return back_workspace(call);
     if (call->pass == SQ_PASS_STEP)
         return 0;
-    const int64_t rows = dim[0] * (segments_of(call).count - 1) * dim[2];
+    const int64_t rows = dim[0] * segments_of(call).count() * dim[2];
     return (size_t)(rows * (call->in[IN_A].dim[1] + 1)) * sizeof(float);
 }
 
@@ -289,11 +318,6 @@ size_t saved_portable(const sq_call *forward)
     const int64_t *dim = forward->in[IN_U].dim, borders = (dim[1] - 1) / BORDER;
     return (size_t)(dim[0] * borders * dim[2] * forward->in[IN_A].dim[1]) * sizeof(float);
 }
-
-template <typename C>
-constexpr bool is_split = false;
-template <int SHARES>
-constexpr bool is_split<tiling_split<SHARES>> = true;
 
 template <typename T, typename C, bool STATE_ONLY, bool CONSTANT>
 auto kernel_of()
@@ -304,19 +328,19 @@ auto kernel_of()
         return scan_portable<T, C, STATE_ONLY, CONSTANT>;
 }
 
-/* Grid's y: segments that are scanned. */
 template <typename T, typename C, bool STATE_ONLY, bool CONSTANT>
 sq_status launch_scan(const sq_call *call, const scan_args<T> &args, const segments &s,
                       sq_error *err)
 {
     const size_t bytes = sizeof(typename C::template shared<T>);
     const auto kernel = kernel_of<T, C, STATE_ONLY, CONSTANT>();
-    /* Nobody needs the state after the last segment. */
-    dim3 grid((unsigned)(blocks_of<C>(call) / args.batch), (unsigned)(s.count - STATE_ONLY),
-              (unsigned)args.batch);
+    const dim3 blocks((unsigned)(blocks_of<C>(call) / args.batch),
+                      (unsigned)(STATE_ONLY ? s.count() : s.runs), (unsigned)args.batch);
+    const sq_grid grid = {blocks, C::THREADS, bytes, false};
     SQ_TRY(sq_allow_shared(kernel, bytes, err));
-    kernel<<<grid, C::THREADS, bytes, sq_stream(call)>>>(args, s);
-    return sq_launched(STATE_ONLY ? "selective_scan pass 1" : "selective_scan portable", err);
+    return sq_launch_chained(call, grid,
+                             STATE_ONLY ? "selective_scan pass 1" : "selective_scan portable", err,
+                             kernel, args, s);
 }
 
 /* Passes 1 and 2. */
@@ -325,18 +349,19 @@ sq_status launch_carry(const sq_call *call, const scan_args<T> &args, const segm
                        sq_error *err)
 {
     SQ_TRY((launch_scan<T, C, true, false>(call, args, s, err)));
-    dim3 all((unsigned)sq_ceil_div(args.channels * args.states, 256), (unsigned)args.batch);
-    carry_states<<<all, 256, 0, sq_stream(call)>>>(s, args.a, args.a_stride, args.channels,
-                                                   args.states);
-    return sq_launched("selective_scan pass 2", err);
+    const int64_t warps = min((int64_t)CARRY_WARPS, sq_ceil_div(s.count(), CARRY_AHEAD));
+    const int64_t blocks = sq_ceil_div(args.channels * args.states, 32);
+    const sq_grid grid = {dim3((unsigned)blocks, (unsigned)args.batch), (int)warps * 32, 0, false};
+    return sq_launch_chained(call, grid, "selective_scan pass 2", err, carry_states, s, args.a,
+                             args.a_stride, args.channels, args.states);
 }
 
 template <typename T, typename C>
 sq_status launch_passes(const sq_call *call, const scan_args<T> &args, const segments &s,
                         sq_error *err)
 {
-    if constexpr (!std::is_same<C, tiling_split<2>>::value) { /* of which there are always enough */
-        if (s.count > 1)
+    if constexpr (!std::is_same<C, tiling_split<2>>::value) { /* which has one run always */
+        if (s.runs > 1)
             SQ_TRY((launch_carry<T, C>(call, args, s, err)));
     }
     return launch_scan<T, C, false, false>(call, args, s, err);
@@ -348,7 +373,7 @@ sq_status launch_forward(const sq_call *call, sq_error *err)
     segments s = segments_of(call);
     const int64_t *dim = call->in[IN_U].dim, states = call->in[IN_A].dim[1];
     s.state = (float *)call->workspace;
-    s.sum = s.state + dim[0] * (s.count - 1) * dim[2] * states;
+    s.sum = s.state + dim[0] * s.count() * dim[2] * states;
     return with_tiling(call, [&](auto c) {
         using C = decltype(c);
         const scan_args<T> args = forward_args_of<T>(call);

@@ -6,6 +6,7 @@
 #include "kernels/hw/mma_tf32_sm80.cuh"
 #include "kernels/selective_scan/raw_row.cuh"
 #include "kernels/selective_scan/scan_tile.cuh"
+#include "kernels/selective_scan/split_plan.h"
 
 namespace sq_selective_scan
 {
@@ -19,20 +20,18 @@ struct tiling_split {
     static constexpr int SHARES = SHARES_, STATES = 16, CHANNELS = 64 / SHARES, STEPS = 32;
     static constexpr int PAIRS = CHANNELS / 2, COLUMNS = 8; /* of sq_mma_tf32's D: steps */
     static constexpr int SCANNERS = 128, FEEDERS = 128;
-    static constexpr int THREADS = SCANNERS + FEEDERS, BLOCKS = 2; /* of an SM at once, at least */
+    static constexpr int THREADS = SCANNERS + FEEDERS;
     static constexpr int OCTETS = CHANNELS / 8, ROW_STEP = FEEDERS / OCTETS;
     static constexpr int ITEMS =
         STEPS / ROW_STEP; /* octets of channels that a feeder has of a tile */
-    /* L is cut below, to so many. */
-    static constexpr int64_t FEW_BLOCKS = 80, MANY_BLOCKS = 264;
     template <typename T>
     using shared = split_shared<SHARES>;
 };
 
 /* Tiles in turn. step: d_t and d_t u_t of two neighbouring channels, at split_place. The scan leaves
  * their C_t . h_t in it, in the half that split_half tells; shares, which cannot know what the other
- * has read, each its part in a half of a tile behind these. At i: b of states 2i, 2i + 8, 2i + 1, 2i + 9, c of 2i, 2i + 1, 2i + 8, 2i + 9: neighbours are
- * operands of one product. */
+ * has read, each its part in a half of a tile behind these. At i: b of states 2i, 2i + 8, 2i + 1,
+ * 2i + 9, c of 2i, 2i + 1, 2i + 8, 2i + 9: neighbours are operands of one product. */
 template <int SHARES>
 struct split_shared {
     using tiling = tiling_split<SHARES>;
@@ -193,7 +192,6 @@ struct feeder {
         for (int i = 0; i < ITEMS; i++) {
             float d[8], x[8];
             delta[i].get(d);
-            u[i].get(x);
 #pragma unroll
             for (int k = 0; k < 8; k++)
                 d[k] += bias[k];
@@ -202,6 +200,7 @@ struct feeder {
                 for (int k = 0; k < 8; k++)
                     d[k] = softplus<softplus_terms<T>>(d[k]);
             }
+            u[i].get(x);
             if (next_left < tiling::STEPS) {
 #pragma unroll
                 for (int k = 0; k < 8; k++) {
