@@ -294,6 +294,7 @@ __global__ void __launch_bounds__(tiling_split<SHARES>::THREADS,
 {
     using tiling = tiling_split<SHARES>;
     extern __shared__ uint4 shared_memory[];
+    sq_chain_begin_next();
     auto *tiles = (split_shared<SHARES> *)shared_memory;
     const block_part part = part_of<tiling, STATE_ONLY>(p, s);
     const int64_t n_tiles = (part.steps + tiling::STEPS - 1) / tiling::STEPS;
@@ -308,6 +309,8 @@ __global__ void __launch_bounds__(tiling_split<SHARES>::THREADS,
     const int64_t at = row_of<STATE_ONLY>(s, part.b) * p.channels + part.d0;
     scanner<T, SHARES, STATE_ONLY> own((int)threadIdx.x / 32, (int)threadIdx.x % 32);
     own.load_decays(p, part);
+    /* For the states of segments. Feeders write behind a barrier that follows this. */
+    sq_chain_wait();
     if (blockIdx.y == 0)
         own.load_state(p, part,
                        p.initial

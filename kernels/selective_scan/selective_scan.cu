@@ -116,6 +116,7 @@ template <typename T, typename C, bool STATE_ONLY, bool CONSTANT>
 __global__ void __launch_bounds__(C::THREADS, C::BLOCKS) scan_portable(scan_args<T> p, segments s)
 {
     extern __shared__ uint4 shared_memory[];
+    sq_chain_begin_next();
     auto *tiles = (shared_tiles<T, C> *)shared_memory;
     const block_part part = part_of<C, STATE_ONLY>(p, s);
     const pair_of_channels<C> pair(p, part);
@@ -135,6 +136,7 @@ __global__ void __launch_bounds__(C::THREADS, C::BLOCKS) scan_portable(scan_args
     if constexpr (CONSTANT) {
         own.load_constants(p, d, is_owner);
     }
+    sq_chain_wait(); /* for the states of segments */
     if (blockIdx.y == 0 && p.initial && is_owner)
         own.load_state(p.initial + part.b * p.initial_stride_b + d * p.initial_stride_d, p.states);
     else if (!STATE_ONLY && blockIdx.y > 0 && is_owner)
@@ -183,6 +185,7 @@ __global__ void __launch_bounds__(CARRY_WARPS * 32)
     carry_states(segments s, const float *a, int64_t a_stride, int64_t channels, int64_t states)
 {
     __shared__ float made[CARRY_WARPS][32], kept[CARRY_WARPS][32];
+    sq_chain_begin_next();
     const int lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32;
     const int warps = (int)blockDim.x / 32;
     const int64_t i = (int64_t)blockIdx.x * 32 + lane, all = channels * states;
@@ -191,6 +194,7 @@ __global__ void __launch_bounds__(CARRY_WARPS * 32)
     float *state = s.state + (int64_t)blockIdx.y * s.count() * all + i;
     const float *sum = s.sum + (int64_t)blockIdx.y * s.count() * channels + d;
     float h = 0; /* before this turn */
+    sq_chain_wait();
     for (int64_t turn = 0; turn < s.count(); turn += warps * CARRY_AHEAD) {
         const int64_t first = turn + warp * CARRY_AHEAD;
         float local[CARRY_AHEAD], decay[CARRY_AHEAD], own = 0, share = 1;
@@ -336,7 +340,7 @@ sq_status launch_scan(const sq_call *call, const scan_args<T> &args, const segme
     const auto kernel = kernel_of<T, C, STATE_ONLY, CONSTANT>();
     const dim3 blocks((unsigned)(blocks_of<C>(call) / args.batch),
                       (unsigned)(STATE_ONLY ? s.count() : s.runs), (unsigned)args.batch);
-    const sq_grid grid = {blocks, C::THREADS, bytes, false};
+    const sq_grid grid = {blocks, C::THREADS, bytes, !STATE_ONLY && s.runs > 1};
     SQ_TRY(sq_allow_shared(kernel, bytes, err));
     return sq_launch_chained(call, grid,
                              STATE_ONLY ? "selective_scan pass 1" : "selective_scan portable", err,
@@ -351,7 +355,7 @@ sq_status launch_carry(const sq_call *call, const scan_args<T> &args, const segm
     SQ_TRY((launch_scan<T, C, true, false>(call, args, s, err)));
     const int64_t warps = min((int64_t)CARRY_WARPS, sq_ceil_div(s.count(), CARRY_AHEAD));
     const int64_t blocks = sq_ceil_div(args.channels * args.states, 32);
-    const sq_grid grid = {dim3((unsigned)blocks, (unsigned)args.batch), (int)warps * 32, 0, false};
+    const sq_grid grid = {dim3((unsigned)blocks, (unsigned)args.batch), (int)warps * 32, 0, true};
     return sq_launch_chained(call, grid, "selective_scan pass 2", err, carry_states, s, args.a,
                              args.a_stride, args.channels, args.states);
 }
