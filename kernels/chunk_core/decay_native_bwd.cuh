@@ -216,7 +216,7 @@ __device__ __forceinline__ void sq_grads_store_values(const sq_grads_maps &maps,
     sq_async_fence();
     sq_named_sync(SQ_GRADS_KEYS_SYNC, SQ_WARPGROUP);
     if (is_first)
-        sq_tma_store(&maps.d_v, s.column, s.head, s.chunk * SQ_CHUNK, s.batch, tile);
+        sq_tma_store_once(&maps.d_v, s.column, s.head, s.chunk * SQ_CHUNK, s.batch, tile);
 }
 
 /* dv = key o (K G) + skip dO, of a stage. */

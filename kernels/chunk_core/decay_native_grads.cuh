@@ -477,8 +477,8 @@ __device__ __forceinline__ void sq_grads_flush(const sq_decay_tiled &c, const sq
     if (is_first) {
 #pragma unroll
         for (int n = 0; n < 2; n++) {
-            sq_tma_store(map, key + n * SQ_TMA_SIDE, s.group, first, s.batch,
-                         tiles + n * SQ_TMA_TILE_BYTES);
+            sq_tma_store_once(map, key + n * SQ_TMA_SIDE, s.group, first, s.batch,
+                              tiles + n * SQ_TMA_TILE_BYTES);
         }
     }
 }

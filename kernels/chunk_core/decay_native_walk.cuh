@@ -31,13 +31,14 @@ constexpr int sq_walk_shared_bytes =
     1024 + SQ_GRADS_TILES * SQ_TMA_TILE_BYTES + (int)sizeof(sq_walk_small);
 
 /* Calls f(step, number of the step) for the block's steps. Neighbouring blocks walk over
- * neighbouring heads at the same time: those lie side by side in memory. */
+ * neighbouring heads at the same time: those lie side by side in memory. The last heads come first:
+ * what the states' kernel has read and written last, their last chunks, is in L2 still. */
 template <typename F>
 __device__ __forceinline__ void sq_walk_each(const sq_decay_tiled &c, F f)
 {
-    const int units = c.p.batch * c.p.heads;
     int n = 0;
-    for (int unit = (int)blockIdx.x; unit < units; unit += (int)gridDim.x) {
+    for (int unit = c.p.batch * c.p.heads - 1 - (int)blockIdx.x; unit >= 0;
+         unit -= (int)gridDim.x) {
         const int batch = unit / c.p.heads, head = unit % c.p.heads;
         for (int chunk = c.chunks - 1; chunk >= 0; chunk--) {
             f(sq_grads_step{batch, head, chunk, 0, head, 0, true, true, true, true}, n++);
@@ -92,6 +93,8 @@ struct sq_walk_shared : sq_grads_shared {
 
 /* --- the producer --- */
 
+/* Nobody reads a head's Q, K and S again, nor soon what leaves: V and dO alone stay in L2 beside what the
+ * states' kernel has left there. */
 __device__ __forceinline__ void sq_walk_copy(const sq_grads_maps &maps, const sq_decay_tiled &c,
                                              const sq_walk_shared &shared)
 {
@@ -107,15 +110,15 @@ __device__ __forceinline__ void sq_walk_copy(const sq_grads_maps &maps, const sq
 #pragma unroll
         for (int i = 0; i < 2; i++) {
             const int to = i * SQ_TMA_TILE_BYTES, x = i * SQ_TMA_SIDE;
-            sq_tma_load(shared.q(stage) + to, &maps.q, x, s.group, first, s.batch, full);
-            sq_tma_load(shared.k(stage) + to, &maps.k, x, s.group, first, s.batch, full);
+            sq_tma_load_once(shared.q(stage) + to, &maps.q, x, s.group, first, s.batch, full);
+            sq_tma_load_once(shared.k(stage) + to, &maps.k, x, s.group, first, s.batch, full);
         }
         if (n == 0)
             sq_chain_wait();
 #pragma unroll
         for (int i = 0; i < 2; i++) {
             const int to = i * SQ_TMA_TILE_BYTES, x = i * SQ_TMA_SIDE;
-            sq_tma_load(shared.before(stage) + to, &maps.before, x, 0, 0, before, full);
+            sq_tma_load_once(shared.before(stage) + to, &maps.before, x, 0, 0, before, full);
         }
         sq_barrier_arrive(full);
     });

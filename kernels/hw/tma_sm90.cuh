@@ -99,7 +99,12 @@ __device__ __forceinline__ void sq_async_fence()
     asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
 }
 
-/* --- tiles; one thread --- */
+/* --- tiles; one thread ---
+ *
+ * _once: nobody wants the bytes again before much else has passed through L2, so they leave it before
+ * what came without that word (PTX ISA, "createpolicy"). Not where a neighbouring block reads the
+ * other half of the same 256 bytes, which L2 fetches together: it might come too late.
+ */
 
 /* Fetches the map itself, which a first load would wait for. */
 __device__ __forceinline__ void sq_tma_fetch_map(const CUtensorMap *map)
@@ -117,12 +122,39 @@ __device__ __forceinline__ void sq_tma_load(uint32_t tile, const CUtensorMap *ma
                  : "memory");
 }
 
+__device__ __forceinline__ void sq_tma_load_once(uint32_t tile, const CUtensorMap *map, int x,
+                                                 int h, int t, int b, uint32_t barrier)
+{
+    asm volatile("{\n"
+                 ".reg .b64 policy;\n"
+                 "createpolicy.fractional.L2::evict_first.b64 policy, 1.0;\n"
+                 "cp.async.bulk.tensor.4d.shared::cluster.global.tile.mbarrier::complete_tx::bytes"
+                 ".L2::cache_hint [%0], [%1, {%3, %4, %5, %6}], [%2], policy;\n"
+                 "}" ::"r"(tile),
+                 "l"(map), "r"(barrier), "r"(x), "r"(h), "r"(t), "r"(b)
+                 : "memory");
+}
+
 /* What lies outside of the tensor is not written. */
 __device__ __forceinline__ void sq_tma_store(const CUtensorMap *map, int x, int h, int t, int b,
                                              uint32_t tile)
 {
     asm volatile("cp.async.bulk.tensor.4d.global.shared::cta.tile.bulk_group "
                  "[%0, {%2, %3, %4, %5}], [%1];" ::"l"(map),
+                 "r"(tile), "r"(x), "r"(h), "r"(t), "r"(b)
+                 : "memory");
+    asm volatile("cp.async.bulk.commit_group;" ::: "memory");
+}
+
+__device__ __forceinline__ void sq_tma_store_once(const CUtensorMap *map, int x, int h, int t,
+                                                  int b, uint32_t tile)
+{
+    asm volatile("{\n"
+                 ".reg .b64 policy;\n"
+                 "createpolicy.fractional.L2::evict_first.b64 policy, 1.0;\n"
+                 "cp.async.bulk.tensor.4d.global.shared::cta.tile.bulk_group.L2::cache_hint "
+                 "[%0, {%2, %3, %4, %5}], [%1], policy;\n"
+                 "}" ::"l"(map),
                  "r"(tile), "r"(x), "r"(h), "r"(t), "r"(b)
                  : "memory");
     asm volatile("cp.async.bulk.commit_group;" ::: "memory");
