@@ -35,9 +35,38 @@ __device__ __forceinline__ float sq_tile_slope(const sq_decay_params &p, float r
  * so many-th head, a lane two steps. */
 enum { SQ_TILE_GATES_HEADS = 32, SQ_TILE_GATES_THREADS = 256 };
 
+/* Of a head and the lane's two steps, summed over tiles of keys. */
+typedef struct {
+    float step[SQ_CHUNK / 32], log[SQ_CHUNK / 32];
+} sq_tile_gate_parts;
+
+__device__ __forceinline__ sq_tile_gate_parts sq_tile_load_gates(const sq_decay_tiled &c,
+                                                                 const sq_tile_unit &u)
+{
+    sq_tile_gate_parts parts = {};
+    const int lane = (int)threadIdx.x % 32;
+    const auto add = [&](int tile, auto f) {
+        const int64_t at = sq_tile_gate_index(c, tile, u) + lane;
+#pragma unroll
+        for (int half = 0; half < SQ_CHUNK / 32; half++) {
+            if (lane + 32 * half >= u.steps)
+                continue;
+            if (c.p.kind == SQ_DECAY_STEP)
+                f(parts.step[half], c.d_step[at + 32 * half]);
+            f(parts.log[half], c.d_log[at + 32 * half]);
+        }
+    };
+    add(0, [](float &sum, float part) { sum = part; });
+#pragma unroll 1 /* seldom: nothing waits for the first */
+    for (int tile = 1; tile < c.key_tiles; tile++)
+        add(tile, [](float &sum, float part) { sum += part; });
+    return parts;
+}
+
 /* One head. dt: its column of the shared tile, in which its gradient takes the place of dt. */
 template <typename T>
 __device__ __forceinline__ void sq_tile_gates_of(const sq_decay_tiled &c, const sq_tile_unit &u,
+                                                 const sq_tile_gate_parts &parts,
                                                  float (*dt)[SQ_TILE_GATES_HEADS + 1], int column)
 {
     const int lane = (int)threadIdx.x % 32;
@@ -47,11 +76,7 @@ __device__ __forceinline__ void sq_tile_gates_of(const sq_decay_tiled &c, const 
     for (int half = 0; half < SQ_CHUNK / 32; half++) {
         const int i = lane + 32 * half;
         const bool is_step = i < u.steps;
-        float d_step = 0.0f, d_log = 0.0f;
-        for (int tile = 0; tile < c.key_tiles && is_step; tile++) {
-            d_step += c.d_step[sq_tile_gate_index(c, tile, u) + i];
-            d_log += c.d_log[sq_tile_gate_index(c, tile, u) + i];
-        }
+        const float d_step = 0.0f + parts.step[half], d_log = 0.0f + parts.log[half]; /* not -0 */
         float result = d_log;
         if (c.p.kind == SQ_DECAY_STEP && is_step) {
             const float raw = dt[i][column];
@@ -72,7 +97,8 @@ __device__ __forceinline__ void sq_tile_gates_of(const sq_decay_tiled &c, const 
     }
 }
 
-/* Block: (chunk of a batch row, heads), heads fastest. */
+/* Block: (chunk of a batch row, heads), heads fastest. A warp asks for all of its heads' parts at
+ * once, before it looks at the first. */
 template <typename T>
 static __global__ void __launch_bounds__(SQ_TILE_GATES_THREADS)
     sq_tile_gates_kernel(sq_decay_tiled c)
@@ -90,11 +116,20 @@ static __global__ void __launch_bounds__(SQ_TILE_GATES_THREADS)
     for (int i = warp; i < u.steps && is_read; i += warps)
         dt[i][lane] = sq_decay_dt<T>(c.p, u.batch, u.first + i, first + lane);
     sq_chain_wait();
+    sq_tile_unit own = u;
+    sq_tile_gate_parts parts[SQ_TILE_GATES_HEADS / warps];
+#pragma unroll
+    for (int i = 0; i < SQ_TILE_GATES_HEADS / warps; i++) {
+        own.head = first + warp + i * warps;
+        if (warp + i * warps < heads)
+            parts[i] = sq_tile_load_gates(c, own);
+    }
     __syncthreads();
-    for (int h = warp; h < heads; h += warps) {
-        sq_tile_unit own = u;
-        own.head = first + h;
-        sq_tile_gates_of<T>(c, own, dt, h);
+#pragma unroll
+    for (int i = 0; i < SQ_TILE_GATES_HEADS / warps; i++) {
+        own.head = first + warp + i * warps;
+        if (warp + i * warps < heads)
+            sq_tile_gates_of<T>(c, own, parts[i], dt, warp + i * warps);
     }
     __syncthreads();
     for (int i = warp; i < u.steps && lane < heads; i += warps)
