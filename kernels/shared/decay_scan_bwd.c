@@ -12,24 +12,33 @@
  * of the state too, which is the gradient of decays by row. Where a document starts, and where
  * there is no state before, a_t counts as 0: so does its gradient, exactly. Queries and keys of a
  * group get the sum over its heads, so a group is one unit of work.
+ *
+ * Where named intermediates are rounded (docs/intermediates.md), S before each chunk of 64 steps is, and
+ * G after it, as its steps read them; the next chunk's come from what is not rounded. The sum of the
+ * last line is then a chunk's own: it begins with <G, S> at its end, of what its steps have read.
  */
 #include "kernels/shared/decay_scan.h"
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "kernels/shared/rounding.h"
 #include "kernels/shared/rows.h"
 
+enum { CHUNK = 64 };
+
 /* One (b, g). Rows of L steps; q, k and their gradients are the group's, the others one head's.
- * d_o: do'. v: as it enters the state. decay, d_row: of the rows of the state. */
+ * d_o: do'. v: as it enters the state. decay, d_row: of the rows of the state. seen: the state, or its
+ * gradient, as steps read it; `state` itself where nothing is rounded: one chunk is all then. ends:
+ * S after each chunk, as seen. */
 typedef struct {
     const sq_call *call;
     const sq_decay_scan *scan;
     const sq_decay_scan_grads *grads;
-    int64_t b, g, length, keys, values;
+    int64_t b, g, length, keys, values, chunk;
     double *d_skip; /* of this sequence: (H, V) */
-    double *q, *k, *dq, *dk, *v, *d_o, *dv, *state, *q_dot_dq, *decay, *d_row, *y, *z;
+    double *q, *k, *dq, *dk, *v, *d_o, *dv, *state, *seen, *ends, *q_dot_dq, *decay, *d_row, *y, *z;
 } job;
 
 static void read_rows(const job *j, const sq_tensor *t, int64_t h, int64_t n, double *out)
@@ -131,6 +140,30 @@ static void write_gate_gradient(const job *j, int64_t t, int64_t h)
     sq_row_write(d_z, sq_offset3(d_z, j->b, t, h), j->values, j->z);
 }
 
+static bool is_chunk_end(const job *j, int64_t t)
+{
+    return (t + 1) % j->chunk == 0 || t + 1 == j->length;
+}
+
+/* The state that chunks hand on, where it is not the one that is read: decayed, and + factor left right^T. */
+static void carry(const job *j, double factor, const double *left, const double *right)
+{
+    for (int64_t n = 0; j->seen != j->state && n < j->keys; n++) {
+        const double x = factor * left[n];
+        double *row = j->state + n * j->values;
+        for (int64_t c = 0; c < j->values; c++)
+            row[c] = j->decay[n] * row[c] + x * right[c];
+    }
+}
+
+/* At the end of step t, where a chunk may end. */
+static void keep_state(const job *j, int64_t t)
+{
+    const int64_t size = j->keys * j->values;
+    if (is_chunk_end(j, t))
+        memcpy(j->ends + t / j->chunk * size, j->seen, (size_t)size * sizeof *j->ends);
+}
+
 /* Forward in time: the states again, dq and dz. */
 static void run_queries(const job *j, int64_t h)
 {
@@ -141,11 +174,14 @@ static void run_queries(const job *j, int64_t h)
         const double *v = j->v + t * values, *g = j->d_o + t * values;
         const double factor = output_factor(j, t, h);
         double dot = 0;
+        for (int64_t i = 0; t % j->chunk == 0 && i < keys * values; i++)
+            j->seen[i] = sq_named(j->state[i]);
         read_decay(j, &gate, t, h);
+        carry(j, gate.weight, j->k + t * keys, v);
         clear(j->y, values);
         for (int64_t n = 0; n < keys; n++) {
             const double q = factor * j->q[t * keys + n], k = gate.weight * j->k[t * keys + n];
-            double sum = 0, *row = j->state + n * values;
+            double sum = 0, *row = j->seen + n * values;
             for (int64_t c = 0; c < values; c++) {
                 row[c] = j->decay[n] * row[c] + k * v[c];
                 j->y[c] += q * row[c];
@@ -155,24 +191,27 @@ static void run_queries(const job *j, int64_t h)
             dot += q * sum;
         }
         j->q_dot_dq[t] = dot;
+        keep_state(j, t);
         if (sq_scan_has(j->scan->z))
             write_gate_gradient(j, t, h);
     }
 }
 
-/* G_L, and <d_final, S_{L-1}> by rows of the state, which run_queries left. */
-static void start_keys(const job *j, int64_t h)
+/* Where a chunk ends, behind step t: G as its steps read it, and <G, S> by rows of the state; their sum. */
+static double enter_chunk(const job *j, int64_t t)
 {
-    const sq_tensor *d_final = j->grads->d_final;
+    const double *end = j->ends + t / j->chunk * j->keys * j->values;
+    double sum = 0;
     for (int64_t n = 0; n < j->keys; n++) {
-        j->d_row[n] = 0;
+        const int64_t row = n * j->values;
+        for (int64_t i = row; i < row + j->values; i++) {
+            j->state[i] *= j->decay[n];
+            j->seen[i] = sq_named(j->state[i]);
+        }
         j->decay[n] = 1;
-        if (!sq_scan_has(d_final))
-            continue;
-        sq_row_read(d_final, sq_offset3(d_final, j->b, h, n), j->values, j->y);
-        j->d_row[n] = sq_row_dot(j->y, j->state + n * j->values, j->values);
+        sum += j->d_row[n] = sq_row_dot(j->seen + row, end + row, j->values);
     }
-    read_state(j, d_final, h);
+    return sum;
 }
 
 /* The gradients of the decays of one step: of all rows, and their sum. */
@@ -189,20 +228,23 @@ static void write_decay_gradient(const job *j, int64_t t, int64_t h, double sum)
 static void run_keys(const job *j, int64_t h)
 {
     const int64_t keys = j->keys, values = j->values, heads = j->scan->v->dim[2];
-    start_keys(j, h);
     double d_log = 0;
+    read_state(j, j->grads->d_final, h);
     for (int64_t n = 0; n < keys; n++)
-        d_log += j->d_row[n];
+        j->decay[n] = 1;
     for (int64_t t = j->length - 1; t >= 0; t--) {
         const sq_scan_gate gate = j->scan->gate(j->call, j->b, t, h);
         const double *v = j->v + t * values, *g = j->d_o + t * values;
         const double factor = output_factor(j, t, h);
         double *dv = j->dv + t * values, k_dot = 0; /* k . (G v) */
+        if (is_chunk_end(j, t))
+            d_log = enter_chunk(j, t);
+        carry(j, factor, j->q + t * keys, g);
         for (int64_t c = 0; c < values; c++)
             dv[c] = j->scan->skip ? j->scan->skip(j->call, h, c) * g[c] : 0;
         for (int64_t n = 0; n < keys; n++) {
             const double q = factor * j->q[t * keys + n], k = j->k[t * keys + n];
-            double sum = 0, *row = j->state + n * values;
+            double sum = 0, *row = j->seen + n * values;
             for (int64_t c = 0; c < values; c++) {
                 row[c] = q * g[c] + j->decay[n] * row[c];
                 sum += row[c] * v[c];
@@ -263,11 +305,13 @@ static bool run_job(job *j)
 {
     const int64_t rows = j->length, groups = j->scan->k->dim[2];
     const int64_t per_group = j->scan->v->dim[2] / groups, keys = j->keys, values = j->values;
-    double *memory =
-        calloc((size_t)(rows * (4 * keys + 3 * values + 1) + keys * values + 2 * (keys + values)),
-               sizeof *memory);
+    const int64_t chunks = sq_is_rounding() ? (rows + CHUNK - 1) / CHUNK : 1;
+    double *memory = calloc((size_t)(rows * (4 * keys + 3 * values + 1) +
+                                     (chunks + 2) * keys * values + 2 * (keys + values)),
+                            sizeof *memory);
     if (!memory)
         return false;
+    j->chunk = sq_is_rounding() ? CHUNK : rows;
     j->q = memory;
     j->k = j->q + rows * keys;
     j->dq = j->k + rows * keys;
@@ -277,7 +321,9 @@ static bool run_job(job *j)
     j->dv = j->d_o + rows * values;
     j->q_dot_dq = j->dv + rows * values;
     j->state = j->q_dot_dq + rows;
-    j->decay = j->state + keys * values;
+    j->seen = sq_is_rounding() ? j->state + keys * values : j->state;
+    j->ends = j->state + 2 * keys * values;
+    j->decay = j->ends + chunks * keys * values;
     j->d_row = j->decay + keys;
     j->y = j->d_row + keys;
     j->z = j->y + values;
