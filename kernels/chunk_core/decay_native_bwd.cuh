@@ -240,6 +240,22 @@ __device__ __forceinline__ void sq_grads_begin_values(uint32_t tile, const float
     }
 }
 
+/* dw of the thread's two steps. key: summed; step: the thread's share. */
+__device__ __forceinline__ void sq_grads_store_step(const sq_decay_tiled &c, const sq_grads_step &s,
+                                                    const sq_chunk_gates *gates, sq_native_lane at,
+                                                    const float (&key)[2], float (&step)[2])
+{
+    const int row = 16 * at.warp + at.g;
+    float *d_step = c.d_step + sq_tile_gate_index(c, 0, sq_grads_unit(c, s));
+    sq_grads_sum_lanes(step);
+    if (at.q != 0)
+        return;
+#pragma unroll
+    for (int r = 0; r < 2; r++) {
+        d_step[row + 8 * r] = c.p.scale * step[r] + gates->tail[row + 8 * r] * key[r];
+    }
+}
+
 /* The warpgroup of keys: dk, dv, dw, the keys' part of d(ln a). */
 template <typename T, typename SHARED>
 __device__ __forceinline__ void sq_grads_keys(const sq_grads_maps &maps, const sq_decay_tiled &c,
@@ -315,16 +331,13 @@ __device__ __forceinline__ void sq_grads_keys(const sq_grads_maps &maps, const s
         sq_wgmma_commit();
         if (s.is_last_tile && c.d_log) {
             sq_grads_sums *sums = sq_grads_begin_sums(shared, head);
-            float *d_step = c.d_step + sq_tile_gate_index(c, 0, sq_grads_unit(c, s));
             sq_grads_sum_lanes(key);
-            sq_grads_sum_lanes(step);
             if (at.q == 0) {
-#pragma unroll
-                for (int r = 0; r < 2; r++) {
-                    sums->keys[row + 8 * r] = factor[r] * key[r];
-                    d_step[row + 8 * r] = c.p.scale * step[r] + gates->tail[row + 8 * r] * key[r];
-                }
+                sums->keys[row] = factor[0] * key[0];
+                sums->keys[row + 8] = factor[1] * key[1];
             }
+            if (c.p.kind == SQ_DECAY_STEP) /* else w is 1 */
+                sq_grads_store_step(c, s, gates, at, key, step);
             sums->dots[threadIdx.x] = dot;
             sq_grads_hand_sums(shared, head++);
             key[0] = key[1] = dot = 0.0f;
