@@ -61,7 +61,7 @@ sq_status sq_decay_naive_supports(const sq_call *call, const sq_decay_params &p,
 {
     (void)device;
     SQ_TRY(sq_supports_types(call, why));
-    if (p.chunk != 0 && call->pass == SQ_PASS_FWD)
+    if (p.chunk != 0 && call->pass != SQ_PASS_STEP)
         return sq_fail(why, SQ_UNSUPPORTED, "goes step by step: chunk=0 only");
     if (p.keys > SQ_NAIVE_MAX_KEYS)
         return sq_fail(why, SQ_UNSUPPORTED, "%d state rows: at most %d", p.keys, SQ_NAIVE_MAX_KEYS);

@@ -131,6 +131,15 @@ __device__ __forceinline__ float sq_decay_softplus(const sq_decay_params &p, flo
     return p.has_softplus && raw <= 20.0f ? log1pf(expf(raw)) : raw;
 }
 
+/* d(step) / d(dt + bias). */
+__device__ __forceinline__ float sq_decay_slope(const sq_decay_params &p, float raw)
+{
+    const float step = sq_decay_softplus(p, raw);
+    if (step < p.dt_min || step > p.dt_max)
+        return 0.0f;
+    return p.has_softplus && raw <= 20.0f ? 1.0f / (1.0f + expf(-raw)) : 1.0f;
+}
+
 /* dt: the step's element of p.dt (ignored where it has none). */
 __device__ __forceinline__ sq_decay_step sq_decay_gate(const sq_decay_params &p,
                                                        const sq_decay_head &head, float dt)

@@ -19,10 +19,14 @@ typedef size_t (*sq_decay_workspace_fn)(const sq_call *call, const sq_decay_para
 typedef sq_status (*sq_decay_launch_fn)(const sq_call *call, const sq_decay_params &p,
                                         sq_error *err);
 
-/* decay_naive.cu: one warp per column of the state, step by step: passes fwd and step. */
+/* decay_naive.cu: one warp per column of the state, step by step: passes fwd and step.
+ * decay_naive_bwd.cu: one thread per row, then per column. */
 sq_status sq_decay_naive_supports(const sq_call *call, const sq_decay_params &p,
                                   const sq_device *device, sq_error *why);
 sq_status sq_decay_naive_launch(const sq_call *call, const sq_decay_params &p, sq_error *err);
+size_t sq_decay_naive_bwd_workspace(const sq_decay_params &p);
+sq_status sq_decay_naive_backward(const sq_call *call, const sq_decay_params &p,
+                                  const sq_decay_grads &grads, sq_error *err);
 
 /* decay_step.cu: pass step of what the naive kernel supports. */
 sq_status sq_decay_step_launch(const sq_call *call, const sq_decay_params &p, sq_error *err);
@@ -65,17 +69,16 @@ sq_status sq_decay_tile_forward(const sq_call *call, const sq_decay_params &p, s
 sq_status sq_decay_tile_backward(const sq_call *call, const sq_decay_params &p,
                                  const sq_decay_grads &grads, sq_error *err);
 
-template <sq_decay_params_fn PARAMS>
+template <sq_decay_params_fn PARAMS, sq_decay_grads_fn GRADS>
 struct sq_decay_naive {
-    static constexpr unsigned passes = SQ_HAS_PASS(SQ_PASS_FWD) | SQ_HAS_STEP;
+    static constexpr unsigned passes = SQ_HAS_BWD | SQ_HAS_STEP;
     static sq_status supports(const sq_call *call, const sq_device *device, sq_error *why)
     {
         return sq_decay_naive_supports(call, PARAMS(call), device, why);
     }
     static size_t workspace(const sq_call *call)
     {
-        (void)call;
-        return 0;
+        return call->pass == SQ_PASS_BWD ? sq_decay_naive_bwd_workspace(PARAMS(call)) : 0;
     }
     static sq_status forward(const sq_call *call, const sq_decay_params &p, void *plan,
                              sq_error *err)
@@ -85,14 +88,21 @@ struct sq_decay_naive {
     }
     static sq_status launch(const sq_call *call, void *plan, sq_error *err)
     {
-        return forward(call, PARAMS(call), plan, err);
+        return call->pass == SQ_PASS_BWD
+                   ? sq_decay_naive_backward(call, PARAMS(call), GRADS(call), err)
+                   : forward(call, PARAMS(call), plan, err);
     }
     static constexpr sq_provider provider()
     {
-        return {"cuda/naive", "one warp per column of the state, step by step",
-                supports,     workspace,
-                NULL,         launch,
-                NULL,         passes};
+        return {"cuda/naive",
+                "one warp per column of the state, step by step; bwd: a thread per row, then per "
+                "column",
+                supports,
+                workspace,
+                NULL,
+                launch,
+                NULL,
+                passes};
     }
 };
 
@@ -165,7 +175,7 @@ struct sq_decay_tile {
  * chunks on tiles. */
 template <sq_decay_params_fn PARAMS, sq_decay_grads_fn GRADS>
 struct sq_decay_portable {
-    using naive = sq_decay_naive<PARAMS>;
+    using naive = sq_decay_naive<PARAMS, GRADS>;
     using steps = sq_decay_steps<PARAMS>;
     using chunks = sq_decay_chunks<PARAMS>;
     using tile = sq_decay_tile<PARAMS, GRADS>;
@@ -221,7 +231,7 @@ struct sq_decay_portable {
 
 template <sq_decay_params_fn PARAMS, sq_decay_grads_fn GRADS>
 struct sq_decay_native {
-    using naive = sq_decay_naive<PARAMS>; /* supports the same steps */
+    using naive = sq_decay_naive<PARAMS, GRADS>; /* supports the same steps */
     static bool is_backward(const sq_call *call) { return call->pass == SQ_PASS_BWD; }
     static bool is_step(const sq_call *call) { return call->pass == SQ_PASS_STEP; }
     static sq_status supports(const sq_call *call, const sq_device *device, sq_error *why)

@@ -21,15 +21,6 @@ static __global__ void __launch_bounds__(128) sq_tile_gate_kernel(sq_decay_tiled
         to[i] = sq_from_f32<T>(sq_decay_gated<T>(c.p, b, t, h, i, sq_to_f32(from[i])));
 }
 
-/* d(step) / d(dt + bias). */
-__device__ __forceinline__ float sq_tile_slope(const sq_decay_params &p, float raw)
-{
-    const float step = sq_decay_softplus(p, raw);
-    if (step < p.dt_min || step > p.dt_max)
-        return 0.0f;
-    return p.has_softplus && raw <= 20.0f ? 1.0f / (1.0f + expf(-raw)) : 1.0f;
-}
-
 /* ddt of a chunk's steps for some heads, or dg, and the chunk's sums for dA and dbias. dt lies by
  * step and head, the parts by head and step: they meet in shared memory. A warp takes every
  * so many-th head, a lane two steps. */
@@ -81,7 +72,7 @@ __device__ __forceinline__ void sq_tile_gates_of(const sq_decay_tiled &c, const 
         if (c.p.kind == SQ_DECAY_STEP && is_step) {
             const float raw = dt[i][column];
             sums[0] += sq_decay_gate(c.p, head, raw).weight * d_log;
-            result = (d_step + c.p.a[u.head] * d_log) * sq_tile_slope(c.p, raw + head.bias);
+            result = (d_step + c.p.a[u.head] * d_log) * sq_decay_slope(c.p, raw + head.bias);
             sums[1] += result;
         }
         dt[i][column] = result;

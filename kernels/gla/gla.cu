@@ -15,7 +15,7 @@ static sq_decay_grads grads(const sq_call *call)
 }
 
 extern "C" const sq_provider sq_cuda_gla[] = {
-    sq_decay_naive<params>::provider(),
+    sq_decay_naive<params, grads>::provider(),
     sq_decay_tile<params, grads>::provider(),
     sq_decay_portable<params, grads>::provider(),
     {NULL},

@@ -39,21 +39,22 @@ static constexpr sq_provider with_states()
     return provider;
 }
 
-/* --- on Hopper --- */
+/* --- states, without the backward of a norm that looks at the scores --- */
 
-using native = normalised<sq_decay_native<params, grads>>;
-
-static sq_status supports_native(const sq_call *call, const sq_device *device, sq_error *why)
+template <typename PROVIDER>
+static sq_status supports_plain_backward(const sq_call *call, const sq_device *device,
+                                         sq_error *why)
 {
     if (call->pass == SQ_PASS_BWD && sq_retention_needs_scores(call->axis))
         return sq_fail(why, SQ_UNSUPPORTED, "backward of a norm that looks at the scores");
-    return native::supports(call, device, why);
+    return normalised<PROVIDER>::supports(call, device, why);
 }
 
-static constexpr sq_provider on_hopper()
+template <typename PROVIDER>
+static constexpr sq_provider with_plain_backward()
 {
-    sq_provider provider = with_states<sq_decay_native<params, grads>>();
-    provider.supports = supports_native;
+    sq_provider provider = with_states<PROVIDER>();
+    provider.supports = supports_plain_backward<PROVIDER>;
     provider.saved = NULL;
     return provider;
 }
@@ -80,14 +81,14 @@ static sq_status launch_parallel(const sq_call *call, void *plan, sq_error *err)
 using recurrent = normalised<sq_decay_steps<params>>;
 
 extern "C" const sq_provider sq_cuda_retention[] = {
-    with_states<sq_decay_naive<params>>(),
+    with_plain_backward<sq_decay_naive<params, grads>>(),
     {"cuda/parallel", "all scores, tile by tile: quadratic in time", supports_parallel,
      workspace_parallel, NULL, launch_parallel, NULL, SQ_HAS_BWD, sq_retention_saved},
     {"cuda/recurrent", "step by step, state in registers", recurrent::supports,
      recurrent::workspace, NULL, recurrent::launch, NULL},
     with_states<sq_decay_tile<params, grads>>(),
     with_states<sq_decay_portable<params, grads>>(),
-    on_hopper(),
+    with_plain_backward<sq_decay_native<params, grads>>(),
     {NULL},
 };
 
