@@ -13,6 +13,18 @@ namespace sq_s4
 
 static const double naive_most_sums = 1LL << 37; /* half a second of an H100 */
 
+/* The sums of filter b of channel d at a point. */
+__device__ inline sq_s4_sums naive_sums(const row_modes &m, int64_t b, int64_t d,
+                                        const sq_s4_point *at)
+{
+    sq_s4_sums sums = {};
+    for (int n = 0; n < m.count; n++) {
+        const sq_s4_mode mode = m.of(d, n);
+        sq_s4_add_mode(&sums, &mode, m.output(b, d, n), at, m.rank);
+    }
+    return sums;
+}
+
 /* V(w_j) of filter b of channel d; spectrum: (B, D, L / 2 + 1). */
 struct naive_point {
     row_modes m;
@@ -24,11 +36,7 @@ struct naive_point {
         const int64_t points = length / 2 + 1, j = i % points;
         const int64_t d = i / points % channels, b = i / points / channels;
         const sq_s4_point at = sq_s4_point_of(j, length);
-        sq_s4_sums sums = {};
-        for (int n = 0; n < m.count; n++) {
-            const sq_s4_mode mode = m.of(d, n);
-            sq_s4_add_mode(&sums, &mode, m.output(b, d, n), &at, m.rank);
-        }
+        const sq_s4_sums sums = naive_sums(m, b, d, &at);
         const sq_s4_solution solved = sq_s4_solve(&sums, at.g, m.rank);
         spectrum[i] = sq_s4_value(&sums, &solved, at.g, m.rank);
     }
@@ -58,7 +66,7 @@ struct naive_tap {
 
 inline sq_status naive_supports(const sq_call *call, const sq_device *device, sq_error *why)
 {
-    const sq_tensor *h = &call->out[0];
+    const sq_tensor *h = call->pass == SQ_PASS_BWD ? &call->in[IN_COUNT] : &call->out[0];
     if ((double)sq_tensor_count(h) * (double)h->dim[2] > naive_most_sums)
         return sq_fail(why, SQ_UNSUPPORTED, "B D L^2 > 2^37: a direct transform, quadratic in L");
     return sq_naive_supports(call, device, why);

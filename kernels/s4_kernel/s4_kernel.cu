@@ -1,8 +1,8 @@
 /* s4_kernel on CUDA. The operator: s4_kernel.c; its equations are those of s4_kernel.h, in f64 here
  * too, since a resolvent near its pole keeps few digits of f32.
  *
- *   cuda/naive      a thread for each point of the spectrum, then for each tap, by a direct sum
- *                   (naive.cuh)
+ *   cuda/naive      fwd: a thread for each point of the spectrum, then for each tap, by a direct sum
+ *                   (naive.cuh); bwd: for each point, then for each mode (naive_bwd.cuh)
  *   cuda/portable   fwd: a thread has a point of the spectrum; then cuFFT
  *                   bwd: cuFFT of dh; a block has 128 points, first one a thread, then, for the
  *                   sums over points, one mode a thread; partial sums go through the workspace
@@ -11,7 +11,7 @@
 #include <new>
 
 #include "kernels/hw/cufft_rows.cuh"
-#include "kernels/s4_kernel/naive.cuh"
+#include "kernels/s4_kernel/naive_bwd.cuh"
 #include "kernels/s4_kernel/s4_kernel.h"
 
 namespace
@@ -425,12 +425,23 @@ sq_status launch(const sq_call *call, void *plan, sq_error *err)
     return call->pass == SQ_PASS_FWD ? launch_forward(call, p, err) : launch_backward(call, p, err);
 }
 
+/* --- naive --- */
+
+size_t workspace_naive(const sq_call *call)
+{
+    return call->pass == SQ_PASS_BWD ? naive_backward_workspace(call) : naive_workspace(call);
+}
+
+sq_status launch_naive(const sq_call *call, void *plan, sq_error *err)
+{
+    return call->pass == SQ_PASS_BWD ? naive_backward(call, err) : naive_launch(call, plan, err);
+}
+
 } // namespace
 
 extern "C" const sq_provider sq_cuda_s4_kernel[] = {
-    {"cuda/naive", "a thread for each point of the spectrum, then for each tap",
-     sq_s4::naive_supports, sq_s4::naive_workspace, NULL, sq_s4::naive_launch, NULL,
-     SQ_HAS_PASS(SQ_PASS_FWD), NULL},
+    {"cuda/naive", "a thread for each point of the spectrum, then for each tap; bwd: for each mode",
+     naive_supports, workspace_naive, NULL, launch_naive, NULL, SQ_HAS_BWD, NULL},
     {"cuda/portable", "resolvents in f64, one point a thread; cuFFT", supports, workspace, prepare,
      launch, release, SQ_HAS_BWD, NULL},
     {NULL},
