@@ -502,6 +502,40 @@ class StateSpaces(Forms):
         self.add_dense("cut", length=9, l_max=4, copies=1)
         self.check()
 
+    def test_what_it_starts_from(self):
+        """s4_init of a size that no official run has; vectors of LegS have a free phase, V or P tells it."""
+        modes = 6
+        tensors = {}
+        for name, poles in (("lin", [complex(-0.5, -math.pi * n) for n in range(modes)]),
+                            ("inv", [complex(-0.5, -12 / math.pi * (12 / (2 * n + 1) - 1)) for n in range(modes)]),
+                            ("real", [complex(-(n + 1), 0) for n in range(modes)])):
+            tensors[f"output.diag-{name}.A"] = stored(pairs([poles]))
+            tensors[f"output.diag-{name}.B"] = stored(pairs([[1 + 0j] * modes]))
+        self.assertEqual(verdicts_of(case_of("s4_init", {"N": 12}), tensors), [("ok", "")])
+        self.assertEqual(verdicts_of(case_of("s4_init", {"N": 14}), tensors)[0][0], "unsupported")
+        for size in (0, 11, 258):
+            (verdict, reason), = verdicts_of(case_of("s4_init", {"N": size}), tensors)
+            self.assertEqual((verdict, f"no start of {size} states" in reason), ("unsupported", True), reason)
+
+        def turned(name, factor):
+            shape, values, dtype = official[name]
+            numbers = struct.unpack(f"<{len(values) // 4}f", values)
+            out = flat([pairs(complex(*numbers[i:i + 2]) * factor(i // 2 % shape[-2]))
+                        for i in range(0, len(numbers), 2)])
+            return shape, struct.pack(f"<{len(out)}f", *out), dtype
+
+        def turn(k):
+            return complex(math.cos(1 + k), math.sin(1 + k))
+        case, official = read_case("s4_init_N16")
+        kept = {n: official[n] for n in ("output.legs.A_dense", "output.legs.w")}
+        kept["output.legs.V"] = turned("output.legs.V", turn)
+        kept["output.legs.P"] = turned("output.legs.P", lambda k: turn(k).conjugate())
+        self.assertEqual(verdicts_of(case, kept), [("ok", "")])
+        del kept["output.legs.V"]
+        self.assertEqual(verdicts_of(case, kept), [("ok", "")])
+        kept["output.legs.P"] = turned("output.legs.P", lambda k: 1.01 * turn(k))
+        self.assertEqual(verdicts_of(case, kept)[0][0], "mismatch")
+
     def test_refusals(self):
         given = {**self.space("x"), "input.u": draw("u", 2, 3, 4)}
         tensors = tensors_of(given, self.outputs("zoh", ""))
@@ -574,6 +608,17 @@ class Gated(Forms):
         self.hyena("one", length=1, inner=4)
         self.hyena("features", features=7, inner=3, order=3)
         self.check()
+
+    def test_buffers_that_the_case_leaves_out(self):
+        """Features, time and decay rates follow from options and widths."""
+        buffers = ("filter_fn.pos_emb.z", "filter_fn.pos_emb.t", "filter_fn.modulation.deltas")
+        for name in ("hyena_o2_L337", "hyena_o3_L65"):
+            case, tensors = read_case(name)
+            kept = {n: t for n, t in tensors.items() if n.split(".", 1)[1] not in buffers}
+            self.assertEqual(verdicts_of(case, kept), [("ok", "")], name)
+            case["options"]["emb_dim"] = 4
+            (verdict, reason), = verdicts_of(case, kept)
+            self.assertEqual((verdict, "4 features" in reason), ("unsupported", True), reason)
 
     def test_gradients_of_a_deep_filter(self):
         self.hyena("deep", inner=3, length=4, width=2, gradients=True)

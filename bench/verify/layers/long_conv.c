@@ -1,8 +1,10 @@
 /* layers of long convolutions: the function itself, Hyena and H3 with their projections. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "bench/verify/layers/layers.h"
+#include "kernels/hyena_filter/hyena_start.h"
 
 static sq_var named(sq_tape *t, const char *format, int i)
 {
@@ -58,7 +60,7 @@ static void fftconv(sq_tape *t, const sq_golden *g)
 
 /* --- Hyena --- */
 
-enum { OPERATOR_LAYERS = 3 };
+enum { OPERATOR_LAYERS = 3, MOST_POSITIONS = 1 << 20 };
 
 /* A leaf whose dim `dim` counts channels and filters, (D, order - 1), as (order - 1, D, rest). */
 static sq_var by_filter(sq_tape *t, const char *name, int64_t filters, int64_t channels,
@@ -68,12 +70,55 @@ static sq_var by_filter(sq_tape *t, const char *name, int64_t filters, int64_t c
     return sq_tape_layout(t, sq_tape_shape(t, sq_tape_leaf(t, name), 3, dim), "102");
 }
 
-/* Rows 0 .. L - 1 of a leaf (1, l_max, features). */
-static sq_var positions(sq_tape *t, const char *name, int64_t length)
+/* What a case does not give of the window's buffers and the features: as the authors' program makes them.
+ * (1, rows, features), or of one feature the time. */
+static sq_var computed_positions(sq_tape *t, int64_t rows, int64_t features, bool is_time)
 {
-    const sq_var all = sq_tape_leaf(t, name);
+    const int64_t dim[] = {1, rows, is_time ? 1 : features};
+    double *value = malloc((size_t)(rows * dim[2]) * sizeof *value);
+    sq_error why = {.status = SQ_OK};
+    const sq_status s = value ? sq_hyena_positions(rows, features, is_time ? NULL : value,
+                                                   is_time ? value : NULL, &why)
+                              : sq_fail(&why, SQ_OUT_OF_MEMORY, "no memory for positions");
+    sq_var v = SQ_VAR_NONE;
+    if (s == SQ_OK)
+        v = sq_tape_values(t, value, 3, dim);
+    else
+        sq_tape_refuse(t, s == SQ_BAD_SHAPE ? SQ_UNSUPPORTED : s, "%s", why.message);
+    free(value);
+    return v;
+}
+
+/* Rows 0 .. L - 1 of the features z, or of the time. */
+static sq_var positions(sq_tape *t, const sq_golden *g, bool is_time, int64_t length)
+{
+    const char *name = is_time ? "filter_fn.pos_emb.t" : "filter_fn.pos_emb.z";
+    const int64_t rows = sq_layer_count(t, g, "l_max", length);
+    const int64_t features = sq_layer_count(t, g, "emb_dim", 3);
+    const bool is_size = rows <= MOST_POSITIONS && features <= 256;
+    if (!is_size)
+        sq_tape_refuse(t, SQ_UNSUPPORTED, "no positions of that number");
+    const sq_var all = sq_tape_has(t, name) ? sq_tape_leaf(t, name)
+                       : is_size            ? computed_positions(t, rows, features, is_time)
+                                            : SQ_VAR_NONE;
     const int64_t dim[] = {length, sq_tape_dim(t, all, 2)};
     return sq_tape_shape(t, sq_tape_part(t, all, 1, 0, length), 2, dim);
+}
+
+/* The decay rates of each channel's filters, as they are stored. */
+static sq_var rates(sq_tape *t, int64_t filters, int64_t channels)
+{
+    static const char name[] = "filter_fn.modulation.deltas";
+    const int64_t count = filters * channels;
+    double *value = sq_tape_has(t, name) ? NULL : malloc((size_t)(count + 1) * sizeof *value);
+    sq_error why = {.status = SQ_OK};
+    if (!value)
+        return by_filter(t, name, filters, channels, 1);
+    sq_var v = SQ_VAR_NONE;
+    if (sq_hyena_rates(count, SQ_HYENA_FAST, SQ_HYENA_SLOW, SQ_HYENA_TARGET, value, &why) == SQ_OK)
+        v = sq_tape_values(t, value, 3, (int64_t[]){channels, filters, 1});
+    free(value);
+    return sq_tape_layout(t, v, "102");
 }
 
 static const char mlp_weight[] = "filter_fn.implicit_filter.%d.weight";
@@ -116,22 +161,21 @@ static sq_var implicit_filter(sq_tape *t, const sq_golden *g, int64_t filters, i
     const sq_var freq = sq_tape_leaf(t, "filter_fn.implicit_filter.1.freq");
     const int64_t width = sq_tape_dim(t, freq, 1);
     const int first = layers > OPERATOR_LAYERS ? layers - OPERATOR_LAYERS : 0, own = layers - first;
-    const sq_var z = first_layers(t, positions(t, "filter_fn.pos_emb.z", length), freq, first);
+    const sq_var z = first_layers(t, positions(t, g, false, length), freq, first);
     const int call = sq_tape_call(
         t, "hyena_filter",
-        (sq_tape_bind[]){
-            {"z", z},
-            {"t", positions(t, "filter_fn.pos_emb.t", length)},
-            {"freq", freq},
-            {"w0", named(t, mlp_weight, 2 * first)},
-            {"b0", named(t, mlp_bias, 2 * first)},
-            {"w1", own > 1 ? named(t, mlp_weight, 2 * first + 2) : SQ_VAR_NONE},
-            {"b1", own > 1 ? named(t, mlp_bias, 2 * first + 2) : SQ_VAR_NONE},
-            {"w2", own > 2 ? named(t, mlp_weight, 2 * first + 4) : SQ_VAR_NONE},
-            {"b2", own > 2 ? named(t, mlp_bias, 2 * first + 4) : SQ_VAR_NONE},
-            {"out", by_filter(t, out, filters, channels, width)},
-            {"delta", by_filter(t, "filter_fn.modulation.deltas", filters, channels, 1)},
-            {NULL, 0}},
+        (sq_tape_bind[]){{"z", z},
+                         {"t", positions(t, g, true, length)},
+                         {"freq", freq},
+                         {"w0", named(t, mlp_weight, 2 * first)},
+                         {"b0", named(t, mlp_bias, 2 * first)},
+                         {"w1", own > 1 ? named(t, mlp_weight, 2 * first + 2) : SQ_VAR_NONE},
+                         {"b1", own > 1 ? named(t, mlp_bias, 2 * first + 2) : SQ_VAR_NONE},
+                         {"w2", own > 2 ? named(t, mlp_weight, 2 * first + 4) : SQ_VAR_NONE},
+                         {"b2", own > 2 ? named(t, mlp_bias, 2 * first + 4) : SQ_VAR_NONE},
+                         {"out", by_filter(t, out, filters, channels, width)},
+                         {"delta", rates(t, filters, channels)},
+                         {NULL, 0}},
         "B=%lld,L=%lld,D=%lld,E=%lld,F=%lld,inner=%d,shift=%.17g", (long long)filters,
         (long long)length, (long long)channels, (long long)sq_tape_dim(t, z, 1), (long long)width,
         own - 1, sq_golden_number(g, "shift", 0));

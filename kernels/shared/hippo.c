@@ -1,9 +1,8 @@
 /* hippo: see hippo.h. */
-#include "bench/verify/layers/hippo.h"
+#include "kernels/shared/hippo.h"
 
+#include <math.h>
 #include <stdlib.h>
-
-#define PI 3.141592653589793238462643
 
 enum { MOST_SWEEPS = 60 };
 
@@ -19,21 +18,9 @@ double sq_hippo_legs_b(int64_t n)
     return sqrt((double)(2 * n + 1));
 }
 
-/* b with its imaginary part clipped. */
-static sq_c64 clip(sq_c64 b)
+sq_c64 sq_hippo_clip(sq_c64 b)
 {
     return sq_c64_of(b.re, fmax(-2, fmin(2, b.im)));
-}
-
-void sq_hippo_diagonal(sq_s4d_start start, int64_t n, sq_c64 *a)
-{
-    const double states = (double)n;
-    for (int64_t k = 0; k < n / 2; k++) {
-        const double odd = (double)(2 * k + 1);
-        a[k] = start == SQ_S4D_REAL  ? sq_c64_of(-(double)(k + 1), 0)
-               : start == SQ_S4D_LIN ? sq_c64_of(-0.5, -PI * (double)k)
-                                     : sq_c64_of(-0.5, -states / PI * (states / odd - 1));
-    }
 }
 
 /* --- eigenvectors of a Hermitian matrix --- */
@@ -100,13 +87,15 @@ static void take_mode(const sq_c64 *vectors, int64_t n, int64_t from, int64_t k,
         p[k] = sq_c64_add(p[k], sq_c64_scale(sq_c64_conj(x), sqrt((double)i + 0.5)));
         b[k] = sq_c64_add(b[k], sq_c64_scale(sq_c64_conj(x), sq_hippo_legs_b(i)));
     }
-    b[k] = clip(b[k]);
 }
 
 /* A + P P^T = S - 1/2 with S antisymmetric, so -i S is Hermitian: its eigenvalues are the imaginary
  * parts. */
 sq_status sq_hippo_legs(int64_t n, sq_c64 *a, sq_c64 *p, sq_c64 *b, sq_c64 *v, sq_error *err)
 {
+    if (n < 2 || n % 2 != 0 || n > SQ_HIPPO_MOST_STATES)
+        return sq_fail(err, SQ_BAD_SHAPE, "LegS of %lld states: an even number from 2 to %d",
+                       (long long)n, SQ_HIPPO_MOST_STATES);
     sq_c64 *h = malloc((size_t)(2 * n * n) * sizeof *h);
     if (!h)
         return sq_fail(err, SQ_OUT_OF_MEMORY, "eigenvectors of %lld states", (long long)n);
