@@ -1,6 +1,7 @@
 /* selective_scan on CUDA. The operator: selective_scan.c.
  *
- *   cuda/naive      one thread per (batch row, channel), serial in time: to be read and trusted
+ *   cuda/naive      one thread per (batch row, channel), serial in time: to be read and trusted;
+ *                   bwd: naive_bwd.cuh
  *   cuda/portable   the same recurrence, its states spread over the lanes of a warp, everything
  *                   else moved out of it (up to 16 states: to other warps); segments of L in
  *                   parallel where there are few channels
@@ -12,6 +13,7 @@
 #include <type_traits>
 
 #include "kernels/op.h"
+#include "kernels/selective_scan/naive_bwd.cuh"
 #include "kernels/selective_scan/scan_backward.cuh"
 #include "kernels/selective_scan/scan_split.cuh"
 #include "kernels/selective_scan/scan_step.cuh"
@@ -98,6 +100,8 @@ sq_status launch_naive(const sq_call *call, void *plan, sq_error *err)
     (void)plan;
     return sq_with_type(call->dtype, err, [&](auto element) {
         using T = decltype(element);
+        if (call->pass == SQ_PASS_BWD)
+            return naive_backward<T>(call, err);
         scan_args<T> args = forward_args_of<T>(call);
         dim3 grid((unsigned)sq_ceil_div(args.channels, 64), (unsigned)args.batch);
         if (args.states <= 16)
@@ -409,8 +413,8 @@ sq_status launch_portable(const sq_call *call, void *plan, sq_error *err)
 } // namespace
 
 extern "C" const sq_provider sq_cuda_selective_scan[] = {
-    {"cuda/naive", "one thread per channel, serial in time", supports_any, NULL, NULL, launch_naive,
-     NULL, SQ_HAS_PASS(SQ_PASS_FWD) | SQ_HAS_STEP},
+    {"cuda/naive", "one thread per channel, serial in time; bwd: per state, then per element",
+     supports_any, naive_workspace, NULL, launch_naive, NULL, SQ_HAS_BWD | SQ_HAS_STEP},
     {"cuda/portable",
      "states over lanes, warps that feed them, segments of L where channels are few",
      supports_portable, workspace_portable, NULL, launch_portable, NULL, SQ_HAS_BWD | SQ_HAS_STEP,
