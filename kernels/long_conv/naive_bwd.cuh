@@ -52,29 +52,19 @@ struct naive_grads {
     }
 };
 
-template <typename T>
-struct naive_values {
+/* An element of a; BACK: of du, where the taps go the other way in time. */
+template <typename T, bool BACK>
+struct naive_sums {
     naive_grads<T> n;
 
     __device__ void operator()(int64_t i) const
     {
         const int64_t product = i % n.products(), t = i / n.products() % n.length;
         const int64_t b = i / n.products() / n.length, head = n.head(product);
-        n.a[i] = sq_naive_sum(0, n.f.r ? n.length : t + 1,
-                              [&](int64_t s) { return n.f.tap(head, t - s) * n.u(b, s, product); });
-    }
-};
-
-template <typename T>
-struct naive_du {
-    naive_grads<T> n;
-
-    __device__ void operator()(int64_t i) const
-    {
-        const int64_t product = i % n.products(), s = i / n.products() % n.length;
-        const int64_t b = i / n.products() / n.length, head = n.head(product);
-        n.du[i] = sq_naive_sum(n.f.r ? 0 : s, n.length, [&](int64_t t) {
-            return n.f.tap(head, t - s) * n.g(b, t, product);
+        const int64_t first = BACK && !n.f.r ? t : 0, last = BACK || n.f.r ? n.length : t + 1;
+        (BACK ? n.du : n.a)[i] = sq_naive_sum(first, last, [&](int64_t s) {
+            return BACK ? n.f.tap(head, s - t) * n.g(b, s, product)
+                        : n.f.tap(head, t - s) * n.u(b, s, product);
         });
     }
 };
@@ -154,8 +144,8 @@ sq_status naive_backward(const sq_call *call, sq_error *err)
     n.f = filters_of(call), n.a = (float *)call->workspace, n.du = n.a + rows;
     n.batch = dim[0], n.length = dim[1], n.heads = in[IN_H].dim[0], n.width = dim[2] / n.heads;
     n.is_gelu = call->axis[AXIS_GELU] != 0;
-    SQ_TRY(sq_naive_run(call, naive_values<T>{n}, rows, err));
-    SQ_TRY(sq_naive_run(call, naive_du<T>{n}, rows, err));
+    SQ_TRY(sq_naive_run(call, (naive_sums<T, false>{n}), rows, err));
+    SQ_TRY(sq_naive_run(call, (naive_sums<T, true>{n}), rows, err));
     SQ_TRY(sq_naive_run(call, naive_inputs<T>{n}, dim[0] * dim[1] * dim[2], err));
     return sq_naive_run(call, naive_taps<T>{n}, n.heads * n.length, err);
 }

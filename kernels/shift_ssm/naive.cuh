@@ -13,6 +13,11 @@ namespace sq_shift_ssm
 
 enum { IN_DY = IN_COUNT, IN_DFINAL };
 
+/* at: a step, or a state. */
+struct naive_place {
+    int64_t batch, at, d;
+};
+
 /* taps: k, dtaps: its gradient, (D, N) each. The tensors of pass bwd: dy to dinitial. */
 template <typename T>
 struct naive {
@@ -20,6 +25,16 @@ struct naive {
     sq_naive_tensor<float> b, c, skip, initial, final, dfinal, db, dc, dskip, dinitial;
     float *taps, *dtaps;
     int64_t batch, length, channels, states;
+
+    /* Of a (B, L, D) and of a (B, D, N) tensor; of a (D, N) one the batch is 0. */
+    __device__ naive_place step(int64_t i) const
+    {
+        return {i / channels / length, i / channels % length, i % channels};
+    }
+    __device__ naive_place state(int64_t i) const
+    {
+        return {i / states / channels, i % states, i / states % channels};
+    }
 };
 
 template <typename T>
@@ -65,8 +80,7 @@ struct naive_output {
     naive<T> p;
     __device__ void operator()(int64_t at) const
     {
-        const int64_t d = at % p.channels, t = at / p.channels % p.length;
-        const int64_t batch = at / p.channels / p.length;
+        const auto [batch, t, d] = p.step(at);
         float sum = p.skip.load(d) * p.u.load(batch, t, d);
         for (int64_t j = 0; j < p.states && j <= t; j++)
             sum += p.taps[d * p.states + j] * p.u.load(batch, t - j, d);
@@ -82,8 +96,8 @@ struct naive_final {
     naive<T> p;
     __device__ void operator()(int64_t at) const
     {
-        const int64_t n = at % p.states, d = at / p.states % p.channels;
-        const int64_t batch = at / p.states / p.channels, last = p.length - 1;
+        const auto [batch, n, d] = p.state(at);
+        const int64_t last = p.length - 1;
         const bool is_kept = p.initial.data && n > last;
         float x = is_kept ? p.initial.load(batch, d, n - p.length) : 0.0f;
         for (int64_t j = 0; j <= n && j <= last; j++)
@@ -98,8 +112,8 @@ struct naive_du {
     naive<T> p;
     __device__ void operator()(int64_t at) const
     {
-        const int64_t d = at % p.channels, t = at / p.channels % p.length;
-        const int64_t batch = at / p.channels / p.length, left = p.length - 1 - t;
+        const auto [batch, t, d] = p.step(at);
+        const int64_t left = p.length - 1 - t;
         float sum = p.skip.load(d) * p.dy.load(batch, t, d);
         for (int64_t j = 0; j < p.states && j <= left; j++)
             sum += p.taps[d * p.states + j] * p.dy.load(batch, t + j, d);
@@ -160,8 +174,8 @@ struct naive_dinitial {
     naive<T> p;
     __device__ void operator()(int64_t at) const
     {
-        const int64_t n = at % p.states, d = at / p.states % p.channels;
-        const int64_t batch = at / p.states / p.channels, length = p.length;
+        const auto [batch, n, d] = p.state(at);
+        const int64_t length = p.length;
         const bool is_kept = p.dfinal.data && n + length < p.states;
         float sum = is_kept ? p.dfinal.load(batch, d, n + length) : 0.0f;
         for (int64_t t = 0; t < length && n + t + 1 < p.states; t++)
