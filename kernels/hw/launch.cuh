@@ -132,14 +132,6 @@ static inline sq_status sq_supports_types(const sq_call *call, sq_error *why)
     return sq_fail(why, SQ_UNSUPPORTED, "%s: f32, bf16 and f16 only", sq_dtype_name(call->dtype));
 }
 
-/* The same for one that switches between f32 and bf16 by itself. */
-static inline sq_status sq_supports_f32_bf16(const sq_call *call, sq_error *why)
-{
-    if (call->dtype == SQ_DTYPE_F16)
-        return sq_fail(why, SQ_UNSUPPORTED, "f16: f32 and bf16 only");
-    return sq_supports_types(call, why);
-}
-
 /* Refuses where a block of `device` cannot have `bytes` of shared memory. device may be NULL, and
  * its limit unknown (not positive): then nothing is refused. */
 static inline sq_status sq_supports_shared(const sq_device *device, size_t bytes, sq_error *why)
