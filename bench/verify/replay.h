@@ -11,10 +11,10 @@ extern "C" {
 #endif
 
 /* How inputs are drawn: as the operator says; one of them 30 times as large (strong decays, large
- * scores; s4_kernel's poles as far as f64 holds their resolvents), so small that what decays from it becomes subnormal, subnormal itself, or zero, where the
- * seed says which one; or the gates of a recurrence about -50, so that a step keeps e^-50 of a state
- * and less. (Nothing is left of the gradients of such gates, in f64 either: pass bwd is not for
- * them.) */
+ * scores; s4_kernel's poles as far as f64 holds their resolvents), so small that what decays from it
+ * becomes subnormal, subnormal itself, or zero, where the seed says which one; or the gates of a
+ * recurrence about -50, so that a step keeps e^-50 of a state and less. (Nothing is left of the
+ * gradients of such gates, in f64 either: pass bwd is not for them.) */
 typedef enum {
     SQ_VALUES_USUAL,
     SQ_VALUES_STRONG,
