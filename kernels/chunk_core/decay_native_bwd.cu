@@ -39,6 +39,13 @@ static bool is_wide(const sq_decay_params &p)
     return p.keys > SQ_GRADS_KEYS;
 }
 
+/* How many chunks have one S and one G between them: pairs where decays are constant. With gates each
+ * chunk's sums would need the other's. */
+static int span_of(const sq_decay_params &p)
+{
+    return is_wide(p) && p.kind == SQ_DECAY_GAMMA ? 2 : 1;
+}
+
 /* A walk has a multiprocessor for as long as the longest of the blocks. */
 static bool is_walk(const sq_decay_params &p)
 {
@@ -78,7 +85,7 @@ static int splits_of(const sq_decay_params &p, int chunks)
 /* --- states --- */
 
 /* One instance of the kernel, of `heads` heads a block. chunk_ns, state_ns: what a block takes for a
- * chunk when the device is full, and where it makes the state of a segment alone. */
+ * chunk when the device is full, with what it writes, and where it writes nothing. */
 typedef struct {
     int heads, columns, blocks_per_sm, shared_bytes;
     double chunk_ns, state_ns;
@@ -130,7 +137,7 @@ static states_kernel choose_states(const sq_decay_params &p)
                                                  : states_instance<128, 2>(heads);
 }
 
-/* As of pass fwd (decay_native.cu), but for two walks that write a matrix a chunk. */
+/* As of pass fwd (decay_native.cu), but for two walks that write a matrix a span of chunks. */
 static double states_ns(const states_kernel &kernel, const sq_decay_params &p,
                         const sq_native_plan &plan)
 {
@@ -139,10 +146,13 @@ static double states_ns(const states_kernel &kernel, const sq_decay_params &p,
     const double state = heads * p.keys * p.values, segments = (double)sq_native_segments(plan);
     const double read = 2 * (double)sizeof(T) * tokens *
                         ((double)p.heads / p.heads_per_group * p.keys + (double)p.heads * p.values);
-    const double written = 2 * (double)sizeof(T) * state * ceil((double)p.length / SQ_CHUNK);
+    const int span = span_of(p);
+    const double chunk_ns = (kernel.chunk_ns + (span - 1) * kernel.state_ns) / span;
+    const double written =
+        2 * (double)sizeof(T) * state * ceil((double)p.length / (span * SQ_CHUNK));
     const double states = 2 * sizeof(float) * state * segments;
     const double main = sq_native_pass_ns(blocks * (double)plan.runs, kernel.blocks_per_sm,
-                                          (double)(plan.merged * plan.length), kernel.chunk_ns,
+                                          (double)(plan.merged * plan.length), chunk_ns,
                                           read + written + states / (double)plan.merged);
     if (plan.runs == 1)
         return main;
@@ -168,7 +178,7 @@ static sq_states_plan states_plan_of(const sq_decay_params &p, const sq_decay_gr
     const sq_decay_walk forward = {p.initial, p.state, p.decay};
     const sq_decay_walk reverse = {g.d_final, p.state + states * p.keys * p.values,
                                    p.decay + states};
-    return {{{forward, reverse}}, {p.final, g.d_initial}, 0};
+    return {{{forward, reverse}}, {p.final, g.d_initial}, 0, span_of(p)};
 }
 
 static sq_status make_states(const sq_call *call, const sq_states_all_maps &maps,
@@ -210,13 +220,19 @@ static sq_decay_tiled tiled(const sq_decay_params &p, const sq_decay_grads &g)
     return c;
 }
 
+/* Matrices S, or G. */
+static int64_t states_count(const sq_decay_tiled &c)
+{
+    return sq_ceil_div(c.chunks, span_of(c.p)) * c.p.batch * c.p.heads;
+}
+
 /* Sets the pointers into `workspace`, *forward to what pass fwd is to work in; returns the bytes. */
 static size_t lay_out(sq_decay_tiled *c, void *workspace, void **forward)
 {
     const sq_decay_params &p = c->p;
     const int64_t rows = (int64_t)p.batch * p.length,
                   parts = (int64_t)p.batch * c->chunks * p.heads;
-    const int64_t states = parts * p.keys * p.values * (int64_t)sizeof(T);
+    const int64_t states = states_count(*c) * p.keys * p.values * (int64_t)sizeof(T);
     sq_decay_arena a = {(uintptr_t)workspace};
     c->before = sq_decay_take(&a, states);
     c->after = is_walk(p) ? NULL : sq_decay_take(&a, states);
@@ -259,18 +275,27 @@ static chunks_kernel choose_chunks(const sq_decay_params &p)
 {
     if (is_walk(p))
         return {sq_walk_kernel<T>, sq_walk_shared_bytes};
-    return is_wide(p) ? chunks_kernel{sq_wide_kernel<T>, sq_wide_shared_bytes}
-                      : chunks_kernel{sq_grads_kernel<T>, sq_grads_shared_bytes};
+    if (!is_wide(p))
+        return {sq_grads_kernel<T>, sq_grads_shared_bytes};
+    return {span_of(p) > 1 ? sq_wide_kernel<T, true> : sq_wide_kernel<T, false>,
+            sq_wide_shared_bytes};
+}
+
+/* As many as there are items, or multiprocessors; of a span's chunks a block each. */
+static unsigned chunks_blocks(const sq_decay_tiled &c)
+{
+    const int span = span_of(c.p);
+    const int64_t heads = (int64_t)c.p.batch * (c.p.heads / c.p.heads_per_group);
+    const int64_t items = heads * (is_walk(c.p) ? 1 : sq_ceil_div(c.chunks, span) * c.splits);
+    return (unsigned)(span * (items < SQ_DECAY_SMS / span ? items : SQ_DECAY_SMS / span));
 }
 
 static sq_status run_chunks(const sq_call *call, const sq_grads_maps &maps, const sq_decay_tiled &c,
                             sq_error *err)
 {
     const chunks_kernel kernel = choose_chunks(c.p);
-    const int64_t items = (int64_t)c.p.batch * (c.p.heads / c.p.heads_per_group) *
-                          (is_walk(c.p) ? 1 : c.chunks * c.splits);
-    const unsigned blocks = (unsigned)(items < SQ_DECAY_SMS ? items : SQ_DECAY_SMS);
-    const sq_grid grid = {dim3(blocks), SQ_GRADS_THREADS, (size_t)kernel.shared_bytes, true};
+    const sq_grid grid = {dim3(chunks_blocks(c)), SQ_GRADS_THREADS, (size_t)kernel.shared_bytes,
+                          true};
     SQ_TRY(sq_allow_shared(kernel.code, kernel.shared_bytes, err));
     return sq_launch_chained(call, grid, "gradients of chunks", err, kernel.code, maps, c);
 }
@@ -299,13 +324,11 @@ size_t sq_decay_native_bwd_workspace(const sq_decay_params &p, const sq_decay_gr
     return lay_out(&c, NULL, &forward);
 }
 
-/* The matrices of all chunks, transposed: (chunks B H, values, 1, keys). */
+/* The matrices of all chunks, transposed: (spans B H, values, 1, keys). */
 static sq_tma_tensor states_of(const sq_decay_tiled &c, void *states)
 {
     const int64_t size = (int64_t)c.p.keys * c.p.values;
-    return {
-        states,  (int64_t)c.chunks * c.p.batch * c.p.heads, c.p.values, 1, c.p.keys, size, c.p.keys,
-        c.p.keys};
+    return {states, states_count(c), c.p.values, 1, c.p.keys, size, c.p.keys, c.p.keys};
 }
 
 static sq_status make_maps(const sq_call *call, const sq_decay_tiled &c, backward_maps *maps,

@@ -140,33 +140,36 @@ typedef struct {
     int split, chunk, group, batch, head, tile;
 } sq_grads_place;
 
-__device__ __forceinline__ sq_grads_place sq_grads_place_of(const sq_decay_tiled &c, int item)
+__device__ __forceinline__ sq_grads_place sq_grads_place_of(const sq_decay_tiled &c, int chunks,
+                                                            int item)
 {
-    const int groups = c.p.heads / c.p.heads_per_group, both = item / c.splits / c.chunks;
-    return {item % c.splits, item / c.splits % c.chunks, both % groups, both / groups, 0, 0};
+    const int groups = c.p.heads / c.p.heads_per_group, both = item / c.splits / chunks;
+    return {item % c.splits, item / c.splits % chunks, both % groups, both / groups, 0, 0};
 }
 
 /* The item after the place's. */
-__device__ __forceinline__ sq_grads_place sq_grads_next_item(const sq_decay_tiled &c, int groups,
-                                                             sq_grads_place at)
+__device__ __forceinline__ sq_grads_place sq_grads_next_item(const sq_decay_tiled &c, int chunks,
+                                                             int groups, sq_grads_place at)
 {
     const int split = at.split + 1 < c.splits ? at.split + 1 : 0;
-    const int chunk = split > 0 ? at.chunk : at.chunk + 1 < c.chunks ? at.chunk + 1 : 0;
+    const int chunk = split > 0 ? at.chunk : at.chunk + 1 < chunks ? at.chunk + 1 : 0;
     const bool is_next = split == 0 && chunk == 0;
     const int group = !is_next ? at.group : at.group + 1 < groups ? at.group + 1 : 0;
     return {split, chunk, group, at.batch + (is_next && group == 0), 0, 0};
 }
 
-/* Calls f(step, number of the step) for the block's steps. */
+/* Calls f(step, number of the step) for the steps of block `block` of `blocks`, where a head has
+ * `chunks` chunks. */
 template <typename F>
-__device__ __forceinline__ void sq_grads_each(const sq_decay_tiled &c, F f)
+__device__ __forceinline__ void sq_grads_each_of(const sq_decay_tiled &c, int chunks, int block,
+                                                 int blocks, F f)
 {
     const int per_group = c.p.heads_per_group, groups = c.p.heads / per_group;
     const int per_split = (per_group + c.splits - 1) / c.splits;
-    const int items = c.p.batch * groups * c.chunks * c.splits;
-    const int end = (int)((int64_t)items * (blockIdx.x + 1) / gridDim.x);
-    int item = (int)((int64_t)items * blockIdx.x / gridDim.x);
-    sq_grads_place at = sq_grads_place_of(c, item);
+    const int items = c.p.batch * groups * chunks * c.splits;
+    const int end = (int)((int64_t)items * (block + 1) / blocks);
+    int item = (int)((int64_t)items * block / blocks);
+    sq_grads_place at = sq_grads_place_of(c, chunks, item);
     for (int n = 0; item < end; n++) {
         const int first = at.split * per_split, heads = min(per_split, per_group - first);
         const sq_grads_step s = {at.batch,
@@ -183,23 +186,32 @@ __device__ __forceinline__ void sq_grads_each(const sq_decay_tiled &c, F f)
         at.head += s.is_last_tile;
         at.tile = s.is_last_tile ? 0 : at.tile + 1;
         if (s.is_last_tile && s.is_last_head) {
-            at = sq_grads_next_item(c, groups, at);
+            at = sq_grads_next_item(c, chunks, groups, at);
             item++;
         }
     }
 }
 
-/* Where S before a step's chunk lies, G after it: outside, where TMA reads zeros, if it is 0. */
+/* The same for all of them: of this block. */
+template <typename F>
+__device__ __forceinline__ void sq_grads_each(const sq_decay_tiled &c, F f)
+{
+    sq_grads_each_of(c, c.chunks, (int)blockIdx.x, (int)gridDim.x, f);
+}
+
+/* Where S before a step's chunk lies, G after it: outside, where TMA reads zeros, if it is 0. span:
+ * of so many chunks each, S before the first and G after the last. */
 typedef struct {
     int before, after;
 } sq_grads_matrices;
 
 __device__ __forceinline__ sq_grads_matrices sq_grads_matrices_of(const sq_decay_tiled &c,
-                                                                  const sq_grads_step &s)
+                                                                  const sq_grads_step &s,
+                                                                  int span = 1)
 {
-    const int unit = (s.chunk * c.p.batch + s.batch) * c.p.heads + s.head;
-    return {s.chunk > 0 || c.p.initial.data ? unit : -1,
-            s.chunk + 1 < c.chunks || c.g.d_final.data ? unit : -1};
+    const int place = s.chunk / span, unit = (place * c.p.batch + s.batch) * c.p.heads + s.head;
+    return {place > 0 || c.p.initial.data ? unit : -1,
+            span * (place + 1) < c.chunks || c.g.d_final.data ? unit : -1};
 }
 
 /* --- the producer --- */
@@ -391,15 +403,16 @@ __device__ __forceinline__ void sq_grads_start_rows(uint32_t a, uint32_t b, bool
     }
 }
 
-/* Starts sum = A B: 64 values of A by rows, 128 columns of B. */
+/* Starts sum = or += A B: 64 values of A by rows, 128 columns of B. */
 template <typename T>
-__device__ __forceinline__ void sq_grads_start_sum(uint32_t a, uint32_t b, sq_grads_sum &sum)
+__device__ __forceinline__ void sq_grads_start_sum(uint32_t a, uint32_t b, sq_grads_sum &sum,
+                                                   bool is_added = false)
 {
     const uint64_t from = sq_wgmma_rows(a), by = sq_wgmma_columns(b);
 #pragma unroll
     for (int n = 0; n < 4; n++) {
         sq_wgmma_128_columns<T>(sum.sum[0], from + sq_wgmma_rows_step(n),
-                                by + sq_wgmma_columns_step(n), n > 0);
+                                by + sq_wgmma_columns_step(n), n > 0 ? 1 : is_added);
     }
 }
 

@@ -6,9 +6,10 @@
  *   S: from the first on,   S^T = decay S^T + (V o key)^T K
  *   G: from the last on,    G^T = decay G^T + (dO o row)^T Q
  *
- * and writes it, rounded, before each update; not the first if it is 0, which readers know. One launch
- * makes both: half of the blocks each.
- * In memory a matrix is transposed too: (chunks B H, values, keys).
+ * and writes it, rounded, before each update; not the first if it is 0, which readers know. Of a span of
+ * chunks S before the first and G after the last are enough for some readers. One launch makes both:
+ * half of the blocks each.
+ * In memory a matrix is transposed too: (spans B H, values, keys).
  *
  * Where states are few the chunks are cut into segments, of each walk in its own order. A first launch
  * takes the states from 0 through all segments but the last run's and writes nothing else, a chain adds
@@ -73,25 +74,35 @@ struct sq_states_shared {
 };
 
 /* Both walks, forward first: their segments, and where the states go that they end with. merged: 0
- * where a block makes the state of a segment and nothing else. */
+ * where a block makes the state of a segment and nothing else. span: 1 or 2 chunks. */
 typedef struct {
     sq_decay_walks from;
     sq_decay_matrix to[2];
-    int merged;
+    int merged, span;
 } sq_states_plan;
 
 /* What a block works on; chunks are counted in the order of the walk, `first` is its own first of
- * `all`. segment: with which the block begins. updates: one for each chunk, but for the last if
- * nobody wants what comes after it. */
+ * `all`. segment: with which the block begins. updates: one for each chunk, but for the last ones if
+ * nobody wants what comes after them. */
 typedef struct {
     sq_decay_unit u;
-    int heads, segment, first, chunks, all, updates;
+    int heads, segment, first, chunks, all, updates, span;
     bool is_reverse, is_state_only;
 } sq_states_block;
 
 __device__ __forceinline__ int sq_states_chunk(const sq_states_block &block, int i)
 {
     return block.is_reverse ? block.all - 1 - block.first - i : block.first + i;
+}
+
+/* Does the walk write what it has when it comes to its i-th chunk? A last span may be one chunk. */
+__device__ __forceinline__ bool sq_states_is_written(const sq_states_block &block, int i)
+{
+    const int chunk = sq_states_chunk(block, i);
+    const bool is_second = (chunk & (block.span - 1)) > 0;
+    if (!block.is_reverse)
+        return !is_second;
+    return is_second || block.span == 1 || chunk + 1 == block.all;
 }
 
 /* The grid's segments are runs or segments, of both walks in turn. */
@@ -111,7 +122,11 @@ __device__ __forceinline__ sq_states_block sq_states_block_of(const sq_decay_par
     block.chunks = min(max(plan.merged, 1) * per_segment, block.all - block.first);
     const bool is_last = block.segment + 1 == p.segments;
     const bool has_end = is_last && plan.to[block.is_reverse].data;
-    block.updates = block.chunks - (block.is_state_only || has_end ? 0 : 1);
+    block.span = plan.span;
+    block.updates = block.chunks;
+    if (!block.is_state_only && !has_end)
+        block.updates =
+            max(block.chunks - (sq_states_is_written(block, block.chunks - 1) ? 1 : 2), 0);
     return block;
 }
 
@@ -211,9 +226,10 @@ sq_states_consume(const sq_states_maps &maps, const sq_decay_params &p, const sq
         const int stage = i % shape::stages, chunk = sq_states_chunk(block, i);
         const sq_chunk_gates *gates = shared.gates(stage, set);
         uint32_t v[4][4], weighed[4][4];
-        if (i >= stored)
-            sq_states_store<T, KEYS>(&maps.to, shared.rounded(group), group, at, u.column,
-                                     (chunk * p.batch + u.batch) * p.heads + u.head, state);
+        if (i >= stored && sq_states_is_written(block, i))
+            sq_states_store<T, KEYS>(
+                &maps.to, shared.rounded(group), group, at, u.column,
+                ((chunk >> (block.span - 1)) * p.batch + u.batch) * p.heads + u.head, state);
         if (i == block.updates)
             break;
         sq_barrier_wait(shared.full(stage), i / shape::stages & 1);

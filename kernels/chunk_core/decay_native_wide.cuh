@@ -3,14 +3,22 @@
  * stage each. The two warpgroups share the work so that dq and dk, 128 registers of a thread each,
  * leave room for the rest: one has rows of queries,
  *
- *   dP = dO V^T          dq = (row o dO) S^T + W K          W (i, j) = dP e w, once, after all columns
+ *   dP = dO V^T          dq = row o (dO S^T) + W K          W (i, j) = dP e w, once, after all columns
  *
  * the other rows of keys, with P^T made once, before the first column, and W^T from the first:
  *
- *   dv = key o (K G) + P^T dO + skip dO          dk = (key o V) G^T + W^T Q
+ *   dv = key o (K G) + P^T dO + skip dO          dk = key o (V G^T) + W^T Q
  *
  * At the end dq lies where K was and dk where Q was: nobody else reads those any more. An item has
  * one head: with several of a group dq and dk are parts, one for each head.
+ *
+ * Where decays are constant S and G are those around a pair of chunks (IS_PAIRED). With a block's factors
+ * counted from there, what S before the second chunk b and G after the first chunk a have more is
+ *
+ *   dq_b += W K_a          W (i, j) = row_i key_j (dO_b V_a^T), i of b, j of a
+ *   dk_a += W^T Q_b        dv_a += P^T dO_b          P^T (j, i) = key_j row_i (K_a Q_b^T)
+ *
+ * Both items make W, in the warpgroup of queries, which has the registers.
  */
 #ifndef SQ_KERNELS_CHUNK_CORE_DECAY_NATIVE_WIDE_CUH
 #define SQ_KERNELS_CHUNK_CORE_DECAY_NATIVE_WIDE_CUH
@@ -40,9 +48,10 @@ __device__ __forceinline__ void sq_wide_score_queries(const sq_wide_shared &shar
 /* Of 32 keys: W, rounded, from dP; dP becomes the pairs N w, and the sums of N over the warp's
  * queries go to totals. As in sq_grads_weigh_queries. */
 template <typename T>
-__device__ __forceinline__ void
-sq_wide_weigh_queries(const sq_decay_tiled &c, sq_wide_small *small, sq_native_lane at, int part,
-                      const float (&score)[16], float (&dp)[32], uint32_t (&w)[4][4])
+__device__ __forceinline__ void sq_wide_weigh_queries(const sq_decay_tiled &c, sq_wide_small *small,
+                                                      sq_native_lane at, bool has_log, int part,
+                                                      const float (&score)[16], float (&dp)[32],
+                                                      uint32_t (&w)[4][4])
 {
     const sq_chunk_gates *gates = &small->gates;
     const int i = 16 * at.warp + at.g;
@@ -71,7 +80,7 @@ sq_wide_weigh_queries(const sq_decay_tiled &c, sq_wide_small *small, sq_native_l
             pair[0] *= s[0];
             pair[1] *= s[1];
         }
-        if (!c.d_log)
+        if (!has_log)
             continue;
 #pragma unroll
         for (int x = 0; x < 2; x++) {
@@ -131,79 +140,115 @@ __device__ __forceinline__ void sq_wide_sum_queries(const sq_wide_shared &shared
 template <typename T>
 __device__ __forceinline__ void
 sq_wide_finish_queries(const sq_grads_maps &maps, const sq_decay_tiled &c, const sq_grads_step &s,
-                       const sq_wide_shared &shared, sq_native_lane at, float dot, float (&dp)[32],
-                       sq_grads_sum (&dq)[SQ_WIDE_HALVES])
+                       const sq_wide_shared &shared, sq_native_lane at, bool has_log, float dot,
+                       float (&dp)[32], sq_grads_sum (&dq)[SQ_WIDE_HALVES])
 {
     sq_wide_small *small = shared.small();
     uint32_t w[4][4];
 #pragma unroll
     for (int part = 0; part < 2; part++) {
         float score[16] = {};
-        if (c.d_log)
+        if (has_log)
             sq_wide_score_queries<T>(shared, part, score);
-        sq_wide_weigh_queries<T>(c, small, at, part, score, dp, w);
+        sq_wide_weigh_queries<T>(c, small, at, has_log, part, score, dp, w);
     }
-    if (c.d_log)
+    if (has_log)
         sq_wide_sum_queries<T>(shared, at, dq, dp, dot);
-    sq_roles_sync(SQ_WIDE_BOTH, 2 * SQ_WARPGROUP); /* dv has left its tile; the sums are there */
-#pragma unroll
-    for (int k = 0; k < 4; k++) {
-        sq_stmatrix(sq_address_a<8>(shared.d_v(), 16 * at.warp, 16 * k), w[k]);
-    }
-    sq_roles_sync(SQ_WIDE_HANDED, 2 * SQ_WARPGROUP);
-    if (c.d_log && at.warp == 0)
+    sq_wide_hand(shared, at, w);
+    if (has_log && at.warp == 0)
         sq_grads_store_log(&small->sums, c.d_log + sq_tile_gate_index(c, 0, sq_grads_unit(c, s)));
     sq_wide_add_pairs<T>(w, shared.k(), dq);
     sq_wide_flush<T>(c, s, &maps.d_q, c.d_q, shared, shared.k(), SQ_GRADS_QUERIES, at, dq);
 }
 
-/* The warpgroup of queries: dq, W, and what of d(ln a) comes from them. */
+/* What comes before that of a pair: W of both chunks, which the keys have use for in the first chunk
+ * and the queries in the second. */
 template <typename T>
+__device__ __forceinline__ void
+sq_wide_finish_across(const sq_grads_step &s, const sq_wide_shared &shared, sq_native_lane at,
+                      sq_wide_states &states, const float (&dp)[32],
+                      sq_grads_sum (&dq)[SQ_WIDE_HALVES])
+{
+    const bool is_second = sq_wide_is_second(s);
+    const sq_wide_small *small = shared.small();
+    const float *other = small->other.factor;
+    uint32_t w[4][4];
+    sq_wide_weigh_across<T>(is_second ? small->gates.row : other,
+                            is_second ? other : small->gates.key, at, dp, w);
+    sq_wide_hand(shared, at, w);
+    sq_wide_wait(shared, states);
+    if (is_second)
+        sq_wide_add_handed<T>(shared.d_v(), shared.other_keys(states.stage), dq);
+    sq_wide_leave(shared, states);
+}
+
+/* The warpgroup of queries: dq, W, and what of d(ln a) comes from them. */
+template <typename T, bool IS_PAIRED>
 __device__ __forceinline__ void sq_wide_queries(const sq_grads_maps &maps, const sq_decay_tiled &c,
                                                 const sq_wide_shared &shared)
 {
     const sq_native_lane at = sq_native_lane_of();
+    const bool has_log = !IS_PAIRED && c.d_log;
     sq_wide_small *small = shared.small();
     sq_grads_sum dq[SQ_WIDE_HALVES] = {};
-    float dp[32], dot = 0.0f;
+    float dp[32], across[32], dot = 0.0f;
     uint32_t parity = 0;
-    sq_grads_each(c, [&](const sq_grads_step &s, int n) {
-        const int row = 16 * at.warp + at.g;
+    sq_wide_states states;
+    sq_wide_columns columns;
+    sq_wide_each<IS_PAIRED>(c, [&](const sq_grads_step &s) {
+        const int column = columns.stage;
+        const bool is_second = IS_PAIRED && sq_wide_is_second(s);
         if (s.is_first_tile) {
             sq_barrier_wait(shared.keys_full(), parity);
             parity ^= 1;
             dq[0] = {};
             dq[1] = {};
             dot = 0.0f;
+            if (IS_PAIRED && !is_second) {
+                sq_wide_wait(shared, states); /* the keys' */
+                sq_wide_leave(shared, states);
+            }
         }
-        const float factor[2] = {small->gates.row[row], small->gates.row[row + 8]};
+        sq_wide_wait(shared, columns);
 #pragma unroll
         for (int half = 0; half < SQ_WIDE_HALVES; half++) {
-            const int step = SQ_WIDE_HALVES * n + half, stage = step % SQ_WIDE_STAGES;
-            uint32_t d_o[4][4], weighed[4][4];
-            sq_barrier_wait(shared.full(stage), step / SQ_WIDE_STAGES & 1);
-            sq_grads_load_rows(shared.d_o(stage), at, d_o);
-            sq_grads_weigh_rows<T>(d_o, factor, weighed);
+            sq_wide_wait(shared, states);
             dq[half].pin();
             sq_wgmma_pin(dp);
-            sq_wgmma_pin(weighed);
+            if (IS_PAIRED)
+                sq_wgmma_pin(across);
             sq_wgmma_fence();
             if (half == 0)
-                sq_grads_start_rows<T, 4>(shared.d_o(stage), shared.v(stage), !s.is_first_tile, dp);
-            dq[half].update(weighed, shared.before(stage));
+                sq_grads_start_rows<T, 4>(shared.d_o(column), shared.v(column), !s.is_first_tile,
+                                          dp);
+            if (IS_PAIRED && half == 0)
+                sq_grads_start_rows<T, 4>(
+                    is_second ? shared.d_o(column) : shared.other_values(column),
+                    is_second ? shared.other_values(column) : shared.v(column), !s.is_first_tile,
+                    across);
+            sq_grads_start_sum<T>(shared.d_o(column), shared.before(states.stage), dq[half],
+                                  !s.is_first_tile);
             sq_wgmma_commit();
-            if (c.d_log)
-                dot += sq_grads_dot_tiles<T>(shared.before(stage), shared.after(stage), at);
-            if (half == 0 && c.p.skip)
-                sq_grads_skip_sums<T>(c, s, shared.at(shared.d_o(stage)),
-                                      shared.at(shared.v(stage)), small->skip_sums);
+            if (has_log)
+                dot += sq_grads_dot_tiles<T>(shared.before(states.stage),
+                                             shared.after(states.stage), at);
+            if (half == 0 && !IS_PAIRED && c.p.skip)
+                sq_grads_skip_sums<T>(c, s, shared.at(shared.d_o(column)),
+                                      shared.at(shared.v(column)), small->skip_sums);
             sq_wgmma_wait<0>();
             sq_wgmma_pin(dp);
+            if (IS_PAIRED)
+                sq_wgmma_pin(across);
             dq[half].pin();
-            sq_wide_release(shared.empty(stage));
+            sq_wide_leave(shared, states);
         }
-        if (s.is_last_tile)
-            sq_wide_finish_queries<T>(maps, c, s, shared, at, dot, dp, dq);
+        sq_wide_leave(shared, columns);
+        if (!s.is_last_tile)
+            return;
+        sq_wide_scale_rows(small->gates.row, is_second ? small->other.decay : 1.0f, at, dq);
+        if (IS_PAIRED)
+            sq_wide_finish_across<T>(s, shared, at, states, across, dq);
+        sq_wide_finish_queries<T>(maps, c, s, shared, at, has_log, dot, dp, dq);
     });
 }
 
@@ -240,30 +285,55 @@ __device__ __forceinline__ void sq_wide_score_keys(const sq_wide_shared &shared,
     }
 }
 
-/* Of a stage that has K G: dv, and its part of k . (G v). */
+/* Of a pair's first chunk, P^T of its keys and the other chunk's queries, whose stage it leaves. */
 template <typename T>
-__device__ __forceinline__ void
-sq_wide_end_values(const sq_decay_tiled &c, const sq_wide_shared &shared, int stage,
-                   const float (&factor)[2], sq_native_lane at, uint32_t (&pairs)[4][4],
-                   float (&d_v)[32], float (&key)[2])
+__device__ __forceinline__ void sq_wide_score_across(const sq_wide_shared &shared,
+                                                     sq_native_lane at, sq_wide_states &states,
+                                                     uint32_t (&p)[4][4])
 {
-    if (c.d_log) {
-        uint32_t v[4][4];
-        sq_grads_load_rows(shared.v(stage), at, v);
-        sq_grads_dot_rows<T>(v, d_v, key);
-    }
-    sq_grads_begin_values<T>(shared.d_o(stage), shared.small()->skip[stage], factor, at, d_v);
+    const sq_wide_small *small = shared.small();
+    float score[32];
+    sq_wide_wait(shared, states);
+    sq_wgmma_fence();
+    sq_grads_start_rows<T, SQ_WIDE_KEY_TILES * 4>(shared.k(), shared.other_keys(states.stage),
+                                                  false, score);
+    sq_wgmma_commit();
+    sq_wgmma_wait<0>();
+    sq_wgmma_pin(score);
+    sq_wide_leave(shared, states);
+    sq_wide_weigh_across<T>(small->gates.key, small->other.factor, at, score, p);
+}
+
+/* d_v += pairs dO, waits. */
+template <typename T>
+__device__ __forceinline__ void sq_wide_add_values(uint32_t (&pairs)[4][4], uint32_t d_o,
+                                                   float (&d_v)[32])
+{
     sq_wgmma_pin(d_v);
     sq_wgmma_pin(pairs);
     sq_wgmma_fence();
 #pragma unroll
     for (int k = 0; k < 4; k++) {
-        sq_wgmma_64_columns<T>(d_v, pairs[k],
-                               sq_wgmma_columns(shared.d_o(stage)) + sq_wgmma_columns_step(k), 1);
+        sq_wgmma_64_columns<T>(d_v, pairs[k], sq_wgmma_columns(d_o) + sq_wgmma_columns_step(k), 1);
     }
     sq_wgmma_commit();
     sq_wgmma_wait<0>();
     sq_wgmma_pin(d_v);
+}
+
+/* Of a stage whose K G is there: dv without what other chunks add, and its part of k . (G v). */
+template <typename T>
+__device__ __forceinline__ void
+sq_wide_end_values(const sq_wide_shared &shared, int column, bool has_log, const float (&factor)[2],
+                   sq_native_lane at, uint32_t (&pairs)[4][4], float (&d_v)[32], float (&key)[2])
+{
+    if (has_log) {
+        uint32_t v[4][4];
+        sq_grads_load_rows(shared.v(column), at, v);
+        sq_grads_dot_rows<T>(v, d_v, key);
+    }
+    sq_grads_begin_values<T>(shared.d_o(column), shared.small()->skip[column], factor, at, d_v);
+    sq_wide_add_values<T>(pairs, shared.d_o(column), d_v);
 }
 
 /* The gates' sums of an item that the warpgroup of keys makes. */
@@ -302,15 +372,13 @@ template <typename T>
 __device__ __forceinline__ void
 sq_wide_finish_keys(const sq_grads_maps &maps, const sq_decay_tiled &c, const sq_grads_step &s,
                     const sq_wide_shared &shared, const float (&factor)[2], sq_native_lane at,
-                    float dot, float (&key)[2], sq_grads_sum (&dk)[SQ_WIDE_HALVES])
+                    bool has_log, float dot, float (&key)[2], sq_grads_sum (&dk)[SQ_WIDE_HALVES])
 {
     uint32_t w[4][4];
-    if (c.d_log)
+    if (has_log)
         sq_wide_sum_keys(shared.small(), factor, at, dot, key);
-    if (threadIdx.x % SQ_WARPGROUP == 0)
-        sq_tma_wait_read();
     sq_roles_sync(SQ_WIDE_BOTH, 2 * SQ_WARPGROUP);
-    if (c.d_log)
+    if (has_log)
         sq_wide_store_step(shared.small(), at, key,
                            c.d_step + sq_tile_gate_index(c, 0, sq_grads_unit(c, s)));
     sq_roles_sync(SQ_WIDE_HANDED, 2 * SQ_WARPGROUP);
@@ -319,62 +387,91 @@ sq_wide_finish_keys(const sq_grads_maps &maps, const sq_decay_tiled &c, const sq
     sq_wide_flush<T>(c, s, &maps.d_k, c.d_k, shared, shared.q(), SQ_GRADS_KEYS_SYNC, at, dk);
 }
 
-/* The warpgroup of keys: dk, dv, dw, and what of d(ln a) comes from them. */
+/* What comes before that of a pair: see sq_wide_finish_across. */
 template <typename T>
+__device__ __forceinline__ void
+sq_wide_take_across(const sq_grads_step &s, const sq_wide_shared &shared, sq_native_lane at,
+                    sq_wide_states &states, sq_grads_sum (&dk)[SQ_WIDE_HALVES])
+{
+    sq_roles_sync(SQ_WIDE_BOTH, 2 * SQ_WARPGROUP);
+    sq_roles_sync(SQ_WIDE_HANDED, 2 * SQ_WARPGROUP);
+    sq_wide_wait(shared, states);
+    if (!sq_wide_is_second(s)) {
+        uint32_t w[4][4];
+        sq_native_load_values(shared.d_v(), at, w);
+        sq_wide_add_pairs<T>(w, shared.other_keys(states.stage), dk);
+    }
+    sq_wide_leave(shared, states);
+}
+
+/* The warpgroup of keys: dk, dv, dw, and what of d(ln a) comes from them. */
+template <typename T, bool IS_PAIRED>
 __device__ __forceinline__ void sq_wide_keys(const sq_grads_maps &maps, const sq_decay_tiled &c,
                                              const sq_wide_shared &shared)
 {
     const sq_native_lane at = sq_native_lane_of();
-    const sq_chunk_gates *gates = &shared.small()->gates;
+    const bool has_log = !IS_PAIRED && c.d_log;
+    const sq_wide_small *small = shared.small();
     sq_grads_sum dk[SQ_WIDE_HALVES] = {};
     float key[2] = {0.0f, 0.0f}, dot = 0.0f;
-    uint32_t pairs[4][4], parity = 0;
-    sq_grads_each(c, [&](const sq_grads_step &s, int n) {
-        const int row = 16 * at.warp + at.g;
+    uint32_t pairs[4][4], across[4][4], parity = 0;
+    sq_wide_states states;
+    sq_wide_columns columns;
+    sq_wide_each<IS_PAIRED>(c, [&](const sq_grads_step &s) {
+        const int row = 16 * at.warp + at.g, column = columns.stage;
+        const bool is_before = IS_PAIRED && !sq_wide_is_second(s);
         float d_v[32];
         if (s.is_first_tile) {
             sq_barrier_wait(shared.keys_full(), parity);
             parity ^= 1;
             sq_wide_score_keys<T>(shared, at, pairs);
+            if (is_before)
+                sq_wide_score_across<T>(shared, at, states, across);
             dk[0] = {};
             dk[1] = {};
             key[0] = key[1] = dot = 0.0f;
         }
-        const float factor[2] = {gates->key[row], gates->key[row + 8]};
+        const float later = is_before ? small->other.decay : 1.0f;
+        const float factor[2] = {small->gates.key[row] * later, small->gates.key[row + 8] * later};
+        sq_wide_wait(shared, columns);
 #pragma unroll
         for (int half = 0; half < SQ_WIDE_HALVES; half++) {
-            const int step = SQ_WIDE_HALVES * n + half, stage = step % SQ_WIDE_STAGES;
-            uint32_t v[4][4], weighed[4][4];
-            sq_barrier_wait(shared.full(stage), step / SQ_WIDE_STAGES & 1);
-            sq_grads_load_rows(shared.v(stage), at, v);
-            sq_grads_weigh_rows<T>(v, factor, weighed);
+            const uint32_t after = shared.after(states.stage);
+            sq_wide_wait(shared, states);
             dk[half].pin();
             sq_wgmma_pin(d_v);
-            sq_wgmma_pin(weighed);
             sq_wgmma_fence();
-            sq_grads_start_rows<T, 8>(shared.k() + 2 * half * SQ_TMA_TILE_BYTES,
-                                      shared.after(stage), half > 0, d_v);
-            dk[half].update(weighed, shared.after(stage));
+            sq_grads_start_rows<T, 8>(shared.k() + 2 * half * SQ_TMA_TILE_BYTES, after, half > 0,
+                                      d_v);
+            sq_grads_start_sum<T>(shared.v(column), after, dk[half], !s.is_first_tile);
             sq_wgmma_commit();
-            if (c.d_log)
-                dot += sq_grads_dot_tiles<T>(shared.before(stage) + SQ_TMA_TILE_BYTES,
-                                             shared.after(stage) + SQ_TMA_TILE_BYTES, at);
+            if (has_log)
+                dot += sq_grads_dot_tiles<T>(shared.before(states.stage) + SQ_TMA_TILE_BYTES,
+                                             after + SQ_TMA_TILE_BYTES, at);
             sq_wgmma_wait<0>();
             sq_wgmma_pin(d_v);
             dk[half].pin();
-            if (half + 1 == SQ_WIDE_HALVES)
-                sq_wide_end_values<T>(c, shared, stage, factor, at, pairs, d_v, key);
-            sq_wide_release(shared.empty(stage));
+            sq_wide_leave(shared, states);
         }
+        sq_wide_end_values<T>(shared, column, has_log, factor, at, pairs, d_v, key);
+        if (is_before)
+            sq_wide_add_values<T>(across, shared.other_values(column), d_v);
+        sq_wide_leave(shared, columns);
         sq_grads_store_values<T>(maps, s, shared.d_v(), at, d_v);
-        if (s.is_last_tile)
-            sq_wide_finish_keys<T>(maps, c, s, shared, factor, at, dot, key, dk);
+        if (!s.is_last_tile)
+            return;
+        if (threadIdx.x % SQ_WARPGROUP == 0)
+            sq_tma_wait_read();
+        sq_wide_scale_rows(small->gates.key, later, at, dk);
+        if (IS_PAIRED)
+            sq_wide_take_across<T>(s, shared, at, states, dk);
+        sq_wide_finish_keys<T>(maps, c, s, shared, factor, at, has_log, dot, key, dk);
     });
 }
 
 /* --- the kernel --- */
 
-template <typename T>
+template <typename T, bool IS_PAIRED>
 static __global__ void __launch_bounds__(SQ_GRADS_THREADS, 1)
     sq_wide_kernel(const __grid_constant__ sq_grads_maps maps,
                    const __grid_constant__ sq_decay_tiled c)
@@ -384,8 +481,12 @@ static __global__ void __launch_bounds__(SQ_GRADS_THREADS, 1)
     const sq_wide_shared shared = sq_tma_shared<sq_wide_shared>();
     if (threadIdx.x == 0) {
         for (int stage = 0; stage < SQ_WIDE_STAGES; stage++) {
-            sq_barrier_init(shared.full(stage), 2);
+            sq_barrier_init(shared.full(stage), 1);
             sq_barrier_init(shared.empty(stage), 8);
+        }
+        for (int column = 0; column < SQ_WIDE_COLUMNS; column++) {
+            sq_barrier_init(shared.columns_full(column), 2);
+            sq_barrier_init(shared.columns_empty(column), 8);
         }
         sq_barrier_init(shared.keys_full(), 1);
         sq_barrier_init(shared.keys_empty(), 2);
@@ -398,17 +499,17 @@ static __global__ void __launch_bounds__(SQ_GRADS_THREADS, 1)
     if (role >= 8) {
         sq_release_registers<SQ_GRADS_PRODUCER_REGISTERS>();
         if (warp == 1)
-            sq_wide_fill_keys<T>(maps, c, shared);
+            sq_wide_fill_keys<T, IS_PAIRED>(maps, c, shared);
         else if (warp == 2)
-            sq_wide_fill_skip(c, shared);
+            sq_wide_fill_skip<IS_PAIRED>(c, shared);
         else if (threadIdx.x % SQ_WARPGROUP == 0)
-            sq_wide_copy(maps, c, shared);
+            sq_wide_copy<IS_PAIRED>(maps, c, shared);
     } else {
         sq_claim_registers<SQ_GRADS_CONSUMER_REGISTERS>();
         if (role < 4)
-            sq_wide_queries<T>(maps, c, shared);
+            sq_wide_queries<T, IS_PAIRED>(maps, c, shared);
         else
-            sq_wide_keys<T>(maps, c, shared);
+            sq_wide_keys<T, IS_PAIRED>(maps, c, shared);
     }
 #endif
 }
