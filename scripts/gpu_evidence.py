@@ -176,8 +176,8 @@ def golden(root, work):
 
 
 def fuzz(work):
-    """How many cells, how many of them wrong, and by operator and pass the cell nearest to its bound, with the tensor that
-    is: in pass bwd a gradient."""
+    """How many cells, how many of them wrong, and by operator and pass the cell nearest to its bound, with the tensor
+    that is: in pass bwd a gradient."""
     result, worst = {"state": "ok", "cells": 0, "wrong": 0}, {}
     for text in logs(work, "fuzz").values():
         state = state_of(text)

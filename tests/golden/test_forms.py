@@ -556,7 +556,8 @@ class Gated(Forms):
         given = {"input.u": draw(name, 2, length, width), f + "pos_emb.z": draw(name + "z", 1, most, features),
                  f + "pos_emb.t": [[[f32(i / (most - 1))] for i in range(most)]],
                  f + "modulation.deltas": draw(name + "d", 1, 1, width * last, low=-9, high=9),
-                 f + "bias": draw(name + "fb", width * last), f + "implicit_filter.1.freq": draw("f", 1, hidden, high=3),
+                 f + "bias": draw(name + "fb", width * last),
+                 f + "implicit_filter.1.freq": draw("f", 1, hidden, high=3),
                  "param.in_proj.weight": draw(name + "i", (order + 1) * width, width),
                  "param.in_proj.bias": draw(name + "ib", (order + 1) * width),
                  "param.short_filter.weight": draw(name + "s", (order + 1) * width, 1, 3),
@@ -677,7 +678,8 @@ class Gated(Forms):
             values = struct.unpack(f"<{len(tensor[1]) // 4}f", tensor[1])
             return [list(values[at:at + width]) for at in range(0, len(values), width)]
         case, tensors = read_case("retention_msr_L37_h4")
-        kept = {n: t for n, t in tensors.items() if n.split(".")[0] in ("input", "param") or n == "output.core_parallel"}
+        kept = {n: t for n, t in tensors.items()
+                if n.split(".")[0] in ("input", "param") or n == "output.core_parallel"}
         core, x = rows_of(tensors["output.core_parallel"], 8), rows_of(tensors["input.x"], 16)
         gate, out = rows_of(tensors["param.g_proj.weight"], 16), rows_of(tensors["param.out_proj.weight"], 32)
         for name in ("relu", "gelu", "swish", "silu", "tanh"):

@@ -135,7 +135,8 @@ class Check(unittest.TestCase):
         self.assertEqual(found["tests"]["rope"], {"state": "ok", "passed": 5, "failed": 0, "unsupported": 2})
         self.assertEqual(found["tests"]["ssd"], {"state": "ok", "passed": 25, "failed": 0, "unsupported": 10})
         self.assertEqual(found["tests"]["measure"]["passed"], 2)
-        self.assertEqual(found["large"]["all"], {"state": "ok", "passed": 18, "failed": 0, "unsupported": 0, "no_room": 0})
+        self.assertEqual(found["large"]["all"],
+                         {"state": "ok", "passed": 18, "failed": 0, "unsupported": 0, "no_room": 0})
         self.assertEqual(found["golden"]["f16"], {"state": "ok", "ok": 1, "mismatch": 0, "unsupported": 0})
         self.assertEqual(found["worst"]["ssd"]["bwd"],
                          {"rel_l2": 3e-3, "tolerance": 1e-2, "tensor": "d_k", "cell": "bf16 cell"})
@@ -269,14 +270,16 @@ class Check(unittest.TestCase):
         code = subprocess.run([*script, "code", SOURCE], capture_output=True, text=True, check=True).stdout.strip()
         for built, status in ((code, 0), ("0123456789abcdef", 1)):
             self.program("build/seqmark-worker", f'print("seqmark-worker 0.1.0 abc, device code {built}")')
-            checked = subprocess.run([SOURCE / "scripts/gpu-check.sh", self.folder / "build", self.folder / built, "golden"],
+            checked = subprocess.run([SOURCE / "scripts/gpu-check.sh", self.folder / "build", self.folder / built,
+                                      "golden"],
                                      capture_output=True, text=True, check=False)
             self.assertEqual((checked.returncode, (self.folder / built / "evidence.json").exists()),
                              (status, status == 0), checked.stderr)
             self.assertEqual(f"is of device code {built}, the tree of {code}" in checked.stderr, status == 1)
             written = subprocess.run([*script, "write", SOURCE, self.folder / "build/seqmark", self.folder, "all", "1"],
                                      capture_output=True, text=True, check=False)
-            self.assertEqual((written.returncode, json.loads(written.stdout)["status"]), (status, status), written.stderr)
+            self.assertEqual((written.returncode, json.loads(written.stdout)["status"]), (status, status),
+                             written.stderr)
 
     def test_a_program_that_is_missing_is_no_success(self):
         (self.folder / "build/tests/test_gpu_ops").unlink()

@@ -16,10 +16,11 @@
 #define SCRATCH "rows of f32 for the transforms go through scratch"
 
 /* cuda/native does products of 64 steps, 64 keys and 64 values a side, of which so many are compulsory
- * for a chunk and 64 values: pass fwd with 128 keys 4, done 7 (S^T Q^T 2, the update 2, scores 2, P V 1); with 256
- * keys 8, done 11, two warpgroups sharing their scores; and scores once more behind the last of 64 chunks. Pass bwd with 128
- * keys 10, done 19 + 4 for the states, 23.5 with <G, S>; where one walk makes G 21 + 2; with 256 keys 20, for 512 values 160, done
- * 14 for each 64 and 12, and 63 for the states (docs/kernels/recurrence.md). */
+ * for a chunk and 64 values: pass fwd with 128 keys 4, done 7 (S^T Q^T 2, the update 2, scores 2, P V 1); with
+ * 256 keys 8, done 11, two warpgroups sharing their scores; and scores once more behind the last of 64 chunks.
+ * Pass bwd with 128 keys 10, done 19 + 4 for the states, 23.5 with <G, S>; where one walk makes G 21 + 2; with
+ * 256 keys 20, for 512 values 160, done 15.5 for each 64 and 18 (14 and 12 but for the pairs across chunks), and
+ * 63 for the states (docs/kernels/recurrence.md). */
 const sq_cost_case sq_cost_cases[] = {
     {"attention", FWD, "cuda/portable", TOKENS "H=16,D=128,causal=0", false, 1,
      "bound by products: keys and values are read again"},
