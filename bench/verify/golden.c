@@ -60,14 +60,15 @@ static const json_t *option_of(const sq_golden *golden, const char *option)
     return json_object_get(json_object_get(golden->json, "options"), option);
 }
 
-/* An option that must be a number, or a list (is_list): what it is instead is kept. */
-static const json_t *option_as(const sq_golden *golden, const char *option, bool is_list)
+typedef enum { OPTION_NUMBER, OPTION_LIST, OPTION_TEXT } option_kind;
+
+/* An option that must be a number, a list or a text: the first that is something else is kept. */
+static const json_t *option_as(const sq_golden *golden, const char *option, option_kind kind)
 {
     const json_t *json = option_of(golden, option);
-    const bool is_number = json_is_number(json) || json_is_boolean(json);
-    const bool is_right =
-        !json || json_is_null(json) || (is_list ? json_is_array(json) : is_number);
-    if (!is_right && golden->misread && !golden->misread[0])
+    const bool is_right[] = {json_is_number(json) || json_is_boolean(json), json_is_array(json),
+                             json_is_string(json)};
+    if (json && !json_is_null(json) && !is_right[kind] && golden->misread && !golden->misread[0])
         snprintf(golden->misread, SQ_GOLDEN_OPTION_MAX, "%s", option);
     return json;
 }
@@ -81,12 +82,12 @@ static double number_of(const json_t *json, double fallback)
 
 double sq_golden_number(const sq_golden *golden, const char *option, double fallback)
 {
-    return number_of(option_as(golden, option, false), fallback);
+    return number_of(option_as(golden, option, OPTION_NUMBER), fallback);
 }
 
 double sq_golden_item(const sq_golden *golden, const char *option, int index, double fallback)
 {
-    return number_of(json_array_get(option_as(golden, option, true), (size_t)index), fallback);
+    return number_of(json_array_get(option_as(golden, option, OPTION_LIST), (size_t)index), fallback);
 }
 
 static int64_t integer_of(const json_t *json, int64_t fallback)
@@ -97,22 +98,18 @@ static int64_t integer_of(const json_t *json, int64_t fallback)
 
 int64_t sq_golden_integer(const sq_golden *golden, const char *option, int64_t fallback)
 {
-    return integer_of(option_as(golden, option, false), fallback);
+    return integer_of(option_as(golden, option, OPTION_NUMBER), fallback);
 }
 
 int64_t sq_golden_integer_item(const sq_golden *golden, const char *option, int index,
                                int64_t fallback)
 {
-    return integer_of(json_array_get(option_as(golden, option, true), (size_t)index), fallback);
+    return integer_of(json_array_get(option_as(golden, option, OPTION_LIST), (size_t)index), fallback);
 }
 
 const char *sq_golden_text(const sq_golden *golden, const char *option)
 {
-    const json_t *json = option_of(golden, option);
-    const char *text = json_string_value(json);
-    const bool is_right = !json || json_is_null(json) || text;
-    if (!is_right && golden->misread && !golden->misread[0])
-        snprintf(golden->misread, SQ_GOLDEN_OPTION_MAX, "%s", option);
+    const char *text = json_string_value(option_as(golden, option, OPTION_TEXT));
     return text ? text : "";
 }
 
@@ -207,11 +204,8 @@ sq_status sq_golden_agrees(const sq_golden *golden, sq_error *err)
 
 bool sq_golden_has_role(const sq_golden *golden, const char *role)
 {
-    const size_t length = strlen(role);
-    for (int i = 0; i < golden->file.count; i++) {
-        const char *name = golden->file.tensor[i].name;
-        if (strncmp(name, role, length) == 0 && name[length] == '.')
+    for (int i = 0; i < golden->file.count; i++)
+        if (name_in(&golden->file.tensor[i], role))
             return true;
-    }
     return false;
 }

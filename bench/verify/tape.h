@@ -51,9 +51,9 @@ int64_t sq_tape_dim(const sq_tape *tape, sq_var v, int dim); /* 1 for none */
 /* The case's output `name`. Its cotangent, where there is one, starts the gradients. */
 void sq_tape_output(sq_tape *tape, const char *name, sq_var v);
 
-/* An input or parameter of the case that no result depends on, so that what is computed is something
- * else; NULL: all are taken. */
-const char *sq_tape_untaken(const sq_tape *tape);
+/* SQ_UNSUPPORTED where no result depends on an input or parameter of the case, which `err` names: what
+ * is computed is something else then; SQ_OUT_OF_MEMORY. */
+sq_status sq_tape_check_taken(const sq_tape *tape, sq_error *err);
 
 /* --- rearrangements --- */
 

@@ -157,12 +157,14 @@ static bool is_taken(const sq_tape *tape, const sq_stored_tensor *stored, const 
     return is;
 }
 
-const char *sq_tape_untaken(const sq_tape *tape)
+sq_status sq_tape_check_taken(const sq_tape *tape, sq_error *err)
 {
     const sq_safetensors *file = &tape->golden->file;
     const char *name = NULL;
     bool *is_needed = needed_variables(tape);
-    for (int i = 0; is_needed && i < file->count && !name; i++) {
+    if (!is_needed)
+        return sq_fail(err, SQ_OUT_OF_MEMORY, "out of memory for %d variables", tape->variables);
+    for (int i = 0; i < file->count && !name; i++) {
         const sq_stored_tensor *t = &file->tensor[i];
         const bool is_given =
             strncmp(t->name, "input.", 6) == 0 || strncmp(t->name, "param.", 6) == 0;
@@ -170,7 +172,7 @@ const char *sq_tape_untaken(const sq_tape *tape)
             name = t->name;
     }
     free(is_needed);
-    return name;
+    return name ? sq_fail(err, SQ_UNSUPPORTED, "%.100s: nothing here takes it", name) : SQ_OK;
 }
 
 /* --- what is neither --- */

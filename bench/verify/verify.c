@@ -271,8 +271,7 @@ static sq_status build(sq_tape *tape, const sq_golden *golden, sq_error *err)
         layer->build(tape, golden);
     SQ_TRY(sq_tape_status(tape, err));
     SQ_TRY(sq_golden_agrees(golden, err));
-    const char *untaken = sq_tape_untaken(tape);
-    return untaken ? sq_fail(err, SQ_UNSUPPORTED, "%.100s: nothing here takes it", untaken) : SQ_OK;
+    return sq_tape_check_taken(tape, err);
 }
 
 static sq_status open_trial(trial *t, sq_error *err)

@@ -148,7 +148,9 @@ sq_var sq_filter_taps(sq_tape *t, sq_var filter, int64_t length)
 {
     const int64_t filters = sq_tape_dim(t, filter, 0), channels = sq_tape_dim(t, filter, 1);
     const int64_t taps = sq_tape_dim(t, filter, 2);
-    if (length <= taps)
+    if (length == taps)
+        return filter;
+    if (length < taps)
         return sq_tape_part(t, filter, 2, 0, length);
     const int64_t behind[] = {filters, channels, length - taps};
     return sq_tape_join(t, filter, sq_tape_constant(t, 0, 3, behind), 2);

@@ -110,13 +110,18 @@ static sq_var rates(sq_tape *t, int64_t filters, int64_t channels)
 {
     static const char name[] = "filter_fn.modulation.deltas";
     const int64_t count = filters * channels;
-    double *value = sq_tape_has(t, name) ? NULL : malloc((size_t)(count + 1) * sizeof *value);
     sq_error why = {.status = SQ_OK};
-    if (!value)
-        return by_filter(t, name, filters, channels, 1);
     sq_var v = SQ_VAR_NONE;
-    if (sq_hyena_rates(count, SQ_HYENA_FAST, SQ_HYENA_SLOW, SQ_HYENA_TARGET, value, &why) == SQ_OK)
+    if (sq_tape_has(t, name))
+        return by_filter(t, name, filters, channels, 1);
+    double *value = malloc((size_t)(count + 1) * sizeof *value);
+    const sq_status s = value ? sq_hyena_rates(count, SQ_HYENA_FAST, SQ_HYENA_SLOW, SQ_HYENA_TARGET,
+                                               value, &why)
+                              : sq_fail(&why, SQ_OUT_OF_MEMORY, "out of memory for decay rates");
+    if (s == SQ_OK)
         v = sq_tape_values(t, value, 3, (int64_t[]){channels, filters, 1});
+    else
+        sq_tape_refuse(t, s == SQ_BAD_SHAPE ? SQ_UNSUPPORTED : s, "%s", why.message);
     free(value);
     return sq_tape_layout(t, v, "102");
 }
@@ -160,6 +165,9 @@ static sq_var implicit_filter(sq_tape *t, const sq_golden *g, int64_t filters, i
     snprintf(out, sizeof out, mlp_weight, 2 * layers);
     const sq_var freq = sq_tape_leaf(t, "filter_fn.implicit_filter.1.freq");
     const int64_t width = sq_tape_dim(t, freq, 1);
+    const sq_var last = by_filter(t, out, filters, channels, width);
+    if (last == SQ_VAR_NONE) /* the case has not so many: nothing of that size is made */
+        return SQ_VAR_NONE;
     const int first = layers > OPERATOR_LAYERS ? layers - OPERATOR_LAYERS : 0, own = layers - first;
     const sq_var z = first_layers(t, positions(t, g, false, length), freq, first);
     const int call = sq_tape_call(
@@ -173,7 +181,7 @@ static sq_var implicit_filter(sq_tape *t, const sq_golden *g, int64_t filters, i
                          {"b1", own > 1 ? named(t, mlp_bias, 2 * first + 2) : SQ_VAR_NONE},
                          {"w2", own > 2 ? named(t, mlp_weight, 2 * first + 4) : SQ_VAR_NONE},
                          {"b2", own > 2 ? named(t, mlp_bias, 2 * first + 4) : SQ_VAR_NONE},
-                         {"out", by_filter(t, out, filters, channels, width)},
+                         {"out", last},
                          {"delta", rates(t, filters, channels)},
                          {NULL, 0}},
         "B=%lld,L=%lld,D=%lld,E=%lld,F=%lld,inner=%d,shift=%.17g", (long long)filters,

@@ -114,6 +114,7 @@ static sq_var recurrent(sq_tape *t, const sq_filter_form *f, sq_var u, sq_var sk
     sq_var all = SQ_VAR_NONE;
     sq_untied untied;
     const bool is_untied = sq_is_untied(t, f, &untied);
+    *state = SQ_VAR_NONE;
     for (int64_t i = 0; i < filters && u >= 0; i++) {
         const sq_var own = of_filter(t, c, filters, i), through = of_filter(t, skip, filters, i);
         const sq_var y = is_untied ? scanned_apart(t, f, &untied, u, own, through, state)
@@ -123,17 +124,19 @@ static sq_var recurrent(sq_tape *t, const sq_filter_form *f, sq_var u, sq_var sk
     return all;
 }
 
-/* The convolutions of u (B, L, D) by all filters of each channel: (B, L, filters D). */
-static sq_var convolved(sq_tape *t, sq_var u, sq_var taps, sq_var skip, bool has_gelu)
+/* The convolutions of u (B, L, D) by all filters of each channel, activated: (B, L, filters D). */
+static sq_var convolved(sq_tape *t, sq_var u, sq_var filter, sq_var skip, const char *activation)
 {
+    const sq_var taps = sq_filter_taps(t, filter, sq_tape_dim(t, u, 1));
     const int64_t filters = sq_tape_dim(t, taps, 0);
+    const bool has_gelu = strcmp(activation, "gelu") == 0; /* which the operator does */
     sq_var all = SQ_VAR_NONE;
     for (int64_t i = 0; i < filters && u >= 0; i++)
         all = sq_layer_append(t, all,
                               sq_filtered(t, u, of_filter(t, taps, filters, i),
                                           of_filter(t, skip, filters, i), has_gelu),
                               2);
-    return all;
+    return sq_layer_activated(t, all, has_gelu ? "" : activation);
 }
 
 /* The first half of the channels times the sigmoid of the second. */
@@ -181,15 +184,12 @@ static sq_var filter_of(sq_tape *t, const sq_golden *g, const sq_filter_form *f,
 static void convolution(sq_tape *t, const sq_golden *g, const sq_filter_form *f, bool is_diagonal)
 {
     const char *activation = sq_golden_text(g, "activation");
-    const bool has_gelu = strcmp(activation, "gelu") == 0;
     refuse_options(t, g);
     const sq_var u = sq_tape_layout(t, sq_tape_leaf(t, "u"), "021"), skip = sq_tape_leaf(t, "D");
-    const int64_t length = sq_tape_dim(t, u, 1);
-    const sq_var filter = filter_of(t, g, f, is_diagonal, length);
-    const sq_var y = convolved(t, u, sq_filter_taps(t, filter, length), skip, has_gelu);
+    const sq_var filter = filter_of(t, g, f, is_diagonal, sq_tape_dim(t, u, 1));
+    const sq_var y = convolved(t, u, filter, skip, activation);
     sq_tape_output(t, "kernel", filter);
-    sq_tape_output(t, "y",
-                   sq_tape_layout(t, sq_layer_activated(t, y, has_gelu ? "" : activation), "021"));
+    sq_tape_output(t, "y", sq_tape_layout(t, y, "021"));
     if (!sq_golden_tensor(g, "output", "final_state") && !sq_golden_tensor(g, "output", "y_step"))
         return;
     sq_var state, steps = recurrent(t, f, u, skip, is_diagonal, &state);
@@ -210,10 +210,11 @@ static void s4_dplr(sq_tape *t, const sq_golden *g)
     convolution(t, g, &s4_form, false);
 }
 
-static sq_var projected(sq_tape *t, sq_var y)
+/* The projection and what follows it: "glu", or an activation. */
+static sq_var projected(sq_tape *t, sq_var y, const char *act)
 {
-    return gated_linear_unit(
-        t, sq_layer_linear(t, y, "output_linear.0.weight", "output_linear.0.bias"));
+    const sq_var out = sq_layer_linear(t, y, "output_linear.0.weight", "output_linear.0.bias");
+    return strcmp(act, "glu") == 0 ? gated_linear_unit(t, out) : sq_layer_activated(t, out, act);
 }
 
 /* The authors' small S4D: b is part of c, the imaginary parts are stored as they are. */
@@ -228,17 +229,9 @@ static void s4d_minimal(sq_tape *t, const sq_golden *g)
     const int64_t channels = sq_tape_dim(t, u, 2), length = sq_tape_dim(t, u, 1);
     const sq_var filter = sq_diagonal_filter(t, &f, length);
     const sq_var y = sq_filtered(t, u, filter, sq_tape_leaf(t, "D"), true);
-    const sq_var out = projected(t, y);
+    const sq_var out = projected(t, y, "glu");
     sq_tape_output(t, "kernel", sq_tape_shape(t, filter, 2, (int64_t[]){channels, length}));
     sq_tape_output(t, "y", sq_tape_layout(t, out, "021"));
-}
-
-static sq_var finished(sq_tape *t, const sq_golden *g, sq_var y)
-{
-    const char *act = sq_golden_text(g, "final_act");
-    const bool is_glu = strcmp(act, "glu") == 0;
-    const sq_var out = sq_layer_linear(t, y, "output_linear.0.weight", "output_linear.0.bias");
-    return is_glu ? gated_linear_unit(t, out) : sq_layer_activated(t, out, act);
 }
 
 /* S4Block: convolution, activation, a projection (to twice the width for GLU), its activation; tokens
@@ -246,9 +239,8 @@ static sq_var finished(sq_tape *t, const sq_golden *g, sq_var y)
 static void s4_block(sq_tape *t, const sq_golden *g)
 {
     static const char *const modes[] = {"", "diag", "dplr", NULL};
-    const char *activation = sq_golden_text(g, "activation");
-    const bool is_diagonal = has_text(g, "mode", "diag"),
-               has_gelu = strcmp(activation, "gelu") == 0;
+    const char *activation = sq_golden_text(g, "activation"), *act = sq_golden_text(g, "final_act");
+    const bool is_diagonal = has_text(g, "mode", "diag");
     const sq_filter_form f = {.dt = "layer.kernel.inv_dt",
                               .a_real = "layer.kernel.A_real",
                               .a_imag = "layer.kernel.A_imag",
@@ -260,15 +252,13 @@ static void s4_block(sq_tape *t, const sq_golden *g)
     refuse_options(t, g);
     sq_layer_choice(t, g, "mode", modes);
     const sq_var x = sq_tape_leaf(t, "x"), skip = sq_tape_leaf(t, "layer.D");
-    const int64_t length = sq_tape_dim(t, x, 1);
-    const sq_var filter = filter_of(t, g, &f, is_diagonal, length);
-    const sq_var y = convolved(t, x, sq_filter_taps(t, filter, length), skip, has_gelu);
-    sq_tape_output(t, "y", finished(t, g, sq_layer_activated(t, y, has_gelu ? "" : activation)));
+    const sq_var filter = filter_of(t, g, &f, is_diagonal, sq_tape_dim(t, x, 1));
+    sq_tape_output(t, "y", projected(t, convolved(t, x, filter, skip, activation), act));
     if (!sq_golden_tensor(g, "output", "y_step"))
         return;
     sq_var state;
     const sq_var steps = recurrent(t, &f, x, skip, is_diagonal, &state);
-    sq_tape_output(t, "y_step", finished(t, g, sq_layer_activated(t, steps, activation)));
+    sq_tape_output(t, "y_step", projected(t, sq_layer_activated(t, steps, activation), act));
 }
 
 const sq_verify_layer sq_layers_state_space[] = {
