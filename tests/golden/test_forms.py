@@ -482,16 +482,11 @@ class StateSpaces(Forms):
                           gradients=[*self.space("gradients", channels=2), "input.u"])
         self.check()
 
-    def add_dense(self, name, length=8, act="", l_max=None, **space):
-        given = {**self.space(name, rank=space.pop("rank", 1), **space),
+    def add_dense(self, name, length=8, act="", l_max=None, rank=1, **space):
+        given = {**self.space(name, rank=rank, **space),
                  "input.u": draw(name + "u", 2, space.get("channels", 3), length)}
-        whole = self.outputs("bilinear", act, l_max)
-
-        def run(g):
-            found = whole(g)
-            return {**found, "final_state": found["final_state"]}
         self.add(name, "s4_dplr", {"activation": act or None, "channels": space.get("filters", 1), "l_max": l_max},
-                 given, run)
+                 given, self.outputs("bilinear", act, l_max))
 
     def test_low_rank(self):
         self.add_dense("one", length=1)

@@ -44,7 +44,7 @@ static void check_call(const sq_walk_case *c, sq_pass pass, sq_dtype dtype, cons
 void sq_walk_check(const sq_walk_case *cases)
 {
     for (const sq_walk_case *c = cases; c->op; c++)
-        for (int p = 0; p < 3; p++)
+        for (int p = 0; p < SQ_OWN_PASSES; p++)
             for (const char *const *shape = c->shapes; *shape; shape++)
                 if (c->passes & SQ_HAS_PASS(sq_own_passes[p])) {
                     check_call(c, sq_own_passes[p], SQ_DTYPE_F32, *shape);

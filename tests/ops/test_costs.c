@@ -18,7 +18,6 @@
 #define FOUR_L2 (4 * 50.0 * (1 << 20)) /* of an H100 */
 #define MOST_HELD 8e9                  /* bytes */
 
-
 static double axis_of(const sq_call *call, const char *name)
 {
     const int at = sq_axis_find(call->op->axes, name);

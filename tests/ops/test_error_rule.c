@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "kernels/shared/rounding.h"
+#include "tests/support/any_call.h"
 #include "tests/support/cpu_rig.h"
 #include "tests/support/op_cases.h"
 
@@ -18,19 +19,11 @@
 
 #define PROVIDER(name_, launch_)                                                                   \
     {                                                                                              \
-        .name = name_, .note = "test", .supports = supports_any, .launch = launch_,                \
+        .name = name_, .note = "test", .supports = sq_supports_any, .launch = launch_,             \
         .passes = SQ_HAS_BWD | SQ_HAS_STEP                                                         \
     }
 
 static sq_case_filter filter;
-
-static sq_status supports_any(const sq_call *call, const sq_device *device, sq_error *why)
-{
-    (void)call;
-    (void)device;
-    (void)why;
-    return SQ_OK;
-}
 
 /* Its named intermediates in the call's type, on a grid that the judge does not try. */
 static sq_status launch_rounded(const sq_call *call, void *plan, sq_error *err)

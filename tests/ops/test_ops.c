@@ -156,7 +156,7 @@ static void large_calls_are_proved_beyond_31_bits(void **state)
     (void)state;
     sq_rig rig = sq_open_cpu_rig(sq_providers_cpu);
     for (int i = 0; sq_ops[i]; i++)
-        for (int k = 0; k < 3; k++) {
+        for (int k = 0; k < SQ_OWN_PASSES; k++) {
             char shape[64];
             sq_error err = {.status = SQ_OK};
             sq_op_case c = {.op = sq_ops[i], .dtype = SQ_DTYPE_BF16, .pass = sq_own_passes[k]};

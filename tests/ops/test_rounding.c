@@ -220,7 +220,7 @@ static void operators_keep_the_rule_in_f32(void **state)
     (void)state;
     for (int i = 0; sq_ops[i]; i++) {
         const bool is_norm = strstr(sq_ops[i]->name, "norm") != NULL;
-        for (int p = 0; p < 3; p++)
+        for (int p = 0; p < SQ_OWN_PASSES; p++)
             for (const char *const *shape = sq_ops[i]->test_shapes; *shape; shape++) {
                 sq_call call;
                 if (sq_call_parse(sq_ops[i], sq_own_passes[p], SQ_DTYPE_F32, *shape, &call, NULL) != SQ_OK)

@@ -6,7 +6,6 @@
 #include "tests/support/op_cases_parts.h"
 #include "tests/support/op_shapes.h"
 
-
 static const int64_t far = (int64_t)1 << 31;
 
 /* is_beyond: only slices that have an element beyond 2^31. is_full: every pass, and one sequence. */

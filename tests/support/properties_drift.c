@@ -60,7 +60,7 @@ static void run_provider(const sq_rig *rig, const sq_case_filter *filter, sq_op_
 {
     c.dtype = SQ_DTYPE_BF16;
     c.shape = sq_drift_shape(c.op);
-    for (int i = 0; c.shape && i < 3; i++) {
+    for (int i = 0; c.shape && i < SQ_OWN_PASSES; i++) {
         sq_error err = {.status = SQ_OK};
         c.pass = sq_own_passes[i];
         if (!sq_provider_has(c.provider, c.pass) ||
