@@ -57,3 +57,9 @@ def verdicts_of(case, tensors):
     with tempfile.TemporaryDirectory() as folder:
         write_case(pathlib.Path(folder) / "made", case, tensors)
         return [(r["verdict"], r["reason"]) for r in rows(folder)[1]]
+
+
+def assert_unsupported(test, case, tensors, text):
+    """That verify does not take the case, for a reason in which this text stands."""
+    (verdict, reason), = verdicts_of(case, tensors)
+    test.assertEqual((verdict, text in reason), ("unsupported", True), reason)
