@@ -17,7 +17,10 @@
 # and the GPU idle: first what is proved, a process for two cores, then what a sanitizer watches. These
 # not beside each other: a sanitizer's kernels take long, and each wait of a process is for the kernels of all
 # (golden data took 28 times as long as alone). What takes long begins first. An operator of many cases is several
-# processes: of the tests by pass, under a sanitizer by type.
+# processes: of the tests by pass, under a sanitizer by type. Shapes beyond 2^31 elements are one process, for
+# there is room for one of them at a time.
+# What is proved shares the GPU through the driver's MPS where that can be started: processes without it take turns of
+# milliseconds each, and eight of them took 3 to 5 times as long.
 # racecheck, and memcheck with --changed, take every small shape once, with types and layouts in turn: hazards are a
 # matter of which kernel runs, not of where its rows lie.
 set -uo pipefail
@@ -36,7 +39,22 @@ fi
 limit=${GPU_CHECK_SECONDS:-$limit}
 parts=" ${*:-tests costs golden fuzz large sanitizers} "
 work=$(mktemp -d) || exit 1
-trap 'rm -rf "$work"' EXIT
+trap 'share_no_more; rm -rf "$work"' EXIT
+shared=
+# A daemon of our own, which its folder names; no setting of the GPU changes.
+mps() { CUDA_MPS_PIPE_DIRECTORY=$work/mps CUDA_MPS_LOG_DIRECTORY=$work/mps nvidia-cuda-mps-control "$@"; }
+share_gpu() {
+    mkdir "$work/mps"
+    if command -v nvidia-cuda-mps-control >/dev/null && mps -d 2>/dev/null; then
+        shared=$work/mps
+    else
+        say "no MPS: processes take turns on the GPU"
+    fi
+}
+share_no_more() {
+    [ -z "$shared" ] || echo quit | mps >/dev/null 2>&1
+    shared=
+}
 export OMP_WAIT_POLICY=passive build work
 seqmark="$build/seqmark"
 [ -x "$seqmark" ] || seqmark="$build/bin/seqmark"
@@ -71,6 +89,7 @@ say() { printf '%4d s  %s\n' "$SECONDS" "$*"; }
 run_all() {
     say "$1"
     [ $# -lt 3 ] || local -x OMP_NUM_THREADS=$3
+    [ -z "$shared" ] || local -x CUDA_MPS_PIPE_DIRECTORY=$shared
     tee "$work/lines" >>"$work/plan"
     # shellcheck disable=SC2016
     timeout --kill-after=5 "$(left)" xargs -P "$2" -d '\n' -I{} bash -c \
@@ -86,10 +105,15 @@ run_all() {
         echo "costs.all timeout 120 $build/tests/test_gpu_costs $operators"
     fi
 } | run_all "tests that measure, one by one" 1
+share_gpu
 {
     count=$(wc -w <<<"$operators")
     if wants large && [ "$scope" = all ]; then
         echo "large.all $ops_test --large"
+        # shellcheck disable=SC2086
+        $evidence cases "$root" --long $operators | while read -r name arguments; do
+            echo "large.$name $ops_test $arguments"
+        done
     fi
     if wants golden; then
         for dtype in bf16 f16 f32; do
@@ -118,7 +142,8 @@ run_all() {
             echo "fuzz.$name $seqmark verify --fuzz $((fuzz / count + 1)) --op $name --device 0 -o jsonl"
         done
     fi
-} | run_all "operators, blocks, golden data, fuzz, beyond 2^31 elements: $pairs at a time" "$pairs" 2
+} | run_all "operators, blocks, golden data, fuzz, long and large: $pairs at a time" "$pairs" 2
+share_no_more
 if wants sanitizers racecheck memcheck initcheck synccheck; then
     for tool in $tools; do
         wants sanitizers "${tool%:*}" || continue

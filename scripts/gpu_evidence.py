@@ -4,7 +4,7 @@
 usage: gpu_evidence.py operators ROOT all|changed
        gpu_evidence.py code ROOT                             the hash of kernels/ and core/backend/cuda
        gpu_evidence.py built ROOT SEQMARK                    1, and a line: the worker beside it is of other code
-       gpu_evidence.py cases ROOT all|--small|--once|--races OP...   lines "NAME ARGUMENTS" that divide the op tests
+       gpu_evidence.py cases ROOT all|--long|--small|--once|--races OP...   lines "NAME ARGUMENTS" that divide the op tests
        gpu_evidence.py write ROOT SEQMARK WORK SCOPE SECONDS [BEFORE]   logs of gpu-check.sh to stdout, and what
                                      the evidence BEFORE has beside them of the same code; 1: something failed
        gpu_evidence.py summary EVIDENCE

@@ -20,6 +20,8 @@ PYTHON, SHELL = "#!/usr/bin/env python3\nimport sys\n", "#!/usr/bin/env bash\n"
 OPS_TEST = """
 if "--large" in sys.argv:
     print("18 passed, 0 failed (0 unsupported or not applicable)")
+elif "--long" in sys.argv:
+    print("4 passed, 0 failed (1 unsupported or not applicable)")
 elif sys.argv[1] == BAD and "fwd" not in sys.argv:
     print("FAIL ssd: wrong\\n3 passed, 2 failed (1 unsupported or not applicable)")
     sys.exit(1)
@@ -95,6 +97,7 @@ class Check(unittest.TestCase):
         for name in ("measure", "probes", "profile"):
             self.program(f"build/tests/test_gpu_{name}", 'print("2 passed, 0 failed")')
         self.program("bin/nvidia-smi", 'print("NVIDIA H100 80GB HBM3, 580.1")')
+        self.program("bin/nvidia-cuda-mps-control", "exit 1\n", SHELL)
         self.fakes()
 
     def tearDown(self):
@@ -136,6 +139,8 @@ class Check(unittest.TestCase):
         self.assertEqual(found["tests"]["measure"]["passed"], 2)
         self.assertEqual(found["large"]["all"],
                          {"state": "ok", "passed": 18, "failed": 0, "unsupported": 0, "no_room": 0})
+        self.assertEqual(set(found["large"]), {"all", *found["operators"]})
+        self.assertEqual(found["large"]["ssd"]["passed"], 4)
         self.assertEqual(found["golden"]["f16"], {"state": "ok", "ok": 1, "mismatch": 0, "unsupported": 0})
         self.assertEqual(found["worst"]["ssd"]["bwd"],
                          {"rel_l2": 3e-3, "tolerance": 1e-2, "tensor": "d_k", "cell": "bf16 cell"})
@@ -204,6 +209,23 @@ class Check(unittest.TestCase):
         _, found = self.check("golden")
         (self.folder / "out/evidence.json").write_text(json.dumps({**found, "code": "0"}), "utf-8")
         self.assertEqual(self.check("costs")[1]["golden"], {})
+
+    def test_what_is_proved_shares_the_gpu_and_nothing_else_does(self):
+        told, mine = self.folder / "told", "echo yours${CUDA_MPS_PIPE_DIRECTORY#yours}"
+        for name in ("build/tests/test_gpu_costs", "build/tests/test_gpu_ops", "bin/compute-sanitizer"):
+            self.program(name, f"echo {name.rsplit('/')[-1]} $({mine}) >>{told}\n", SHELL)
+        daemon = f'echo "daemon ${{1:-$(cat)}} $({mine})" >>{told}\n'
+        for text, is_shared in ((daemon, True), ("exit 1\n", False)):
+            self.program("bin/nvidia-cuda-mps-control", text, SHELL)
+            result, _ = self.check("costs", "tests", "synccheck", CUDA_MPS_PIPE_DIRECTORY="yours")
+            said = [line.split() for line in told.read_text("utf-8").splitlines()]
+            told.unlink()
+            shared = {name for name, *_, folder in said if folder != "yours"}
+            self.assertEqual(shared, {"daemon", "test_gpu_ops"} if is_shared else set())
+            self.assertEqual([words[1] for words in said if words[0] == "daemon"], ["-d", "quit"] if is_shared else [])
+            self.assertEqual("no MPS" in result.stdout, not is_shared)
+            self.assertEqual({words[0] for words in said if words[-1] == "yours"},
+                             {"test_gpu_costs", "compute-sanitizer", *([] if is_shared else ["test_gpu_ops"])})
 
     def test_threads_of_openmp_are_no_cores(self):
         """nproc counts the threads that OMP_NUM_THREADS allows."""

@@ -2,14 +2,14 @@
  * every block, against the CPU reference; then the properties that hold whatever the numbers are.
  *
  *   test_gpu_ops [OP|FAMILY [PROVIDER [SHAPE [DTYPE [PASS]]]]]
- *                [--cases|--properties|--large|--drift|--beyond|--small|--once|--races|--backend]
+ *                [--cases|--properties|--long|--drift|--large|--beyond|--small|--once|--races|--backend]
  *
  * "all" in place of a name selects all.
  * --cases, --properties: of the operators only what is compared with the reference, or only what holds whatever
  *   the numbers are: an operator of many cases is a matter of minutes, and a pass of these one of its parts.
- * --large: instead sequences of 2^20 steps, those of --drift, and, where at least 40 GB are free, shapes beyond 2^31
- *   elements in pass fwd.
+ * --long: instead sequences of 2^20 steps, and those of --drift.
  * --drift: recurrences over 2^18 steps, and their last steps one by one.
+ * --large: shapes beyond 2^31 elements in pass fwd, where at least 40 GB are free: not two of these at a time.
  * --beyond: such shapes in every pass, and one sequence of as many elements.
  * --small: only cases whose reference is cheap, for runs under compute-sanitizer: each is launched
  *   once, and what it computes is not looked at, for that would take most of the time.
@@ -35,22 +35,25 @@
 enum { MILLION_SEEDS = 4, LARGE_SEEDS = 4, EXIT_SKIP = 77 };
 static const size_t large_bytes = (size_t)40 << 30;
 
-static const char *const options[] = {"--cases", "--properties", "--large", "--drift",   "--beyond",
-                                      "--small", "--once",       "--races", "--backend", NULL};
+static const char *const options[] = {"--cases", "--properties", "--long",  "--drift",
+                                      "--large", "--beyond",     "--small", "--once",
+                                      "--races", "--backend",    NULL};
 
 /* What block cells may name: every mixer has the first two; where one has no cuda/native, or not in
  * that type, another takes its place. In pass step cuda/native does runs of nodes at once. */
 static const char *const block_providers[] = {"cuda/portable", "cuda/naive", "cuda/native", NULL};
+
+static void run_long(const sq_rig *rig, const sq_case_filter *filter, sq_case_counts *counts)
+{
+    sq_op_cases_run_million(rig, filter, LARGE_MAX_WORK, MILLION_SEEDS, counts);
+    sq_properties_of_drift(rig, filter, LARGE_MAX_WORK, counts);
+}
 
 static void run_large(const sq_rig *rig, const sq_case_filter *filter, bool is_full,
                       sq_case_counts *counts)
 {
     sq_error err = {.status = SQ_OK};
     size_t available = 0, total = 0;
-    if (!is_full) {
-        sq_op_cases_run_million(rig, filter, LARGE_MAX_WORK, MILLION_SEEDS, counts);
-        sq_properties_of_drift(rig, filter, LARGE_MAX_WORK, counts);
-    }
     if (rig->backend->memory(rig->device, &available, &total, &err) != SQ_OK ||
         available < large_bytes) {
         printf("skip: %.1f GB are free, the large shapes need %.1f\n", 1e-9 * (double)available,
@@ -83,8 +86,11 @@ static int run_suite(const sq_rig *rig, const sq_case_filter *filter, const char
     sq_case_counts counts = {0};
     const bool is_full = option && strcmp(option, "--beyond") == 0;
     const bool is_large = is_full || (option && strcmp(option, "--large") == 0);
+    const bool is_long = option && strcmp(option, "--long") == 0;
     if (is_large)
         run_large(rig, filter, is_full, &counts);
+    else if (is_long)
+        run_long(rig, filter, &counts);
     else if (option && strcmp(option, "--drift") == 0)
         sq_properties_of_drift(rig, filter, LARGE_MAX_WORK, &counts);
     else if (option && strcmp(option, "--backend") == 0)
@@ -99,7 +105,7 @@ static int run_suite(const sq_rig *rig, const sq_case_filter *filter, const char
         run_all(rig, filter, &counts);
     printf("%d passed, %d failed (%d unsupported or not applicable)\n", counts.passed,
            counts.failed, counts.unsupported);
-    return counts.failed > 0 || (counts.passed == 0 && !is_large);
+    return counts.failed > 0 || (counts.passed == 0 && !is_large && !is_long);
 }
 
 int main(int argc, char **argv)
