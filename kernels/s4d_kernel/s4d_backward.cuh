@@ -1,8 +1,13 @@
 /* s4d_backward: the gradients of s4d_kernel on the device. Included by s4d_kernel.cu alone.
  *
- * The sums P and Q over the taps of s4d_kernel_bwd.c are f64: a lane has a mode, a warp a segment
- * of taps that starts from the exact power. Segments, then filters, channels and modes are added up
- * by kernels of their own, in one order.
+ * The sums P and Q over the taps of s4d_kernel_bwd.c, with w = conj(z) and g_t = 2 dh_t:
+ *
+ *   P = sum_t g_t w^t        Q = sum_t v_t w^t, v_t = (t + 1) g_(t+1)
+ *
+ * A lane has a mode, a warp a segment of taps. GROUP taps are f32 sums over powers of w that a lane has
+ * in registers, rounded from f64 ones; groups are added from the last one in f64 (Horner), and a
+ * segment is moved to its place by the exact power. Segments, then filters, channels and modes are added
+ * up in one order.
  */
 #ifndef SQ_KERNELS_S4D_KERNEL_S4D_BACKWARD_CUH
 #define SQ_KERNELS_S4D_KERNEL_S4D_BACKWARD_CUH
@@ -13,11 +18,28 @@
 namespace sq_s4d
 {
 
-enum { SUM_THREADS = 128, LEAST_TAPS = 256, MOST_SEGMENTS = 64 };
+enum {
+    SUM_THREADS = 128,
+    GROUP = 32,
+    STAGE = 128, /* taps that a warp has in shared memory */
+    PER_LANE = STAGE / 32,
+    MOST_SEGMENTS = 64,
+    WANTED_WARPS = 2048, /* four for each scheduler of 132 SMs */
+    CHANNEL_WARPS = 32
+};
 
-/* P and Q of a segment; da, db and dlog_dt of a channel's mode. */
+/* P and Q of a segment; da and db, and dlog_dt, of a channel's mode. */
 struct tap_sums {
     sq_c64 p, q;
+};
+struct pole_gradient {
+    sq_c64 a, b;
+
+    __device__ void add(const pole_gradient &x)
+    {
+        a = sq_c64_add(a, x.a);
+        b = sq_c64_add(b, x.b);
+    }
 };
 struct mode_gradient {
     sq_c64 a, b;
@@ -29,7 +51,7 @@ struct backward_args {
     sq_pairs c, dc;
     rows dh;
     tap_sums *partial;                       /* (segments, B, D, modes) */
-    mode_gradient *channel;                  /* (D, modes) */
+    pole_gradient *channel;                  /* (D, modes) */
     int64_t filters, channels, length, taps; /* taps of a segment */
     int segments;
 };
@@ -51,34 +73,100 @@ __device__ inline sq_c64 whole_power(sq_c64 z, int64_t t)
     return power;
 }
 
+/* g and v of a stage, as a lane has them before they are shared: of every 32nd tap. */
+struct staged_taps {
+    float g[PER_LANE], v[PER_LANE];
+
+    __device__ void load(const float *dh, int64_t t0, int64_t length, int lane)
+    {
+#pragma unroll
+        for (int i = 0; i < PER_LANE; i++) {
+            const int64_t t = t0 + 32 * i + lane;
+            g[i] = t < length ? 2 * dh[t] : 0.0f;
+            v[i] = t + 1 < length ? 2 * dh[t + 1] * (float)(t + 1) : 0.0f;
+        }
+    }
+    __device__ void share(float *all_g, float *all_v, int lane) const
+    {
+        __syncwarp();
+#pragma unroll
+        for (int i = 0; i < PER_LANE; i++) {
+            all_g[32 * i + lane] = g[i];
+            all_v[32 * i + lane] = v[i];
+        }
+        __syncwarp();
+    }
+};
+
+/* The powers of w below GROUP in f32, and w^GROUP. */
+struct group_powers {
+    float re[GROUP], im[GROUP];
+    sq_c64 next;
+
+    __device__ explicit group_powers(sq_c64 w)
+    {
+        next = sq_c64_of(1, 0);
+#pragma unroll
+        for (int i = 0; i < GROUP; i++) {
+            re[i] = (float)next.re;
+            im[i] = (float)next.im;
+            next = sq_c64_mul(next, w);
+        }
+    }
+};
+
+/* sum w^GROUP + sum_i taps_i w^i */
+__device__ inline sq_c64 horner(sq_c64 sum, const group_powers &w, const float *taps)
+{
+    float re = 0, im = 0;
+#pragma unroll
+    for (int i = 0; i < GROUP; i += 4) {
+        const float4 four = *(const float4 *)(taps + i);
+        const float x[4] = {four.x, four.y, four.z, four.w};
+#pragma unroll
+        for (int j = 0; j < 4; j++) {
+            re = fmaf(x[j], w.re[i + j], re);
+            im = fmaf(x[j], w.im[i + j], im);
+        }
+    }
+    return sq_c64_add(sq_c64_mul(sum, w.next), sq_c64_of(re, im));
+}
+
 /* Grid: (segments / 4, B D); a warp has a segment of a row. */
 static __global__ void __launch_bounds__(SUM_THREADS) sum_taps(backward_args p)
 {
+    __shared__ __align__(16) float shared_g[SUM_THREADS / 32][STAGE],
+        shared_v[SUM_THREADS / 32][STAGE];
     const int64_t segment = (int64_t)blockIdx.x * (SUM_THREADS / 32) + threadIdx.x / 32;
     const int lane = threadIdx.x % 32;
+    float *g = shared_g[threadIdx.x / 32], *v = shared_v[threadIdx.x / 32];
     const int64_t first = segment * p.taps, end = min(p.length, first + p.taps);
     if (segment >= p.segments)
         return;
+    const int64_t last = first + (end - first - 1) / STAGE * STAGE;
     for (int64_t row = blockIdx.y; row < p.filters * p.channels; row += gridDim.y) {
         const int64_t b = row / p.channels, d = row % p.channels;
         const float *dh = p.dh.at(b, d);
         for (int n0 = 0; n0 < p.m.count; n0 += 32) {
             const int n = min(n0 + lane, p.m.count - 1);
             const sq_c64 back = sq_c64_conj(p.m.of(d, n).step.z);
+            const group_powers powers(back);
             tap_sums sum = {};
-            /* conj(z^t) and conj(z^(t-1)) */
-            sq_c64 before = first > 0 ? whole_power(back, first - 1) : sq_c64_of(0, 0);
-            sq_c64 power = first > 0 ? sq_c64_mul(before, back) : sq_c64_of(1, 0);
-            for (int64_t t0 = first; t0 < end; t0 += 32) {
-                const float mine = t0 + lane < end ? 2 * dh[t0 + lane] : 0.0f;
-                for (int i = 0; i < 32; i++) {
-                    const double g = __shfl_sync(0xffffffffu, mine, i);
-                    sum.p = sq_c64_add(sum.p, sq_c64_scale(power, g));
-                    sum.q = sq_c64_add(sum.q, sq_c64_scale(before, g * (double)(t0 + i)));
-                    before = power;
-                    power = sq_c64_mul(power, back);
+            staged_taps next;
+            next.load(dh, last, p.length, lane);
+            for (int64_t t0 = last; t0 >= first; t0 -= STAGE) {
+                next.share(g, v, lane);
+                if (t0 > first)
+                    next.load(dh, t0 - STAGE, p.length, lane);
+#pragma unroll 1
+                for (int i = STAGE - GROUP; i >= 0; i -= GROUP) {
+                    sum.p = horner(sum.p, powers, g + i);
+                    sum.q = horner(sum.q, powers, v + i);
                 }
             }
+            const sq_c64 power = whole_power(back, first);
+            sum.p = sq_c64_mul(sum.p, power);
+            sum.q = sq_c64_mul(sum.q, power);
             if (n0 + lane < p.m.count)
                 p.partial[partial_at(p, segment, b, d, n)] = sum;
         }
@@ -91,14 +179,15 @@ __device__ inline void store_pair(float *at, sq_c64 x)
     at[1] = (float)x.im;
 }
 
-/* A thread has mode n of channel d. */
-static __global__ void __launch_bounds__(SUM_THREADS) channel_gradients(backward_args p)
+/* Outputs of the parameters, by strides as in modes; b may be NULL. */
+struct parameter_gradients {
+    float *log_dt, *a_real, *a_imag, *b;
+    int64_t log_dt_stride, a_real_stride, a_imag_stride, b_stride_s, b_stride_n;
+};
+
+/* Of mode n of channel d: writes dc. */
+__device__ inline mode_gradient mode_gradient_of(const backward_args &p, int64_t d, int n)
 {
-    const int64_t i = (int64_t)blockIdx.x * SUM_THREADS + threadIdx.x;
-    if (i >= p.channels * p.m.count)
-        return;
-    const int64_t d = i / p.m.count;
-    const int n = (int)(i % p.m.count);
     const mode m = p.m.of(d, n);
     const sq_c64 gain = sq_c64_mul(m.b, m.step.f);
     sq_c64 dgain = sq_c64_of(0, 0);
@@ -120,46 +209,54 @@ static __global__ void __launch_bounds__(SUM_THREADS) channel_gradients(backward
     gradient.f = sq_c64_conj_mul(m.b, dgain);
     out.b = sq_c64_conj_mul(m.step.f, dgain);
     sq_ssm_discretise_back(p.m.rule, m.dt, m.a, gradient, &out.a, &out.log_dt);
-    p.channel[i] = out;
+    return out;
 }
 
-/* Outputs of the parameters, by strides as in modes; b may be NULL. */
-struct parameter_gradients {
-    float *log_dt, *a_real, *a_imag, *b;
-    int64_t log_dt_stride, a_real_stride, a_imag_stride, b_stride_s, b_stride_n;
-};
-
-/* A thread has a mode of a state space: the sum over its channels. */
+/* A warp has a channel, a lane every 32nd of its modes. */
 static __global__ void __launch_bounds__(SUM_THREADS)
-    sum_channels(backward_args p, parameter_gradients out)
+    channel_gradients(backward_args p, parameter_gradients to)
 {
-    const int64_t i = (int64_t)blockIdx.x * SUM_THREADS + threadIdx.x;
-    if (i >= p.m.copies * p.m.count)
-        return;
-    const int64_t s = i / p.m.count, n = i % p.m.count;
-    sq_c64 da = sq_c64_of(0, 0), db = sq_c64_of(0, 0);
-    for (int64_t d = s; d < p.channels; d += p.m.copies) {
-        da = sq_c64_add(da, p.channel[d * p.m.count + n].a);
-        db = sq_c64_add(db, p.channel[d * p.m.count + n].b);
-    }
-    const sq_c64 a = p.m.of(s, (int)n).a;
-    out.a_real[s * out.a_real_stride + n] = (float)sq_ssm_d_a_real(a, da);
-    out.a_imag[s * out.a_imag_stride + n] = (float)sq_ssm_d_a_imag(p.m.sign, da);
-    if (out.b)
-        store_pair(out.b + s * out.b_stride_s + n * out.b_stride_n, db);
-}
-
-/* A thread has a channel: the sum over its modes. */
-static __global__ void __launch_bounds__(SUM_THREADS)
-    sum_modes(backward_args p, parameter_gradients out)
-{
-    const int64_t d = (int64_t)blockIdx.x * SUM_THREADS + threadIdx.x;
+    const int64_t d = (int64_t)blockIdx.x * (SUM_THREADS / 32) + threadIdx.x / 32;
+    const int lane = threadIdx.x % 32;
+    double log_dt = 0;
     if (d >= p.channels)
         return;
-    double sum = 0;
-    for (int n = 0; n < p.m.count; n++)
-        sum += p.channel[d * p.m.count + n].log_dt;
-    out.log_dt[d * out.log_dt_stride] = (float)sum;
+    for (int n = lane; n < p.m.count; n += 32) {
+        const mode_gradient one = mode_gradient_of(p, d, n);
+        p.channel[d * p.m.count + n] = {one.a, one.b};
+        log_dt += one.log_dt;
+    }
+    for (int far = 16; far > 0; far /= 2)
+        log_dt += __shfl_xor_sync(0xffffffffu, log_dt, far);
+    if (lane == 0)
+        to.log_dt[d * to.log_dt_stride] = (float)log_dt;
+}
+
+/* Grid: (modes / 32, state spaces); a lane has a mode, a warp every CHANNEL_WARPS-th of the space's
+ * channels. */
+static __global__ void __launch_bounds__(CHANNEL_WARPS * 32)
+    sum_channels(backward_args p, parameter_gradients to)
+{
+    __shared__ pole_gradient parts[CHANNEL_WARPS][32];
+    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, n = (int)blockIdx.x * 32 + lane;
+    for (int64_t s = blockIdx.y; s < p.m.copies; s += gridDim.y) {
+        pole_gradient sum = {};
+        if (n < p.m.count)
+            for (int64_t d = s + warp * p.m.copies; d < p.channels; d += CHANNEL_WARPS * p.m.copies)
+                sum.add(p.channel[d * p.m.count + n]);
+        __syncthreads();
+        parts[warp][lane] = sum;
+        __syncthreads();
+        if (warp > 0 || n >= p.m.count)
+            continue;
+        for (int i = 1; i < CHANNEL_WARPS; i++)
+            sum.add(parts[i][lane]);
+        const sq_c64 a = p.m.of(s, n).a;
+        to.a_real[s * to.a_real_stride + n] = (float)sq_ssm_d_a_real(a, sum.a);
+        to.a_imag[s * to.a_imag_stride + n] = (float)sq_ssm_d_a_imag(p.m.sign, sum.a);
+        if (to.b)
+            store_pair(to.b + s * to.b_stride_s + n * to.b_stride_n, sum.b);
+    }
 }
 
 /* --- host --- */
@@ -175,11 +272,14 @@ inline backward_layout backward_layout_of(const sq_call *call)
     const sq_tensor *c = &call->in[IN_C];
     const int64_t length = sq_axis_int(call->axis, AXIS_L), modes = c->dim[1] * c->dim[2];
     backward_layout at = {};
-    at.segments = (int)min(sq_ceil_div(length, LEAST_TAPS), (int64_t)MOST_SEGMENTS);
-    at.taps = sq_ceil_div(length, at.segments);
+    const int64_t rows = c->dim[0] * c->dim[1], stages = sq_ceil_div(length, STAGE);
+    const int64_t wanted =
+        min(sq_ceil_div(WANTED_WARPS, rows), min(stages, (int64_t)MOST_SEGMENTS));
+    at.taps = sq_ceil_div(stages, wanted) * STAGE;
+    at.segments = (int)sq_ceil_div(length, at.taps);
     at.partial_bytes =
         (size_t)sq_ceil_div(at.segments * c->dim[0] * modes * (int64_t)sizeof(tap_sums), 256) * 256;
-    at.channel_bytes = (size_t)modes * sizeof(mode_gradient);
+    at.channel_bytes = (size_t)modes * sizeof(pole_gradient);
     return at;
 }
 
@@ -193,7 +293,7 @@ inline sq_status launch_backward(const sq_call *call, sq_error *err)
     p.dc = sq_pairs_of(&out[IN_C]);
     p.dh = rows_of(&call->in[IN_COUNT]);
     p.partial = (tap_sums *)call->workspace;
-    p.channel = (mode_gradient *)((char *)call->workspace + at.partial_bytes);
+    p.channel = (pole_gradient *)((char *)call->workspace + at.partial_bytes);
     p.filters = c->dim[0];
     p.channels = c->dim[1];
     p.length = sq_axis_int(call->axis, AXIS_L);
@@ -205,15 +305,15 @@ inline sq_status launch_backward(const sq_call *call, sq_error *err)
         out[IN_A_IMAG].stride[0],     out[IN_GAIN].stride[0],       out[IN_GAIN].stride[1]};
     const dim3 grid((unsigned)sq_ceil_div(at.segments, SUM_THREADS / 32),
                     (unsigned)min(p.filters * p.channels, (int64_t)65535));
-    const auto blocks = [](int64_t n) { return (unsigned)sq_ceil_div(n, SUM_THREADS); };
+    const dim3 spaces((unsigned)sq_ceil_div(p.m.count, 32),
+                      (unsigned)min(p.m.copies, (int64_t)65535));
     sum_taps<<<grid, SUM_THREADS, 0, sq_stream(call)>>>(p);
     SQ_TRY(sq_launched("s4d_kernel sums of taps", err));
-    channel_gradients<<<blocks(p.channels * p.m.count), SUM_THREADS, 0, sq_stream(call)>>>(p);
+    channel_gradients<<<(unsigned)sq_ceil_div(p.channels, SUM_THREADS / 32), SUM_THREADS, 0,
+                        sq_stream(call)>>>(p, gradients);
     SQ_TRY(sq_launched("s4d_kernel gradients of channels", err));
-    sum_channels<<<blocks(p.m.copies * p.m.count), SUM_THREADS, 0, sq_stream(call)>>>(p, gradients);
-    SQ_TRY(sq_launched("s4d_kernel sums of channels", err));
-    sum_modes<<<blocks(p.channels), SUM_THREADS, 0, sq_stream(call)>>>(p, gradients);
-    return sq_launched("s4d_kernel sums of modes", err);
+    sum_channels<<<spaces, CHANNEL_WARPS * 32, 0, sq_stream(call)>>>(p, gradients);
+    return sq_launched("s4d_kernel sums of channels", err);
 }
 
 } // namespace sq_s4d
