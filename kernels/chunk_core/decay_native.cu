@@ -30,7 +30,7 @@ template <typename T, int KEYS, int GROUPS, bool IS_STATE_ONLY>
 static sq_status run_pass(const sq_call *call, const sq_native_maps &maps, const sq_decay_params &p,
                           int heads, int merged, int64_t blocks, sq_error *err)
 {
-    using shape = sq_native_shape<KEYS, GROUPS>;
+    using shape = sq_native_shape<KEYS, GROUPS, IS_STATE_ONLY>;
     auto kernel = sq_native_kernel<T, KEYS, GROUPS, IS_STATE_ONLY>;
     SQ_TRY(sq_allow_shared(kernel, shape::shared_bytes, err));
     const sq_grid grid = {dim3((unsigned)blocks), shape::threads, shape::shared_bytes,
@@ -57,14 +57,17 @@ static sq_status run(const sq_call *call, const sq_native_maps &maps, const sq_d
 template <int KEYS, int GROUPS>
 static native_kernel instance(int heads)
 {
-    using shape = sq_native_shape<KEYS, GROUPS>;
+    using shape = sq_native_shape<KEYS, GROUPS, false>;
+    using states = sq_native_shape<KEYS, GROUPS, true>;
     using T = __nv_bfloat16;
     return {GROUPS,
             heads,
             SQ_TMA_SIDE * GROUPS / heads,
             shape::blocks_per_sm,
-            shape::shared_bytes,
-            KEYS > 128 ? 2000.0 : GROUPS == 1 ? 1650.0 : 1250.0,
+            shape::shared_bytes > states::shared_bytes ? shape::shared_bytes : states::shared_bytes,
+            KEYS > 128    ? 2000.0
+            : GROUPS == 1 ? 1650.0
+                          : 1250.0,
             KEYS == 128 ? 600.0 : 900.0,
             (const void *)sq_native_kernel<T, KEYS, GROUPS, false>,
             run<T, KEYS, GROUPS>};

@@ -21,17 +21,23 @@
 
 #include "kernels/chunk_core/decay_native_tiles.cuh"
 
-template <int KEYS, int GROUPS>
+/* IS_STATE_ONLY: without Q, P and O, whose place more stages have. */
+template <int KEYS, int GROUPS, bool IS_STATE_ONLY>
 struct sq_native_shape {
     static constexpr int key_tiles = KEYS / SQ_TMA_SIDE;
-    static constexpr int stages = KEYS == 128 && GROUPS == 2 ? 3 : 2;
-    static constexpr int stage_tiles = 2 * key_tiles + GROUPS;
-    static constexpr int tiles = stages * stage_tiles + 2 * GROUPS;
+    static constexpr int query_tiles = IS_STATE_ONLY ? 0 : key_tiles;
+    static constexpr int stages = IS_STATE_ONLY ? 4 : KEYS == 128 && GROUPS == 2 ? 3 : 2;
+    static constexpr int stage_tiles = query_tiles + key_tiles + GROUPS;
+    static constexpr int tiles = stages * stage_tiles + (IS_STATE_ONLY ? 0 : 2 * GROUPS);
+    /* With 256 keys there is no room for a third stage: instead the next but one chunk's Q comes as
+     * soon as the first products have read this one's. */
+    static constexpr bool frees_queries = KEYS > 128 && !IS_STATE_ONLY;
+    static constexpr int gate_warps = stages < 3 ? stages : 3;
     static constexpr int gates_bytes = (int)sizeof(sq_chunk_gates) * stages * GROUPS;
     /* Warpgroups that make P together, for they have a head in common: one of two P is then the
      * chunk's, the other the next one's. */
     static constexpr int sharers = KEYS == 128 ? 1 : 2;
-    static constexpr int barriers = 2 * stages + GROUPS;
+    static constexpr int barriers = (frees_queries ? 3 : 2) * stages + GROUPS;
     static constexpr int shared_bytes =
         1024 + tiles * SQ_TMA_TILE_BYTES + gates_bytes + 8 * barriers;
     static constexpr int threads = SQ_WARPGROUP * (GROUPS + 1);
@@ -43,9 +49,9 @@ struct sq_native_shape {
 };
 
 /* Shared memory: the stages' tiles (q, k, v), then of each group P and O, then gates, barriers. */
-template <int KEYS, int GROUPS>
+template <int KEYS, int GROUPS, bool IS_STATE_ONLY>
 struct sq_native_shared {
-    using shape = sq_native_shape<KEYS, GROUPS>;
+    using shape = sq_native_shape<KEYS, GROUPS, IS_STATE_ONLY>;
     unsigned char *memory; /* a multiple of 1024 */
     uint32_t base;         /* the same as a shared address */
 
@@ -53,11 +59,11 @@ struct sq_native_shared {
     __device__ uint32_t q(int stage) const { return tile(stage * shape::stage_tiles); }
     __device__ uint32_t k(int stage) const
     {
-        return tile(stage * shape::stage_tiles + shape::key_tiles);
+        return tile(stage * shape::stage_tiles + shape::query_tiles);
     }
     __device__ uint32_t v(int stage, int group) const
     {
-        return tile(stage * shape::stage_tiles + 2 * shape::key_tiles + group);
+        return k(stage) + (shape::key_tiles + group) * SQ_TMA_TILE_BYTES;
     }
     __device__ uint32_t p(int group) const
     {
@@ -76,6 +82,7 @@ struct sq_native_shared {
     __device__ uint32_t full(int stage) const { return barrier(stage); }
     __device__ uint32_t empty(int stage) const { return barrier(shape::stages + stage); }
     __device__ uint32_t z(int group) const { return barrier(2 * shape::stages + group); }
+    __device__ uint32_t queries_empty(int stage) const { return z(GROUPS) + 8 * stage; }
 };
 
 /* A block's: of the main pass `merged` segments, the last one of what is left. */
@@ -93,55 +100,55 @@ __device__ __forceinline__ sq_decay_unit sq_native_locate(const sq_decay_params 
 
 /* One thread. Q is not read where only states are wanted. */
 template <int KEYS, int GROUPS, bool IS_STATE_ONLY>
-__device__ __forceinline__ void sq_native_load(const sq_native_maps &maps, const sq_decay_params &p,
-                                               const sq_native_shared<KEYS, GROUPS> &shared,
-                                               const sq_decay_unit &u, int heads, int first,
-                                               int stage)
+__device__ __forceinline__ void
+sq_native_copy(const sq_native_maps &maps, const sq_decay_params &p,
+               const sq_native_shared<KEYS, GROUPS, IS_STATE_ONLY> &shared, const sq_decay_unit &u,
+               int heads)
 {
-    using shape = sq_native_shape<KEYS, GROUPS>;
-    const int tiles = shape::stage_tiles - (IS_STATE_ONLY ? shape::key_tiles : 0);
+    using shape = sq_native_shape<KEYS, GROUPS, IS_STATE_ONLY>;
     const int group_of_keys = u.head / p.heads_per_group;
-    const uint32_t full = shared.full(stage);
-    sq_barrier_expect(full, tiles * SQ_TMA_TILE_BYTES);
-#pragma unroll
-    for (int i = 0; i < shape::key_tiles; i++) {
-        const int offset = i * SQ_TMA_TILE_BYTES, n = i * SQ_TMA_SIDE;
-        if (!IS_STATE_ONLY)
-            sq_tma_load(shared.q(stage) + offset, &maps.q, n, group_of_keys, first, u.batch, full);
-        sq_tma_load(shared.k(stage) + offset, &maps.k, n, group_of_keys, first, u.batch, full);
-    }
-#pragma unroll
-    for (int g = 0; g < GROUPS; g++) {
-        const sq_decay_unit own = sq_native_unit_of(u, heads, g);
-        sq_tma_load(shared.v(stage, g), &maps.v, own.column, own.head, first, u.batch, full);
-    }
-}
-
-template <int KEYS, int GROUPS, bool IS_STATE_ONLY>
-__device__ __forceinline__ void sq_native_copy(const sq_native_maps &maps, const sq_decay_params &p,
-                                               const sq_native_shared<KEYS, GROUPS> &shared,
-                                               const sq_decay_unit &u, int heads)
-{
-    using shape = sq_native_shape<KEYS, GROUPS>;
     for (int first = u.first, chunk = 0; first < u.last; first += SQ_CHUNK, chunk++) {
-        const int stage = chunk % shape::stages, round = chunk / shape::stages;
-        sq_barrier_wait(shared.empty(stage), (round & 1) ^ 1);
-        sq_native_load<KEYS, GROUPS, IS_STATE_ONLY>(maps, p, shared, u, heads, first, stage);
-        sq_barrier_arrive(shared.full(stage));
+        const int stage = chunk % shape::stages, parity = (chunk / shape::stages & 1) ^ 1;
+        const uint32_t full = shared.full(stage);
+        auto load_keys = [&](uint32_t tiles, const CUtensorMap *map) {
+#pragma unroll
+            for (int i = 0; i < shape::key_tiles; i++) {
+                sq_tma_load(tiles + i * SQ_TMA_TILE_BYTES, map, i * SQ_TMA_SIDE, group_of_keys,
+                            first, u.batch, full);
+            }
+        };
+        sq_barrier_wait(shape::frees_queries ? shared.queries_empty(stage) : shared.empty(stage),
+                        parity);
+        if (!IS_STATE_ONLY) {
+            sq_barrier_expect(full, shape::query_tiles * SQ_TMA_TILE_BYTES);
+            load_keys(shared.q(stage), &maps.q);
+        }
+        if (shape::frees_queries)
+            sq_barrier_wait(shared.empty(stage), parity);
+        sq_barrier_expect(full, (shape::key_tiles + GROUPS) * SQ_TMA_TILE_BYTES);
+        load_keys(shared.k(stage), &maps.k);
+#pragma unroll
+        for (int g = 0; g < GROUPS; g++) {
+            const sq_decay_unit own = sq_native_unit_of(u, heads, g);
+            sq_tma_load(shared.v(stage, g), &maps.v, own.column, own.head, first, u.batch, full);
+        }
+        sq_barrier_arrive(full);
     }
 }
 
 template <typename T, int KEYS, int GROUPS, bool IS_STATE_ONLY>
 __device__ __forceinline__ void
 sq_native_produce(const sq_native_maps &maps, const sq_decay_params &p,
-                  const sq_native_shared<KEYS, GROUPS> &shared, const sq_decay_unit &u, int heads)
+                  const sq_native_shared<KEYS, GROUPS, IS_STATE_ONLY> &shared,
+                  const sq_decay_unit &u, int heads)
 {
+    using shape = sq_native_shape<KEYS, GROUPS, IS_STATE_ONLY>;
     const int worker = (int)threadIdx.x / 32 % 4 - 1;
     if (worker < 0) {
         if (threadIdx.x % 32 == 0)
-            sq_native_copy<KEYS, GROUPS, IS_STATE_ONLY>(maps, p, shared, u, heads);
-    } else if (worker < sq_native_shape<KEYS, GROUPS>::stages) {
-        sq_native_fill_gates<T, sq_native_shape<KEYS, GROUPS>::stages>(
+            sq_native_copy(maps, p, shared, u, heads);
+    } else if (worker < shape::gate_warps) {
+        sq_native_fill_gates<T, shape::stages, shape::gate_warps>(
             p, shared, u, heads, (u.last - u.first + SQ_CHUNK - 1) / SQ_CHUNK, worker,
             [&](int chunk) { return u.first + chunk * SQ_CHUNK; });
     }
@@ -217,7 +224,7 @@ struct sq_native_ready {
 /* One thread of a group: O's tile is free once O of the chunk before has left it; z comes there. */
 template <int KEYS, int GROUPS>
 __device__ __forceinline__ void
-sq_native_free_out(const sq_native_maps &maps, const sq_native_shared<KEYS, GROUPS> &shared,
+sq_native_free_out(const sq_native_maps &maps, const sq_native_shared<KEYS, GROUPS, false> &shared,
                    const sq_decay_unit &u, int group, bool has_z, int first)
 {
     sq_tma_wait_read();
@@ -248,10 +255,10 @@ __device__ __forceinline__ void sq_native_add_values(const sq_chunk_gates *gates
 
 /* Writes O of a chunk, gated by z. */
 template <typename T, int KEYS, int GROUPS>
-__device__ __forceinline__ void sq_native_put_out(const sq_native_maps &maps,
-                                                  const sq_native_shared<KEYS, GROUPS> &shared,
-                                                  const sq_decay_unit &u, int group, bool has_z,
-                                                  int chunk, sq_native_lane at, float (&out)[32])
+__device__ __forceinline__ void
+sq_native_put_out(const sq_native_maps &maps, const sq_native_shared<KEYS, GROUPS, false> &shared,
+                  const sq_decay_unit &u, int group, bool has_z, int chunk, sq_native_lane at,
+                  float (&out)[32])
 {
     if (has_z)
         sq_barrier_wait(shared.z(group), chunk & 1);
@@ -263,16 +270,24 @@ __device__ __forceinline__ void sq_native_put_out(const sq_native_maps &maps,
                      shared.o(group));
 }
 
+/* A warp, once what it started has read the tiles: they may be filled anew. */
+__device__ __forceinline__ void sq_native_release(uint32_t empty)
+{
+    __syncwarp();
+    if (threadIdx.x % 32 == 0)
+        sq_barrier_arrive(empty);
+}
+
 /* A chunk's products, in the order in which the tensor cores get them: O^T = S^T Q^T, the update of
  * S, O^T += V^T P^T, the next chunk's scores. So they have work while a warp makes P (under the first
  * two) and stores O (under the last). */
 template <typename T, int KEYS, int GROUPS, bool IS_STATE_ONLY>
-__device__ __forceinline__ void sq_native_consume(const sq_native_maps &maps,
-                                                  const sq_decay_params &p,
-                                                  const sq_native_shared<KEYS, GROUPS> &shared,
-                                                  const sq_decay_unit &block, int heads)
+__device__ __forceinline__ void
+sq_native_consume(const sq_native_maps &maps, const sq_decay_params &p,
+                  const sq_native_shared<KEYS, GROUPS, IS_STATE_ONLY> &shared,
+                  const sq_decay_unit &block, int heads)
 {
-    using shape = sq_native_shape<KEYS, GROUPS>;
+    using shape = sq_native_shape<KEYS, GROUPS, IS_STATE_ONLY>;
     sq_chain_wait(); /* for the states of segments; the producer reads the call's inputs alone */
     const sq_native_lane at = sq_native_lane_of();
     const int group = __shfl_sync(0xffffffffu, (int)threadIdx.x / SQ_WARPGROUP, 0);
@@ -291,6 +306,9 @@ __device__ __forceinline__ void sq_native_consume(const sq_native_maps &maps,
         });
 
     constexpr int sharers = shape::sharers;
+    /* Before the wait for the next stage, not after the next scores have begun: with two stages only
+     * one would be on its way else. */
+    constexpr bool releases_early = IS_STATE_ONLY || KEYS > 128;
     float score[32 / sharers];
     sq_native_ready<T, KEYS> ready;
     int stage = 0;
@@ -357,13 +375,19 @@ __device__ __forceinline__ void sq_native_consume(const sq_native_maps &maps,
                 sq_named_sync(1 + group, SQ_WARPGROUP);
             sq_wgmma_wait<1>();
             sq_wgmma_pin(out);
+            if constexpr (shape::frees_queries) {
+                sq_native_release(shared.queries_empty(stage));
+            }
             sq_native_add_values<T>(gates, shared.v(stage, group),
                                     shared.p(sharers > 1 ? chunk % 2 : group), at, skip, out);
             sq_wgmma_commit();
-            if constexpr (KEYS > 128) { /* the registers of `weighed` */
-                sq_wgmma_wait<1>();
-                sq_wgmma_pin(ready.weighed);
-            }
+        } else {
+            left += gates->left;
+        }
+        if constexpr (releases_early) {
+            sq_wgmma_wait<IS_STATE_ONLY ? 0 : 1>();
+            sq_wgmma_pin(ready.weighed);
+            sq_native_release(shared.empty(stage));
         }
         if (has_next)
             sq_barrier_wait(shared.full(next), next_phase);
@@ -374,14 +398,11 @@ __device__ __forceinline__ void sq_native_consume(const sq_native_maps &maps,
             sq_wgmma_commit();
             sq_wgmma_wait<1>();
             sq_wgmma_pin(out);
-        } else {
-            left += gates->left;
-            sq_wgmma_wait<0>();
         }
         state.pin();
-        __syncwarp();
-        if (threadIdx.x % 32 == 0)
-            sq_barrier_arrive(shared.empty(stage));
+        if constexpr (!releases_early) {
+            sq_native_release(shared.empty(stage));
+        }
         if constexpr (!IS_STATE_ONLY) {
             sq_native_put_out<T>(maps, shared, u, group, has_z, chunk, at, out);
         }
@@ -408,21 +429,24 @@ __device__ __forceinline__ void sq_native_consume(const sq_native_maps &maps,
 /* --- the kernel --- */
 
 template <typename T, int KEYS, int GROUPS, bool IS_STATE_ONLY>
-static __global__ void __launch_bounds__((sq_native_shape<KEYS, GROUPS>::threads),
-                                         (sq_native_shape<KEYS, GROUPS>::blocks_per_sm))
-    sq_native_kernel(const __grid_constant__ sq_native_maps maps,
-                     const __grid_constant__ sq_decay_params p, int heads, int merged)
+static __global__ void
+    __launch_bounds__((sq_native_shape<KEYS, GROUPS, IS_STATE_ONLY>::threads),
+                      (sq_native_shape<KEYS, GROUPS, IS_STATE_ONLY>::blocks_per_sm))
+        sq_native_kernel(const __grid_constant__ sq_native_maps maps,
+                         const __grid_constant__ sq_decay_params p, int heads, int merged)
 {
 #if SQ_HAS_WGMMA
-    using shape = sq_native_shape<KEYS, GROUPS>;
+    using shape = sq_native_shape<KEYS, GROUPS, IS_STATE_ONLY>;
     sq_chain_begin_next();
-    const auto shared = sq_tma_shared<sq_native_shared<KEYS, GROUPS>>();
+    const auto shared = sq_tma_shared<sq_native_shared<KEYS, GROUPS, IS_STATE_ONLY>>();
     const sq_decay_unit u =
         sq_native_locate(p, SQ_TMA_SIDE * GROUPS / heads, heads, IS_STATE_ONLY ? 1 : merged);
     if (threadIdx.x == 0) {
         for (int stage = 0; stage < shape::stages; stage++) {
             sq_barrier_init(shared.full(stage), heads > 1 ? 1 + GROUPS : 2);
             sq_barrier_init(shared.empty(stage), 4 * GROUPS);
+            if (shape::frees_queries)
+                sq_barrier_init(shared.queries_empty(stage), 4 * GROUPS);
         }
         for (int group = 0; group < GROUPS; group++) {
             sq_barrier_init(shared.z(group), 1);
@@ -432,10 +456,10 @@ static __global__ void __launch_bounds__((sq_native_shape<KEYS, GROUPS>::threads
     __syncthreads();
     if (threadIdx.x >= SQ_WARPGROUP * GROUPS) {
         sq_release_registers<shape::producer_registers>();
-        sq_native_produce<T, KEYS, GROUPS, IS_STATE_ONLY>(maps, p, shared, u, heads);
+        sq_native_produce<T>(maps, p, shared, u, heads);
     } else {
         sq_claim_registers<shape::consumer_registers>();
-        sq_native_consume<T, KEYS, GROUPS, IS_STATE_ONLY>(maps, p, shared, u, heads);
+        sq_native_consume<T>(maps, p, shared, u, heads);
     }
 #endif
 }

@@ -47,15 +47,17 @@ __device__ __forceinline__ uint32_t sq_native_load_dt(const sq_decay_params &p,
     return lo | hi << 16;
 }
 
-/* One warp of as many as there are stages: the gates of every so many-th (chunk, head) of a block,
- * for one warp takes longer for them than the consumers for a chunk. So a warp sees each round of a
- * stage that it fills at all. u: the block's, of `heads` heads; step(i): where its chunk i starts;
- * shared: stages with full(stage), empty(stage), gates(stage, head). */
-template <typename T, int STAGES, typename SHARED, typename F>
+/* One warp of WORKERS: the gates of every so many-th (chunk, head) of a block, for one warp takes
+ * longer for them than the consumers for a chunk. There are no more workers than stages, so a worker
+ * that comes to a round of a stage has seen a chunk leave that followed the round before the last.
+ * u: the block's, of `heads` heads; step(i): where its chunk i starts; shared: stages with
+ * full(stage), empty(stage), gates(stage, head). */
+template <typename T, int STAGES, int WORKERS, typename SHARED, typename F>
 __device__ __forceinline__ void sq_native_fill_gates(const sq_decay_params &p, const SHARED &shared,
                                                      const sq_decay_unit &u, int heads, int chunks,
                                                      int worker, F step)
 {
+    static_assert(WORKERS <= STAGES, "else a wait may take a round for the one before it");
     const sq_decay_head head = sq_decay_load_head(p, u.head);
     const sq_decay_head other = sq_decay_load_head(p, u.head + heads - 1);
     auto load = [&](int n) {
@@ -63,10 +65,10 @@ __device__ __forceinline__ void sq_native_fill_gates(const sq_decay_params &p, c
     };
     const int end = chunks * heads;
     uint32_t dt = worker < end ? load(worker) : 0;
-    for (int n = worker; n < end; n += STAGES) {
+    for (int n = worker; n < end; n += WORKERS) {
         const int chunk = n / heads, set = n % heads;
         const int stage = chunk % STAGES, round = chunk / STAGES;
-        const uint32_t next = n + STAGES < end ? load(n + STAGES) : 0;
+        const uint32_t next = n + WORKERS < end ? load(n + WORKERS) : 0;
         sq_decay_head own = head;
         if (set > 0)
             own = other;

@@ -284,7 +284,7 @@ static __global__ void __launch_bounds__((sq_states_shape<KEYS, GROUPS>::threads
         sq_release_registers<shape::producer_registers>();
         const int worker = (int)threadIdx.x / 32 % 4 - 1;
         if (worker >= 0)
-            sq_native_fill_gates<T, shape::stages>(
+            sq_native_fill_gates<T, shape::stages, shape::stages>(
                 p, shared, block.u, heads, block.updates, worker,
                 [&](int i) { return sq_states_chunk(block, i) * SQ_CHUNK; });
         else if (threadIdx.x % 32 == 0)
