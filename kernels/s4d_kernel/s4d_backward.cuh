@@ -25,7 +25,7 @@ enum {
     PER_LANE = STAGE / 32,
     MOST_SEGMENTS = 64,
     WANTED_WARPS = 2048, /* four for each scheduler of 132 SMs */
-    CHANNEL_WARPS = 32
+    MOST_WARPS = 16
 };
 
 /* P and Q of a segment; da and db, and dlog_dt, of a channel's mode. */
@@ -115,61 +115,65 @@ struct group_powers {
     }
 };
 
-/* sum w^GROUP + sum_i taps_i w^i */
-__device__ inline sq_c64 horner(sq_c64 sum, const group_powers &w, const float *taps)
+__device__ inline sq_c64 horner(sq_c64 sum, const group_powers &w, float re, float im)
 {
-    float re = 0, im = 0;
-#pragma unroll
-    for (int i = 0; i < GROUP; i += 4) {
-        const float4 four = *(const float4 *)(taps + i);
-        const float x[4] = {four.x, four.y, four.z, four.w};
-#pragma unroll
-        for (int j = 0; j < 4; j++) {
-            re = fmaf(x[j], w.re[i + j], re);
-            im = fmaf(x[j], w.im[i + j], im);
-        }
-    }
     return sq_c64_add(sq_c64_mul(sum, w.next), sq_c64_of(re, im));
 }
 
-/* Grid: (segments / 4, B D); a warp has a segment of a row. */
-static __global__ void __launch_bounds__(SUM_THREADS) sum_taps(backward_args p)
+/* The sums of the taps from a group on, from those of the taps after it. */
+__device__ inline void add_group(tap_sums *sum, const group_powers &w, const float *g,
+                                 const float *v)
 {
-    __shared__ __align__(16) float shared_g[SUM_THREADS / 32][STAGE],
-        shared_v[SUM_THREADS / 32][STAGE];
-    const int64_t segment = (int64_t)blockIdx.x * (SUM_THREADS / 32) + threadIdx.x / 32;
-    const int lane = threadIdx.x % 32;
-    float *g = shared_g[threadIdx.x / 32], *v = shared_v[threadIdx.x / 32];
-    const int64_t first = segment * p.taps, end = min(p.length, first + p.taps);
-    if (segment >= p.segments)
-        return;
-    const int64_t last = first + (end - first - 1) / STAGE * STAGE;
-    for (int64_t row = blockIdx.y; row < p.filters * p.channels; row += gridDim.y) {
-        const int64_t b = row / p.channels, d = row % p.channels;
-        const float *dh = p.dh.at(b, d);
-        for (int n0 = 0; n0 < p.m.count; n0 += 32) {
-            const int n = min(n0 + lane, p.m.count - 1);
-            const sq_c64 back = sq_c64_conj(p.m.of(d, n).step.z);
-            const group_powers powers(back);
-            tap_sums sum = {};
-            staged_taps next;
-            next.load(dh, last, p.length, lane);
-            for (int64_t t0 = last; t0 >= first; t0 -= STAGE) {
-                next.share(g, v, lane);
-                if (t0 > first)
-                    next.load(dh, t0 - STAGE, p.length, lane);
-#pragma unroll 1
-                for (int i = STAGE - GROUP; i >= 0; i -= GROUP) {
-                    sum.p = horner(sum.p, powers, g + i);
-                    sum.q = horner(sum.q, powers, v + i);
-                }
-            }
-            const sq_c64 power = whole_power(back, first);
-            sum.p = sq_c64_mul(sum.p, power);
-            sum.q = sq_c64_mul(sum.q, power);
-            if (n0 + lane < p.m.count)
-                p.partial[partial_at(p, segment, b, d, n)] = sum;
+    float p_re = 0, p_im = 0, q_re = 0, q_im = 0;
+#pragma unroll
+    for (int i = 0; i < GROUP; i += 4) {
+        const float4 g4 = *(const float4 *)(g + i), v4 = *(const float4 *)(v + i);
+        const float gs[4] = {g4.x, g4.y, g4.z, g4.w}, vs[4] = {v4.x, v4.y, v4.z, v4.w};
+#pragma unroll
+        for (int j = 0; j < 4; j++) {
+            p_re = fmaf(gs[j], w.re[i + j], p_re);
+            p_im = fmaf(gs[j], w.im[i + j], p_im);
+            q_re = fmaf(vs[j], w.re[i + j], q_re);
+            q_im = fmaf(vs[j], w.im[i + j], q_im);
         }
+    }
+    sum->p = horner(sum->p, w, p_re, p_im);
+    sum->q = horner(sum->q, w, q_re, q_im);
+}
+
+/* A warp has a segment of a row (b, d), all modes of it. */
+static __global__ void __launch_bounds__(SUM_THREADS, 4) sum_taps(backward_args p)
+{
+    enum { WARPS = SUM_THREADS / 32 };
+    __shared__ __align__(16) float shared_g[WARPS][STAGE], shared_v[WARPS][STAGE];
+    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+    const int64_t i = (int64_t)blockIdx.x * WARPS + warp, segment = i % p.segments;
+    const int64_t row = i / p.segments, b = row / p.channels, d = row % p.channels;
+    if (b >= p.filters)
+        return;
+    const int64_t first = segment * p.taps, end = min(p.length, first + p.taps);
+    const int64_t last = first + (end - first - 1) / STAGE * STAGE;
+    const float *dh = p.dh.at(b, d);
+    for (int n0 = 0; n0 < p.m.count; n0 += 32) {
+        const int n = min(n0 + lane, p.m.count - 1);
+        const sq_c64 back = sq_c64_conj(p.m.of(d, n).step.z);
+        const group_powers powers(back);
+        tap_sums sum = {};
+        staged_taps next;
+        next.load(dh, last, p.length, lane);
+        for (int64_t t0 = last; t0 >= first; t0 -= STAGE) {
+            next.share(shared_g[warp], shared_v[warp], lane);
+            if (t0 > first)
+                next.load(dh, t0 - STAGE, p.length, lane);
+#pragma unroll 1
+            for (int t = STAGE - GROUP; t >= 0; t -= GROUP)
+                add_group(&sum, powers, shared_g[warp] + t, shared_v[warp] + t);
+        }
+        const sq_c64 power = whole_power(back, first);
+        sum.p = sq_c64_mul(sum.p, power);
+        sum.q = sq_c64_mul(sum.q, power);
+        if (n0 + lane < p.m.count)
+            p.partial[partial_at(p, segment, b, d, n)] = sum;
     }
 }
 
@@ -232,24 +236,25 @@ static __global__ void __launch_bounds__(SUM_THREADS)
         to.log_dt[d * to.log_dt_stride] = (float)log_dt;
 }
 
-/* Grid: (modes / 32, state spaces); a lane has a mode, a warp every CHANNEL_WARPS-th of the space's
+/* Grid: (modes / 32, state spaces); a lane has a mode, and the warps of a block share the space's
  * channels. */
-static __global__ void __launch_bounds__(CHANNEL_WARPS * 32)
+static __global__ void __launch_bounds__(MOST_WARPS * 32)
     sum_channels(backward_args p, parameter_gradients to)
 {
-    __shared__ pole_gradient parts[CHANNEL_WARPS][32];
-    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, n = (int)blockIdx.x * 32 + lane;
+    __shared__ pole_gradient parts[MOST_WARPS][32];
+    const int lane = threadIdx.x, warp = threadIdx.y, warps = blockDim.y;
+    const int n = (int)blockIdx.x * 32 + lane;
     for (int64_t s = blockIdx.y; s < p.m.copies; s += gridDim.y) {
         pole_gradient sum = {};
         if (n < p.m.count)
-            for (int64_t d = s + warp * p.m.copies; d < p.channels; d += CHANNEL_WARPS * p.m.copies)
+            for (int64_t d = s + warp * p.m.copies; d < p.channels; d += warps * p.m.copies)
                 sum.add(p.channel[d * p.m.count + n]);
         __syncthreads();
         parts[warp][lane] = sum;
         __syncthreads();
         if (warp > 0 || n >= p.m.count)
             continue;
-        for (int i = 1; i < CHANNEL_WARPS; i++)
+        for (int i = 1; i < warps; i++)
             sum.add(parts[i][lane]);
         const sq_c64 a = p.m.of(s, n).a;
         to.a_real[s * to.a_real_stride + n] = (float)sq_ssm_d_a_real(a, sum.a);
@@ -303,16 +308,16 @@ inline sq_status launch_backward(const sq_call *call, sq_error *err)
         (float *)out[IN_LOG_DT].data, (float *)out[IN_A_REAL].data, (float *)out[IN_A_IMAG].data,
         (float *)out[IN_GAIN].data,   out[IN_LOG_DT].stride[0],     out[IN_A_REAL].stride[0],
         out[IN_A_IMAG].stride[0],     out[IN_GAIN].stride[0],       out[IN_GAIN].stride[1]};
-    const dim3 grid((unsigned)sq_ceil_div(at.segments, SUM_THREADS / 32),
-                    (unsigned)min(p.filters * p.channels, (int64_t)65535));
+    const int64_t warps = SUM_THREADS / 32;
+    const auto blocks = [=](int64_t n) { return (unsigned)sq_ceil_div(n, warps); };
     const dim3 spaces((unsigned)sq_ceil_div(p.m.count, 32),
                       (unsigned)min(p.m.copies, (int64_t)65535));
-    sum_taps<<<grid, SUM_THREADS, 0, sq_stream(call)>>>(p);
+    const dim3 sharing(32, (unsigned)min(sq_ceil_div(p.channels, p.m.copies), (int64_t)MOST_WARPS));
+    sum_taps<<<blocks(at.segments * p.filters * p.channels), SUM_THREADS, 0, sq_stream(call)>>>(p);
     SQ_TRY(sq_launched("s4d_kernel sums of taps", err));
-    channel_gradients<<<(unsigned)sq_ceil_div(p.channels, SUM_THREADS / 32), SUM_THREADS, 0,
-                        sq_stream(call)>>>(p, gradients);
+    channel_gradients<<<blocks(p.channels), SUM_THREADS, 0, sq_stream(call)>>>(p, gradients);
     SQ_TRY(sq_launched("s4d_kernel gradients of channels", err));
-    sum_channels<<<spaces, CHANNEL_WARPS * 32, 0, sq_stream(call)>>>(p, gradients);
+    sum_channels<<<spaces, sharing, 0, sq_stream(call)>>>(p, gradients);
     return sq_launched("s4d_kernel sums of channels", err);
 }
 
