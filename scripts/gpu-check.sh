@@ -15,12 +15,11 @@
 #
 # What measures runs alone. All else runs side by side, since the driver and the references keep a core busy
 # and the GPU idle: first what is proved, a process for two cores, then what a sanitizer watches. These
-# not beside each other: a sanitizer's kernels take long, and each wait of a process is for the kernels of all
-# (golden data took 28 times as long as alone). What takes long begins first. An operator of many cases is several
-# processes: of the tests by pass, under a sanitizer by type. Shapes beyond 2^31 elements are one process, for
+# not beside each other: a sanitizer's kernels take long. What takes long begins first. An operator of many cases is
+# several processes: of the tests by pass, under a sanitizer by type. Shapes beyond 2^31 elements are one process, for
 # there is room for one of them at a time.
-# What is proved shares the GPU through the driver's MPS where that can be started: processes without it take turns of
-# milliseconds each, and eight of them took 3 to 5 times as long.
+# Side by side they share the GPU through the driver's MPS where that can be started: processes without it take turns
+# of milliseconds each, and eight of them took 3 to 5 times as long.
 # racecheck, and memcheck with --changed, take every small shape once, with types and layouts in turn: hazards are a
 # matter of which kernel runs, not of where its rows lie.
 set -uo pipefail
@@ -143,7 +142,6 @@ share_gpu
         done
     fi
 } | run_all "operators, blocks, golden data, fuzz, long and large: $pairs at a time" "$pairs" 2
-share_no_more
 if wants sanitizers racecheck memcheck initcheck synccheck; then
     for tool in $tools; do
         wants sanitizers "${tool%:*}" || continue
@@ -157,6 +155,7 @@ if wants sanitizers racecheck memcheck initcheck synccheck; then
         done
     done | run_all "compute-sanitizer: $jobs at a time" "$jobs" 1
 fi
+share_no_more
 if wants quick; then
     echo "suite.quick $seqmark run --suite quick --device 0 --db $out/gpu.db --label quick" |
         run_all "quick suite" 1
