@@ -101,6 +101,15 @@ struct sq_decay_naive_call {
     }
 };
 
+template <typename F>
+static __device__ double sq_decay_naive_sum(int first, int last, F f)
+{
+    double sum = 0;
+    for (int i = first; i < last; i++)
+        sum += f(i);
+    return sum;
+}
+
 /* line = decay line + x in, element by element; returns line . out. */
 template <typename DECAY, typename IN, typename OUT>
 static __device__ double sq_decay_naive_step(double *line, int64_t stride, int count, DECAY decay,
@@ -244,14 +253,14 @@ struct sq_decay_naive_key {
         const int n = (int)(index % p.keys), group = (int)(index / p.keys % groups);
         const int64_t t = index / p.keys / groups % p.length;
         const int b = (int)(index / p.keys / groups / p.length);
-        double d_q = 0, d_k = 0;
-        for (int h = group * p.heads_per_group; h < (group + 1) * p.heads_per_group; h++) {
-            const int64_t at = c.step_at(b, t, h) * p.keys + n;
-            d_q += c.w.d_q[at];
-            d_k += c.gate(sq_decay_load_head(p, h), b, t, h).weight * c.w.g_v[at];
-        }
-        c.store(c.g.d_q, b, t, group, n, d_q);
-        c.store(c.g.d_k, b, t, group, n, d_k);
+        const int first = group * p.heads_per_group, last = first + p.heads_per_group;
+        c.store(c.g.d_q, b, t, group, n, sq_decay_naive_sum(first, last, [&](int h) {
+                    return c.w.d_q[c.step_at(b, t, h) * p.keys + n];
+                }));
+        c.store(c.g.d_k, b, t, group, n, sq_decay_naive_sum(first, last, [&](int h) {
+                    return c.gate(sq_decay_load_head(p, h), b, t, h).weight *
+                           c.w.g_v[c.step_at(b, t, h) * p.keys + n];
+                }));
     }
 };
 
@@ -265,11 +274,10 @@ struct sq_decay_naive_dots {
         const sq_decay_params &p = c.p;
         const int h = (int)(index % p.heads), b = (int)(index / p.heads / p.length);
         const int64_t t = index / p.heads % p.length;
-        double of_q = 0, of_k = 0;
-        for (int n = 0; n < p.keys; n++) {
-            of_q += c.q(b, t, h, n) * c.w.d_q[index * p.keys + n];
-            of_k += c.k(b, t, h, n) * c.w.g_v[index * p.keys + n];
-        }
+        const double of_q = sq_decay_naive_sum(
+            0, p.keys, [&](int n) { return c.q(b, t, h, n) * c.w.d_q[index * p.keys + n]; });
+        const double of_k = sq_decay_naive_sum(
+            0, p.keys, [&](int n) { return c.k(b, t, h, n) * c.w.g_v[index * p.keys + n]; });
         c.w.d_weight[index] = of_k;
         c.w.d_log[index] = of_q - c.gate(sq_decay_load_head(p, h), b, t, h).weight * of_k;
     }
@@ -285,9 +293,9 @@ struct sq_decay_naive_gates {
         const sq_decay_params &p = c.p;
         const int h = (int)(index % p.heads), b = (int)(index / p.heads);
         const sq_decay_head head = sq_decay_load_head(p, h);
-        double d_log = 0, d_a = 0, d_bias = 0;
-        for (int n = 0; n < p.keys; n++)
-            d_log += c.w.d_end[index * p.keys + n];
+        double d_a = 0, d_bias = 0, d_log = sq_decay_naive_sum(0, p.keys, [&](int n) {
+                                        return c.w.d_end[index * p.keys + n];
+                                    });
         for (int64_t t = p.length - 1; t >= 0; t--) {
             const sq_decay_naive_gate gate = c.gate(head, b, t, h);
             const int64_t at = c.step_at(b, t, h);
@@ -311,34 +319,34 @@ template <typename T>
 struct sq_decay_naive_head {
     sq_decay_naive_call<T> c;
 
+    __device__ double over_batch(const double *x, int64_t h, int count = 1, int i = 0) const
+    {
+        return sq_decay_naive_sum(0, c.p.batch,
+                                  [&](int b) { return x[c.head_at(b, (int)h) * count + i]; });
+    }
     __device__ void operator()(int64_t h) const
     {
         const sq_decay_params &p = c.p;
-        double d_a = 0, d_bias = 0, d_skip = 0;
-        for (int b = 0; b < p.batch; b++) {
-            d_a += c.w.d_a[c.head_at(b, (int)h)];
-            d_bias += c.w.d_bias[c.head_at(b, (int)h)];
-        }
-        c.g.d_a[h] = (float)d_a;
+        c.g.d_a[h] = (float)over_batch(c.w.d_a, h);
         if (c.g.d_bias)
-            c.g.d_bias[h] = (float)d_bias;
-        for (int i = 0; c.g.d_skip && i < p.values; i++) {
-            double of_column = 0;
-            for (int b = 0; b < p.batch; b++)
-                of_column += c.w.d_skip[c.head_at(b, (int)h) * p.values + i];
-            d_skip += of_column;
+            c.g.d_bias[h] = (float)over_batch(c.w.d_bias, h);
+        if (!c.g.d_skip)
+            return;
+        const double d_skip = sq_decay_naive_sum(0, p.values, [&](int i) {
+            const double of_column = over_batch(c.w.d_skip, h, p.values, i);
             if (c.g.d_skip_column != 0)
                 c.g.d_skip[h * c.g.d_skip_head + i * c.g.d_skip_column] = (float)of_column;
-        }
-        if (c.g.d_skip && c.g.d_skip_column == 0)
+            return of_column;
+        });
+        if (c.g.d_skip_column == 0)
             c.g.d_skip[h * c.g.d_skip_head] = (float)d_skip;
     }
 };
 
-size_t sq_decay_naive_bwd_workspace(const sq_decay_params &p)
+size_t sq_decay_naive_workspace(const sq_call *call, const sq_decay_params &p)
 {
     sq_decay_naive_parts parts;
-    return sq_decay_naive_lay_out(p, NULL, &parts);
+    return call->pass == SQ_PASS_BWD ? sq_decay_naive_lay_out(p, NULL, &parts) : 0;
 }
 
 sq_status sq_decay_naive_backward(const sq_call *call, const sq_decay_params &p,

@@ -18,13 +18,15 @@ typedef sq_status (*sq_decay_supports_fn)(const sq_call *call, const sq_decay_pa
 typedef size_t (*sq_decay_workspace_fn)(const sq_call *call, const sq_decay_params &p);
 typedef sq_status (*sq_decay_launch_fn)(const sq_call *call, const sq_decay_params &p,
                                         sq_error *err);
+typedef sq_status (*sq_decay_backward_fn)(const sq_call *call, const sq_decay_params &p,
+                                          const sq_decay_grads &grads, sq_error *err);
 
 /* decay_naive.cu: one warp per column of the state, step by step: passes fwd and step.
  * decay_naive_bwd.cu: one thread per row, then per column. */
 sq_status sq_decay_naive_supports(const sq_call *call, const sq_decay_params &p,
                                   const sq_device *device, sq_error *why);
 sq_status sq_decay_naive_launch(const sq_call *call, const sq_decay_params &p, sq_error *err);
-size_t sq_decay_naive_bwd_workspace(const sq_decay_params &p);
+size_t sq_decay_naive_workspace(const sq_call *call, const sq_decay_params &p);
 sq_status sq_decay_naive_backward(const sq_call *call, const sq_decay_params &p,
                                   const sq_decay_grads &grads, sq_error *err);
 
@@ -69,43 +71,6 @@ sq_status sq_decay_tile_forward(const sq_call *call, const sq_decay_params &p, s
 sq_status sq_decay_tile_backward(const sq_call *call, const sq_decay_params &p,
                                  const sq_decay_grads &grads, sq_error *err);
 
-template <sq_decay_params_fn PARAMS, sq_decay_grads_fn GRADS>
-struct sq_decay_naive {
-    static constexpr unsigned passes = SQ_HAS_BWD | SQ_HAS_STEP;
-    static sq_status supports(const sq_call *call, const sq_device *device, sq_error *why)
-    {
-        return sq_decay_naive_supports(call, PARAMS(call), device, why);
-    }
-    static size_t workspace(const sq_call *call)
-    {
-        return call->pass == SQ_PASS_BWD ? sq_decay_naive_bwd_workspace(PARAMS(call)) : 0;
-    }
-    static sq_status forward(const sq_call *call, const sq_decay_params &p, void *plan,
-                             sq_error *err)
-    {
-        (void)plan;
-        return sq_decay_naive_launch(call, p, err);
-    }
-    static sq_status launch(const sq_call *call, void *plan, sq_error *err)
-    {
-        return call->pass == SQ_PASS_BWD
-                   ? sq_decay_naive_backward(call, PARAMS(call), GRADS(call), err)
-                   : forward(call, PARAMS(call), plan, err);
-    }
-    static constexpr sq_provider provider()
-    {
-        return {"cuda/naive",
-                "one warp per column of the state, step by step; bwd: a thread per row, then per "
-                "column",
-                supports,
-                workspace,
-                NULL,
-                launch,
-                NULL,
-                passes};
-    }
-};
-
 /* A kernel that has pass fwd alone. */
 template <sq_decay_params_fn PARAMS, sq_decay_supports_fn SUPPORTS, sq_decay_workspace_fn WORKSPACE,
           sq_decay_launch_fn LAUNCH>
@@ -134,40 +99,48 @@ template <sq_decay_params_fn PARAMS>
 using sq_decay_chunks = sq_decay_forward<PARAMS, sq_decay_chunks_supports,
                                          sq_decay_chunks_workspace, sq_decay_chunks_launch>;
 
-/* Any shape by chunks of 64. */
-template <sq_decay_params_fn PARAMS, sq_decay_grads_fn GRADS>
-struct sq_decay_tile {
-    static constexpr unsigned passes = SQ_HAS_BWD;
-    static sq_status supports(const sq_call *call, const sq_device *device, sq_error *why)
-    {
-        return sq_decay_tile_supports(call, PARAMS(call), device, why);
-    }
-    static size_t workspace(const sq_call *call)
-    {
-        return sq_decay_tile_workspace(call, PARAMS(call));
-    }
-    static sq_status forward(const sq_call *call, const sq_decay_params &p, void *plan,
-                             sq_error *err)
-    {
-        (void)plan;
-        return sq_decay_tile_forward(call, p, err);
-    }
+/* One that has pass bwd too. */
+template <sq_decay_params_fn PARAMS, sq_decay_grads_fn GRADS, sq_decay_supports_fn SUPPORTS,
+          sq_decay_workspace_fn WORKSPACE, sq_decay_launch_fn LAUNCH, sq_decay_backward_fn BACKWARD>
+struct sq_decay_both : sq_decay_forward<PARAMS, SUPPORTS, WORKSPACE, LAUNCH> {
+    using of_forward = sq_decay_forward<PARAMS, SUPPORTS, WORKSPACE, LAUNCH>;
     static sq_status launch(const sq_call *call, void *plan, sq_error *err)
     {
-        return call->pass == SQ_PASS_BWD
-                   ? sq_decay_tile_backward(call, PARAMS(call), GRADS(call), err)
-                   : forward(call, PARAMS(call), plan, err);
+        return call->pass == SQ_PASS_BWD ? BACKWARD(call, PARAMS(call), GRADS(call), err)
+                                         : of_forward::launch(call, plan, err);
     }
+};
+
+/* A provider without plans. */
+template <typename SELF>
+static constexpr sq_provider sq_decay_provider(const char *name, const char *doc)
+{
+    return {name, doc, SELF::supports, SELF::workspace, NULL, SELF::launch, NULL, SELF::passes};
+}
+
+template <sq_decay_params_fn PARAMS, sq_decay_grads_fn GRADS>
+struct sq_decay_naive
+    : sq_decay_both<PARAMS, GRADS, sq_decay_naive_supports, sq_decay_naive_workspace,
+                    sq_decay_naive_launch, sq_decay_naive_backward> {
+    static constexpr unsigned passes = SQ_HAS_BWD | SQ_HAS_STEP;
     static constexpr sq_provider provider()
     {
-        return {"cuda/chunkwise",
-                "states of chunks first, then all chunks on 64 x 64 tiles; any shape",
-                supports,
-                workspace,
-                NULL,
-                launch,
-                NULL,
-                passes};
+        return sq_decay_provider<sq_decay_naive>(
+            "cuda/naive", "one warp per column of the state, step by step; bwd: a thread per row, "
+                          "then per column");
+    }
+};
+
+/* Any shape by chunks of 64. */
+template <sq_decay_params_fn PARAMS, sq_decay_grads_fn GRADS>
+struct sq_decay_tile : sq_decay_both<PARAMS, GRADS, sq_decay_tile_supports, sq_decay_tile_workspace,
+                                     sq_decay_tile_forward, sq_decay_tile_backward> {
+    static constexpr unsigned passes = SQ_HAS_BWD;
+    static constexpr sq_provider provider()
+    {
+        return sq_decay_provider<sq_decay_tile>(
+            "cuda/chunkwise",
+            "states of chunks first, then all chunks on 64 x 64 tiles; any shape");
     }
 };
 
@@ -217,15 +190,9 @@ struct sq_decay_portable {
     }
     static constexpr sq_provider provider()
     {
-        return {"cuda/portable",
-                "chunks on tensor cores (16 bit), state in registers; segments where states are "
-                "few; decays by channel step by step",
-                supports,
-                workspace,
-                NULL,
-                launch,
-                NULL,
-                passes};
+        return sq_decay_provider<sq_decay_portable>(
+            "cuda/portable", "chunks on tensor cores (16 bit), state in registers; segments where "
+                             "states are few; decays by channel step by step");
     }
 };
 
