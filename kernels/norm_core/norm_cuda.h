@@ -1,4 +1,4 @@
-/* norm_cuda: norms on CUDA, for the provider tables of rmsnorm, layernorm and group_norm. */
+/* norm_cuda: norms on CUDA, for norm_providers.cuh. */
 #ifndef SQ_KERNELS_NORM_CORE_NORM_CUDA_H
 #define SQ_KERNELS_NORM_CORE_NORM_CUDA_H
 
@@ -7,9 +7,6 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
-
-/* The passes of all three. */
-#define SQ_NORM_CUDA_PASSES (SQ_HAS_BWD | SQ_HAS_STEP)
 
 /* norm.cu */
 sq_status sq_norm_cuda_supports(const sq_norm *norm, const sq_call *call, sq_error *why);
