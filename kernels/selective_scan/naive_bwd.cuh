@@ -70,6 +70,13 @@ struct naive_back {
             return h[at(b, t - 1, d) * states + n];
         return initial.data ? initial.load(b, d, n) : 0.0f;
     }
+    template <typename F>
+    __device__ void each_token(F f) const
+    {
+        for (int64_t b = 0; b < batch; b++)
+            for (int64_t t = 0; t < length; t++)
+                f(b, t);
+    }
 };
 
 /* State n of channel d of a sequence. */
@@ -163,15 +170,14 @@ struct naive_parameter_back {
         const int64_t n = i % s.states, d = i / s.states;
         const float rate = s.a.load(d, n);
         double da = 0, db = 0, dc = 0;
-        for (int64_t b = 0; b < s.batch; b++)
-            for (int64_t t = 0; t < s.length; t++) {
-                const int64_t at = s.at(b, t, d) * s.states + n;
-                const float step = s.step(b, t, d);
-                const double of_step = (double)s.g[at] * step;
-                da += of_step * expf(step * rate) * s.before(b, t, d, n);
-                db += of_step * s.u.load(b, t, d);
-                dc += (double)s.e(b, t, d) * s.h[at];
-            }
+        s.each_token([&](int64_t b, int64_t t) {
+            const int64_t at = s.at(b, t, d) * s.states + n;
+            const float step = s.step(b, t, d);
+            const double of_step = (double)s.g[at] * step;
+            da += of_step * expf(step * rate) * s.before(b, t, d, n);
+            db += of_step * s.u.load(b, t, d);
+            dc += (double)s.e(b, t, d) * s.h[at];
+        });
         s.da.store((float)da, d, n);
         if (s.db.constant.data)
             s.db.constant.store((float)db, d, n);
@@ -188,11 +194,10 @@ struct naive_channel_back {
     __device__ void operator()(int64_t d) const
     {
         double dskip = 0, dbias = 0;
-        for (int64_t b = 0; b < s.batch; b++)
-            for (int64_t t = 0; t < s.length; t++) {
-                dskip += (double)s.e(b, t, d) * s.u.load(b, t, d);
-                dbias += s.dstep[s.at(b, t, d)];
-            }
+        s.each_token([&](int64_t b, int64_t t) {
+            dskip += (double)s.e(b, t, d) * s.u.load(b, t, d);
+            dbias += s.dstep[s.at(b, t, d)];
+        });
         if (s.dskip.data)
             s.dskip.store((float)dskip, d);
         if (s.dbias.data)
