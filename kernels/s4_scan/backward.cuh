@@ -249,7 +249,7 @@ __global__ void __launch_bounds__(THREADS) scan_back(backward_args p)
         own.x[i] = dx[i];
     if (p.dinitial.data)
         own.store_states(p.dinitial.at(batch, d, 0), p.dinitial.stride_n, q.count);
-    put_row(p, row, d, sums);
+    put_row(p, row, sums);
 }
 
 /* --- host --- */
@@ -283,7 +283,7 @@ inline size_t backward_place(const sq_call *call, backward_args *args, double *m
 {
     const int64_t *dim = call->in[IN_U].dim, rows = dim[0] * dim[2];
     const int64_t copies = call->in[IN_A_REAL].dim[0];
-    args->row = row_layout_of((int)call->in[IN_C].dim[1], (int)call->axis[AXIS_R]);
+    args->row = row_layout_of(call);
     args->channel_count = parts_for(dim[0]);
     args->space_count = parts_for(rows / copies);
     args->channel_rows = memory;
@@ -303,15 +303,7 @@ inline size_t backward_workspace(const sq_call *call)
 
 inline backward_args backward_args_of(const sq_call *call)
 {
-    const sq_tensor *in = call->in, *out = call->out;
-    backward_args args = {};
-    args.q = parameters_of(call);
-    args.u = tokens_of(&in[IN_U]);
-    args.dy = tokens_of(&in[IN_DY]);
-    args.du = tokens_of(&out[IN_U]);
-    args.dfinal = sq_pairs_of(&in[IN_DFINAL]);
-    args.dinitial = sq_pairs_of(&out[IN_INITIAL]);
-    args.out = space_of(out);
+    backward_args args = backward_tensors_of(call);
     backward_place(call, &args, (double *)call->workspace);
     return args;
 }
@@ -340,12 +332,7 @@ inline sq_status launch_backward(const sq_call *call, sq_error *err)
                        args.channel_count, err));
     SQ_TRY(launch_sums(call, args.space_rows, args.row.space, q.copies, args.space_parts,
                        args.space_count, err));
-    put_channels<<<(unsigned)sq_ceil_div(q.channels * args.row.channel, 256), 256, 0,
-                   sq_stream(call)>>>(args);
-    SQ_TRY(sq_launched("s4_scan bwd channels", err));
-    put_spaces<<<(unsigned)sq_ceil_div(q.copies * args.row.space, 256), 256, 0, sq_stream(call)>>>(
-        args);
-    return sq_launched("s4_scan bwd state spaces", err);
+    return launch_puts(call, args, err);
 }
 
 } // namespace sq_s4_scan

@@ -1,5 +1,5 @@
 /* lane_modes: what the kernels of s4_scan take, and a channel's modes on the lanes of a warp.
- * Included by s4_scan.cu and backward.cuh alone.
+ * Included by the other headers of this folder.
  */
 #ifndef SQ_KERNELS_S4_SCAN_LANE_MODES_CUH
 #define SQ_KERNELS_S4_SCAN_LANE_MODES_CUH
@@ -177,8 +177,8 @@ struct exact_mode {
         b = pair(q.in.b_at(s, n));
         step = sq_ssm_discretise(q.rule, dt, a);
         r = sq_c64_inv(sq_c64_of(1 - dt / 2 * a.re, -dt / 2 * a.im));
-        for (int k = 0; k < rank; k++)
-            p[k] = pair(q.in.p_at(k, s, n));
+        for (int k = 0; k < MAX_RANK; k++)
+            p[k] = k < rank ? pair(q.in.p_at(k, s, n)) : sq_c64_of(0, 0);
     }
 };
 

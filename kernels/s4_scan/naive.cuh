@@ -24,6 +24,17 @@ struct naive_scan {
     {
         return exp((double)q.in.log_dt[d * q.in.log_dt_stride]);
     }
+    __device__ sq_c64 state(const sq_pairs &from, int64_t b, int64_t d, int n) const
+    {
+        return from.data ? pair(from.at(b, d, n)) : sq_c64_of(0, 0);
+    }
+    __device__ void put_states(const sq_pairs &to, int64_t b, int64_t d, const sq_c64 *x) const
+    {
+        for (int n = 0; to.data && n < q.count; n++) {
+            to.at(b, d, n)[0] = (float)x[n].re;
+            to.at(b, d, n)[1] = (float)x[n].im;
+        }
+    }
 };
 
 struct naive_modes {
@@ -36,70 +47,88 @@ struct naive_modes {
     }
 };
 
+/* A channel's modes and what they share. One step is x' = w - h r p s with w = z x + f b u - h r p k,
+ * k = p* x and s = M^-1 p* w, that is Woodbury's identity; of rank 0 x' = w. */
+struct naive_channel {
+    const exact_mode *mode;
+    sq_s4_scan_correction inverse;
+    double half;
+    int count, rank;
+
+    __device__ naive_channel(const naive_scan &s, int64_t d)
+        : mode(s.modes + d * s.q.count), half(s.step_of(d) / 2), count(s.q.count), rank(s.rank)
+    {
+        sq_s4_scan_correction gram = {};
+        for (int n = 0; n < count; n++)
+            for (int i = 0; i < rank; i++)
+                for (int k = 0; k < rank; k++)
+                    gram.at[i][k] +=
+                        sq_s4_scan_dot(mode[n].p[i], sq_c64_mul(mode[n].r, mode[n].p[k]));
+        inverse = sq_s4_scan_invert(&gram, half);
+    }
+
+    __device__ sq_c64 gain(int n) const { return sq_c64_mul(mode[n].step.f, mode[n].b); }
+    __device__ sq_c64 hrp(int n, int k) const
+    {
+        return sq_c64_scale(sq_c64_mul(mode[n].r, mode[n].p[k]), half);
+    }
+    /* x - h r p y */
+    __device__ sq_c64 corrected(int n, sq_c64 x, const double *y) const
+    {
+        for (int k = 0; k < rank; k++)
+            x = sq_c64_sub(x, sq_c64_scale(hrp(n, k), y[k]));
+        return x;
+    }
+    __device__ sq_c64 w(int n, sq_c64 x, double u, const double *k) const
+    {
+        return corrected(n, sq_c64_mul_add(sq_c64_scale(gain(n), u), mode[n].step.z, x), k);
+    }
+    /* k and s of a step from states x(n). */
+    template <typename X>
+    __device__ void couple(X x, double u, double *k, double *s) const
+    {
+        double after[MAX_RANK] = {};
+        for (int i = 0; i < rank; i++)
+            k[i] = s[i] = 0;
+        for (int n = 0; n < count; n++)
+            for (int i = 0; i < rank; i++)
+                k[i] += sq_s4_scan_dot(mode[n].p[i], x(n));
+        for (int n = 0; n < count; n++)
+            for (int i = 0; i < rank; i++)
+                after[i] += sq_s4_scan_dot(mode[n].p[i], w(n, x(n), u, k));
+        for (int i = 0; i < rank; i++)
+            for (int j = 0; j < rank; j++)
+                s[i] += inverse.at[i][j] * after[j];
+    }
+    __device__ void step(double u, sq_c64 *x) const
+    {
+        double k[MAX_RANK], s[MAX_RANK];
+        couple([&](int n) { return x[n]; }, u, k, s);
+        for (int n = 0; n < count; n++)
+            x[n] = corrected(n, w(n, x[n], u, k), s);
+    }
+};
+
 struct naive_row {
     naive_scan s;
-
-    /* x = (1 - dt/2 A)^-1 ((1 + dt/2 A) x + dt b u), by Woodbury's identity. */
-    __device__ void step(const exact_mode *mode, const sq_s4_scan_correction &inverse, double half,
-                         double in, sq_c64 *x) const
-    {
-        double before[MAX_RANK] = {}, after[MAX_RANK] = {};
-        for (int n = 0; n < s.q.count; n++)
-            for (int k = 0; k < s.rank; k++)
-                before[k] += sq_s4_scan_dot(mode[n].p[k], x[n]);
-        for (int n = 0; n < s.q.count; n++) {
-            sq_c64 slope = sq_c64_mul_add(sq_c64_scale(mode[n].b, 2 * in), mode[n].a, x[n]);
-            for (int k = 0; k < s.rank; k++)
-                slope = sq_c64_sub(slope, sq_c64_scale(mode[n].p[k], before[k]));
-            x[n] = sq_c64_mul(mode[n].r, sq_c64_add(x[n], sq_c64_scale(slope, half)));
-            for (int k = 0; k < s.rank; k++)
-                after[k] += sq_s4_scan_dot(mode[n].p[k], x[n]);
-        }
-        for (int i = 0; i < s.rank; i++) {
-            const double sum = inverse.at[i][0] * after[0] + inverse.at[i][1] * after[1];
-            for (int n = 0; n < s.q.count; n++)
-                x[n] =
-                    sq_c64_sub(x[n], sq_c64_scale(sq_c64_mul(mode[n].r, mode[n].p[i]), half * sum));
-        }
-    }
-
-    __device__ void step_diagonal(const exact_mode *mode, double in, sq_c64 *x) const
-    {
-        for (int n = 0; n < s.q.count; n++)
-            x[n] = sq_c64_mul_add(sq_c64_scale(sq_c64_mul(mode[n].step.f, mode[n].b), in),
-                                  mode[n].step.z, x[n]);
-    }
 
     __device__ void operator()(int64_t row) const
     {
         const int64_t batch = row / s.q.channels, d = row % s.q.channels;
-        const exact_mode *mode = s.modes + d * s.q.count;
-        const double half = s.step_of(d) / 2, skip = s.q.in.skip[d * s.q.in.skip_stride];
-        sq_s4_scan_correction gram = {};
+        const naive_channel own(s, d);
+        const double skip = s.q.in.skip[d * s.q.in.skip_stride];
         sq_c64 x[NAIVE_MODES];
-        for (int n = 0; n < s.q.count; n++) {
-            x[n] = s.q.initial.data ? pair(s.q.initial.at(batch, d, n)) : sq_c64_of(0, 0);
-            for (int i = 0; i < s.rank; i++)
-                for (int k = 0; k < s.rank; k++)
-                    gram.at[i][k] +=
-                        sq_s4_scan_dot(mode[n].p[i], sq_c64_mul(mode[n].r, mode[n].p[k]));
-        }
-        const sq_s4_scan_correction inverse = sq_s4_scan_invert(&gram, half);
+        for (int n = 0; n < s.q.count; n++)
+            x[n] = s.state(s.q.initial, batch, d, n);
         for (int64_t t = 0; t < s.q.length; t++) {
             const double in = s.u.load(batch, t, d);
             double sum = skip * in;
-            if (s.rank > 0)
-                step(mode, inverse, half, in, x);
-            else
-                step_diagonal(mode, in, x);
+            own.step(in, x);
             for (int n = 0; n < s.q.count; n++)
                 sum += 2 * sq_c64_mul(pair(s.q.in.c_at(d, n)), x[n]).re;
             s.y.store(batch, t, d, (float)sum);
         }
-        for (int n = 0; s.final.data && n < s.q.count; n++) {
-            s.final.at(batch, d, n)[0] = (float)x[n].re;
-            s.final.at(batch, d, n)[1] = (float)x[n].im;
-        }
+        s.put_states(s.final, batch, d, x);
     }
 };
 
@@ -110,18 +139,25 @@ inline sq_status naive_supports(const sq_call *call, const sq_device *device, sq
     return sq_naive_supports(call, device, why);
 }
 
-inline size_t naive_workspace(const sq_call *call)
+inline size_t naive_forward_workspace(const sq_call *call)
 {
     const sq_tensor *c = &call->in[IN_C];
     return (size_t)(c->dim[0] * c->dim[1]) * sizeof(exact_mode);
 }
 
-inline sq_status naive_launch(const sq_call *call, void *, sq_error *err)
+/* modes: the workspace's, which are made here; y and final: of passes that have them. */
+inline sq_status naive_scan_of(const sq_call *call, exact_mode *modes, naive_scan *s, sq_error *err)
 {
-    const naive_scan s = {parameters_of(call),           tokens_of(&call->in[IN_U]),
-                          tokens_of(&call->out[OUT_Y]),  sq_pairs_of(&call->out[OUT_FINAL]),
-                          (exact_mode *)call->workspace, (int)call->axis[AXIS_R]};
-    SQ_TRY(sq_naive_run(call, naive_modes{s}, s.q.channels * s.q.count, err));
+    *s = {parameters_of(call), tokens_of(&call->in[IN_U]), {}, {}, modes, (int)call->axis[AXIS_R]};
+    return sq_naive_run(call, naive_modes{*s}, s->q.channels * s->q.count, err);
+}
+
+inline sq_status naive_forward(const sq_call *call, sq_error *err)
+{
+    naive_scan s;
+    SQ_TRY(naive_scan_of(call, (exact_mode *)call->workspace, &s, err));
+    s.y = tokens_of(&call->out[OUT_Y]);
+    s.final = sq_pairs_of(&call->out[OUT_FINAL]);
     return sq_naive_run(call, naive_row{s}, s.q.batch * s.q.channels, err);
 }
 

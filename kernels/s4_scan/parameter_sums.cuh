@@ -1,6 +1,6 @@
 /* parameter_sums: pass bwd of s4_scan from sums over steps to the gradients of the parameters: rows
  * of the workspace, one for each channel of a sequence, and their sums. Included by backward.cuh
- * alone.
+ * and naive_bwd.cuh.
  */
 #ifndef SQ_KERNELS_S4_SCAN_PARAMETER_SUMS_CUH
 #define SQ_KERNELS_S4_SCAN_PARAMETER_SUMS_CUH
@@ -18,8 +18,9 @@ struct row_layout {
     int channel, space;
 };
 
-inline row_layout row_layout_of(int count, int rank)
+inline row_layout row_layout_of(const sq_call *call)
 {
+    const int count = (int)call->in[IN_C].dim[1], rank = (int)call->axis[AXIS_R];
     row_layout at;
     at.channel = 2 + 2 * count;
     at.space = (4 + 2 * rank) * count;
@@ -49,6 +50,10 @@ __device__ inline sq_c64 c64(double2 x)
 {
     return sq_c64_of(x.x, x.y);
 }
+__device__ inline sq_c64 c64(sq_c64 x)
+{
+    return x;
+}
 /* a + x b */
 __device__ inline sq_c64 add_scaled(sq_c64 a, double x, sq_c64 b)
 {
@@ -67,8 +72,8 @@ struct mode_gradient {
 };
 
 /* From the sums of mode i to its parameters; gram's own share of ln dt is not in it. */
-template <int MODES, int RANK>
-__device__ mode_gradient mode_back(const step_sums<double, double2, MODES, RANK> &sums, int i,
+template <typename Complex, int MODES, int RANK>
+__device__ mode_gradient mode_back(const step_sums<double, Complex, MODES, RANK> &sums, int i,
                                    const exact_mode &m, int rule, double dt)
 {
     const double h = dt / 2;
@@ -103,34 +108,44 @@ __device__ mode_gradient mode_back(const step_sums<double, double2, MODES, RANK>
     return out;
 }
 
-/* The warp's row of the workspace. */
-template <int MODES, int RANK>
-__device__ void put_row(const backward_args &p, int64_t row, int64_t d,
-                        const step_sums<double, double2, MODES, RANK> &sums)
+/* Mode n of the row, whose sums are number i, to the workspace but for ln dt, whose share is returned.
+ * rank: at most RANK, and the sums of what is beyond are 0. */
+template <typename Complex, int MODES, int RANK>
+__device__ double put_mode(const backward_args &p, int64_t row, int n, int rank,
+                           const step_sums<double, Complex, MODES, RANK> &sums, int i)
 {
     double *channel = p.channel_rows + row * p.row.channel;
     double *space = p.space_rows + row * p.row.space;
-    const int64_t s = d % p.q.copies;
+    const int64_t d = row % p.q.channels;
+    const int count = p.q.count;
     const double dt = exp((double)p.q.in.log_dt[d * p.q.in.log_dt_stride]);
+    const exact_mode m(p.q, dt, d % p.q.copies, n, rank);
+    const mode_gradient of = mode_back(sums, i, m, p.q.rule, dt);
+    channel[2 + n] = c64(sums.c[i]).re;
+    channel[2 + count + n] = c64(sums.c[i]).im;
+    space[n] = sq_ssm_d_a_real(m.a, of.a);
+    space[count + n] = sq_ssm_d_a_imag(p.q.sign, of.a);
+    space[2 * count + n] = of.b.re;
+    space[3 * count + n] = of.b.im;
+    for (int k = 0; k < rank; k++) {
+        space[(4 + 2 * k) * count + n] = of.p[k].re;
+        space[(5 + 2 * k) * count + n] = of.p[k].im;
+    }
+    return of.log_dt;
+}
+
+/* The warp's row of the workspace. */
+template <int MODES, int RANK>
+__device__ void put_row(const backward_args &p, int64_t row,
+                        const step_sums<double, double2, MODES, RANK> &sums)
+{
+    double *channel = p.channel_rows + row * p.row.channel;
     double log_dt = 0;
 #pragma unroll
     for (int i = 0; i < MODES; i++) {
-        const int n = lane_modes<MODES, RANK>::index(i), count = p.q.count;
-        if (n >= count)
-            continue;
-        const exact_mode m(p.q, dt, s, n, RANK);
-        const mode_gradient of = mode_back(sums, i, m, p.q.rule, dt);
-        log_dt += of.log_dt;
-        channel[2 + n] = sums.c[i].x;
-        channel[2 + count + n] = sums.c[i].y;
-        space[n] = sq_ssm_d_a_real(m.a, of.a);
-        space[count + n] = sq_ssm_d_a_imag(p.q.sign, of.a);
-        space[2 * count + n] = of.b.re;
-        space[3 * count + n] = of.b.im;
-        for (int k = 0; k < RANK; k++) {
-            space[(4 + 2 * k) * count + n] = of.p[k].re;
-            space[(5 + 2 * k) * count + n] = of.p[k].im;
-        }
+        const int n = lane_modes<MODES, RANK>::index(i);
+        if (n < p.q.count)
+            log_dt += put_mode(p, row, n, RANK, sums, i);
     }
     log_dt = warp_sum_f64(log_dt);
     if (threadIdx.x % 32 == 0) {
@@ -209,6 +224,34 @@ static __global__ void __launch_bounds__(256) put_spaces(backward_args p)
         p.out.b_at(s, n)[kind - 2] = value;
     else
         p.out.p_at((kind - 4) / 2, s, n)[kind % 2] = value;
+}
+
+/* --- host --- */
+
+/* All but the workspace's. */
+inline backward_args backward_tensors_of(const sq_call *call)
+{
+    const sq_tensor *in = call->in, *out = call->out;
+    backward_args args = {};
+    args.q = parameters_of(call);
+    args.u = tokens_of(&in[IN_U]);
+    args.dy = tokens_of(&in[IN_DY]);
+    args.du = tokens_of(&out[IN_U]);
+    args.dfinal = sq_pairs_of(&in[IN_DFINAL]);
+    args.dinitial = sq_pairs_of(&out[IN_INITIAL]);
+    args.out = space_of(out);
+    return args;
+}
+
+/* From the parts to the gradients. */
+inline sq_status launch_puts(const sq_call *call, const backward_args &args, sq_error *err)
+{
+    const int64_t channels = args.q.channels * args.row.channel;
+    const int64_t spaces = args.q.copies * args.row.space;
+    put_channels<<<(unsigned)sq_ceil_div(channels, 256), 256, 0, sq_stream(call)>>>(args);
+    SQ_TRY(sq_launched("s4_scan bwd channels", err));
+    put_spaces<<<(unsigned)sq_ceil_div(spaces, 256), 256, 0, sq_stream(call)>>>(args);
+    return sq_launched("s4_scan bwd state spaces", err);
 }
 
 } // namespace sq_s4_scan

@@ -1,11 +1,11 @@
 /* s4_scan on CUDA. The operator: s4_scan.c.
  *
- *   cuda/naive      a thread has a channel of a sequence, in f64 (naive.cuh)
+ *   cuda/naive      a thread has a channel of a sequence, in f64 (naive.cuh, naive_bwd.cuh)
  *   cuda/portable   a warp has a channel of a sequence and walks through its steps, a lane has
  * every 32nd mode in registers; discretised in f64, states in f32
  */
 #include "kernels/s4_scan/backward.cuh"
-#include "kernels/s4_scan/naive.cuh"
+#include "kernels/s4_scan/naive_bwd.cuh"
 
 namespace
 {
@@ -86,8 +86,8 @@ sq_status launch(const sq_call *call, void *plan, sq_error *err)
 } // namespace
 
 extern "C" const sq_provider sq_cuda_s4_scan[] = {
-    {"cuda/naive", "a thread a channel, step by step in f64", naive_supports, naive_workspace, NULL,
-     naive_launch, NULL, SQ_HAS_PASS(SQ_PASS_FWD) | SQ_HAS_STEP, NULL},
+    {"cuda/naive", "a thread a channel, step by step in f64; bwd: then a thread a mode",
+     naive_supports, naive_workspace, NULL, naive_launch, NULL, SQ_HAS_BWD | SQ_HAS_STEP, NULL},
     {"cuda/portable", "a warp a channel, modes in registers", supports, workspace, NULL, launch,
      NULL, SQ_HAS_BWD | SQ_HAS_STEP, saved},
     {NULL},
