@@ -5,15 +5,16 @@
  * column gives one of each dz_t and dv_t. States are not kept: a thread has one row or column in the
  * workspace, where S goes up in time and G down again. Sums are f64: a decay's gradient is what is
  * left of a difference of sums over time. The workspace has 2 (K + 1) numbers of each (b, t, h).
+ * Rows may have one column more, of ones (sq_decay_ones): its part of dq and dk.
  */
 #include "kernels/chunk_core/decay_params.cuh"
 #include "kernels/chunk_core/decay_providers.cuh"
 #include "kernels/hw/naive.cuh"
 
-/* What goes through the workspace, f64. line: a row or column of a thread, (B, H, V, K) or (B, H, K,
- * V), so that neighbours lie side by side. d_q: q's gradient of a head; g_v: G_t v_t; (B, L, H, K)
- * both. d_log: of ln a_t; d_weight: of w_t, then of ssd's raw step; (B, L, H). d_end: <d_final,
- * S_{L-1}> by row, (B, H, K). d_a, d_bias: (B, H); d_skip: (B, H, V); of a sequence. */
+/* What goes through the workspace, f64. line: a row or column of a thread, (B, H, V + 1, K), the last
+ * of ones, or (B, H, K, V), so that neighbours lie side by side. d_q: q's gradient of a head; g_v:
+ * G_t v_t; (B, L, H, K) both. d_log: of ln a_t; d_weight: of w_t, then of ssd's raw step; (B, L, H).
+ * d_end: <d_final, S_{L-1}> by row, (B, H, K). d_a, d_bias: (B, H); d_skip: (B, H, V); of a sequence. */
 typedef struct {
     double *line, *d_q, *g_v, *d_log, *d_weight, *d_end, *d_a, *d_bias, *d_skip;
 } sq_decay_naive_parts;
@@ -26,7 +27,7 @@ static size_t sq_decay_naive_lay_out(const sq_decay_params &p, double *memory,
     struct {
         double **at;
         int64_t count;
-    } const parts[] = {{&out->line, heads * p.keys * p.values},
+    } const parts[] = {{&out->line, heads * p.keys * (p.values + 1)},
                        {&out->d_q, steps * p.keys},
                        {&out->g_v, steps * p.keys},
                        {&out->d_log, steps},
@@ -57,6 +58,7 @@ struct sq_decay_naive_call {
     sq_decay_grads g;
     sq_decay_naive_parts w;
 
+    __device__ int columns() const { return p.values + (g.ones.d_o ? 1 : 0); } /* of a row */
     __device__ int64_t head_at(int b, int h) const { return (int64_t)b * p.heads + h; }
     __device__ int64_t step_at(int b, int64_t t, int h) const
     {
@@ -78,10 +80,26 @@ struct sq_decay_naive_call {
     {
         return load(p.k, b, t, h / p.heads_per_group, n);
     }
-    /* do_t silu(z_t) */
-    __device__ float d_o(int b, int64_t t, int h, int c) const
+    __device__ float v(int b, int64_t t, int h, int i) const
     {
-        return sq_decay_gated<T>(p, b, t, h, c, load(g.d_o, b, t, h, c));
+        return i < p.values ? load(p.v, b, t, h, i) : 1.0f;
+    }
+    /* do_t silu(z_t) */
+    __device__ float d_o(int b, int64_t t, int h, int i) const
+    {
+        return i < p.values ? sq_decay_gated<T>(p, b, t, h, i, load(g.d_o, b, t, h, i))
+                            : g.ones.d_o[head_at(b, h) * p.length + t];
+    }
+    /* scale r_t of what dq and dk are made of. */
+    __device__ float slope(const sq_decay_head &head, int b, int h, int64_t t) const
+    {
+        return g.ones.slope ? g.ones.slope[head_at(b, h) * p.length + t]
+                            : sq_decay_output_scale(p, head, b, h, t);
+    }
+    /* The column of ones starts from 0. */
+    __device__ float state(const sq_decay_matrix &m, int b, int h, int n, int i) const
+    {
+        return m.data && i < p.values ? sq_decay_row(m, b, h, n)[i] : 0.0f;
     }
     __device__ sq_decay_naive_gate gate(const sq_decay_head &head, int b, int64_t t, int h) const
     {
@@ -132,31 +150,27 @@ struct sq_decay_naive_row {
     __device__ void go_up(const sq_decay_head &head, double *line, int b, int h, int n) const
     {
         const sq_decay_params &p = c.p;
-        for (int i = 0; i < p.values; i++)
-            line[(int64_t)i * p.keys] = p.initial.data ? sq_decay_row(p.initial, b, h, n)[i] : 0;
+        for (int i = 0; i < c.columns(); i++)
+            line[(int64_t)i * p.keys] = c.state(p.initial, b, h, n, i);
         for (int64_t t = 0; t < p.length; t++) {
             const sq_decay_naive_gate gate = c.gate(head, b, t, h);
             const double decay = c.decay(gate, b, t, h, n);
             const double sum = sq_decay_naive_step(
-                line, p.keys, p.values, [&](int) { return decay; },
-                (double)gate.weight * c.k(b, t, h, n),
-                [&](int i) { return c.load(p.v, b, t, h, i); },
+                line, p.keys, c.columns(), [&](int) { return decay; },
+                (double)gate.weight * c.k(b, t, h, n), [&](int i) { return c.v(b, t, h, i); },
                 [&](int i) { return c.d_o(b, t, h, i); });
-            c.w.d_q[c.step_at(b, t, h) * p.keys + n] =
-                sq_decay_output_scale(p, head, b, h, t) * sum;
+            c.w.d_q[c.step_at(b, t, h) * p.keys + n] = c.slope(head, b, h, t) * sum;
         }
     }
     /* G_L in the place of S_{L-1}; returns their product. */
     __device__ double turn(double *line, int b, int h, int n) const
     {
-        double sum = 0;
-        for (int i = 0; i < c.p.values; i++) {
+        return sq_decay_naive_sum(0, c.columns(), [&](int i) {
             double *at = line + (int64_t)i * c.p.keys;
-            const double last = c.g.d_final.data ? sq_decay_row(c.g.d_final, b, h, n)[i] : 0.0f;
-            sum += last * *at;
+            const double last = c.state(c.g.d_final, b, h, n, i), product = last * *at;
             *at = last;
-        }
-        return sum;
+            return product;
+        });
     }
     __device__ void operator()(int64_t index) const
     {
@@ -164,7 +178,7 @@ struct sq_decay_naive_row {
         const int n = (int)(index % p.keys), h = (int)(index / p.keys % p.heads);
         const int b = (int)(index / p.keys / p.heads);
         const sq_decay_head head = sq_decay_load_head(p, h);
-        double *line = c.w.line + c.head_at(b, h) * p.values * p.keys + n;
+        double *line = c.w.line + c.head_at(b, h) * (p.values + 1) * p.keys + n;
         go_up(head, line, b, h, n);
         double d_log = turn(line, b, h, n), decay = 1;
         c.w.d_end[index] = d_log;
@@ -172,10 +186,9 @@ struct sq_decay_naive_row {
             const sq_decay_naive_gate gate = c.gate(head, b, t, h);
             const int64_t at = c.step_at(b, t, h) * p.keys + n;
             const double sum = sq_decay_naive_step(
-                line, p.keys, p.values, [&](int) { return decay; },
-                (double)sq_decay_output_scale(p, head, b, h, t) * c.q(b, t, h, n),
-                [&](int i) { return c.d_o(b, t, h, i); },
-                [&](int i) { return c.load(p.v, b, t, h, i); });
+                line, p.keys, c.columns(), [&](int) { return decay; },
+                (double)c.slope(head, b, h, t) * c.q(b, t, h, n),
+                [&](int i) { return c.d_o(b, t, h, i); }, [&](int i) { return c.v(b, t, h, i); });
             c.w.g_v[at] = sum;
             d_log += c.q(b, t, h, n) * c.w.d_q[at] - gate.weight * c.k(b, t, h, n) * sum;
             d_log = c.has_no_past(gate, t) ? 0 : d_log;
@@ -197,10 +210,10 @@ struct sq_decay_naive_column {
     {
         const sq_decay_params &p = c.p;
         for (int n = 0; n < p.keys; n++)
-            line[(int64_t)n * p.values] = p.initial.data ? sq_decay_row(p.initial, b, h, n)[i] : 0;
+            line[(int64_t)n * p.values] = c.state(p.initial, b, h, n, i);
         for (int64_t t = 0; t < p.length; t++) {
             const sq_decay_naive_gate gate = c.gate(head, b, t, h);
-            const float v = c.load(p.v, b, t, h, i), z = c.load(p.z, b, t, h, i);
+            const float v = c.v(b, t, h, i), z = c.load(p.z, b, t, h, i);
             const double sum = sq_decay_naive_step(
                 line, p.values, p.keys, [&](int n) { return c.decay(gate, b, t, h, n); },
                 (double)gate.weight * v, [&](int n) { return c.k(b, t, h, n); },
@@ -222,8 +235,7 @@ struct sq_decay_naive_column {
         if (p.z.data)
             go_up(head, line, b, h, i);
         for (int n = 0; n < p.keys; n++)
-            line[(int64_t)n * p.values] =
-                c.g.d_final.data ? sq_decay_row(c.g.d_final, b, h, n)[i] : 0.0f;
+            line[(int64_t)n * p.values] = c.state(c.g.d_final, b, h, n, i);
         double d_skip = 0;
         sq_decay_naive_gate after = {1, 0.0f, true}; /* as where a document starts: of all rows */
         for (int64_t t = p.length - 1; t >= 0; t--) {
@@ -234,7 +246,7 @@ struct sq_decay_naive_column {
                 (double)sq_decay_output_scale(p, head, b, h, t) * d_o,
                 [&](int n) { return c.q(b, t, h, n); }, [&](int n) { return c.k(b, t, h, n); });
             c.store(c.g.d_v, b, t, h, i, gate.weight * sum + sq_decay_skip(p, h, i) * d_o);
-            d_skip += (double)d_o * c.load(p.v, b, t, h, i);
+            d_skip += (double)d_o * c.v(b, t, h, i);
             after = gate;
         }
         c.w.d_skip[index] = d_skip;

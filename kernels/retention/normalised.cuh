@@ -94,34 +94,44 @@ static inline sq_status sq_normalised_facts(const sq_call *call, sq_decay_params
     });
 }
 
-/* PROVIDER of decay_providers.cuh, whose pass bwd, where it has one, is decay_tile.cu's. */
-template <typename PROVIDER, sq_decay_params_fn PARAMS, sq_decay_grads_fn GRADS>
+/* How the providers on tiles look at the scores. */
+struct sq_tiled_scores {
+    static constexpr auto bytes = sq_normalised_bytes;
+    static constexpr auto supports = sq_normalised_supports;
+    static constexpr auto rows = sq_normalised_rows;
+    static constexpr auto facts = sq_normalised_facts;
+    static constexpr auto backward = sq_decay_tile_backward;
+    static constexpr auto saved = sq_retention_saved;
+};
+
+/* PROVIDER of decay_providers.cuh; SCORES: how it looks at them, and its pass bwd, if it has one. */
+template <typename PROVIDER, typename SCORES, sq_decay_params_fn PARAMS, sq_decay_grads_fn GRADS>
 struct sq_normalised {
     static sq_status supports(const sq_call *call, const sq_device *device, sq_error *why)
     {
         SQ_TRY(PROVIDER::supports(call, device, why));
         return sq_retention_needs_scores(call->axis)
-                   ? sq_normalised_supports(call, PARAMS(call), device, why)
+                   ? SCORES::supports(call, PARAMS(call), device, why)
                    : SQ_OK;
     }
     static size_t workspace(const sq_call *call)
     {
         const bool has_sums = sq_retention_needs_scores(call->axis);
-        return (has_sums ? sq_normalised_bytes(call, PARAMS(call)) : 0) + PROVIDER::workspace(call);
+        return (has_sums ? SCORES::bytes(call, PARAMS(call)) : 0) + PROVIDER::workspace(call);
     }
     static sq_status launch(const sq_call *call, void *plan, sq_error *err)
     {
         if (!sq_retention_needs_scores(call->axis))
             return PROVIDER::launch(call, plan, err);
         sq_decay_params p = PARAMS(call);
-        const sq_call inner = sq_normalised_inner(call, sq_normalised_bytes(call, p));
+        const sq_call inner = sq_normalised_inner(call, SCORES::bytes(call, p));
         if (call->pass != SQ_PASS_BWD) {
-            SQ_TRY(sq_normalised_rows(call, &p, err));
+            SQ_TRY(SCORES::rows(call, &p, err));
             return PROVIDER::forward(&inner, p, plan, err);
         }
         sq_decay_grads g = GRADS(call);
-        SQ_TRY(sq_normalised_facts(call, &p, &g, err));
-        return sq_decay_tile_backward(&inner, p, g, err);
+        SQ_TRY(SCORES::facts(call, &p, &g, err));
+        return SCORES::backward(&inner, p, g, err);
     }
 };
 

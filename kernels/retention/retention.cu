@@ -2,6 +2,7 @@
 #include "kernels/chunk_core/decay_plan.cuh"
 #include "kernels/chunk_core/decay_providers.cuh"
 #include "kernels/chunk_core/decay_token.cuh"
+#include "kernels/retention/naive_scores.cuh"
 #include "kernels/retention/normalised.cuh"
 #include "kernels/retention/parallel_bwd.cuh"
 #include "kernels/retention/retention.h"
@@ -24,18 +25,18 @@ static sq_decay_grads grads(const sq_call *call)
 
 /* --- states --- */
 
-template <typename PROVIDER>
-using normalised = sq_normalised<PROVIDER, params, grads>;
+template <typename PROVIDER, typename SCORES = sq_tiled_scores>
+using normalised = sq_normalised<PROVIDER, SCORES, params, grads>;
 
-template <typename PROVIDER>
+template <typename PROVIDER, typename SCORES = sq_tiled_scores>
 static constexpr sq_provider with_states()
 {
     sq_provider provider = PROVIDER::provider();
-    provider.supports = normalised<PROVIDER>::supports;
-    provider.workspace = normalised<PROVIDER>::workspace;
-    provider.launch = normalised<PROVIDER>::launch;
+    provider.supports = normalised<PROVIDER, SCORES>::supports;
+    provider.workspace = normalised<PROVIDER, SCORES>::workspace;
+    provider.launch = normalised<PROVIDER, SCORES>::launch;
     if (provider.passes & SQ_HAS_PASS(SQ_PASS_BWD))
-        provider.saved = sq_retention_saved;
+        provider.saved = SCORES::saved;
     return provider;
 }
 
@@ -81,7 +82,7 @@ static sq_status launch_parallel(const sq_call *call, void *plan, sq_error *err)
 using recurrent = normalised<sq_decay_steps<params>>;
 
 extern "C" const sq_provider sq_cuda_retention[] = {
-    with_plain_backward<sq_decay_naive<params, grads>>(),
+    with_states<sq_decay_naive<params, grads>, sq_naive_scores>(),
     {"cuda/parallel", "all scores, tile by tile: quadratic in time", supports_parallel,
      workspace_parallel, NULL, launch_parallel, NULL, SQ_HAS_BWD, sq_retention_saved},
     {"cuda/recurrent", "step by step, state in registers", recurrent::supports,
