@@ -85,14 +85,24 @@ struct sq_native_shared {
     __device__ uint32_t queries_empty(int stage) const { return z(GROUPS) + 8 * stage; }
 };
 
-/* A block's: of the main pass `merged` segments, the last one of what is left. */
+/* How blocks lie over the problem. heads: of a block. Of segments the first is of `ahead` steps; of
+ * the others a block of the main pass has `merged`, the last one what is left. */
+typedef struct {
+    int heads, merged, ahead;
+} sq_native_layout;
+
+/* A block's. The first launch has the segments but the last run's, each by itself. */
+template <bool IS_FIRST>
 __device__ __forceinline__ sq_decay_unit sq_native_locate(const sq_decay_params &p, int columns,
-                                                          int heads, int merged)
+                                                          const sq_native_layout &layout)
 {
-    sq_decay_unit u = sq_decay_locate(p, columns, heads);
-    u.segment *= merged;
-    u.first = u.segment * p.segment_length;
-    u.last = min(u.first + merged * p.segment_length, p.length);
+    sq_decay_unit u = sq_decay_locate(p, columns, layout.heads);
+    const int merged = IS_FIRST ? 1 : layout.merged;
+    if (!IS_FIRST && p.segments > 1)
+        u.segment = 1 + u.segment * merged;
+    const bool is_ahead = IS_FIRST && u.segment == 0;
+    u.first = u.segment > 0 ? layout.ahead + (u.segment - 1) * p.segment_length : 0;
+    u.last = min(is_ahead ? layout.ahead : u.first + merged * p.segment_length, p.length);
     return u;
 }
 
@@ -280,12 +290,12 @@ __device__ __forceinline__ void sq_native_release(uint32_t empty)
 
 /* A chunk's products, in the order in which the tensor cores get them: O^T = S^T Q^T, the update of
  * S, O^T += V^T P^T, the next chunk's scores. So they have work while a warp makes P (under the first
- * two) and stores O (under the last). */
+ * two) and stores O (under the last). is_segment: its state goes to the chain. */
 template <typename T, int KEYS, int GROUPS, bool IS_STATE_ONLY>
 __device__ __forceinline__ void
 sq_native_consume(const sq_native_maps &maps, const sq_decay_params &p,
                   const sq_native_shared<KEYS, GROUPS, IS_STATE_ONLY> &shared,
-                  const sq_decay_unit &block, int heads)
+                  const sq_decay_unit &block, int heads, bool is_segment)
 {
     using shape = sq_native_shape<KEYS, GROUPS, IS_STATE_ONLY>;
     sq_chain_wait(); /* for the states of segments; the producer reads the call's inputs alone */
@@ -415,9 +425,10 @@ sq_native_consume(const sq_native_maps &maps, const sq_decay_params &p,
         phase = next_phase;
     }
 
-    if (IS_STATE_ONLY && is_first)
-        p.decay[sq_decay_segment_index(p, u, u.segment)] = left;
-    const sq_decay_matrix to = sq_decay_state_after(p, u, IS_STATE_ONLY);
+    /* What is ahead has begun with the initial state: of that the chain has nothing to add. */
+    if (is_segment && is_first)
+        p.decay[sq_decay_segment_index(p, u, u.segment)] = IS_STATE_ONLY ? left : -INFINITY;
+    const sq_decay_matrix to = sq_decay_state_after(p, u, is_segment);
     if (to.data)
         state.each(p, u.column, at, [&](int row, int column, float *sum) {
             sq_decay_row(to, u.batch, u.head, row)[column] = *sum;
@@ -426,21 +437,14 @@ sq_native_consume(const sq_native_maps &maps, const sq_decay_params &p,
         sq_tma_wait_read();
 }
 
-/* --- the kernel --- */
+/* --- the kernels --- */
 
 template <typename T, int KEYS, int GROUPS, bool IS_STATE_ONLY>
-static __global__ void
-    __launch_bounds__((sq_native_shape<KEYS, GROUPS, IS_STATE_ONLY>::threads),
-                      (sq_native_shape<KEYS, GROUPS, IS_STATE_ONLY>::blocks_per_sm))
-        sq_native_kernel(const __grid_constant__ sq_native_maps maps,
-                         const __grid_constant__ sq_decay_params p, int heads, int merged)
+__device__ __forceinline__ void sq_native_play(const sq_native_maps &maps, const sq_decay_params &p,
+                                               const sq_decay_unit &u, int heads, bool is_segment)
 {
-#if SQ_HAS_WGMMA
     using shape = sq_native_shape<KEYS, GROUPS, IS_STATE_ONLY>;
-    sq_chain_begin_next();
     const auto shared = sq_tma_shared<sq_native_shared<KEYS, GROUPS, IS_STATE_ONLY>>();
-    const sq_decay_unit u =
-        sq_native_locate(p, SQ_TMA_SIDE * GROUPS / heads, heads, IS_STATE_ONLY ? 1 : merged);
     if (threadIdx.x == 0) {
         for (int stage = 0; stage < shape::stages; stage++) {
             sq_barrier_init(shared.full(stage), heads > 1 ? 1 + GROUPS : 2);
@@ -459,8 +463,27 @@ static __global__ void
         sq_native_produce<T>(maps, p, shared, u, heads);
     } else {
         sq_claim_registers<shape::consumer_registers>();
-        sq_native_consume<T>(maps, p, shared, u, heads);
+        sq_native_consume<T>(maps, p, shared, u, heads, is_segment);
     }
+}
+
+/* IS_FIRST: of segments the first, and the states of those that follow but the last run's; else all
+ * that remains, or everything. */
+template <typename T, int KEYS, int GROUPS, bool IS_FIRST>
+static __global__ void __launch_bounds__((sq_native_shape<KEYS, GROUPS, false>::threads),
+                                         (sq_native_shape<KEYS, GROUPS, false>::blocks_per_sm))
+    sq_native_kernel(const __grid_constant__ sq_native_maps maps,
+                     const __grid_constant__ sq_decay_params p,
+                     const __grid_constant__ sq_native_layout layout)
+{
+#if SQ_HAS_WGMMA
+    sq_chain_begin_next();
+    const sq_decay_unit u =
+        sq_native_locate<IS_FIRST>(p, SQ_TMA_SIDE * GROUPS / layout.heads, layout);
+    if (IS_FIRST && u.segment > 0)
+        sq_native_play<T, KEYS, GROUPS, true>(maps, p, u, layout.heads, true);
+    else
+        sq_native_play<T, KEYS, GROUPS, false>(maps, p, u, layout.heads, IS_FIRST);
 #endif
 }
 
