@@ -18,7 +18,6 @@ typedef sq_status (*run_fn)(const sq_call *call, const sq_native_maps &maps,
 typedef struct {
     int groups, heads, columns, blocks_per_sm, shared_bytes;
     double chunk_ns, state_ns;
-    const void *code;
     run_fn run;
 } native_kernel;
 
@@ -78,7 +77,6 @@ static native_kernel instance(int heads)
             : KEYS == 128 ? 2200.0
                           : 2300.0,
             GROUPS == 1 ? 600.0 : 1000.0,
-            (const void *)sq_native_kernel<T, KEYS, GROUPS, false>,
             run<T, KEYS, GROUPS>};
 }
 
@@ -188,7 +186,7 @@ sq_status sq_decay_native_maps(const sq_call *call, const sq_decay_params &p, sq
 sq_status sq_decay_native_prepare(const sq_call *call, const sq_decay_params &p, void **plan,
                                   sq_error *err)
 {
-    SQ_TRY(sq_native_check_code(choose(p).code, err));
+    SQ_TRY(sq_wgmma_check_code(err));
     sq_native_maps *maps = (sq_native_maps *)aligned_alloc(alignof(sq_native_maps), sizeof *maps);
     if (!maps)
         return sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for tensor maps");

@@ -367,7 +367,7 @@ static sq_status make_maps(const sq_call *call, const sq_decay_tiled &c, backwar
 sq_status sq_decay_native_bwd_prepare(const sq_call *call, const sq_decay_params &p,
                                       const sq_decay_grads &g, void **plan, sq_error *err)
 {
-    SQ_TRY(sq_native_check_code((const void *)choose_chunks(p).code, err));
+    SQ_TRY(sq_wgmma_check_code(err));
     backward_maps *maps = (backward_maps *)aligned_alloc(alignof(backward_maps), sizeof *maps);
     if (!maps)
         return sq_fail(err, SQ_OUT_OF_MEMORY, "no memory for tensor maps");

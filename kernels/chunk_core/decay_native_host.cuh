@@ -36,16 +36,6 @@ static inline sq_status sq_native_supports(const sq_call *call, const sq_decay_p
     return sq_decay_supports_grid(p, why);
 }
 
-/* An image without code for sm_90a would run what nvcc made for others of the kernel: nothing. */
-static inline sq_status sq_native_check_code(const void *code, sq_error *err)
-{
-    cudaFuncAttributes attributes;
-    SQ_TRY(sq_cuda_check(cudaFuncGetAttributes(&attributes, code), "kernel attributes", err));
-    if (attributes.binaryVersion == 90)
-        return SQ_OK;
-    return sq_fail(err, SQ_DEVICE, "built without code for sm_90a");
-}
-
 static inline sq_tma_tensor sq_native_rows(const sq_decay_params &p, const sq_decay_tensor &t,
                                            int heads, int columns)
 {

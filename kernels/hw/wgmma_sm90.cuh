@@ -27,6 +27,7 @@
 #include <cuda_fp16.h>
 #include <stdint.h>
 
+#include "kernels/hw/launch.cuh"
 #include "kernels/hw/tma_sm90.cuh"
 
 /* Is code being made for an architecture that has it? (sm_90a alone.) */
@@ -260,5 +261,23 @@ __device__ __forceinline__ void sq_wgmma_128_columns(float (&d)[64], uint64_t a,
 
 SQ_WGMMA_FUNCTIONS(__nv_bfloat16, "bf16")
 SQ_WGMMA_FUNCTIONS(__half, "f16")
+
+/* --- host --- */
+
+/* Nothing but its limit of threads, which says what it was made for. The functions of a .cu that a
+ * device runs are of one architecture, so it speaks for the others of the file that includes this. */
+static __global__ void __launch_bounds__(SQ_HAS_WGMMA ? SQ_WARPGROUP : 1) sq_wgmma_marker() {}
+
+/* Code for sm_90 or for other devices of a kernel that uses this header is empty, and would run
+ * without an error. That of sm_90 calls itself what that of sm_90a does (binaryVersion 90). */
+static inline sq_status sq_wgmma_check_code(sq_error *err)
+{
+    cudaFuncAttributes marker;
+    SQ_TRY(sq_cuda_check(cudaFuncGetAttributes(&marker, (const void *)sq_wgmma_marker),
+                         "kernel attributes", err));
+    if (marker.maxThreadsPerBlock == SQ_WARPGROUP)
+        return SQ_OK;
+    return sq_fail(err, SQ_DEVICE, "built without code for sm_90a");
+}
 
 #endif

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "tests/gpu/hopper_primitives.h"
+#include "tests/gpu/wgmma_code.h"
 #include "tests/gpu/outcome.h"
 
 enum { SIDE = HOPPER_SIDE, KEYS = HOPPER_KEYS, MOST_SAID = 6 };
@@ -167,6 +168,16 @@ static bool all_is_good(const hopper_input *in, const hopper_output *out)
     return out_is_good(out, &t) && good;
 }
 
+/* A program of plain sm_90, whose kernels are empty, is known. */
+static bool code_is_good(void)
+{
+    const sq_status plain = wgmma_code_90(NULL), own = wgmma_code_90a(NULL);
+    const bool is_good = plain == SQ_DEVICE && own == SQ_OK;
+    printf("%s code for sm_90 is refused and for sm_90a is not: %s, %s\n",
+           is_good ? "ok" : "FAILED", sq_status_text(plain), sq_status_text(own));
+    return is_good;
+}
+
 int main(void)
 {
     static hopper_input in;
@@ -179,5 +190,6 @@ int main(void)
     const sq_status status = hopper_run(&in, &out, &err);
     if (status != SQ_OK)
         return sq_outcome_of(status, &err);
-    return all_is_good(&in, &out) ? EXIT_SUCCESS : EXIT_FAILURE;
+    const bool knows_its_code = code_is_good(), is_right = all_is_good(&in, &out);
+    return knows_its_code && is_right ? EXIT_SUCCESS : EXIT_FAILURE;
 }
