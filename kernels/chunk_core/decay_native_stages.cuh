@@ -93,26 +93,6 @@ __device__ __forceinline__ sq_decay_unit sq_native_locate(const sq_decay_params 
 
 /* --- the producer --- */
 
-/* Of the chunk at step `first`, asks L2 for the block's own V, and for its share of Q and K, which the
- * blocks of a head's other columns read at about the same time. */
-template <int KEYS, int GROUPS>
-__device__ __forceinline__ void sq_native_prefetch(const sq_native_maps &maps,
-                                                   const sq_decay_params &p, const sq_decay_unit &u,
-                                                   int first)
-{
-    constexpr int columns = GROUPS * SQ_TMA_SIDE;
-    const int group_of_keys = u.head / p.heads_per_group;
-    const int slices = (p.values + columns - 1) / columns;
-    for (int i = u.column / columns; i < KEYS / SQ_TMA_SIDE; i += slices) {
-        sq_tma_prefetch(&maps.q, i * SQ_TMA_SIDE, group_of_keys, first, u.batch);
-        sq_tma_prefetch(&maps.k, i * SQ_TMA_SIDE, group_of_keys, first, u.batch);
-    }
-#pragma unroll
-    for (int g = 0; g < GROUPS; g++) {
-        sq_tma_prefetch(&maps.v, u.column + g * SQ_TMA_SIDE, u.head, first, u.batch);
-    }
-}
-
 /* One thread. Q is not read where only states are wanted. */
 template <int KEYS, int GROUPS, bool IS_STATE_ONLY>
 __device__ __forceinline__ void
@@ -148,9 +128,6 @@ sq_native_copy(const sq_native_maps &maps, const sq_decay_params &p,
             sq_tma_load(shared.v(stage, g), &maps.v, own.column, own.head, first, u.batch, full);
         }
         sq_barrier_arrive(full);
-        const int later = first + shape::stages * SQ_CHUNK;
-        if (shape::frees_queries && later < u.last)
-            sq_native_prefetch<KEYS, GROUPS>(maps, p, u, later);
     }
 }
 

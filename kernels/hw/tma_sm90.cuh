@@ -135,15 +135,6 @@ __device__ __forceinline__ void sq_tma_load_once(uint32_t tile, const CUtensorMa
                  : "memory");
 }
 
-/* Asks for the tile to be in L2 when it is loaded; nobody is told when it is. */
-__device__ __forceinline__ void sq_tma_prefetch(const CUtensorMap *map, int x, int h, int t, int b)
-{
-    asm volatile(
-        "cp.async.bulk.prefetch.tensor.4d.L2.global.tile [%0, {%1, %2, %3, %4}];" ::"l"(map),
-        "r"(x), "r"(h), "r"(t), "r"(b)
-        : "memory");
-}
-
 /* What lies outside of the tensor is not written. */
 __device__ __forceinline__ void sq_tma_store(const CUtensorMap *map, int x, int h, int t, int b,
                                              uint32_t tile)
