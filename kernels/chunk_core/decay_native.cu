@@ -9,8 +9,7 @@
 #include <stdlib.h>
 
 typedef sq_status (*run_fn)(const sq_call *call, const sq_native_maps &maps,
-                            const sq_decay_params &p, const sq_native_layout &layout,
-                            sq_error *err);
+                            const sq_decay_params &p, int heads, int merged, sq_error *err);
 
 /* One instance of the kernel, and how a call is laid over its blocks: `heads` heads of `columns`
  * state columns each. chunk_ns, state_ns: what a block takes for a chunk when the device is full, in
@@ -26,57 +25,49 @@ static int64_t blocks_of(const native_kernel &kernel, const sq_decay_params &p)
     return sq_ceil_div(p.values, kernel.columns) * (p.heads / kernel.heads) * p.batch;
 }
 
-/* Shared memory of a kernel that has blocks of both kinds. */
-template <int KEYS, int GROUPS>
-constexpr int most_shared_bytes = sq_native_shape<KEYS, GROUPS, true>::shared_bytes >
-                                          sq_native_shape<KEYS, GROUPS, false>::shared_bytes
-                                      ? sq_native_shape<KEYS, GROUPS, true>::shared_bytes
-                                      : sq_native_shape<KEYS, GROUPS, false>::shared_bytes;
-
-template <typename T, int KEYS, int GROUPS, bool IS_FIRST>
+template <typename T, int KEYS, int GROUPS, bool IS_STATE_ONLY>
 static sq_status run_pass(const sq_call *call, const sq_native_maps &maps, const sq_decay_params &p,
-                          const sq_native_layout &layout, int64_t blocks, sq_error *err)
+                          int heads, int merged, int64_t blocks, sq_error *err)
 {
-    using shape = sq_native_shape<KEYS, GROUPS, false>;
-    auto kernel = sq_native_kernel<T, KEYS, GROUPS, IS_FIRST>;
-    const int shared_bytes = IS_FIRST ? most_shared_bytes<KEYS, GROUPS> : shape::shared_bytes;
-    SQ_TRY(sq_allow_shared(kernel, shared_bytes, err));
-    const sq_grid grid = {dim3((unsigned)blocks), shape::threads, (size_t)shared_bytes,
-                          !IS_FIRST && p.segments > 1};
-    return sq_launch_chained(call, grid, IS_FIRST ? "first chunks and segment states" : "chunks",
-                             err, kernel, maps, p, layout);
+    using shape = sq_native_shape<KEYS, GROUPS, IS_STATE_ONLY>;
+    auto kernel = sq_native_kernel<T, KEYS, GROUPS, IS_STATE_ONLY>;
+    SQ_TRY(sq_allow_shared(kernel, shape::shared_bytes, err));
+    const sq_grid grid = {dim3((unsigned)blocks), shape::threads, shape::shared_bytes,
+                          !IS_STATE_ONLY && p.segments > 1};
+    return sq_launch_chained(call, grid, IS_STATE_ONLY ? "segment states" : "chunks", err, kernel,
+                             maps, p, heads, merged);
 }
 
-/* Of segments the first by the main pass's code, beside those whose states alone are made. */
 template <typename T, int KEYS, int GROUPS>
 static sq_status run(const sq_call *call, const sq_native_maps &maps, const sq_decay_params &p,
-                     const sq_native_layout &layout, sq_error *err)
+                     int heads, int merged, sq_error *err)
 {
-    const int columns = SQ_TMA_SIDE * GROUPS / layout.heads;
-    const int64_t blocks = sq_ceil_div(p.values, columns) * (p.heads / layout.heads) * p.batch;
-    if (p.segments == 1)
-        return run_pass<T, KEYS, GROUPS, false>(call, maps, p, layout, blocks, err);
-    SQ_TRY(
-        (run_pass<T, KEYS, GROUPS, true>(call, maps, p, layout, blocks * (p.segments - 1), err)));
-    SQ_TRY(sq_decay_chain_launch(call, p, err));
-    const int runs = (p.segments - 2) / layout.merged + 1;
-    return run_pass<T, KEYS, GROUPS, false>(call, maps, p, layout, blocks * runs, err);
+    const int columns = SQ_TMA_SIDE * GROUPS / heads;
+    const int64_t blocks = sq_ceil_div(p.values, columns) * (p.heads / heads) * p.batch;
+    if (p.segments > 1) {
+        SQ_TRY((run_pass<T, KEYS, GROUPS, true>(call, maps, p, heads, merged,
+                                                blocks * (p.segments - 1), err)));
+        SQ_TRY(sq_decay_chain_launch(call, p, err));
+    }
+    return run_pass<T, KEYS, GROUPS, false>(call, maps, p, heads, merged,
+                                            blocks * ((p.segments - 1) / merged + 1), err);
 }
 
 template <int KEYS, int GROUPS>
 static native_kernel instance(int heads)
 {
     using shape = sq_native_shape<KEYS, GROUPS, false>;
+    using states = sq_native_shape<KEYS, GROUPS, true>;
     using T = __nv_bfloat16;
     return {GROUPS,
             heads,
             SQ_TMA_SIDE * GROUPS / heads,
             shape::blocks_per_sm,
-            most_shared_bytes<KEYS, GROUPS>,
-            GROUPS == 1   ? 1650.0
-            : KEYS == 128 ? 2200.0
-                          : 2300.0,
-            GROUPS == 1 ? 600.0 : 1000.0,
+            shape::shared_bytes > states::shared_bytes ? shape::shared_bytes : states::shared_bytes,
+            KEYS > 128    ? 2000.0
+            : GROUPS == 1 ? 1650.0
+                          : 1250.0,
+            KEYS == 128 ? 600.0 : 900.0,
             run<T, KEYS, GROUPS>};
 }
 
@@ -94,61 +85,29 @@ static native_kernel choose(const sq_decay_params &p)
 
 /* --- segments --- */
 
-/* Of the blocks that make states beside those of what is ahead. */
-static double states_waves(const native_kernel &kernel, const sq_decay_params &p, int64_t runs,
-                           int64_t merged)
-{
-    const double blocks = (double)blocks_of(kernel, p);
-    const double places = SQ_DECAY_SMS * kernel.blocks_per_sm - blocks;
-    return sq_native_waves(blocks * (double)((runs - 1) * merged), fmax(places, 1));
-}
-
-/* What is ahead takes as long as the states beside it. */
-static sq_native_plan cut_ahead(const native_kernel &kernel, const sq_decay_params &p,
-                                int64_t chunks, int64_t runs, int64_t merged)
-{
-    const double share = states_waves(kernel, p, runs, merged) * kernel.state_ns / kernel.chunk_ns;
-    const int64_t length = (int64_t)ceil((double)chunks / ((double)(runs * merged) + share));
-    const int64_t ahead = (int64_t)fmax(1, floor((double)length * share + 0.5));
-    if (ahead >= chunks)
-        return {0, 1, 1, chunks};
-    return {ahead, sq_ceil_div(chunks - ahead, merged * length), merged, length};
-}
-
 static double plan_ns(const native_kernel &kernel, const sq_decay_params &p,
                       const sq_native_plan &plan)
 {
     const double tokens = (double)p.batch * p.length, blocks = (double)blocks_of(kernel, p);
-    const double chunks = (double)sq_ceil_div(p.length, SQ_CHUNK),
-                 segments = sq_native_segments(plan);
-    const double length = (double)plan.length, ahead = (double)plan.ahead;
-    /* bytes of a chunk: read where states are made, and as much again in the main pass */
-    const double bytes =
-        2 * tokens / chunks *
-        ((double)p.heads / p.heads_per_group * p.keys + (double)p.heads * p.values);
+    const double keys = 2 * tokens * p.heads / p.heads_per_group * p.keys;
+    const double values = 2 * tokens * p.heads * p.values;
+    const double segments = (double)sq_native_segments(plan);
     const double states = 4.0 * segments * p.batch * p.heads * p.keys * p.values;
-    const double main = sq_native_pass_ns(
-        blocks * (double)plan.runs, kernel.blocks_per_sm, (double)plan.merged * length,
-        kernel.chunk_ns, 2 * bytes * (chunks - ahead) + states / (double)plan.merged);
+    const double main = sq_native_pass_ns(blocks * (double)plan.runs, kernel.blocks_per_sm,
+                                          (double)(plan.merged * plan.length), kernel.chunk_ns,
+                                          2 * keys + 2 * values + states / (double)plan.merged);
     if (plan.runs == 1)
         return main;
-    const double state_chunks = (segments - 1) * length;
-    const double work =
-        fmax(ahead * kernel.chunk_ns,
-             states_waves(kernel, p, plan.runs, plan.merged) * length * kernel.state_ns);
     return main + sq_native_chain_ns(segments) +
-           sq_native_bound_ns(work, blocks * segments,
-                              bytes * (2 * ahead + state_chunks) + 3 * states);
+           sq_native_pass_ns(
+               blocks * segments, kernel.blocks_per_sm, (double)plan.length, kernel.state_ns,
+               (keys + values) * (double)(plan.runs - 1) / (double)plan.runs + 3 * states);
 }
 
 static sq_native_plan choose_plan(const native_kernel &kernel, const sq_decay_params &p)
 {
     return sq_native_choose_plan(
-        p.length,
-        [&](int64_t chunks, int64_t runs, int64_t merged) {
-            return cut_ahead(kernel, p, chunks, runs, merged);
-        },
-        [&](const sq_native_plan &plan) { return plan_ns(kernel, p, plan); });
+        p.length, [&](const sq_native_plan &plan) { return plan_ns(kernel, p, plan); });
 }
 
 /* --- the provider --- */
@@ -205,7 +164,6 @@ sq_status sq_decay_native_launch(const sq_call *call, const sq_decay_params &par
     const sq_native_plan segments = choose_plan(kernel, params);
     sq_decay_params p = sq_native_planned(params, segments);
     sq_decay_use_workspace(&p, call->workspace);
-    const sq_native_layout layout = {kernel.heads, (int)segments.merged,
-                                     (int)(segments.ahead * SQ_CHUNK)};
-    return kernel.run(call, *(const sq_native_maps *)plan, p, layout, err);
+    return kernel.run(call, *(const sq_native_maps *)plan, p, kernel.heads, (int)segments.merged,
+                      err);
 }

@@ -148,12 +148,12 @@ __device__ __forceinline__ void sq_native_release(uint32_t empty)
 
 /* A chunk's products, in the order in which the tensor cores get them: O^T = S^T Q^T, the update of
  * S, O^T += V^T P^T, the next chunk's scores. So they have work while a warp makes P (under the first
- * two) and stores O (under the last). is_segment: its state goes to the chain. */
+ * two) and stores O (under the last). */
 template <typename T, int KEYS, int GROUPS, bool IS_STATE_ONLY>
 __device__ __forceinline__ void
 sq_native_consume(const sq_native_maps &maps, const sq_decay_params &p,
                   const sq_native_shared<KEYS, GROUPS, IS_STATE_ONLY> &shared,
-                  const sq_decay_unit &block, int heads, bool is_segment)
+                  const sq_decay_unit &block, int heads)
 {
     using shape = sq_native_shape<KEYS, GROUPS, IS_STATE_ONLY>;
     sq_chain_wait(); /* for the states of segments; the producer reads the call's inputs alone */
@@ -283,10 +283,9 @@ sq_native_consume(const sq_native_maps &maps, const sq_decay_params &p,
         phase = next_phase;
     }
 
-    /* What is ahead has begun with the initial state: of that the chain has nothing to add. */
-    if (is_segment && is_first)
-        p.decay[sq_decay_segment_index(p, u, u.segment)] = IS_STATE_ONLY ? left : -INFINITY;
-    const sq_decay_matrix to = sq_decay_state_after(p, u, is_segment);
+    if (IS_STATE_ONLY && is_first)
+        p.decay[sq_decay_segment_index(p, u, u.segment)] = left;
+    const sq_decay_matrix to = sq_decay_state_after(p, u, IS_STATE_ONLY);
     if (to.data)
         state.each(p, u.column, at, [&](int row, int column, float *sum) {
             sq_decay_row(to, u.batch, u.head, row)[column] = *sum;
@@ -295,14 +294,21 @@ sq_native_consume(const sq_native_maps &maps, const sq_decay_params &p,
         sq_tma_wait_read();
 }
 
-/* --- the kernels --- */
+/* --- the kernel --- */
 
 template <typename T, int KEYS, int GROUPS, bool IS_STATE_ONLY>
-__device__ __forceinline__ void sq_native_play(const sq_native_maps &maps, const sq_decay_params &p,
-                                               const sq_decay_unit &u, int heads, bool is_segment)
+static __global__ void
+    __launch_bounds__((sq_native_shape<KEYS, GROUPS, IS_STATE_ONLY>::threads),
+                      (sq_native_shape<KEYS, GROUPS, IS_STATE_ONLY>::blocks_per_sm))
+        sq_native_kernel(const __grid_constant__ sq_native_maps maps,
+                         const __grid_constant__ sq_decay_params p, int heads, int merged)
 {
+#if SQ_HAS_WGMMA
     using shape = sq_native_shape<KEYS, GROUPS, IS_STATE_ONLY>;
+    sq_chain_begin_next();
     const auto shared = sq_tma_shared<sq_native_shared<KEYS, GROUPS, IS_STATE_ONLY>>();
+    const sq_decay_unit u =
+        sq_native_locate(p, SQ_TMA_SIDE * GROUPS / heads, heads, IS_STATE_ONLY ? 1 : merged);
     if (threadIdx.x == 0) {
         for (int stage = 0; stage < shape::stages; stage++) {
             sq_barrier_init(shared.full(stage), heads > 1 ? 1 + GROUPS : 2);
@@ -321,27 +327,8 @@ __device__ __forceinline__ void sq_native_play(const sq_native_maps &maps, const
         sq_native_produce<T>(maps, p, shared, u, heads);
     } else {
         sq_claim_registers<shape::consumer_registers>();
-        sq_native_consume<T>(maps, p, shared, u, heads, is_segment);
+        sq_native_consume<T>(maps, p, shared, u, heads);
     }
-}
-
-/* IS_FIRST: of segments the first, and the states of those that follow but the last run's; else all
- * that remains, or everything. */
-template <typename T, int KEYS, int GROUPS, bool IS_FIRST>
-static __global__ void __launch_bounds__((sq_native_shape<KEYS, GROUPS, false>::threads),
-                                         (sq_native_shape<KEYS, GROUPS, false>::blocks_per_sm))
-    sq_native_kernel(const __grid_constant__ sq_native_maps maps,
-                     const __grid_constant__ sq_decay_params p,
-                     const __grid_constant__ sq_native_layout layout)
-{
-#if SQ_HAS_WGMMA
-    sq_chain_begin_next();
-    const sq_decay_unit u =
-        sq_native_locate<IS_FIRST>(p, SQ_TMA_SIDE * GROUPS / layout.heads, layout);
-    if (IS_FIRST && u.segment > 0)
-        sq_native_play<T, KEYS, GROUPS, true>(maps, p, u, layout.heads, true);
-    else
-        sq_native_play<T, KEYS, GROUPS, false>(maps, p, u, layout.heads, IS_FIRST);
 #endif
 }
 

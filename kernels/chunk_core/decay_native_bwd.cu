@@ -166,10 +166,9 @@ static sq_native_plan plan_states(const sq_decay_params &p)
 {
     const states_kernel kernel = choose_states(p);
     if (is_walk(p))
-        return {0, 1, 1, sq_ceil_div(p.length, SQ_CHUNK)};
-    return sq_native_choose_plan(p.length, sq_native_cut_evenly, [&](const sq_native_plan &plan) {
-        return states_ns(kernel, p, plan);
-    });
+        return {1, 1, sq_ceil_div(p.length, SQ_CHUNK)};
+    return sq_native_choose_plan(
+        p.length, [&](const sq_native_plan &plan) { return states_ns(kernel, p, plan); });
 }
 
 /* p.state, p.decay: of the forward walk, then of the other. */

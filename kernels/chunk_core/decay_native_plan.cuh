@@ -10,37 +10,25 @@
 #include "kernels/chunk_core/decay_plan.cuh"
 
 /* The steps are cut into runs of the main pass, each but the last of `merged` segments of `length`
- * chunks: the pass that makes the states has less to do for a run, so its blocks are shorter. Before
- * the runs may come `ahead` chunks, a segment by itself, which needs no state to begin with. */
+ * chunks: the pass that makes the states has less to do for a run, so its blocks are shorter. */
 typedef struct {
-    int64_t ahead, runs, merged, length;
+    int64_t runs, merged, length;
 } sq_native_plan;
 
-/* Segments whose states are made: what is ahead, and all but the last run. */
+/* Segments whose states are made, of all but the last run. */
 static inline int64_t sq_native_segments(const sq_native_plan &plan)
 {
-    return (plan.ahead > 0 ? 1 : 0) + (plan.runs - 1) * plan.merged;
+    return (plan.runs - 1) * plan.merged;
 }
 
-/* Waves of so many blocks. */
-static inline double sq_native_waves(double blocks, double places)
-{
-    return ceil(blocks / places);
-}
-
-/* Of one pass: work, or memory, of which an SM has a share that it cannot exceed; a quarter of what
- * takes less is not hidden behind the other. */
-static inline double sq_native_bound_ns(double work, double blocks, double bytes)
-{
-    const double memory = bytes / fmin(3000, 40 * blocks);
-    return fmax(work, memory) + fmin(work, memory) / 4;
-}
-
+/* Of one pass: waves of blocks, or memory, of which an SM has a share that it cannot exceed; a quarter
+ * of what takes less is not hidden behind the other. */
 static inline double sq_native_pass_ns(double blocks, double blocks_per_sm, double chunks,
                                        double chunk_ns, double bytes)
 {
-    const double waves = sq_native_waves(blocks, SQ_DECAY_SMS * blocks_per_sm);
-    return sq_native_bound_ns(waves * chunks * chunk_ns, blocks, bytes);
+    const double work = ceil(blocks / (SQ_DECAY_SMS * blocks_per_sm)) * chunks * chunk_ns;
+    const double memory = bytes / fmin(3000, 40 * blocks);
+    return fmax(work, memory) + fmin(work, memory) / 4;
 }
 
 /* The launches of the pass that makes states and of the chain, and the chain's reads one after the
@@ -50,25 +38,18 @@ static inline double sq_native_chain_ns(double segments)
     return 8000 + 100 * segments;
 }
 
-/* Nothing ahead; segments of one length, but for the last. */
-static inline sq_native_plan sq_native_cut_evenly(int64_t chunks, int64_t runs, int64_t merged)
-{
-    const int64_t each = sq_ceil_div(chunks, runs * merged);
-    return {0, sq_ceil_div(chunks, each * merged), merged, each};
-}
-
-/* The plan that costs least: segments only where they save a tenth. cut(chunks, runs, merged): a plan
- * of so many runs, or of one; ns(plan): what one takes. */
-template <typename C, typename F>
-static sq_native_plan sq_native_choose_plan(int64_t length, C cut, F ns)
+/* The plan that costs least: segments only where they save a tenth. ns(plan): what one takes. */
+template <typename F>
+static sq_native_plan sq_native_choose_plan(int64_t length, F ns)
 {
     const int64_t chunks = sq_ceil_div(length, SQ_CHUNK), most_merged = 4;
     const int64_t most = sq_ceil_div(length, SQ_DECAY_MIN_SEGMENT);
-    sq_native_plan best = {0, 1, 1, chunks};
+    sq_native_plan best = {1, 1, chunks};
     double best_ns = 0.9 * ns(best);
     for (int64_t merged = 1; merged <= most_merged; merged++)
         for (int64_t runs = 2; runs * merged <= most && runs <= SQ_DECAY_SMS; runs++) {
-            const sq_native_plan plan = cut(chunks, runs, merged);
+            const int64_t each = sq_ceil_div(chunks, runs * merged);
+            const sq_native_plan plan = {sq_ceil_div(chunks, each * merged), merged, each};
             const double plan_ns = ns(plan);
             if (plan.runs > 1 && plan_ns < best_ns) {
                 best_ns = plan_ns;

@@ -70,24 +70,14 @@ struct sq_native_shared {
     __device__ uint32_t queries_empty(int stage) const { return z(GROUPS) + 8 * stage; }
 };
 
-/* How blocks lie over the problem. heads: of a block. Of segments the first is of `ahead` steps; of
- * the others a block of the main pass has `merged`, the last one what is left. */
-typedef struct {
-    int heads, merged, ahead;
-} sq_native_layout;
-
-/* A block's. The first launch has the segments but the last run's, each by itself. */
-template <bool IS_FIRST>
+/* A block's: of the main pass `merged` segments, the last one of what is left. */
 __device__ __forceinline__ sq_decay_unit sq_native_locate(const sq_decay_params &p, int columns,
-                                                          const sq_native_layout &layout)
+                                                          int heads, int merged)
 {
-    sq_decay_unit u = sq_decay_locate(p, columns, layout.heads);
-    const int merged = IS_FIRST ? 1 : layout.merged;
-    if (!IS_FIRST && p.segments > 1)
-        u.segment = 1 + u.segment * merged;
-    const bool is_ahead = IS_FIRST && u.segment == 0;
-    u.first = u.segment > 0 ? layout.ahead + (u.segment - 1) * p.segment_length : 0;
-    u.last = min(is_ahead ? layout.ahead : u.first + merged * p.segment_length, p.length);
+    sq_decay_unit u = sq_decay_locate(p, columns, heads);
+    u.segment *= merged;
+    u.first = u.segment * p.segment_length;
+    u.last = min(u.first + merged * p.segment_length, p.length);
     return u;
 }
 

@@ -56,8 +56,7 @@ static const op_shape unit_shapes[] = {
     {NULL},
 };
 
-/* Pass bwd of cuda/native: 5 segments of 4 chunks for 1030 steps (17 chunks), 4 for 770; pass fwd: 2
- * chunks ahead of 4 runs of 4, and 1 ahead of 4 of 3. */
+/* By decay_native_plan.cuh: 5 segments of 4 chunks for 1030 steps (17 chunks), 4 for 770. */
 static const op_shape segmented_shapes[] = {
     {"ssd", "B=1,L=1030,H=2,P=8,N=8,initial=1,final=1"},         /* a pair of heads */
     {"ssd", "B=1,L=770,H=1,P=8,N=136,gate=1,initial=1,final=1"}, /* 256 keys, with gates */
