@@ -17,8 +17,8 @@
 # and the GPU idle: first what is proved, a process for two cores, then what a sanitizer watches. These
 # not beside each other: a sanitizer's kernels take long. What takes long begins first, by what each process took when
 # tests/gpu/evidence.json was made. An operator of many cases is several processes: of the tests by pass, under a
-# sanitizer by type, where types take turns by pass. Shapes beyond 2^31 elements take up to 40 GB each: a process an
-# operator, one after the other beside all else.
+# sanitizer by type. Shapes beyond 2^31 elements take up to 40 GB each: a process an operator, one after the other
+# beside all else.
 # Side by side they share the GPU through the driver's MPS where that can be started: processes without it take turns
 # of milliseconds each, and eight of them took 3 to 5 times as long. Without it one call does not hold all.
 # racecheck, and memcheck with --changed, take every small shape once, with types and layouts in turn: hazards are a

@@ -75,8 +75,6 @@ def divided(option):
     if option == "all":
         return [(share, f".{one}", f"all all all {one} --cases") for one, share in PASSES] + [
             (1 / 16, ".properties", "--properties")]
-    if option == "--races":  # by type it would be every shape in each
-        return [(share, f".{one}", f"all all all {one} {option}") for one, share in PASSES]
     if option == "--small":
         return [(1 / 3, f".{dtype}", f"all all {dtype} {option}") for dtype in ("f32", "bf16", "f16")]
     return [(1, "", option)]
@@ -84,8 +82,7 @@ def divided(option):
 
 def cases(root, option, names):
     """The op tests in parts that run side by side: by operator, those of many cases by pass and properties, under a
-    sanitizer by type, where that takes types in turn by pass; the longest first, by the counts of the committed
-    evidence."""
+    sanitizer by type; the longest first, by the counts of the committed evidence."""
     known = committed(root).get("tests", {})
     parts = []
     for name in names:
