@@ -17,8 +17,7 @@
 # and the GPU idle: first what is proved, a process for two cores, then what a sanitizer watches. These
 # not beside each other: a sanitizer's kernels take long. What takes long begins first, by what each process took when
 # tests/gpu/evidence.json was made. An operator of many cases is several processes: of the tests by pass, under a
-# sanitizer by type. Shapes beyond 2^31 elements take up to 40 GB each: a process an operator, one after the other
-# beside all else.
+# sanitizer by type. Shapes beyond 2^31 elements are one process, for there is room for one of them at a time.
 # Side by side they share the GPU through the driver's MPS where that can be started: processes without it take turns
 # of milliseconds each, and eight of them took 3 to 5 times as long. Without it one call does not hold all.
 # racecheck, and memcheck with --changed, take every small shape once, with types and layouts in turn: hazards are a
@@ -91,18 +90,7 @@ run_one() {
     "$@" >"$work/$name" 2>&1 </dev/null
     echo "exit $? $((SECONDS - start))" >>"$work/$name"
 }
-# shellcheck disable=SC2086,SC2317
-run_in_turn() {
-    local line
-    while read -r line; do run_one $line; done <"$work/turns"
-}
-export -f run_one run_in_turn
-
-# Makes of lines for run_all one that runs them one after the other.
-in_turn() {
-    tee "$work/turns" >>"$work/plan"
-    echo "turn run_in_turn"
-}
+export -f run_one
 
 # TITLE JOBS [THREADS]: runs lines "NAME COMMAND...", the longest first, JOBS at a time with THREADS (all) each. "plan"
 # lists them all, for those that the time was too short for.
@@ -136,8 +124,8 @@ share_gpu
 {
     count=$(wc -w <<<"$operators")
     if wants large && [ "$scope" = all ]; then
-        parts_of large --large "$ops_test" | in_turn
-        parts_of large --long "$ops_test" | sed 's/ /.long /'
+        echo "large.all $ops_test --large"
+        parts_of large --long "$ops_test"
     fi
     if wants golden; then
         for dtype in bf16 f16 f32; do
