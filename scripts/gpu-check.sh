@@ -15,11 +15,11 @@
 #
 # What measures runs alone. All else runs side by side, since the driver and the references keep a core busy
 # and the GPU idle: first what is proved, a process for two cores, then what a sanitizer watches. These
-# not beside each other: a sanitizer's kernels take long. What takes long begins first, by what each process took when
-# tests/gpu/evidence.json was made. An operator of many cases is several processes: of the tests by pass, under a
-# sanitizer by type. Shapes beyond 2^31 elements are one process, for there is room for one of them at a time.
+# not beside each other: a sanitizer's kernels take long. What takes long begins first. An operator of many cases is
+# several processes: of the tests by pass, under a sanitizer by type. Shapes beyond 2^31 elements are one process, for
+# there is room for one of them at a time.
 # Side by side they share the GPU through the driver's MPS where that can be started: processes without it take turns
-# of milliseconds each, and eight of them took 3 to 5 times as long. Without it one call does not hold all.
+# of milliseconds each, and eight of them took 3 to 5 times as long.
 # racecheck, and memcheck with --changed, take every small shape once, with types and layouts in turn: hazards are a
 # matter of which kernel runs, not of where its rows lie.
 set -uo pipefail
@@ -82,34 +82,18 @@ wants() { # PART...: any of them
 left() { echo $((limit > SECONDS ? limit - SECONDS : 1)); }
 say() { printf '%4d s  %s\n' "$SECONDS" "$*"; }
 
-# NAME COMMAND...: its output is a file called NAME, whose last line is "exit CODE SECONDS".
-# shellcheck disable=SC2317 # run_all runs it
-run_one() {
-    local name=$1 start=$SECONDS
-    shift
-    "$@" >"$work/$name" 2>&1 </dev/null
-    echo "exit $? $((SECONDS - start))" >>"$work/$name"
-}
-export -f run_one
-
-# TITLE JOBS [THREADS]: runs lines "NAME COMMAND...", the longest first, JOBS at a time with THREADS (all) each. "plan"
-# lists them all, for those that the time was too short for.
+# TITLE JOBS [THREADS]: runs lines "NAME COMMAND...", JOBS at a time with THREADS (all) each; the output of
+# each is a file called NAME, its last line "exit CODE SECONDS". "plan" lists them all, for those that the
+# time was too short for.
 run_all() {
     say "$1"
     [ $# -lt 3 ] || local -x OMP_NUM_THREADS=$3
     [ -z "$shared" ] || local -x CUDA_MPS_PIPE_DIRECTORY=$shared
-    tee -a "$work/plan" | $evidence order "$root" >"$work/lines"
-    timeout --kill-after=5 "$(left)" xargs -P "$2" -d '\n' -I{} bash -c 'run_one {}' <"$work/lines"
-}
-
-# KIND SET COMMAND...: the operators' tests in parts, as lines for run_all.
-parts_of() {
-    local kind=$1 set=$2 name arguments
-    shift 2
-    # shellcheck disable=SC2086
-    $evidence cases "$root" "$set" $operators | while read -r name arguments; do
-        echo "$kind.$name $* $arguments"
-    done
+    tee "$work/lines" >>"$work/plan"
+    # shellcheck disable=SC2016
+    timeout --kill-after=5 "$(left)" xargs -P "$2" -d '\n' -I{} bash -c \
+        'set -- {}; name=$1; shift; "$@" >"$work/$name" 2>&1; echo "exit $? $SECONDS" >>"$work/$name"' \
+        <"$work/lines"
 }
 
 {
@@ -125,7 +109,10 @@ share_gpu
     count=$(wc -w <<<"$operators")
     if wants large && [ "$scope" = all ]; then
         echo "large.all $ops_test --large"
-        parts_of large --long "$ops_test"
+        # shellcheck disable=SC2086
+        $evidence cases "$root" --long $operators | while read -r name arguments; do
+            echo "large.$name $ops_test $arguments"
+        done
     fi
     if wants golden; then
         for dtype in bf16 f16 f32; do
@@ -140,7 +127,10 @@ share_gpu
         done
     fi
     if wants tests; then
-        parts_of tests all "$ops_test"
+        # shellcheck disable=SC2086
+        $evidence cases "$root" all $operators | while read -r name arguments; do
+            echo "tests.$name $ops_test $arguments"
+        done
         [ -n "$operators" ] && for name in $families; do
             echo "tests.$name $ops_test $name"
         done
@@ -157,8 +147,12 @@ if wants sanitizers racecheck memcheck initcheck synccheck; then
         wants sanitizers "${tool%:*}" || continue
         # API errors are the tests' own business: one of them asks for more memory than there is. Each
         # sanitizer takes a port of its own; ten are all that it looks for otherwise.
-        parts_of "${tool%:*}" "${tool#*:}" compute-sanitizer --tool "${tool%:*}" --report-api-errors no \
-            --error-exitcode 3 --print-limit 20 --max-connections 64 --launch-timeout 120 "$ops_test"
+        # shellcheck disable=SC2086
+        $evidence cases "$root" "${tool#*:}" $operators | while read -r name arguments; do
+            echo "${tool%:*}.$name compute-sanitizer --tool ${tool%:*}" \
+                "--report-api-errors no --error-exitcode 3 --print-limit 20 --max-connections 64" \
+                "--launch-timeout 120 $ops_test $arguments"
+        done
     done | run_all "compute-sanitizer: $jobs at a time" "$jobs" 1
 fi
 share_no_more

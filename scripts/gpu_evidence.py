@@ -5,7 +5,6 @@ usage: gpu_evidence.py operators ROOT all|changed
        gpu_evidence.py code ROOT                             the hash of kernels/ and core/backend/cuda
        gpu_evidence.py built ROOT SEQMARK                    1, and a line: the worker beside it is of other code
        gpu_evidence.py cases ROOT all|--long|--small|--once|--races OP...   lines "NAME ARGUMENTS" that divide the op tests
-       gpu_evidence.py order ROOT                            lines "NAME COMMAND..." of stdin, the longest first
        gpu_evidence.py write ROOT SEQMARK WORK SCOPE SECONDS [BEFORE]   logs of gpu-check.sh to stdout, and what
                                      the evidence BEFORE has beside them of the same code; 1: something failed
        gpu_evidence.py summary EVIDENCE
@@ -28,7 +27,6 @@ ONCE = "every small shape once, types and layouts in turn"
 SETS = {"--small": "all small cases", "--once": ONCE, "--races": f"{ONCE}, without cuda/native"}
 MANY_CASES = 1000
 PASSES = (("bwd", 3 / 8), ("fwdbwd", 3 / 8), ("fwd", 1 / 8), ("step", 1 / 16))  # with their share of the time
-KINDS = ("tests", "costs", "golden", "fuzz", "large", *TOOLS, "suite")
 SKIPPED = 77
 STOPPED = (124, 143)  # timeout's own exit code, and that of what it ended
 STATES = ("ok", "skipped", "failed", "stopped")
@@ -69,35 +67,22 @@ def changed(root):
     return [name for name, value in now["operators"].items() if then.get("operators", {}).get(name) != value]
 
 
-def divided(option):
-    """An operator of many cases: (share, part, arguments) of each part."""
-    if option == "all":
-        return [(share, f".{one}", f"all all all {one} --cases") for one, share in PASSES] + [
-            (1 / 16, ".properties", "--properties")]
-    if option == "--small":
-        return [(1 / 3, f".{dtype}", f"all all {dtype} {option}") for dtype in ("f32", "bf16", "f16")]
-    return [(1, "", option)]
-
-
 def cases(root, option, names):
     """The op tests in parts that run side by side: by operator, those of many cases by pass and properties, under a
     sanitizer by type; the longest first, by the counts of the committed evidence."""
     known = committed(root).get("tests", {})
+    count = {name: known.get(name, {}).get("passed", MANY_CASES) for name in names}
     parts = []
     for name in names:
-        count = known.get(name, {}).get("passed", MANY_CASES)
-        whole = [(1, "", "" if option == "all" else option)]
-        for share, part, arguments in divided(option) if count >= MANY_CASES else whole:
-            parts.append((count * share, f"{name}{part} {name} {arguments}".rstrip()))
-    return [line for _, line in sorted(parts, reverse=True)]
-
-
-def in_order(root, lines):
-    """By what they took when the committed evidence was made; first, as they come, those that it does not know."""
-    known = committed(root).get("processes", {})
-    seconds = [known.get(line.split()[0]) for line in lines]
-    order = sorted(range(len(lines)), key=lambda i: math.inf if seconds[i] is None else seconds[i], reverse=True)
-    return [lines[i] for i in order]
+        if option == "all" and count[name] >= MANY_CASES:
+            parts += [(count[name] * share, f"{name}.{part} {name} all all all {part} --cases")
+                      for part, share in PASSES]
+            parts.append((count[name] / 16, f"{name}.properties {name} --properties"))
+        elif option == "--small" and count[name] >= MANY_CASES:
+            parts += [(count[name] / 3, f"{name}.{dtype} {name} all all {dtype}") for dtype in ("f32", "bf16", "f16")]
+        else:
+            parts.append((count[name], f"{name} {name}"))
+    return [line if option == "all" else f"{line} {option}" for _, line in sorted(parts, reverse=True)]
 
 
 # --- what was found ---
@@ -238,21 +223,12 @@ def sanitizers(work):
     return result
 
 
-def processes(work):
-    """Seconds of each process by name; None of one that was stopped, or that there was no time for."""
+def spent(work):
+    """Seconds of the processes of each kind, and the longest of them."""
     result = {}
-    for kind in KINDS:
-        for name, text in logs(work, kind).items():
-            end = ended(text)
-            result[f"{kind}.{name}"] = end[1] if end and end[0] not in STOPPED else None
-    return result
-
-
-def spent(seconds):
-    """Of processes(), by kind: their sum, and the longest of them."""
-    result = {}
-    for kind in KINDS:
-        times = {name: time for name, time in seconds.items() if name.split(".")[0] == kind and time is not None}
+    for kind in ("tests", "costs", "golden", "fuzz", "large", *TOOLS, "suite"):
+        ends = {name: ended(text) for name, text in logs(work, kind).items()}
+        times = {name: end[1] for name, end in ends.items() if end}
         if times:
             longest = max(times, key=times.get)
             result[kind] = {"seconds": sum(times.values()), "longest": longest, "longest_seconds": times[longest]}
@@ -302,8 +278,8 @@ def carry_on(found, before, work):
     """What an earlier call found and this one did not run."""
     if any(before.get(key) != found[key] for key in ("code", "scope", "device", "driver")):
         return
-    for kind in ("tests", "large", "golden", "worst", "sanitizers", "processes"):
-        found[kind] = {**before.get(kind, {}), **found[kind]}
+    for kind in ("tests", "large", "golden", "worst", "sanitizers", "spent"):
+        found[kind] = {**before[kind], **found[kind]}
     for kind in ("costs", "fuzz"):
         if not logs(work, kind):
             found[kind] = before[kind]
@@ -314,12 +290,11 @@ def write(root, seqmark, work, scope, seconds, before=None):
     name, driver = device()
     random, worst = fuzz(work)
     found = {**hashes(root), "scope": scope, "build": version(seqmark), "device": name, "driver": driver,
-             "seconds": int(seconds), "processes": processes(work), "tests": tests(work, "tests"),
+             "seconds": int(seconds), "spent": spent(work), "tests": tests(work, "tests"),
              "costs": costs(work), "large": tests(work, "large"),
              "golden": golden(root, work), "fuzz": random, "worst": worst, "sanitizers": sanitizers(work)}
     if before and before.exists():
         carry_on(found, json.loads(before.read_text()), work)
-    found["spent"] = spent(found["processes"])
     if suites(work):
         found["suites"] = suites(work)
     found["status"] = int(is_bad(found) or is_of_other_code(seqmark, found["code"]))
@@ -349,9 +324,6 @@ def summary(path):
         print(f"{tool}: {result}")
     for kind, of in found["spent"].items():
         print(f"{kind}: {of['seconds']} s of processes, longest {of['longest']}, {of['longest_seconds']} s")
-    left = [name for name, seconds in found.get("processes", {}).items() if seconds is None]
-    if left:
-        print(f"not finished, {len(left)} processes: {', '.join(left)}")
     print(f"status {found['status']}")
 
 
@@ -376,8 +348,6 @@ def main(words):
         return int(is_of_other_code(pathlib.Path(words[2]), hashes(path)["code"]))
     elif verb == "cases":
         print("".join(line + "\n" for line in cases(path, words[2], words[3:])), end="")
-    elif verb == "order":
-        print("".join(in_order(path, sys.stdin.readlines())), end="")
     elif verb == "write":
         return write(path, pathlib.Path(words[2]), pathlib.Path(words[3]), *words[4:6], *map(pathlib.Path, words[6:7]))
     elif verb == "summary":

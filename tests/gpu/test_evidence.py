@@ -46,7 +46,7 @@ else:
 SANITIZER = """
 tool=$2
 echo "${*:2}" >>"$LOG"
-case "$tool $*" in *" ssd --races" | *" rope --once") sleep "$SLEEP" ;; esac
+case "$tool $*" in "racecheck "*" ssd "*) sleep "$SLEEP" ;; esac
 echo "250 passed, 0 failed (1 unsupported or not applicable)"
 if [ "$tool" = racecheck ]; then
     echo "========= RACECHECK SUMMARY: 0 hazards displayed (0 errors, 0 warnings)"
@@ -153,11 +153,7 @@ class Check(unittest.TestCase):
         self.assertEqual(sorted(found["sanitizers"]), ["initcheck", "memcheck", "racecheck", "synccheck"])
         self.assertEqual((found["costs"]["state"], found["costs"]["passed"], len(found["costs"]["rows"])), ("ok", 2, 2))
         self.assertEqual(found["costs"]["rows"][0]["read"], 1.012)
-        self.assertEqual(found["spent"]["costs"]["longest"], "costs.all")
-        self.assertEqual({"large.all", "large.ssd", "golden.f16", "memcheck.ssd.f32", "racecheck.ssd"} -
-                         set(found["processes"]), set())
-        self.assertNotIn(None, found["processes"].values())
-        self.assertNotIn("not finished", result.stdout)
+        self.assertEqual(found["spent"]["costs"]["longest"], "all")
 
     def test_an_operator_of_many_cases_is_tested_in_parts(self):
         script = [sys.executable, SOURCE / "scripts/gpu_evidence.py"]
@@ -183,26 +179,11 @@ class Check(unittest.TestCase):
             self.assertEqual(parts["ssd"], by_type)
             self.assertEqual(parts["rope"], whole)
 
-    def test_what_took_long_begins_first(self):
-        root = self.folder / "root"
-        (root / "tests/gpu").mkdir(parents=True)
-        (root / "tests/gpu/evidence.json").write_text('{"processes": {"tests.a": 3, "tests.b": 9, "tests.c": null}}')
-        said = subprocess.run([sys.executable, SOURCE / "scripts/gpu_evidence.py", "order", root], text=True,
-                              check=True, capture_output=True,
-                              input="tests.a x\ntests.new y\ntests.b x z\ntests.c x\n").stdout
-        self.assertEqual(said, "tests.new y\ntests.c x\ntests.b x z\ntests.a x\n")
-
     def test_what_the_time_was_too_short_for_is_named(self):
         self.fakes(sleep=60)
         result, found = self.check("sanitizers", GPU_CHECK_SECONDS="4")
         self.assertEqual((result.returncode, found["status"]), (1, 1))
         self.assertIn("ssd", found["sanitizers"]["racecheck"]["not_finished"])
-        left = {name for name, seconds in found["processes"].items() if seconds is None}
-        self.assertIn("racecheck.ssd", left)
-        self.assertIn("synccheck.xpos", left)  # which had not begun
-        self.assertIn(f"not finished, {len(left)} processes: ", result.stdout)
-        self.assertEqual({name.split(".")[1] for name in left},
-                         {name for of in found["sanitizers"].values() for name in of["not_finished"]})
         self.assertLess(found["seconds"], 30)
         _, found = self.check("tests", "fuzz", GPU_CHECK_SECONDS="0")
         self.assertEqual({of["state"] for of in found["tests"].values()} - {"ok"}, {"stopped"})
@@ -348,7 +329,7 @@ class Check(unittest.TestCase):
         (root / "kernels/hw/a.cuh").write_text("2", "utf-8")
         self.assertEqual(say("operators", root, "changed"), "gla ssd\n")
 
-    def tree_where_rope_has_changed(self):
+    def test_of_a_changed_operator_all_is_run_and_of_others_nothing(self):
         tree = self.folder / "tree"
         for part in ("scripts", "kernels", "core/backend/cuda", "models", "tests/gpu"):
             shutil.copytree(SOURCE / part, tree / part)
@@ -358,30 +339,7 @@ class Check(unittest.TestCase):
         kept.update({key: now[key] for key in ("code", "shared", "operators")})
         kept["operators"]["rope"] = "0"
         (tree / "tests/gpu/evidence.json").write_text(json.dumps(kept), "utf-8")
-        return tree / "scripts/gpu-check.sh"
-
-    def test_a_whole_check_ends_within_nine_minutes_and_one_of_changes_within_three(self):
-        """What timeout is told."""
-        told = self.folder / "told"
-        self.program("bin/timeout", f'echo "$1 $2" >>{told}\nexec {shutil.which("timeout")} "$@"\n', SHELL)
-        for words, most in ((("golden",), 530), (("--changed",), 170)):
-            result, found = self.check(*words, script=self.tree_where_rope_has_changed(), GPU_CHECK_SECONDS="")
-            self.assertEqual((result.returncode, found["scope"]), (0, "changed" if most == 170 else "all"))
-            lines = [line.split() for line in told.read_text("utf-8").splitlines()]
-            left = [int(seconds) for option, seconds in lines if option == "--kill-after=5"]
-            self.assertLessEqual(max(left), most)
-            shutil.rmtree(self.folder / "tree")
-            told.unlink()
-
-    def test_what_was_left_of_a_changed_operator_is_named(self):
-        self.fakes(sleep=60)
-        result, found = self.check("--changed", script=self.tree_where_rope_has_changed(), GPU_CHECK_SECONDS="8")
-        self.assertEqual((result.returncode, found["scope"], found["status"]), (1, "changed", 1))
-        self.assertEqual(found["sanitizers"]["memcheck"]["not_finished"], ["rope"])
-        self.assertIn("memcheck.rope\n", result.stdout)
-
-    def test_of_a_changed_operator_all_is_run_and_of_others_nothing(self):
-        result, found = self.check("--changed", script=self.tree_where_rope_has_changed())
+        result, found = self.check("--changed", script=tree / "scripts/gpu-check.sh")
         self.assertEqual((result.returncode, found["status"], found["scope"]), (0, 0, "changed"), result.stdout)
         blocks = set(re.findall(r"^SQ_FAMILY\((\w+)\)", (SOURCE / "models/registry.def").read_text("utf-8"), re.M))
         self.assertEqual(set(found["tests"]) - blocks, {"rope"})
