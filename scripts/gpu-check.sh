@@ -134,7 +134,10 @@ share_gpu
         [ -n "$operators" ] && for name in $families; do
             echo "tests.$name $ops_test $name"
         done
-        [ "$scope" = all ] && echo "tests.backend $ops_test --backend"
+        if [ "$scope" = all ]; then
+            echo "tests.backend $ops_test --backend"
+            for name in hopper chain; do echo "tests.$name $build/tests/test_gpu_$name"; done
+        fi
     fi
     if wants fuzz; then
         for name in $operators; do

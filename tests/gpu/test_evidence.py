@@ -91,7 +91,7 @@ class Check(unittest.TestCase):
         self.holder = tempfile.TemporaryDirectory()
         self.folder = pathlib.Path(self.holder.name)
         (self.folder / "build/tests").mkdir(parents=True)
-        for name in ("measure", "probes", "profile"):
+        for name in ("measure", "probes", "profile", "hopper", "chain"):
             self.program(f"build/tests/test_gpu_{name}", 'print("2 passed, 0 failed")')
         self.program("bin/nvidia-smi", 'print("NVIDIA H100 80GB HBM3, 580.1")')
         self.program("bin/nvidia-cuda-mps-control", "exit 1\n", SHELL)
@@ -133,7 +133,8 @@ class Check(unittest.TestCase):
                          (0, "NVIDIA H100 80GB HBM3", "580.1", "seqmark 0.1.0 abc"))
         self.assertEqual(found["tests"]["rope"], {"state": "ok", "passed": 5, "failed": 0, "unsupported": 2})
         self.assertEqual(found["tests"]["ssd"], {"state": "ok", "passed": 25, "failed": 0, "unsupported": 10})
-        self.assertEqual(found["tests"]["measure"]["passed"], 2)
+        for name in ("measure", "hopper", "chain"):
+            self.assertEqual(found["tests"][name]["passed"], 2, name)
         self.assertEqual(found["large"]["all"],
                          {"state": "ok", "passed": 18, "failed": 0, "unsupported": 0, "no_room": 0})
         self.assertEqual(set(found["large"]), {"all", *found["operators"]})
